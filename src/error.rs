@@ -1,0 +1,459 @@
+//! What can go wrong, whether the request may have taken effect, and what to do next.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The cause of an error that comes from outside this crate, such as a broken connection.
+pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
+
+/// Whether a request that ended in an error may have taken effect at WeChat Pay.
+///
+/// This is the first question after any failure of a payment call; [`Error::outcome`] answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nothing was sent: the request certainly had no effect. It can be sent again as it is once the cause is mended.
+    NotSent,
+    /// WeChat Pay answered that it did not carry the request out. Mend the request, or wait, before sending it again.
+    Refused,
+    /// The request may have taken effect. Query before sending it again.
+    Unknown,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotSent => "nothing was sent",
+            Self::Refused => "WeChat Pay refused the request",
+            Self::Unknown => "the request may have taken effect",
+        })
+    }
+}
+
+/// Any failure of a call.
+///
+/// [`outcome`](Self::outcome) says whether the request may have taken effect, [`request_id`](Self::request_id) names
+/// the exchange for WeChat Pay's support, and [`source`](StdError::source) leads to the cause.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value breaks a documented rule. Nothing was sent; mend the named field.
+    InvalidField(InvalidField),
+    /// A key could not be read. Nothing was sent; the message names the kind of key found and the kind wanted.
+    Key(KeyError),
+    /// No platform key is valid any more, so that no answer could be verified. Nothing was sent; give the verifier a
+    /// key that is valid.
+    NoPlatformKey,
+    /// The function that signs in place of a private key failed. Nothing was sent; see the source.
+    Sign(Cause),
+    /// No connection could be made: name look-up, TCP or TLS. Nothing was sent; try again later, or see the source for
+    /// what is wrong with the network, the proxy or the certificate.
+    Connect {
+        /// The host that could not be reached; the last one tried.
+        host: String,
+        /// What the network or TLS said.
+        source: Cause,
+    },
+    /// The connection broke, or the time ran out, after the request may have arrived. The outcome is unknown: query
+    /// before sending again.
+    Transport {
+        /// The host that was talked to.
+        host: String,
+        /// What the network said.
+        source: Cause,
+    },
+    /// An answer came but its signature could not be verified, so nothing in it is to be believed. The outcome is
+    /// unknown: query before sending again.
+    Unverified {
+        /// The HTTP status of the answer; not to be believed either.
+        status: u16,
+        /// `Request-ID` of the answer, if it had one.
+        request_id: Option<String>,
+        /// Why the answer was not accepted.
+        source: VerifyError,
+    },
+    /// WeChat Pay answered with an error. See [`ApiError::outcome`].
+    Api(Box<ApiError>),
+    /// A verified answer with status 202: accepted, but not carried out yet. The outcome is unknown: query later.
+    Accepted {
+        /// `Request-ID` of the answer, if it had one.
+        request_id: Option<String>,
+    },
+    /// A verified answer of success whose body is not of the expected shape. The request has been carried out, or may
+    /// have been: query, and do not send it again.
+    Decode {
+        /// The HTTP status of the answer.
+        status: u16,
+        /// `Request-ID` of the answer, if it had one.
+        request_id: Option<String>,
+        /// What did not fit, and where.
+        source: serde_json::Error,
+    },
+}
+
+impl Error {
+    /// Whether the request may have taken effect.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::InvalidField(_)
+            | Self::Key(_)
+            | Self::NoPlatformKey
+            | Self::Sign(_)
+            | Self::Connect { .. } => Outcome::NotSent,
+            Self::Api(error) => error.outcome(),
+            Self::Transport { .. }
+            | Self::Unverified { .. }
+            | Self::Accepted { .. }
+            | Self::Decode { .. } => Outcome::Unknown,
+        }
+    }
+
+    /// `Request-ID` of the answer, which WeChat Pay's support asks for; absent when there was no answer.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Unverified { request_id, .. }
+            | Self::Accepted { request_id }
+            | Self::Decode { request_id, .. } => request_id.as_deref(),
+            Self::Api(error) => error.request_id.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidField(error) => error.fmt(f),
+            Self::Key(error) => error.fmt(f),
+            Self::NoPlatformKey => f.write_str(
+                "none of the platform keys is valid now, so no answer could be verified; nothing was sent",
+            ),
+            Self::Sign(_) => f.write_str("the request could not be signed; nothing was sent"),
+            Self::Connect { host, .. } => write!(f, "no connection to {host}; nothing was sent"),
+            Self::Transport { host, .. } => {
+                write!(f, "the exchange with {host} broke off; the request may have taken effect")
+            }
+            Self::Unverified { status, .. } => {
+                write!(f, "the answer (HTTP {status}) could not be verified; the request may have taken effect")
+            }
+            Self::Api(error) => error.fmt(f),
+            Self::Accepted { .. } => f.write_str("accepted but not carried out yet (HTTP 202); query later"),
+            Self::Decode { status, .. } => {
+                write!(f, "a verified answer (HTTP {status}) has an unexpected body; the request may have taken effect")
+            }
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Sign(source) | Self::Connect { source, .. } | Self::Transport { source, .. } => {
+                Some(&**source)
+            }
+            Self::Unverified { source, .. } => Some(source),
+            Self::Decode { source, .. } => Some(source),
+            Self::InvalidField(error) => error.source(),
+            Self::Key(error) => error.source(),
+            Self::Api(error) => error.source(),
+            Self::NoPlatformKey | Self::Accepted { .. } => None,
+        }
+    }
+}
+
+impl From<InvalidField> for Error {
+    fn from(error: InvalidField) -> Self {
+        Self::InvalidField(error)
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        Self::Api(Box::new(error))
+    }
+}
+
+/// A value that breaks a documented rule, found before anything was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidField {
+    field: String,
+    problem: String,
+}
+
+impl InvalidField {
+    /// `field` is named as on the wire; `problem` says what was found, unless it is secret, and what is wanted.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+        }
+    }
+
+    /// The field's name, as on the wire.
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// What was found and what is wanted.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}
+
+impl fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.problem)
+    }
+}
+
+impl StdError for InvalidField {}
+
+/// An error that WeChat Pay answered, with any status but 2xx.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: u16,
+    /// `code`, such as `PARAM_ERROR`; empty when the body has none.
+    pub code: String,
+    /// `message`, meant for people; empty when the body has none.
+    pub message: String,
+    /// `detail` as it came: usually `field`, `value`, `issue` and `location`.
+    pub detail: Option<Value>,
+    /// `Request-ID`, which WeChat Pay's support asks for.
+    pub request_id: Option<String>,
+    /// Whether the answer was signed. An unsigned one is only as trustworthy as the TLS connection.
+    pub authenticity: Authenticity,
+}
+
+impl ApiError {
+    /// Whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
+    /// HTTP itself, turns a request away; [`Outcome::Unknown`] for all others, 5xx among them.
+    pub fn outcome(&self) -> Outcome {
+        match self.status {
+            // Documented by WeChat Pay.
+            400 | 401 | 403 | 404 | 429 => Outcome::Refused,
+            // RFC 9110 and RFC 6585: turned away because of the request's form, before it is acted upon.
+            405 | 406 | 411 | 413 | 414 | 415 | 417 | 431 => Outcome::Refused,
+            _ => Outcome::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WeChat Pay answered HTTP {}", self.status)?;
+        if !self.code.is_empty() {
+            write!(f, " {}", self.code)?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        let detail = |key| {
+            self.detail
+                .as_ref()
+                .and_then(|detail| detail.get(key))
+                .and_then(Value::as_str)
+        };
+        if let Some(field) = detail("field") {
+            write!(f, " (field {field}")?;
+            if let Some(issue) = detail("issue") {
+                write!(f, ": {issue}")?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for ApiError {}
+
+/// Whether an answer of failure was signed by WeChat Pay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Authenticity {
+    /// Its signature was verified.
+    Signed,
+    /// It had no signature, as every 401 and some other errors: a proxy could have written it as well.
+    Unsigned,
+}
+
+/// Why a message's signature was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// A header is missing. A message without these headers counts as forged.
+    MissingHeader {
+        /// The header's name.
+        name: &'static str,
+    },
+    /// A header came more than once, so that it is not certain which one was signed.
+    DuplicateHeader {
+        /// The header's name.
+        name: &'static str,
+    },
+    /// A header's value is not of its form.
+    MalformedHeader {
+        /// The header's name.
+        name: &'static str,
+        /// What is wanted.
+        wanted: &'static str,
+    },
+    /// `Wechatpay-Signature-Type` names a scheme other than `WECHATPAY2-SHA256-RSA2048`.
+    UnsupportedSignatureType {
+        /// The scheme named.
+        found: String,
+    },
+    /// The message is too old, or from the future, by 300 seconds or more. Check this machine's clock.
+    Stale {
+        /// The message's own time, in Unix seconds.
+        timestamp: u64,
+        /// The time it was compared with, in Unix seconds.
+        now: u64,
+    },
+    /// The message is signed with a key that the verifier does not hold.
+    UnknownSerial {
+        /// `Wechatpay-Serial` of the message.
+        received: String,
+        /// The ids of the keys that the verifier holds.
+        known: Vec<String>,
+    },
+    /// The message is signed with a certificate that is not valid now.
+    OutsideValidity {
+        /// The certificate's serial number.
+        serial: String,
+        /// First second of validity, in Unix seconds.
+        not_before: u64,
+        /// Last second of validity, in Unix seconds.
+        not_after: u64,
+        /// The time of the check, in Unix seconds.
+        now: u64,
+    },
+    /// WeChat Pay's own probe, a signature that starts with `WECHATPAY/SIGNTEST/`, which must be refused. The message
+    /// is refused like any forged one, but there is no need for an alarm.
+    Probe,
+    /// The signature does not belong to the message and the key.
+    WrongSignature,
+}
+
+impl VerifyError {
+    /// Whether this is WeChat Pay's own probe, so that alarms can stay quiet.
+    pub fn is_probe(&self) -> bool {
+        matches!(self, Self::Probe)
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingHeader { name } => write!(f, "header {name} is missing"),
+            Self::DuplicateHeader { name } => write!(f, "header {name} came more than once"),
+            Self::MalformedHeader { name, wanted } => {
+                write!(f, "header {name} is malformed: wanted {wanted}")
+            }
+            Self::UnsupportedSignatureType { found } => write!(
+                f,
+                "signature type {found:?} is not supported: wanted WECHATPAY2-SHA256-RSA2048"
+            ),
+            Self::Stale { timestamp, now } => write!(
+                f,
+                "the message's time {timestamp} and this clock's {now} differ by {:?}, the limit is under 300s",
+                Duration::from_secs(timestamp.abs_diff(*now))
+            ),
+            Self::UnknownSerial { received, known } => {
+                write!(
+                    f,
+                    "signed with the unknown platform key {received:?}; known: {}",
+                    known.join(", ")
+                )
+            }
+            Self::OutsideValidity {
+                serial,
+                not_before,
+                not_after,
+                now,
+            } => write!(
+                f,
+                "signed with platform certificate {serial}, valid from {not_before} to {not_after}, but now it is {now}"
+            ),
+            Self::Probe => {
+                f.write_str("a signature probe by WeChat Pay, to be refused like a wrong signature")
+            }
+            Self::WrongSignature => f.write_str("the signature is wrong"),
+        }
+    }
+}
+
+impl StdError for VerifyError {}
+
+/// Why a key could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// No PEM block was found.
+    NotPem {
+        /// The kind of block wanted.
+        wanted: &'static str,
+        /// What the input looks like instead.
+        found: &'static str,
+    },
+    /// The PEM block is of another kind.
+    WrongKind {
+        /// The label found after `BEGIN`.
+        found: String,
+        /// The kind of block wanted.
+        wanted: &'static str,
+    },
+    /// More than one PEM block was found, so that it is not certain which one is meant.
+    SeveralBlocks {
+        /// How many were found.
+        count: usize,
+    },
+    /// The private key is encrypted with a passphrase.
+    Encrypted,
+    /// The PEM block is damaged, or what is in it is not of its kind.
+    Malformed {
+        /// The part that could not be read.
+        what: &'static str,
+    },
+    /// The key is not an RSA key.
+    NotRsa,
+    /// The key is too small or too large.
+    UnsupportedSize {
+        /// The size found, in bits.
+        bits: usize,
+    },
+    /// The APIv3 key is not of 32 bytes.
+    ApiV3KeyLength {
+        /// The length found, in bytes.
+        bytes: usize,
+    },
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPem { wanted, found } => write!(f, "no PEM block found in {found}: wanted {wanted}"),
+            Self::WrongKind { found, wanted } => write!(f, "found BEGIN {found}: wanted {wanted}"),
+            Self::SeveralBlocks { count } => write!(f, "found {count} PEM blocks: wanted exactly one"),
+            Self::Encrypted => f.write_str(
+                "the private key is encrypted with a passphrase: wanted an unencrypted PKCS#8 or PKCS#1 key",
+            ),
+            Self::Malformed { what } => write!(f, "the key is damaged: {what}"),
+            Self::NotRsa => f.write_str("the key is not an RSA key"),
+            Self::UnsupportedSize { bits } => write!(f, "found an RSA key of {bits} bits: wanted 2048 to 4096"),
+            Self::ApiV3KeyLength { bytes } => write!(f, "found an APIv3 key of {bytes} bytes: wanted exactly 32"),
+        }
+    }
+}
+
+impl StdError for KeyError {}
