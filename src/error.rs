@@ -425,12 +425,27 @@ pub enum KeyError {
         /// The part that could not be read.
         what: &'static str,
     },
-    /// The key is not an RSA key.
-    NotRsa,
-    /// The key is too small or too large.
+    /// The key is of another algorithm than RSA.
+    NotRsa {
+        /// The kind of key found.
+        found: &'static str,
+    },
+    /// The RSA key is of a size that is not supported.
     UnsupportedSize {
         /// The size found, in bits.
         bits: usize,
+        /// The sizes wanted, in bits.
+        wanted: &'static str,
+    },
+    /// The RSA key has a public exponent that is not supported.
+    UnsupportedExponent {
+        /// The exponents wanted.
+        wanted: &'static str,
+    },
+    /// The id of a public key is not of its form.
+    InvalidId {
+        /// The id in quotation marks, or its length when it is too long to be one.
+        found: String,
     },
     /// The APIv3 key is not of 32 bytes.
     ApiV3KeyLength {
@@ -449,8 +464,14 @@ impl fmt::Display for KeyError {
                 "the private key is encrypted with a passphrase: wanted an unencrypted PKCS#8 or PKCS#1 key",
             ),
             Self::Malformed { what } => write!(f, "the key is damaged: {what}"),
-            Self::NotRsa => f.write_str("the key is not an RSA key"),
-            Self::UnsupportedSize { bits } => write!(f, "found an RSA key of {bits} bits: wanted 2048 to 4096"),
+            Self::NotRsa { found } => write!(f, "found {found}: wanted an RSA key"),
+            Self::UnsupportedSize { bits, wanted } => write!(f, "found an RSA key of {bits} bits: wanted {wanted}"),
+            Self::UnsupportedExponent { wanted } => {
+                write!(f, "found an RSA key with an unsupported public exponent: wanted {wanted}")
+            }
+            Self::InvalidId { found } => {
+                write!(f, "found the key id {found}: wanted 1 to 64 ASCII letters, digits and underscores")
+            }
             Self::ApiV3KeyLength { bytes } => write!(f, "found an APIv3 key of {bytes} bytes: wanted exactly 32"),
         }
     }

@@ -1,0 +1,99 @@
+//! A strict reader of DER elements: bounds-checked, definite and minimal lengths only, no recursion.
+
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const NULL: u8 = 0x05;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const UTC_TIME: u8 = 0x17;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const SEQUENCE: u8 = 0x30;
+/// `[0]`, constructed.
+pub(super) const CONTEXT_0: u8 = 0xA0;
+
+/// Reads one element after the other from the content of a surrounding one. `None` means that the bytes are not the
+/// element asked for.
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(content: &'a [u8]) -> Self {
+        Self { rest: content }
+    }
+
+    /// The content of the element that is all of `input`, with nothing behind it.
+    pub(super) fn whole(tag: u8, input: &'a [u8]) -> Option<Self> {
+        let mut outer = Self::new(input);
+        let content = outer.element(tag)?;
+        outer.at_end().then_some(Self::new(content))
+    }
+
+    pub(super) fn at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The tag of the next element.
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// The next element's content, if it has this tag.
+    pub(super) fn element(&mut self, tag: u8) -> Option<&'a [u8]> {
+        match self.any()? {
+            (found, content) if found == tag => Some(content),
+            _ => None,
+        }
+    }
+
+    /// The next element, for reading inside it.
+    pub(super) fn sequence(&mut self) -> Option<Self> {
+        self.element(SEQUENCE).map(Self::new)
+    }
+
+    /// The next element: its tag and its content.
+    pub(super) fn any(&mut self) -> Option<(u8, &'a [u8])> {
+        let (&tag, rest) = self.rest.split_first()?;
+        // Tags of more than one byte occur in none of the formats read here.
+        if tag & 0x1F == 0x1F {
+            return None;
+        }
+        let (len, rest) = length(rest)?;
+        let (content, rest) = rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some((tag, content))
+    }
+
+    /// The next element as an integer of zero or more: big-endian, without the zero byte that marks it as positive.
+    pub(super) fn unsigned(&mut self) -> Option<&'a [u8]> {
+        match self.element(INTEGER)? {
+            [] => None,
+            content @ [0] => Some(content),
+            [0, rest @ ..] => rest
+                .first()
+                .is_some_and(|first| *first >= 0x80)
+                .then_some(rest),
+            content @ [first, ..] => (*first < 0x80).then_some(content),
+        }
+    }
+
+    /// The next element as a bit string of whole bytes.
+    pub(super) fn bytes_of_bit_string(&mut self) -> Option<&'a [u8]> {
+        match self.element(BIT_STRING)? {
+            [0, bytes @ ..] => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+/// The length at the start of `input`, and what follows it. Up to 65535, which no key or certificate reaches.
+fn length(input: &[u8]) -> Option<(usize, &[u8])> {
+    match input {
+        [short @ ..=0x7F, rest @ ..] => Some((usize::from(*short), rest)),
+        [0x81, len @ 0x80..=0xFF, rest @ ..] => Some((usize::from(*len), rest)),
+        [0x82, high @ 1..=0xFF, low, rest @ ..] => {
+            Some((usize::from(u16::from_be_bytes([*high, *low])), rest))
+        }
+        _ => None,
+    }
+}

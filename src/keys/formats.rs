@@ -1,0 +1,289 @@
+//! What is inside the PEM blocks: RSA keys as PKCS#1, PKCS#8 and SubjectPublicKeyInfo, and X.509 certificates.
+
+use super::Validity;
+use super::der::{self, Reader};
+use crate::error::KeyError;
+
+/// Modulus and public exponent, big-endian without leading zeros.
+pub(super) struct RsaNumbers<'a> {
+    pub(super) modulus: &'a [u8],
+    pub(super) exponent: &'a [u8],
+}
+
+impl RsaNumbers<'_> {
+    /// Refuses what could never verify a signature.
+    pub(super) fn check_public(&self) -> Result<(), KeyError> {
+        let bits = self.modulus_bits();
+        if !(2048..=4096).contains(&bits) {
+            return Err(KeyError::UnsupportedSize {
+                bits,
+                wanted: "2048 to 4096",
+            });
+        }
+        self.check_parity()?;
+        self.check_exponent(3, "an odd number from 3 to 8589934591")
+    }
+
+    /// Refuses what could never sign.
+    pub(super) fn check_private(&self) -> Result<(), KeyError> {
+        let bits = self.modulus_bits();
+        if ![2048, 3072, 4096].contains(&bits) {
+            return Err(KeyError::UnsupportedSize {
+                bits,
+                wanted: "2048, 3072 or 4096",
+            });
+        }
+        self.check_parity()?;
+        self.check_exponent(65537, "65537 or another odd number up to 8589934591")
+    }
+
+    fn modulus_bits(&self) -> usize {
+        let unused = self
+            .modulus
+            .first()
+            .map_or(0, |first| first.leading_zeros());
+        (self.modulus.len() * 8).saturating_sub(usize::try_from(unused).unwrap_or_default())
+    }
+
+    fn check_parity(&self) -> Result<(), KeyError> {
+        match self.modulus.last() {
+            Some(last) if last % 2 == 1 => Ok(()),
+            _ => Err(malformed("the modulus of the RSA key is even")),
+        }
+    }
+
+    /// The upper limit, 33 bits, is ring's.
+    fn check_exponent(&self, least: u64, wanted: &'static str) -> Result<(), KeyError> {
+        const MOST: u64 = (1 << 33) - 1;
+        let shift = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
+        let exponent = match self.exponent.len() {
+            ..=8 => self.exponent.iter().fold(0, shift),
+            _ => u64::MAX,
+        };
+        if (least..=MOST).contains(&exponent) && exponent % 2 == 1 {
+            return Ok(());
+        }
+        Err(KeyError::UnsupportedExponent { wanted })
+    }
+}
+
+/// What this crate needs of a certificate.
+pub(super) struct Certificate<'a> {
+    /// Big-endian, without leading zeros.
+    pub(super) serial: &'a [u8],
+    pub(super) validity: Validity,
+    pub(super) key: RsaNumbers<'a>,
+}
+
+/// `RSAPublicKey` of PKCS#1 (RFC 8017, A.1.1).
+pub(super) fn rsa_public_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
+    let read = || {
+        let mut key = Reader::whole(der::SEQUENCE, input)?;
+        let numbers = RsaNumbers {
+            modulus: key.unsigned()?,
+            exponent: key.unsigned()?,
+        };
+        key.at_end().then_some(numbers)
+    };
+    read().ok_or_else(|| malformed("its content is not a PKCS#1 RSA public key"))
+}
+
+/// `RSAPrivateKey` of PKCS#1 (RFC 8017, A.1.2); all that is public in it.
+pub(super) fn rsa_private_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
+    let read = || {
+        let mut key = Reader::whole(der::SEQUENCE, input)?;
+        let version = key.unsigned()?;
+        let numbers = RsaNumbers {
+            modulus: key.unsigned()?,
+            exponent: key.unsigned()?,
+        };
+        // d, p, q, dP, dQ and qInv: their values are ring's to check.
+        for _ in 0..6 {
+            key.unsigned()?;
+        }
+        match version {
+            [0] => key.at_end().then_some(Ok(numbers)),
+            _ => Some(Err(malformed(
+                "its content is an RSA key of more than two primes",
+            ))),
+        }
+    };
+    read().unwrap_or_else(|| Err(malformed("its content is not a PKCS#1 RSA private key")))
+}
+
+/// The PKCS#1 key inside a `PrivateKeyInfo` of PKCS#8 (RFC 5208) or a `OneAsymmetricKey` (RFC 5958).
+pub(super) fn pkcs8_content(input: &[u8]) -> Result<&[u8], KeyError> {
+    let read = || {
+        let mut info = Reader::whole(der::SEQUENCE, input)?;
+        let [0 | 1] = info.unsigned()? else {
+            return None;
+        };
+        let algorithm = info.sequence()?;
+        let content = info.element(der::OCTET_STRING)?;
+        // Attributes and the public key say nothing that is needed.
+        while !info.at_end() {
+            info.any()?;
+        }
+        Some((algorithm, content))
+    };
+    const WHAT: &str = "its content is not a PKCS#8 private key";
+    let (algorithm, content) = read().ok_or_else(|| malformed(WHAT))?;
+    require_rsa(algorithm, WHAT)?;
+    Ok(content)
+}
+
+/// `SubjectPublicKeyInfo` (RFC 5280, 4.1).
+pub(super) fn subject_public_key_info(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
+    const WHAT: &str = "its content is not a public key (SubjectPublicKeyInfo)";
+    let info = Reader::whole(der::SEQUENCE, input).ok_or_else(|| malformed(WHAT))?;
+    public_key_of(info, WHAT)
+}
+
+/// `Certificate` (RFC 5280, 4.1).
+pub(super) fn certificate(input: &[u8]) -> Result<Certificate<'_>, KeyError> {
+    const WHAT: &str = "its content is not an X.509 certificate";
+    let read = || {
+        let mut outer = Reader::whole(der::SEQUENCE, input)?;
+        let mut signed = outer.sequence()?;
+        let _algorithm = outer.sequence()?;
+        let _signature = outer.bytes_of_bit_string()?;
+        if signed.peek() == Some(der::CONTEXT_0) {
+            let _version = signed.any()?;
+        }
+        let serial = signed.element(der::INTEGER)?;
+        let _algorithm = signed.sequence()?;
+        let _issuer = signed.sequence()?;
+        let validity = signed.sequence()?;
+        let _subject = signed.sequence()?;
+        let key = signed.sequence()?;
+        while !signed.at_end() {
+            signed.any()?;
+        }
+        outer.at_end().then_some((serial, validity, key))
+    };
+    let (serial, validity, key) = read().ok_or_else(|| malformed(WHAT))?;
+    Ok(Certificate {
+        serial: serial_number(serial).ok_or_else(|| {
+            malformed("its serial number is not a positive one of at most 32 bytes")
+        })?,
+        validity: validity_period(validity)
+            .ok_or_else(|| malformed("its validity is not a period of two dates after 1970"))?,
+        key: public_key_of(key, WHAT)?,
+    })
+}
+
+fn malformed(what: &'static str) -> KeyError {
+    KeyError::Malformed { what }
+}
+
+fn public_key_of<'a>(mut info: Reader<'a>, what: &'static str) -> Result<RsaNumbers<'a>, KeyError> {
+    let mut read = || {
+        let algorithm = info.sequence()?;
+        let content = info.bytes_of_bit_string()?;
+        info.at_end().then_some((algorithm, content))
+    };
+    let (algorithm, content) = read().ok_or_else(|| malformed(what))?;
+    require_rsa(algorithm, what)?;
+    rsa_public_key(content)
+}
+
+/// Refuses every `AlgorithmIdentifier` but `rsaEncryption`, naming those that people use by mistake.
+fn require_rsa(mut algorithm: Reader<'_>, what: &'static str) -> Result<(), KeyError> {
+    const RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
+    const RSA_PSS: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A];
+    const EC: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
+    const SM2: &[u8] = &[0x2A, 0x81, 0x1C, 0xCF, 0x55, 0x01, 0x82, 0x2D];
+    const ED25519: &[u8] = &[0x2B, 0x65, 0x70];
+    let oid = algorithm
+        .element(der::OBJECT_IDENTIFIER)
+        .ok_or_else(|| malformed(what))?;
+    let found = match oid {
+        RSA => {
+            let fits = algorithm.at_end() || algorithm.element(der::NULL) == Some(&[]);
+            return match fits && algorithm.at_end() {
+                true => Ok(()),
+                false => Err(malformed(what)),
+            };
+        }
+        RSA_PSS => "an RSA-PSS key",
+        EC if algorithm.element(der::OBJECT_IDENTIFIER) == Some(SM2) => "an SM2 key",
+        EC => "an EC key",
+        ED25519 => "an Ed25519 key",
+        _ => "a key of another algorithm",
+    };
+    Err(KeyError::NotRsa { found })
+}
+
+/// The serial number without leading zeros, but of at least one byte. A negative one has no agreed spelling.
+fn serial_number(content: &[u8]) -> Option<&[u8]> {
+    if *content.first()? >= 0x80 {
+        return None;
+    }
+    let last = content.len() - 1;
+    let zeros = content.iter().take_while(|byte| **byte == 0).count();
+    let serial = content.get(zeros.min(last)..)?;
+    (serial.len() <= 32).then_some(serial)
+}
+
+fn validity_period(mut period: Reader<'_>) -> Option<Validity> {
+    let not_before = time(period.any()?)?;
+    let not_after = time(period.any()?)?;
+    (period.at_end() && not_before <= not_after).then_some(Validity {
+        not_before,
+        not_after,
+    })
+}
+
+/// `UTCTime` or `GeneralizedTime` as RFC 5280, 4.1.2.5 restricts them, in Unix seconds.
+fn time((tag, text): (u8, &[u8])) -> Option<u64> {
+    let digits = text.strip_suffix(b"Z")?;
+    let (year, rest) = match (tag, digits.len()) {
+        (der::UTC_TIME, 12) => {
+            let (year, rest) = digits.split_at_checked(2)?;
+            let year = number(year)?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        (der::GENERALIZED_TIME, 14) => {
+            let (year, rest) = digits.split_at_checked(4)?;
+            (number(year)?, rest)
+        }
+        _ => return None,
+    };
+    let mut pairs = rest.chunks_exact(2).map(number);
+    let mut next = || pairs.next().flatten();
+    unix_seconds(year, next()?, next()?, next()?, next()?, next()?)
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |value, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| value * 10 + u64::from(digit - b'0'))
+    })
+}
+
+fn unix_seconds(
+    year: u64,
+    month: u64,
+    day: u64,
+    hour: u64,
+    minute: u64,
+    second: u64,
+) -> Option<u64> {
+    if year < 1970 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let february = if is_leap(year) { 29 } else { 28 };
+    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let before = usize::try_from(month.checked_sub(1)?).ok()?;
+    if !(1..=*months.get(before)?).contains(&day) {
+        return None;
+    }
+    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
+    let days = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969)
+        + months.iter().take(before).sum::<u64>()
+        + day
+        - 1;
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
