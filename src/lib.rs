@@ -1,9 +1,20 @@
 //! Blocking client for WeChat Pay password-exempt contracts.
 
+mod check;
+mod contract;
+mod endpoint;
 mod error;
 mod keys;
+mod merchant;
+mod signer;
+mod verifier;
 
+pub use contract::{LaunchExtraData, LaunchParameters, MiniProgramSession, ecommerce};
+pub use endpoint::{Endpoint, Method, Request};
 pub use error::{
     ApiError, Authenticity, Cause, Error, InvalidField, KeyError, Outcome, VerifyError,
 };
 pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
+pub use merchant::{Merchant, SignedRequest};
+pub use signer::Signer;
+pub use verifier::{SignatureHeaders, Verifier};

@@ -3,6 +3,8 @@
 mod der;
 mod formats;
 mod pem;
+#[cfg(feature = "client")]
+mod random;
 
 use std::fmt;
 
@@ -13,6 +15,9 @@ use ring::signature::{
 };
 
 use crate::error::KeyError;
+
+#[cfg(feature = "client")]
+pub(crate) use self::random::random_nonce;
 
 /// The longest RSA signature: that of a key of 4096 bits.
 const MAX_SIGNATURE_LEN: usize = 512;

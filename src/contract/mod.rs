@@ -1,0 +1,6 @@
+//! The product: password-exempt contracts 免密支付签约, pre-signed, queried and terminated.
+
+pub mod ecommerce;
+mod session;
+
+pub use session::{LaunchExtraData, LaunchParameters, MiniProgramSession};

@@ -1,0 +1,341 @@
+//! What is asked of WeChat Pay: a request as method, path template with variables, query and JSON body, and the trait
+//! that gives it a typed answer.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::InvalidField;
+
+/// A typed call: what is sent, and the type of what comes back.
+///
+/// Implement it for calls that this crate has no type for; a one-off call needs only
+/// [`Client::execute`](crate::Client::execute).
+pub trait Endpoint {
+    /// What WeChat Pay answers.
+    type Response: DeserializeOwned;
+
+    /// Checks the fields against the documented rules and makes the request.
+    fn request(&self) -> Result<Request, InvalidField>;
+}
+
+/// An HTTP method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `POST`
+    Post,
+    /// `PUT`
+    Put,
+    /// `PATCH`
+    Patch,
+    /// `DELETE`
+    Delete,
+}
+
+impl Method {
+    /// The method's name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Any APIv3 request.
+///
+/// ```
+/// use wechatpay_contract::Request;
+///
+/// let request = Request::get("/v3/pay/transactions/id/{transaction_id}")
+///     .path("transaction_id", "1217752501201407033233368018")
+///     .query("mchid", "1900000109");
+/// assert_eq!(
+///     request.target()?,
+///     "/v3/pay/transactions/id/1217752501201407033233368018?mchid=1900000109",
+/// );
+/// # Ok::<(), wechatpay_contract::InvalidField>(())
+/// ```
+#[derive(Clone)]
+pub struct Request {
+    method: Method,
+    template: Cow<'static, str>,
+    variables: Vec<(Cow<'static, str>, String)>,
+    query: Vec<(Cow<'static, str>, String)>,
+    body: Option<Vec<u8>>,
+    /// What went wrong while building, reported before anything is sent.
+    problem: Option<InvalidField>,
+}
+
+impl Request {
+    /// A `GET` request; see [`Request::new`].
+    pub fn get(template: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Method::Get, template)
+    }
+
+    /// A `POST` request; see [`Request::new`].
+    pub fn post(template: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Method::Post, template)
+    }
+
+    /// A `PUT` request; see [`Request::new`].
+    pub fn put(template: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Method::Put, template)
+    }
+
+    /// A `PATCH` request; see [`Request::new`].
+    pub fn patch(template: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Method::Patch, template)
+    }
+
+    /// A `DELETE` request; see [`Request::new`].
+    pub fn delete(template: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Method::Delete, template)
+    }
+
+    /// A request for the path `template`, which starts with `/`, has no query, and may hold variables as whole or
+    /// parts of segments: `/v3/pay/transactions/id/{transaction_id}`.
+    ///
+    /// A problem with the template, a variable or the body is reported by [`target`](Self::target) and by whatever
+    /// sends the request, before anything is sent.
+    pub fn new(method: Method, template: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            method,
+            template: template.into(),
+            variables: Vec::new(),
+            query: Vec::new(),
+            body: None,
+            problem: None,
+        }
+    }
+
+    /// Fills the variable `{name}` of the path. The value is percent-encoded and never changed otherwise; a value that
+    /// is empty, `.` or `..` is refused, since it would name another path.
+    #[must_use]
+    pub fn path(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
+        self.variables.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Adds a query parameter; name and value are percent-encoded. Order and repetitions are kept.
+    #[must_use]
+    pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
+        self.query.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Sets the JSON body. WeChat Pay wants absent keys rather than `null`, and refuses characters of four UTF-8
+    /// bytes, such as emoji.
+    #[must_use]
+    pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
+        match json_body(body) {
+            Ok(body) => self.body = Some(body),
+            Err(problem) => self.problem = Some(problem),
+        }
+        self
+    }
+
+    /// The HTTP method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The path template, as given: fit for logs, since it holds no values.
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
+    /// The JSON body's bytes, if there is a body.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
+    }
+
+    /// Path and query exactly as they are signed and sent.
+    ///
+    /// Fails when the template is not a path, when a variable is unfilled, unknown or filled twice, when a value would
+    /// name another path, or when the body could not be made.
+    pub fn target(&self) -> Result<Cow<'_, str>, InvalidField> {
+        if let Some(problem) = &self.problem {
+            return Err(problem.clone());
+        }
+        check_template(&self.template)?;
+        if !self.template.contains('{') && self.variables.is_empty() && self.query.is_empty() {
+            return Ok(Cow::Borrowed(&self.template));
+        }
+        let mut target = String::with_capacity(256);
+        self.push_path(&mut target)?;
+        self.push_query(&mut target);
+        Ok(Cow::Owned(target))
+    }
+
+    fn push_path(&self, target: &mut String) -> Result<(), InvalidField> {
+        let mut used = 0;
+        let mut rest: &str = &self.template;
+        while let Some((before, after)) = rest.split_once('{') {
+            let Some((name, after)) = after.split_once('}') else {
+                break;
+            };
+            target.push_str(before);
+            percent_encode(self.variable(name)?, target);
+            used += 1;
+            rest = after;
+        }
+        target.push_str(rest);
+        if used == self.variables.len() {
+            return Ok(());
+        }
+        Err(self.superfluous_variable())
+    }
+
+    fn variable(&self, name: &str) -> Result<&str, InvalidField> {
+        let mut values = self.variables.iter().filter(|(known, _)| known == name);
+        let Some((_, value)) = values.next() else {
+            return Err(InvalidField::new(
+                name,
+                format!(
+                    "found no value for this variable of the path {}",
+                    self.template
+                ),
+            ));
+        };
+        match value.as_str() {
+            "" | "." | ".." => Err(InvalidField::new(
+                name,
+                format!("found {value:?}: as a part of the path it would name another path"),
+            )),
+            value => Ok(value),
+        }
+    }
+
+    /// The variable that the template has no place for, or that was filled more often than it has places.
+    fn superfluous_variable(&self) -> InvalidField {
+        let places = |name: &str| self.template.matches(&format!("{{{name}}}")).count();
+        let filled = |name: &str| {
+            self.variables
+                .iter()
+                .filter(|(known, _)| known == name)
+                .count()
+        };
+        let name = self
+            .variables
+            .iter()
+            .map(|(name, _)| name.as_ref())
+            .find(|name| places(name) < filled(name))
+            .unwrap_or_default();
+        InvalidField::new(
+            name,
+            format!(
+                "the path {} has no such variable, or only one place for it",
+                self.template
+            ),
+        )
+    }
+
+    fn push_query(&self, target: &mut String) {
+        let mut separator = '?';
+        for (name, value) in &self.query {
+            target.push(separator);
+            percent_encode(name, target);
+            target.push('=');
+            percent_encode(value, target);
+            separator = '&';
+        }
+    }
+}
+
+/// The body may hold personal data and is not shown.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("template", &self.template)
+            .finish_non_exhaustive()
+    }
+}
+
+fn json_body<T: Serialize + ?Sized>(body: &T) -> Result<Vec<u8>, InvalidField> {
+    // Large enough for every typed request, so that it is one allocation.
+    let mut bytes = Vec::with_capacity(512);
+    serde_json::to_writer(&mut bytes, body).map_err(|error| {
+        InvalidField::new("body", format!("cannot be written as JSON: {error}"))
+    })?;
+    if bytes.iter().any(|byte| *byte >= 0xF0) {
+        return Err(InvalidField::new(
+            "body",
+            "found a character of four UTF-8 bytes, such as an emoji: wanted characters of one to three bytes",
+        ));
+    }
+    Ok(bytes)
+}
+
+fn check_template(template: &str) -> Result<(), InvalidField> {
+    let problem = if !template.starts_with('/') {
+        "wanted a path that starts with '/'"
+    } else if template.starts_with("//") {
+        "wanted a path, found the start of an authority"
+    } else if !template.bytes().all(is_template_byte) {
+        "wanted only characters of a percent-encoded path and {variables}; queries go to query()"
+    } else if !braces_match(template) {
+        "wanted each variable as {name}"
+    } else {
+        return Ok(());
+    };
+    Err(InvalidField::new(
+        "path",
+        format!("found {template:?}: {problem}"),
+    ))
+}
+
+/// RFC 3986 `pchar`, `/`, and the braces of variables.
+fn is_template_byte(byte: u8) -> bool {
+    is_unreserved(byte) || b"%!$&'()*+,;=:@/{}".contains(&byte)
+}
+
+fn braces_match(template: &str) -> bool {
+    template.split('{').skip(1).all(|part| {
+        part.split_once('}').is_some_and(|(name, rest)| {
+            !name.is_empty() && !name.contains('/') && !rest.contains('}')
+        })
+    }) && template
+        .split('{')
+        .next()
+        .is_none_or(|first| !first.contains('}'))
+}
+
+/// RFC 3986, 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+fn percent_encode(text: &str, target: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |value: u8| {
+        DIGITS
+            .get(usize::from(value & 15))
+            .copied()
+            .map_or('0', char::from)
+    };
+    for byte in text.bytes() {
+        if is_unreserved(byte) {
+            target.push(char::from(byte));
+        } else {
+            target.push('%');
+            target.push(digit(byte >> 4));
+            target.push(digit(byte));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! One merchant's side of the exchange without any I/O: a request becomes signed bytes, an answer becomes a value or
+//! an error.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::endpoint::{Method, Request};
+use crate::error::{ApiError, Authenticity, Error, InvalidField};
+use crate::keys::PublicKey;
+use crate::signer::{Signer, check_nonce, request_message};
+use crate::verifier::{SignatureHeaders, Verifier, unix_seconds};
+
+/// The value of `User-Agent`, without which WeChat Pay's gateway refuses a request.
+pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
+
+/// A signer and a verifier that belong together.
+///
+/// For services that bring their own HTTP stack, an async one too: [`prepare`](Self::prepare) a request, send it,
+/// [`accept`](Self::accept) the answer. Time and nonce are arguments; nothing is read from the clock, the network or a
+/// random source.
+#[derive(Debug)]
+pub struct Merchant {
+    signer: Signer,
+    verifier: Verifier,
+}
+
+impl Merchant {
+    /// Fails when the merchant's own certificate is among the platform keys: answers are signed by WeChat Pay.
+    pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, InvalidField> {
+        if verifier
+            .keys()
+            .iter()
+            .any(|key| key.id() == signer.serial_no())
+        {
+            return Err(InvalidField::new(
+                "keys",
+                format!(
+                    "found the merchant's own certificate {} among the platform keys: wanted WeChat Pay's public key or \
+                     platform certificate, since answers are signed by WeChat Pay",
+                    signer.serial_no()
+                ),
+            ));
+        }
+        Ok(Self { signer, verifier })
+    }
+
+    /// The merchant's signer.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// The platform keys.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Makes the signed form of `request`, to be sent within 5 minutes of `now`.
+    ///
+    /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request. All
+    /// errors are [`Outcome::NotSent`](crate::Outcome::NotSent).
+    pub fn prepare<'r>(
+        &self,
+        request: &'r Request,
+        now: SystemTime,
+        nonce_str: &str,
+    ) -> Result<SignedRequest<'r>, Error> {
+        check_nonce(nonce_str)?;
+        let target = request.target()?;
+        let platform_key = self.verifier.preferred(now).ok_or(Error::NoPlatformKey)?;
+        let timestamp = unix_seconds(now);
+        let message = request_message(
+            request.method().as_str(),
+            &target,
+            timestamp,
+            nonce_str,
+            request.body().unwrap_or_default(),
+        );
+        let authorization = self.signer.authorize(&message, timestamp, nonce_str)?;
+        Ok(SignedRequest {
+            method: request.method(),
+            target,
+            body: request.body(),
+            authorization,
+            platform_key,
+        })
+    }
+
+    /// Verifies an answer and turns it into a value or an error: the one gate that every answer passes.
+    ///
+    /// `headers` are all the answer's headers as pairs of name and value, `body` its raw bytes, not decoded in any
+    /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`.
+    pub fn accept<'a, R, N, V>(
+        &self,
+        status: u16,
+        headers: impl IntoIterator<Item = (&'a N, &'a V)>,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<R, Error>
+    where
+        R: DeserializeOwned,
+        N: AsRef<str> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        let mut request_id = None;
+        let pairs = headers
+            .into_iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()));
+        let headers = SignatureHeaders::from_pairs(pairs.inspect(|(name, value)| {
+            if name.eq_ignore_ascii_case("Request-ID") {
+                request_id = std::str::from_utf8(value).ok();
+            }
+        }));
+        let is_success = (200..300).contains(&status);
+        let verified = headers.and_then(|headers| {
+            if !is_success && !headers.is_signed() {
+                return Ok(Authenticity::Unsigned);
+            }
+            self.verifier.verify(&headers, body, now)?;
+            Ok(Authenticity::Signed)
+        });
+        let request_id = request_id.map(str::to_owned);
+        match verified {
+            Err(source) => Err(Error::Unverified {
+                status,
+                request_id,
+                source,
+            }),
+            Ok(authenticity) if !is_success => {
+                Err(api_error(status, body, request_id, authenticity).into())
+            }
+            Ok(_) if status == 202 => Err(Error::Accepted { request_id }),
+            Ok(_) => decode(status, body, request_id),
+        }
+    }
+}
+
+/// A request as it goes over the wire: send exactly these bytes.
+#[derive(Debug)]
+pub struct SignedRequest<'r> {
+    method: Method,
+    target: Cow<'r, str>,
+    body: Option<&'r [u8]>,
+    authorization: String,
+    platform_key: Arc<PublicKey>,
+}
+
+impl SignedRequest<'_> {
+    /// The HTTP method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Path and query, to be appended to `https://api.mch.weixin.qq.com` and not to be encoded again.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The body, if there is one.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body
+    }
+
+    /// The headers to be sent, as pairs of name and value, beside `Host` and `Content-Length`.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let content_type = self.body.map(|_| ("Content-Type", "application/json"));
+        [
+            ("Authorization", self.authorization.as_str()),
+            ("Wechatpay-Serial", self.platform_key.id()),
+            ("Accept", "application/json"),
+            ("User-Agent", USER_AGENT),
+        ]
+        .into_iter()
+        .chain(content_type)
+    }
+}
+
+/// The body of an answer of failure. It may be anything, so that nothing here is required.
+#[derive(Default, Deserialize)]
+struct Failure {
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    detail: Option<Value>,
+}
+
+fn api_error(
+    status: u16,
+    body: &[u8],
+    request_id: Option<String>,
+    authenticity: Authenticity,
+) -> ApiError {
+    // An error page of a proxy, for example: the status alone has to do.
+    let failure: Failure = serde_json::from_slice(body).unwrap_or_default();
+    ApiError {
+        status,
+        code: failure.code.unwrap_or_default(),
+        message: failure.message.unwrap_or_default(),
+        detail: failure.detail,
+        request_id,
+        authenticity,
+    }
+}
+
+fn decode<R: DeserializeOwned>(
+    status: u16,
+    body: &[u8],
+    request_id: Option<String>,
+) -> Result<R, Error> {
+    let json = if body.is_empty() { b"null" } else { body };
+    serde_json::from_slice(json).map_err(|source| Error::Decode {
+        status,
+        request_id,
+        source,
+    })
+}

@@ -1,0 +1,237 @@
+//! The merchant's identity: merchant id, certificate serial number and private key make the `Authorization` header
+//! and the pay signature.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::error::{Cause, Error, InvalidField};
+use crate::keys::PrivateKey;
+
+/// Signs as one merchant. Cheap to clone; the clones share the key.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012365336>.
+#[derive(Clone)]
+pub struct Signer {
+    mchid: String,
+    serial_no: String,
+    key: Arc<SigningKey>,
+}
+
+enum SigningKey {
+    Private(PrivateKey),
+    Function(Box<SignFunction>),
+}
+
+type SignFunction = dyn Fn(&[u8]) -> Result<Vec<u8>, Cause> + Send + Sync;
+
+impl Signer {
+    /// `mchid` 商户号 is the caller's own merchant id, digits only. `serial_no` 商户API证书序列号 is the serial number
+    /// of the *merchant's* API certificate that belongs to `key`: hexadecimal, up to 40 digits, in either case. It can
+    /// be read from the merchant's certificate file with
+    /// [`PublicKey::from_certificate_pem`](crate::PublicKey::from_certificate_pem).
+    pub fn new(
+        mchid: impl Into<String>,
+        serial_no: impl Into<String>,
+        key: PrivateKey,
+    ) -> Result<Self, InvalidField> {
+        Self::with_key(mchid.into(), serial_no.into(), SigningKey::Private(key))
+    }
+
+    /// A signer whose key lives elsewhere, such as in a hardware module or a key service.
+    ///
+    /// `sign` gets the message and returns its RSA PKCS#1 v1.5 signature with SHA-256, as raw bytes. When it fails,
+    /// the call ends in [`Error::Sign`] and nothing is sent.
+    pub fn from_function<F>(
+        mchid: impl Into<String>,
+        serial_no: impl Into<String>,
+        sign: F,
+    ) -> Result<Self, InvalidField>
+    where
+        F: Fn(&[u8]) -> Result<Vec<u8>, Cause> + Send + Sync + 'static,
+    {
+        Self::with_key(
+            mchid.into(),
+            serial_no.into(),
+            SigningKey::Function(Box::new(sign)),
+        )
+    }
+
+    fn with_key(
+        mchid: String,
+        mut serial_no: String,
+        key: SigningKey,
+    ) -> Result<Self, InvalidField> {
+        check_mchid(&mchid)?;
+        check_serial_no(&serial_no)?;
+        serial_no.make_ascii_uppercase();
+        Ok(Self {
+            mchid,
+            serial_no,
+            key: Arc::new(key),
+        })
+    }
+
+    /// The merchant id 商户号.
+    pub fn mchid(&self) -> &str {
+        &self.mchid
+    }
+
+    /// The serial number of the merchant's API certificate, in upper case.
+    pub fn serial_no(&self) -> &str {
+        &self.serial_no
+    }
+
+    /// Signs any message with RSA-SHA256 and returns the signature in base64.
+    ///
+    /// Fails with [`Error::Sign`].
+    pub fn sign(&self, message: &[u8]) -> Result<String, Error> {
+        self.with_signature(message, |signature| STANDARD.encode(signature))
+    }
+
+    /// Signs `message`, the text of [`request_message`] for the same time and nonce, and makes the value of the
+    /// `Authorization` header.
+    pub(crate) fn authorize(
+        &self,
+        message: &[u8],
+        timestamp: u64,
+        nonce_str: &str,
+    ) -> Result<String, Error> {
+        self.with_signature(message, |signature| {
+            self.authorization(signature, timestamp, nonce_str)
+        })
+    }
+
+    fn authorization(&self, signature: &[u8], timestamp: u64, nonce_str: &str) -> String {
+        // Enough for a 4096-bit signature, so that the header is one allocation.
+        let mut header = String::with_capacity(256 + signature.len() * 3 / 2);
+        header.push_str("WECHATPAY2-SHA256-RSA2048 mchid=\"");
+        header.push_str(&self.mchid);
+        header.push_str("\",nonce_str=\"");
+        header.push_str(nonce_str);
+        header.push_str("\",signature=\"");
+        STANDARD.encode_string(signature, &mut header);
+        header.push_str("\",timestamp=\"");
+        push_decimal(&mut header, timestamp);
+        header.push_str("\",serial_no=\"");
+        header.push_str(&self.serial_no);
+        header.push('"');
+        header
+    }
+
+    fn with_signature<T>(&self, message: &[u8], f: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
+        match &*self.key {
+            SigningKey::Private(key) => {
+                let signature = key
+                    .sign(message)
+                    .map_err(|error| Error::Sign(Box::new(error)))?;
+                Ok(f(signature.as_bytes()))
+            }
+            SigningKey::Function(sign) => {
+                let signature = sign(message).map_err(Error::Sign)?;
+                check_signature(&signature)?;
+                Ok(f(&signature))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer")
+            .field("mchid", &self.mchid)
+            .field("serial_no", &self.serial_no)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The text that a request's signature is made over: method, path with query, time, nonce and body, each ended by a
+/// line feed.
+pub(crate) fn request_message(
+    method: &str,
+    target: &str,
+    timestamp: u64,
+    nonce_str: &str,
+    body: &[u8],
+) -> Vec<u8> {
+    let capacity = method.len() + target.len() + nonce_str.len() + body.len() + 32;
+    let mut head = String::with_capacity(capacity);
+    for line in [method, target] {
+        head.push_str(line);
+        head.push('\n');
+    }
+    push_decimal(&mut head, timestamp);
+    head.push('\n');
+    head.push_str(nonce_str);
+    head.push('\n');
+    let mut message = head.into_bytes();
+    message.extend_from_slice(body);
+    message.push(b'\n');
+    message
+}
+
+/// Refuses a nonce that is not 1 to 32 ASCII letters and digits, since it is written into lines and quotes.
+pub(crate) fn check_nonce(nonce_str: &str) -> Result<(), InvalidField> {
+    if (1..=32).contains(&nonce_str.len())
+        && nonce_str.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    {
+        return Ok(());
+    }
+    Err(InvalidField::new(
+        "nonce_str",
+        format!("found {nonce_str:?}: wanted 1 to 32 ASCII letters and digits"),
+    ))
+}
+
+fn push_decimal(text: &mut String, number: u64) {
+    use fmt::Write as _;
+    // Writing to a `String` cannot fail.
+    let _ = write!(text, "{number}");
+}
+
+fn check_mchid(mchid: &str) -> Result<(), InvalidField> {
+    if (1..=32).contains(&mchid.len()) && mchid.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(InvalidField::new(
+        "mchid",
+        format!("found {mchid:?}: wanted the merchant id, 1 to 32 digits"),
+    ))
+}
+
+fn check_serial_no(serial_no: &str) -> Result<(), InvalidField> {
+    if serial_no.starts_with("PUB_KEY_ID_") {
+        return Err(InvalidField::new(
+            "serial_no",
+            format!(
+                "found {serial_no:?}, the id of a platform key: wanted the serial number of the merchant's own API certificate"
+            ),
+        ));
+    }
+    // RFC 5280, 4.1.2.2: at most 20 octets.
+    if (1..=40).contains(&serial_no.len()) && serial_no.bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
+        return Ok(());
+    }
+    Err(InvalidField::new(
+        "serial_no",
+        format!(
+            "found {serial_no:?}: wanted the serial number of the merchant's API certificate, 1 to 40 hexadecimal digits"
+        ),
+    ))
+}
+
+fn check_signature(signature: &[u8]) -> Result<(), Error> {
+    if (256..=512).contains(&signature.len()) {
+        return Ok(());
+    }
+    Err(Error::Sign(
+        format!(
+            "the signing function returned {} bytes: wanted the raw RSA signature of 256 to 512 bytes",
+            signature.len()
+        )
+        .into(),
+    ))
+}

@@ -1,0 +1,310 @@
+//! Checks messages from WeChat Pay against the platform keys, one message at a given time.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::error::{InvalidField, VerifyError};
+use crate::keys::PublicKey;
+
+const SERIAL: &str = "Wechatpay-Serial";
+const TIMESTAMP: &str = "Wechatpay-Timestamp";
+const NONCE: &str = "Wechatpay-Nonce";
+const SIGNATURE: &str = "Wechatpay-Signature";
+const SIGNATURE_TYPE: &str = "Wechatpay-Signature-Type";
+const REQUEST_ID: &str = "Request-ID";
+
+/// The scheme of all signatures.
+const SCHEME: &str = "WECHATPAY2-SHA256-RSA2048";
+/// How signatures begin that WeChat Pay sends to see that they are refused.
+const PROBE_PREFIX: &str = "WECHATPAY/SIGNTEST/";
+/// A message is refused when its time differs from now by this much, in seconds.
+const STALE_AFTER: u64 = 300;
+
+/// The platform keys by id, and the check of a message against them.
+///
+/// Cheap to clone; the clones share the keys, so that a client and a notification receiver know the same ones.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053249>.
+#[derive(Clone)]
+pub struct Verifier {
+    keys: Arc<RwLock<Arc<[Arc<PublicKey>]>>>,
+}
+
+impl Verifier {
+    /// A verifier that knows `keys`: WeChat Pay public keys 微信支付公钥, platform certificates 平台证书, or both
+    /// while moving from one to the other.
+    ///
+    /// Fails when there is no key or two have the same id.
+    pub fn new(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, InvalidField> {
+        let keys = checked_keys(keys)?;
+        Ok(Self {
+            keys: Arc::new(RwLock::new(keys)),
+        })
+    }
+
+    /// Puts `keys` in the place of all the keys held until now, for this verifier and its clones.
+    ///
+    /// Messages being checked at the same moment are checked with the old keys. Fails as [`Verifier::new`] does, and
+    /// then keeps the old keys.
+    pub fn replace(&self, keys: impl IntoIterator<Item = PublicKey>) -> Result<(), InvalidField> {
+        let keys = checked_keys(keys)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// The ids of the keys held: certificates' serial numbers and public keys' ids.
+    pub fn key_ids(&self) -> Vec<String> {
+        self.keys().iter().map(|key| key.id().to_owned()).collect()
+    }
+
+    /// Verifies that WeChat Pay signed `body`, the raw bytes as they were received, at a time less than 300 seconds
+    /// from `now`, with a key that is held and valid.
+    pub fn verify(
+        &self,
+        headers: &SignatureHeaders<'_>,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<(), VerifyError> {
+        let now = unix_seconds(now);
+        let serial = require(SERIAL, headers.serial)?;
+        let timestamp = require(TIMESTAMP, headers.timestamp)?;
+        let nonce = require(NONCE, headers.nonce)?;
+        let signature = require(SIGNATURE, headers.signature)?;
+        check_signature_type(headers.signature_type)?;
+        check_nonce(nonce)?;
+        check_time(timestamp, now)?;
+        if signature.starts_with(PROBE_PREFIX) {
+            return Err(VerifyError::Probe);
+        }
+        let key = self.find(serial, now)?;
+        verify_signature(&key, &signed_message(timestamp, nonce, body), signature)
+    }
+
+    /// The key with which an answer is to be signed, named in `Wechatpay-Serial` of a request: a public key if there
+    /// is one, else the certificate that is valid at `now` and ends last.
+    pub(crate) fn preferred(&self, now: SystemTime) -> Option<Arc<PublicKey>> {
+        let now = unix_seconds(now);
+        self.keys()
+            .iter()
+            .filter(|key| key.is_valid_at(now))
+            .max_by_key(|key| {
+                key.validity()
+                    .map_or(u64::MAX, |validity| validity.not_after)
+            })
+            .cloned()
+    }
+
+    pub(crate) fn keys(&self) -> Arc<[Arc<PublicKey>]> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn find(&self, serial: &str, now: u64) -> Result<Arc<PublicKey>, VerifyError> {
+        let keys = self.keys();
+        let Some(key) = keys.iter().find(|key| key.id() == serial) else {
+            return Err(VerifyError::UnknownSerial {
+                received: serial.to_owned(),
+                known: keys.iter().map(|key| key.id().to_owned()).collect(),
+            });
+        };
+        match key.validity() {
+            Some(validity) if !key.is_valid_at(now) => Err(VerifyError::OutsideValidity {
+                serial: serial.to_owned(),
+                not_before: validity.not_before,
+                not_after: validity.not_after,
+                now,
+            }),
+            _ => Ok(Arc::clone(key)),
+        }
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("keys", &self.keys())
+            .finish()
+    }
+}
+
+/// The headers of a message from WeChat Pay that its signature needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SignatureHeaders<'a> {
+    serial: Option<&'a str>,
+    timestamp: Option<&'a str>,
+    nonce: Option<&'a str>,
+    signature: Option<&'a str>,
+    signature_type: Option<&'a str>,
+    request_id: Option<&'a str>,
+}
+
+impl<'a> SignatureHeaders<'a> {
+    /// Picks the headers out of all those received, without regard to case. Fits the iterators over headers of most
+    /// HTTP crates.
+    ///
+    /// Fails when one of them comes twice or is not text; a missing one is found by the verification.
+    pub fn from_pairs<N, V>(
+        pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
+    ) -> Result<Self, VerifyError>
+    where
+        N: AsRef<str> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        let mut headers = Self::default();
+        for (name, value) in pairs {
+            headers.take(name.as_ref(), value.as_ref())?;
+        }
+        Ok(headers)
+    }
+
+    /// Asks `lookup` for each header by its name. For frameworks that offer no iterator: a header that came twice
+    /// cannot be noticed this way, so prefer [`from_pairs`](Self::from_pairs).
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<&'a str>) -> Self {
+        Self {
+            serial: lookup(SERIAL),
+            timestamp: lookup(TIMESTAMP),
+            nonce: lookup(NONCE),
+            signature: lookup(SIGNATURE),
+            signature_type: lookup(SIGNATURE_TYPE),
+            request_id: lookup(REQUEST_ID),
+        }
+    }
+
+    /// `Request-ID`, which names the message for WeChat Pay's support.
+    pub fn request_id(&self) -> Option<&'a str> {
+        self.request_id
+    }
+
+    /// Whether there is a signature at all, right or wrong.
+    pub fn is_signed(&self) -> bool {
+        self.signature.is_some()
+    }
+
+    fn take(&mut self, name: &str, value: &'a [u8]) -> Result<(), VerifyError> {
+        if name.eq_ignore_ascii_case(REQUEST_ID) {
+            // Not part of what is signed: never a reason to refuse a message.
+            self.request_id = self.request_id.or(std::str::from_utf8(value).ok());
+            return Ok(());
+        }
+        let (name, slot) = match name {
+            name if name.eq_ignore_ascii_case(SERIAL) => (SERIAL, &mut self.serial),
+            name if name.eq_ignore_ascii_case(TIMESTAMP) => (TIMESTAMP, &mut self.timestamp),
+            name if name.eq_ignore_ascii_case(NONCE) => (NONCE, &mut self.nonce),
+            name if name.eq_ignore_ascii_case(SIGNATURE) => (SIGNATURE, &mut self.signature),
+            name if name.eq_ignore_ascii_case(SIGNATURE_TYPE) => {
+                (SIGNATURE_TYPE, &mut self.signature_type)
+            }
+            _ => return Ok(()),
+        };
+        if slot.is_some() {
+            return Err(VerifyError::DuplicateHeader { name });
+        }
+        let text = std::str::from_utf8(value).map_err(|_| VerifyError::MalformedHeader {
+            name,
+            wanted: "text",
+        })?;
+        *slot = Some(text);
+        Ok(())
+    }
+}
+
+/// Seconds since 1970; a time before that is 1970.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// The text that a message's signature is made over: time, nonce and body, each ended by a line feed.
+pub(crate) fn signed_message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(timestamp.len() + nonce.len() + body.len() + 3);
+    for line in [timestamp.as_bytes(), nonce.as_bytes(), body] {
+        message.extend_from_slice(line);
+        message.push(b'\n');
+    }
+    message
+}
+
+fn checked_keys(
+    keys: impl IntoIterator<Item = PublicKey>,
+) -> Result<Arc<[Arc<PublicKey>]>, InvalidField> {
+    let keys: Arc<[Arc<PublicKey>]> = keys.into_iter().map(Arc::new).collect();
+    if keys.is_empty() {
+        return Err(InvalidField::new(
+            "keys",
+            "found no platform key: wanted at least one, or nothing could be verified",
+        ));
+    }
+    for (position, key) in keys.iter().enumerate() {
+        if keys
+            .iter()
+            .skip(position + 1)
+            .any(|other| other.id() == key.id())
+        {
+            return Err(InvalidField::new(
+                "keys",
+                format!(
+                    "found two platform keys with the id {}: wanted each once",
+                    key.id()
+                ),
+            ));
+        }
+    }
+    Ok(keys)
+}
+
+fn require<'a>(name: &'static str, value: Option<&'a str>) -> Result<&'a str, VerifyError> {
+    value.ok_or(VerifyError::MissingHeader { name })
+}
+
+fn check_signature_type(signature_type: Option<&str>) -> Result<(), VerifyError> {
+    match signature_type {
+        None | Some(SCHEME) => Ok(()),
+        Some(found) => Err(VerifyError::UnsupportedSignatureType {
+            found: found.to_owned(),
+        }),
+    }
+}
+
+/// A line feed in the nonce would move the border between nonce and body, so that one signature would fit another body.
+fn check_nonce(nonce: &str) -> Result<(), VerifyError> {
+    if !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(VerifyError::MalformedHeader {
+        name: NONCE,
+        wanted: "visible ASCII characters",
+    })
+}
+
+fn check_time(timestamp: &str, now: u64) -> Result<(), VerifyError> {
+    let malformed = VerifyError::MalformedHeader {
+        name: TIMESTAMP,
+        wanted: "Unix seconds, digits only",
+    };
+    if !timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(malformed);
+    }
+    let Ok(timestamp) = timestamp.parse::<u64>() else {
+        return Err(malformed);
+    };
+    if timestamp.abs_diff(now) >= STALE_AFTER {
+        return Err(VerifyError::Stale { timestamp, now });
+    }
+    Ok(())
+}
+
+/// A signature that is not base64 is a wrong signature, not another kind of error.
+fn verify_signature(key: &PublicKey, message: &[u8], signature: &str) -> Result<(), VerifyError> {
+    // Room for the estimate of the longest signature accepted, of 4096 bits.
+    let mut raw = [0; 520];
+    let length = STANDARD
+        .decode_slice(signature, &mut raw)
+        .map_err(|_| VerifyError::WrongSignature)?;
+    match raw.get(..length) {
+        Some(raw) if key.verify(message, raw) => Ok(()),
+        _ => Err(VerifyError::WrongSignature),
+    }
+}
