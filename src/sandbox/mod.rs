@@ -1,0 +1,4 @@
+//! A local gateway that plays WeChat Pay, for tests and development.
+
+#[allow(dead_code)] // The gateway itself, its only user, comes with the rest of the sandbox.
+mod http;
