@@ -22,7 +22,11 @@ use crate::verifier::Verifier;
 const HOST: &str = "https://api.mch.weixin.qq.com";
 const BACKUP_HOST: &str = "https://api2.mch.weixin.qq.com";
 /// Tells WeChat Pay that the main host could not be reached.
-const BACKUP_USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"), " (backup-host)");
+const BACKUP_USER_AGENT: &str = concat!(
+    "wechatpay-contract/",
+    env!("CARGO_PKG_VERSION"),
+    " (backup-host)"
+);
 /// Answers are small; a larger one is not WeChat Pay's.
 const MAX_BODY: usize = 1024 * 1024;
 
@@ -143,13 +147,20 @@ impl Inner {
 
     /// Where to try again, if that cannot carry anything out twice: at the backup host when no connection could be
     /// made, at the same host when the connection of a GET broke.
-    fn second_route(&self, request: &Request, error: &Error, elapsed: Duration) -> Option<Route<'_>> {
+    fn second_route(
+        &self,
+        request: &Request,
+        error: &Error,
+        elapsed: Duration,
+    ) -> Option<Route<'_>> {
         if elapsed > self.connect_timeout.saturating_add(GRACE) {
             return None;
         }
         let (host, user_agent) = match error {
             Error::Connect { .. } => (self.backup.as_ref()?, BACKUP_USER_AGENT),
-            Error::Transport { source, .. } if request.method() == Method::Get && is_broken(source) => {
+            Error::Transport { source, .. }
+                if request.method() == Method::Get && is_broken(source) =>
+            {
                 (&self.host, USER_AGENT)
             }
             _ => return None,
@@ -163,7 +174,11 @@ impl Inner {
     }
 
     /// One exchange: signed afresh, sent, verified, and reported.
-    fn attempt<R: DeserializeOwned>(&self, request: &Request, route: &Route<'_>) -> Result<R, Error> {
+    fn attempt<R: DeserializeOwned>(
+        &self,
+        request: &Request,
+        route: &Route<'_>,
+    ) -> Result<R, Error> {
         let began = Instant::now();
         let mut status = None;
         let result = self.exchange(request, route).and_then(|answer| {
@@ -229,7 +244,11 @@ impl Inner {
             .method(signed.method().as_str())
             .uri(format!("{}{}", route.host.url, signed.target()));
         for (name, value) in signed.headers() {
-            let value = if name == "User-Agent" { route.user_agent } else { value };
+            let value = if name == "User-Agent" {
+                route.user_agent
+            } else {
+                value
+            };
             builder = builder.header(name, value);
         }
         if let Some(language) = &self.accept_language {
@@ -267,7 +286,10 @@ struct Host {
 impl Host {
     fn parse(field: &'static str, url: &str) -> Result<Self, InvalidField> {
         let refuse = |problem: &str| {
-            InvalidField::new(field, format!("{problem}: wanted https://name or https://name:port"))
+            InvalidField::new(
+                field,
+                format!("{problem}: wanted https://name or https://name:port"),
+            )
         };
         let uri: Uri = url.parse().map_err(|_| refuse("not a URL"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -279,7 +301,11 @@ impl Host {
         match scheme {
             "https" => {}
             "http" if is_loopback(authority.host()) => {}
-            "http" => return Err(refuse("found plain http, which is accepted for loopback only")),
+            "http" => {
+                return Err(refuse(
+                    "found plain http, which is accepted for loopback only",
+                ));
+            }
             _ => return Err(refuse("found an unknown scheme")),
         }
         Ok(Self {
@@ -477,12 +503,17 @@ const GRACE: Duration = Duration::from_millis(500);
 
 fn check_timeouts(connect: Duration, whole: Duration) -> Result<(), InvalidField> {
     if connect.is_zero() {
-        return Err(InvalidField::new("connect_timeout", "found 0: wanted some time"));
+        return Err(InvalidField::new(
+            "connect_timeout",
+            "found 0: wanted some time",
+        ));
     }
     if whole <= connect {
         return Err(InvalidField::new(
             "timeout",
-            format!("found {whole:?}: wanted more than the {connect:?} for connecting, which are a part of it"),
+            format!(
+                "found {whole:?}: wanted more than the {connect:?} for connecting, which are a part of it"
+            ),
         ));
     }
     Ok(())
@@ -501,14 +532,21 @@ fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
 fn is_loopback(host: &str) -> bool {
     let v6 = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
-        || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
-        || v6.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback())
+        || host
+            .parse()
+            .is_ok_and(|address: Ipv4Addr| address.is_loopback())
+        || v6
+            .parse()
+            .is_ok_and(|address: Ipv6Addr| address.is_loopback())
 }
 
 /// Whether the connection broke, as opposed to a time-out or an answer that cannot be read.
 fn is_broken(source: &Cause) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    source
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
+    source.downcast_ref::<io::Error>().is_some_and(|error| {
+        matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        )
+    })
 }

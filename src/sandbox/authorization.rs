@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::Sandbox;
 use super::gateway::Refusal;
 use super::http::HttpRequest;
+use crate::error::KeyError;
 use crate::keys::{PrivateKey, PublicKey};
 use crate::signer::request_message;
 
@@ -18,12 +19,12 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(mchid: &str, key: PrivateKey) -> Self {
-        Self {
+    pub(super) fn new(mchid: &str, key: &PrivateKey) -> Result<Self, KeyError> {
+        Ok(Self {
             mchid: mchid.to_owned(),
             serial_no: Sandbox::MERCHANT_SERIAL_NO,
-            key: key.public_key(Sandbox::MERCHANT_SERIAL_NO),
-        }
+            key: key.public_key(Sandbox::MERCHANT_SERIAL_NO)?,
+        })
     }
 
     pub(super) fn mchid(&self) -> &str {
@@ -35,7 +36,9 @@ impl Identity {
         let authorization = request
             .header("Authorization")
             .and_then(Authorization::parse)
-            .ok_or_else(|| Refusal::sign_error("the Authorization header is missing or malformed"))?;
+            .ok_or_else(|| {
+                Refusal::sign_error("the Authorization header is missing or malformed")
+            })?;
         if authorization.mchid != self.mchid || authorization.serial_no != self.serial_no {
             return Err(Refusal::sign_error(
                 "the certificate serial number does not belong to the merchant",
@@ -76,7 +79,8 @@ impl<'a> Authorization<'a> {
     /// Each of the five parts exactly once, in any order.
     fn parse(header: &'a str) -> Option<Self> {
         let parts = header.strip_prefix("WECHATPAY2-SHA256-RSA2048 ")?;
-        let mut names = ["mchid", "nonce_str", "signature", "timestamp", "serial_no"].map(|name| (name, None));
+        let mut names =
+            ["mchid", "nonce_str", "signature", "timestamp", "serial_no"].map(|name| (name, None));
         for part in parts.split(',') {
             let (name, value) = part.split_once('=')?;
             let value = value.strip_prefix('"')?.strip_suffix('"')?;

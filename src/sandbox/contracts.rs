@@ -33,8 +33,8 @@ impl Contracts {
         fields::text(body, "openid", 128)?;
         self.by_code
             .insert(code.to_owned(), Contract { service_id });
-        let session = keys::random_nonce()
-            .map_err(|_| Refusal::new(500, "SYSTEM_ERROR", "no randomness"))?;
+        let session =
+            keys::random_nonce().map_err(|_| Refusal::new(500, "SYSTEM_ERROR", "no randomness"))?;
         Ok(Answer::ok(json!({
             "pre_entrustweb_id": session,
             "mchid": mchid,

@@ -38,10 +38,17 @@ pub(super) fn number(body: &Value, field: &str) -> Result<u64, Refusal> {
 pub(super) fn out_contract_code(body: &Value) -> Result<&str, Refusal> {
     let field = "out_contract_code";
     let code = text(body, field, 32)?;
-    if code.chars().all(|c| matches!(c, '0'..='9' | 'a'..='z' | 'A'..='Z')) {
+    if code
+        .chars()
+        .all(|c| matches!(c, '0'..='9' | 'a'..='z' | 'A'..='Z'))
+    {
         return Ok(code);
     }
-    Err(Refusal::param_error(field, &code.into(), "has characters other than digits and letters"))
+    Err(Refusal::param_error(
+        field,
+        &code.into(),
+        "has characters other than digits and letters",
+    ))
 }
 
 /// `notify_url`: HTTPS, with a path, without a query.

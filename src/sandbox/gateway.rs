@@ -96,7 +96,11 @@ impl Refusal {
                 "value": value,
                 "issue": issue,
             })),
-            ..Self::new(400, "PARAM_ERROR", format!("parameter error: {field} {issue}"))
+            ..Self::new(
+                400,
+                "PARAM_ERROR",
+                format!("parameter error: {field} {issue}"),
+            )
         }
     }
 
@@ -196,7 +200,10 @@ impl Gateway {
             .unwrap_or_default();
         let mut headers = vec![("Request-ID".to_owned(), nonce().into_bytes())];
         if !body.is_empty() {
-            headers.push(("Content-Type".to_owned(), b"application/json; charset=utf-8".to_vec()));
+            headers.push((
+                "Content-Type".to_owned(),
+                b"application/json; charset=utf-8".to_vec(),
+            ));
         }
         // A 401 is never signed: the gateway does not know to whom it speaks.
         if answer.status != 401 {

@@ -75,7 +75,9 @@ impl Sandbox {
         let mchid = mchid.into();
         let platform = Platform::new().map_err(unusable)?;
         let verifier = platform.verifier().map_err(unusable)?;
-        let identity = Identity::new(&mchid, merchant_key().map_err(unusable)?);
+        let identity = merchant_key()
+            .and_then(|key| Ok(Identity::new(&mchid, &key)?))
+            .map_err(unusable)?;
         let gateway = Arc::new(Gateway::new(identity, platform));
         let handler = Arc::clone(&gateway);
         let server = HttpServer::start(move |request| handler.handle(request))?;

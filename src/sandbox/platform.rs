@@ -23,7 +23,9 @@ impl Platform {
 
     /// What the merchant needs to verify the sandbox's answers.
     pub(super) fn verifier(&self) -> Result<Verifier, Error> {
-        Ok(Verifier::new([self.key.public_key(Sandbox::PUBLIC_KEY_ID)])?)
+        Ok(Verifier::new([self
+            .key
+            .public_key(Sandbox::PUBLIC_KEY_ID)?])?)
     }
 
     /// Whether `id` names a platform key.
@@ -49,7 +51,10 @@ impl Platform {
             ("Wechatpay-Timestamp", timestamp),
             ("Wechatpay-Nonce", nonce.to_owned()),
             ("Wechatpay-Signature", signature),
-            ("Wechatpay-Signature-Type", "WECHATPAY2-SHA256-RSA2048".to_owned()),
+            (
+                "Wechatpay-Signature-Type",
+                "WECHATPAY2-SHA256-RSA2048".to_owned(),
+            ),
         ]
         .map(|(name, value)| (name.to_owned(), value.into_bytes()))
         .into()
