@@ -1,7 +1,7 @@
 //! What can be ordered to go wrong, and for which requests.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::http::HttpRequest;
@@ -13,7 +13,8 @@ use super::signing::Signing;
 /// without the fault, and only the answer, an error too, is spoiled on its way. Where it is not, the request is not even
 /// looked at. [`RecordedRequest::took_effect`](super::RecordedRequest::took_effect) tells the truth about each request.
 ///
-/// Two more can be ordered for connections: [`Sandbox::refuse_connections`](super::Sandbox::refuse_connections) and
+/// Three more can be ordered for connections: [`Sandbox::refuse_connections`](super::Sandbox::refuse_connections),
+/// [`Sandbox::hang_up`](super::Sandbox::hang_up) and
 /// [`Sandbox::close_connections`](super::Sandbox::close_connections).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -112,12 +113,15 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A signed [`Fault::Error`] without effect.
+    /// A [`Fault::Error`] without effect, signed unless it is a 401, which WeChat Pay never signs.
     pub fn error(status: u16, code: impl Into<String>) -> Self {
         Self::Error {
             status,
             code: code.into(),
-            signing: Signing::Right,
+            signing: match status {
+                401 => Signing::Missing,
+                _ => Signing::Right,
+            },
             took_effect: false,
         }
     }
@@ -220,7 +224,7 @@ impl Faults {
         Some(order.fault.clone())
     }
 
-    fn orders(&self) -> std::sync::MutexGuard<'_, VecDeque<FaultOrder>> {
+    fn orders(&self) -> MutexGuard<'_, VecDeque<FaultOrder>> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -160,6 +160,13 @@ impl Sandbox {
         self.server.set_refusing(on)
     }
 
+    /// Accepts the next `connections` connections and closes each at once, before anything is read.
+    ///
+    /// To a client that writes quickly it looks as if its request had been sent.
+    pub fn hang_up(&self, connections: usize) {
+        self.server.hang_up(connections);
+    }
+
     /// Closes all connections that are open, as a server does that has kept them long enough. A call under way is
     /// answered first.
     pub fn close_connections(&self) {

@@ -7,3 +7,5 @@
 )]
 
 mod pre_sign;
+mod raw;
+mod sandbox_faults;
