@@ -8,4 +8,6 @@
 
 mod pre_sign;
 mod raw;
+mod sandbox_contracts;
 mod sandbox_faults;
+mod sandbox_gateway;
