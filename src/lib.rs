@@ -6,6 +6,7 @@ mod endpoint;
 mod error;
 mod keys;
 mod merchant;
+mod notification;
 mod signer;
 mod verifier;
 
@@ -16,5 +17,9 @@ pub use error::{
 };
 pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
 pub use merchant::{Merchant, SignedRequest};
+pub use notification::{
+    ContractEvent, Event, EventKind, Notification, NotificationError, NotificationReceiver,
+    NotificationReply,
+};
 pub use signer::Signer;
 pub use verifier::{SignatureHeaders, Verifier};

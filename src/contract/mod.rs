@@ -3,4 +3,5 @@
 pub mod ecommerce;
 mod session;
 
+pub(crate) use session::number_or_text;
 pub use session::{LaunchExtraData, LaunchParameters, MiniProgramSession};
