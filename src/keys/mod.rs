@@ -3,6 +3,14 @@
 mod der;
 mod formats;
 mod pem;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests;
 
 use std::fmt;
 
