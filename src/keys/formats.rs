@@ -204,13 +204,8 @@ fn require_rsa(mut algorithm: Reader<'_>, what: &'static str) -> Result<(), KeyE
         .element(der::OBJECT_IDENTIFIER)
         .ok_or_else(|| malformed(what))?;
     let found = match oid {
-        RSA => {
-            let fits = algorithm.at_end() || algorithm.element(der::NULL) == Some(&[]);
-            return match fits && algorithm.at_end() {
-                true => Ok(()),
-                false => Err(malformed(what)),
-            };
-        }
+        RSA if algorithm.element(der::NULL) == Some(&[]) && algorithm.at_end() => return Ok(()),
+        RSA => return Err(malformed(what)),
         RSA_PSS => "an RSA-PSS key",
         EC if algorithm.element(der::OBJECT_IDENTIFIER) == Some(SM2) => "an SM2 key",
         EC => "an EC key",
