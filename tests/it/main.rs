@@ -1,1 +1,9 @@
-fn main() {}
+//! All integration tests, in one program so that it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod pre_sign;
