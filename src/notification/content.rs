@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 
-use crate::contract::number_or_text;
+use crate::contract::{ContractState, TerminateInfo, TerminationMode, number_or_text};
 
 /// What a notification says about a contract.
 ///
@@ -22,7 +22,7 @@ pub struct ContractEvent {
     pub contract_id: Option<String>,
     /// The state that the contract is in now 协议状态.
     #[serde(default, deserialize_with = "lenient")]
-    pub contract_state: Option<String>,
+    pub contract_state: Option<ContractState>,
     /// The merchant id 商户号 that the contract is made with.
     #[serde(default, deserialize_with = "lenient")]
     pub mchid: Option<String>,
@@ -50,9 +50,13 @@ pub struct ContractEvent {
     /// When it was signed or terminated 操作时间, RFC 3339.
     #[serde(default, deserialize_with = "lenient")]
     pub operate_time: Option<String>,
-    /// How the contract was terminated 解约方式, where that is not inside `contract_terminate_info`.
+    /// How the contract ended 协议解约信息.
     #[serde(default, deserialize_with = "lenient")]
-    pub contract_termination_mode: Option<String>,
+    pub contract_terminate_info: Option<TerminateInfo>,
+    /// How the contract ended 解约方式, in the sister products without `contract_terminate_info`;
+    /// [`termination_mode`](Self::termination_mode) reads both.
+    #[serde(default, deserialize_with = "lenient")]
+    pub contract_termination_mode: Option<TerminationMode>,
     /// The service provider's merchant id 服务商商户号.
     #[serde(default, deserialize_with = "lenient")]
     pub sp_mchid: Option<String>,
@@ -77,6 +81,16 @@ pub struct ContractEvent {
     /// What the merchant attached when pre-signing 附加数据.
     #[serde(default, deserialize_with = "lenient")]
     pub attach: Option<String>,
+}
+
+impl ContractEvent {
+    /// How the contract ended, wherever the notification says it.
+    pub fn termination_mode(&self) -> Option<&TerminationMode> {
+        self.contract_terminate_info
+            .as_ref()
+            .map(|info| &info.contract_termination_mode)
+            .or(self.contract_termination_mode.as_ref())
+    }
 }
 
 /// Reads a field whose type nobody has promised: `None` when it is of another one.
