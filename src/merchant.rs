@@ -106,24 +106,16 @@ impl Merchant {
         N: AsRef<str> + ?Sized + 'a,
         V: AsRef<[u8]> + ?Sized + 'a,
     {
-        let mut request_id = None;
-        let pairs = headers
-            .into_iter()
-            .map(|(name, value)| (name.as_ref(), value.as_ref()));
-        let headers = SignatureHeaders::from_pairs(pairs.inspect(|(name, value)| {
-            if name.eq_ignore_ascii_case("Request-ID") {
-                request_id = std::str::from_utf8(value).ok();
-            }
-        }));
+        let (headers, checked) = SignatureHeaders::read(headers);
         let is_success = (200..300).contains(&status);
-        let verified = headers.and_then(|headers| {
+        let verified = checked.and_then(|()| {
             if !is_success && !headers.is_signed() {
                 return Ok(Authenticity::Unsigned);
             }
             self.verifier.verify(&headers, body, now)?;
             Ok(Authenticity::Signed)
         });
-        let request_id = request_id.map(str::to_owned);
+        let request_id = headers.request_id().map(str::to_owned);
         match verified {
             Err(source) => Err(Error::Unverified {
                 status,
