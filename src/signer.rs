@@ -32,6 +32,10 @@ impl Signer {
     /// of the *merchant's* API certificate that belongs to `key`: hexadecimal, up to 40 digits, in either case. It can
     /// be read from the merchant's certificate file with
     /// [`PublicKey::from_certificate_pem`](crate::PublicKey::from_certificate_pem).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] when `mchid` or `serial_no` is not of that form.
     pub fn new(
         mchid: impl Into<String>,
         serial_no: impl Into<String>,
@@ -44,6 +48,10 @@ impl Signer {
     ///
     /// `sign` gets the message and returns its RSA PKCS#1 v1.5 signature with SHA-256, as raw bytes. When it fails,
     /// the call ends in [`Error::Sign`] and nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] when `mchid` or `serial_no` is not of the form that [`new`](Self::new) wants.
     pub fn from_function<F>(
         mchid: impl Into<String>,
         serial_no: impl Into<String>,
@@ -86,7 +94,10 @@ impl Signer {
 
     /// Signs any message with RSA-SHA256 and returns the signature in base64.
     ///
-    /// Fails with [`Error::Sign`].
+    /// # Errors
+    ///
+    /// [`Error::Sign`] when the key's numbers do not belong together, or when the function given to
+    /// [`from_function`](Self::from_function) fails or returns what cannot be a signature.
     pub fn sign(&self, message: &[u8]) -> Result<String, Error> {
         self.with_signature(message, |signature| STANDARD.encode(signature))
     }
@@ -181,7 +192,10 @@ pub(crate) fn check_nonce(nonce_str: &str) -> Result<(), InvalidField> {
     }
     Err(InvalidField::new(
         "nonce_str",
-        format!("found {nonce_str:?}: wanted 1 to 32 ASCII letters and digits"),
+        format!(
+            "{}: wanted 1 to 32 ASCII letters and digits",
+            describe(nonce_str, |c| c.is_ascii_alphanumeric())
+        ),
     ))
 }
 
@@ -197,7 +211,10 @@ fn check_mchid(mchid: &str) -> Result<(), InvalidField> {
     }
     Err(InvalidField::new(
         "mchid",
-        format!("found {mchid:?}: wanted the merchant id, 1 to 32 digits"),
+        format!(
+            "{}: wanted the merchant id, 1 to 32 digits",
+            describe(mchid, |c| c.is_ascii_digit())
+        ),
     ))
 }
 
@@ -205,9 +222,7 @@ fn check_serial_no(serial_no: &str) -> Result<(), InvalidField> {
     if serial_no.starts_with("PUB_KEY_ID_") {
         return Err(InvalidField::new(
             "serial_no",
-            format!(
-                "found {serial_no:?}, the id of a platform key: wanted the serial number of the merchant's own API certificate"
-            ),
+            "found the id of a platform key, PUB_KEY_ID_...: wanted the serial number of the merchant's own API certificate",
         ));
     }
     // RFC 5280, 4.1.2.2: at most 20 octets.
@@ -218,18 +233,35 @@ fn check_serial_no(serial_no: &str) -> Result<(), InvalidField> {
     Err(InvalidField::new(
         "serial_no",
         format!(
-            "found {serial_no:?}: wanted the serial number of the merchant's API certificate, 1 to 40 hexadecimal digits"
+            "{}: wanted the serial number of the merchant's API certificate, 1 to 40 hexadecimal digits",
+            describe(serial_no, |c| c.is_ascii_hexdigit())
         ),
     ))
 }
 
+/// What is wrong with a value that must be made of some characters only. The value itself is not shown: arguments get
+/// mixed up, and then it is the APIv3 key.
+fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String {
+    if value.is_empty() {
+        return "is empty".to_owned();
+    }
+    match value.chars().find(|c| !is_allowed(*c)) {
+        Some(unwanted) => format!("found the character {unwanted:?}"),
+        None => format!("found {} characters", value.len()),
+    }
+}
+
+/// Refuses what cannot be a raw RSA signature: base64 or hexadecimal text is the usual mistake, and no signature is
+/// made of ASCII bytes alone.
 fn check_signature(signature: &[u8]) -> Result<(), Error> {
-    if (256..=512).contains(&signature.len()) {
+    let is_text = signature.is_ascii();
+    if (256..=512).contains(&signature.len()) && !is_text {
         return Ok(());
     }
+    let found = if is_text { "bytes of text" } else { "bytes" };
     Err(Error::Sign(
         format!(
-            "the signing function returned {} bytes: wanted the raw RSA signature of 256 to 512 bytes",
+            "the signing function returned {} {found}: wanted the raw RSA signature of 256 to 512 bytes",
             signature.len()
         )
         .into(),
