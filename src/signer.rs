@@ -254,7 +254,7 @@ fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String {
 /// Refuses what cannot be a raw RSA signature: base64 or hexadecimal text is the usual mistake, and no signature is
 /// made of ASCII bytes alone.
 fn check_signature(signature: &[u8]) -> Result<(), Error> {
-    let is_text = signature.is_ascii();
+    let is_text = !signature.is_empty() && signature.is_ascii();
     if (256..=512).contains(&signature.len()) && !is_text {
         return Ok(());
     }
@@ -266,4 +266,138 @@ fn check_signature(signature: &[u8]) -> Result<(), Error> {
         )
         .into(),
     ))
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Published by Tencent: a key, messages and their signatures.
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../tests/vectors/official.json")).unwrap()
+    }
+
+    fn signer(vectors: &Value) -> Signer {
+        let key = PrivateKey::from_pem(text(&vectors["private_key_pem"])).unwrap();
+        Signer::new(text(&vectors["mchid"]), text(&vectors["serial_no"]), key).unwrap()
+    }
+
+    fn text(value: &Value) -> &str {
+        value.as_str().unwrap()
+    }
+
+    /// The vector of a request, and the body in its message.
+    fn request(vectors: &Value) -> (&Value, &str) {
+        let request = &vectors["sign"][0];
+        let body = text(&request["message"]).splitn(5, '\n').nth(4).unwrap();
+        (request, body.strip_suffix('\n').unwrap())
+    }
+
+    #[test]
+    fn message_is_the_published_one() {
+        let vectors = vectors();
+        let (request, body) = request(&vectors);
+        let message = request_message(
+            "POST",
+            "/v3/pay/transactions/jsapi",
+            vectors["timestamp"].as_u64().unwrap(),
+            text(&vectors["nonce"]),
+            body.as_bytes(),
+        );
+        assert_eq!(
+            String::from_utf8(message).unwrap(),
+            text(&request["message"])
+        );
+    }
+
+    #[test]
+    fn message_of_a_request_without_body_ends_in_an_empty_line() {
+        // The form that Tencent's page shows for GET.
+        let message = request_message("GET", "/v3/certificates?a=%20", 1_554_208_460, "N", b"");
+        assert_eq!(message, b"GET\n/v3/certificates?a=%20\n1554208460\nN\n\n");
+    }
+
+    #[test]
+    fn message_leaves_the_bytes_of_the_body_alone() {
+        let body = [0x00, 0x0A, 0xFF, 0x0D];
+        let message = request_message("PUT", "/", 0, "N", &body);
+        assert_eq!(message, b"PUT\n/\n0\nN\n\x00\n\xFF\r\n");
+    }
+
+    #[test]
+    fn signatures_are_the_published_ones() {
+        let vectors = vectors();
+        let signer = signer(&vectors);
+        let signed = vectors["sign"].as_array().unwrap();
+        assert_eq!(signed.len(), 2);
+        for vector in signed {
+            let signature = signer.sign(text(&vector["message"]).as_bytes()).unwrap();
+            assert_eq!(signature, text(&vector["signature"]), "{}", vector["name"]);
+        }
+    }
+
+    #[test]
+    fn authorization_is_the_published_one_byte_for_byte() {
+        let vectors = vectors();
+        let (request, _) = request(&vectors);
+        let header = signer(&vectors)
+            .authorize(
+                text(&request["message"]).as_bytes(),
+                vectors["timestamp"].as_u64().unwrap(),
+                text(&vectors["nonce"]),
+            )
+            .unwrap();
+        let expected = format!(
+            "WECHATPAY2-SHA256-RSA2048 mchid=\"1900007291\",\
+             nonce_str=\"593BEC0C930BF1AFEB40B4A08C8FB242\",signature=\"{}\",\
+             timestamp=\"1554208460\",serial_no=\"408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB\"",
+            text(&request["signature"])
+        );
+        assert_eq!(header, expected);
+    }
+
+    #[test]
+    fn the_longest_header_fits_into_its_one_allocation() {
+        let mut signer = signer(&vectors());
+        signer.mchid = "9".repeat(32);
+        let signature = [0xFF; 512];
+        let header = signer.authorization(&signature, u64::MAX, &"N".repeat(32));
+        assert!(
+            header.len() <= 256 + signature.len() * 3 / 2,
+            "it had to grow"
+        );
+    }
+
+    #[test]
+    fn nonces_fit_between_quotes_and_lines() {
+        for nonce in ["1", "593BEC0C930BF1AFEB40B4A08C8FB242", "abcXYZ09"] {
+            assert_eq!(check_nonce(nonce), Ok(()), "{nonce}");
+        }
+        let cases = [
+            ("", "is empty"),
+            ("593BEC0C930BF1AFEB40B4A08C8FB2420", "found 33 characters"),
+            ("a\"", "found the character '\"'"),
+            ("a\n", "found the character '\\n'"),
+            ("a\0", "found the character '\\0'"),
+            ("a b", "found the character ' '"),
+            ("a_b", "found the character '_'"),
+            ("数", "found the character '数'"),
+        ];
+        for (nonce, found) in cases {
+            let error = check_nonce(nonce).unwrap_err();
+            assert_eq!(error.field(), "nonce_str");
+            assert_eq!(
+                error.problem(),
+                format!("{found}: wanted 1 to 32 ASCII letters and digits")
+            );
+        }
+    }
 }

@@ -336,3 +336,26 @@ fn verify_signature(key: &PublicKey, message: &[u8], signature: &str) -> Result<
         _ => Err(VerifyError::WrongSignature),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_is_time_nonce_and_the_raw_body() {
+        let body = b"{\"a\":\r\n\xFF}";
+        assert_eq!(
+            signed_message("01554209980", "c5ac7061fccab6bf", body),
+            b"01554209980\nc5ac7061fccab6bf\n{\"a\":\r\n\xFF}\n"
+        );
+        assert_eq!(signed_message("1", "N", b""), b"1\nN\n\n");
+    }
+
+    #[test]
+    fn a_time_before_1970_is_1970() {
+        let second = std::time::Duration::from_secs(1);
+        assert_eq!(unix_seconds(UNIX_EPOCH - second), 0);
+        assert_eq!(unix_seconds(UNIX_EPOCH), 0);
+        assert_eq!(unix_seconds(UNIX_EPOCH + second), 1);
+    }
+}

@@ -1,1 +1,15 @@
-fn main() {}
+//! Behaviour of the crate as its users see it, a module each.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod merchant;
+mod pre_sign_request;
+mod request;
+mod signer;
+mod support;
+mod verifier;
