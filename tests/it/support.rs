@@ -1,8 +1,8 @@
 //! What several modules need: a merchant, the platform's keys, signed messages, and a fixed time.
 //!
 //! The keys in `tests/platform` were made by OpenSSL for these tests and are used nowhere else: `private.pem` is the
-//! platform's, all `certificate_*.pem` but the merchant's hold its public half, and the `*_signature.txt` were made
-//! with it by `openssl dgst -sha256 -sign`. The merchant's key is the one that Tencent published for such tests.
+//! platform's, all `certificate_*.pem` but the merchant's hold its public half. The `*signature*.txt` were made by
+//! `openssl dgst -sha256 -sign`. The merchant's key is the one that Tencent published for such tests.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
