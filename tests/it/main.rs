@@ -1,4 +1,5 @@
-//! All integration tests, in one program so that it is linked once.
+//! Behaviour of the crate as its users see it, a module each, in one program so that it is linked once.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,4 +7,11 @@
     clippy::indexing_slicing
 )]
 
+mod merchant;
+mod notification;
 mod pre_sign;
+mod pre_sign_request;
+mod request;
+mod signer;
+mod support;
+mod verifier;
