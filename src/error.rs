@@ -444,7 +444,7 @@ pub enum KeyError {
     Encrypted,
     /// The PEM block is damaged, or what is in it is not of its kind.
     Malformed {
-        /// The part that could not be read.
+        /// What is wrong with it.
         what: &'static str,
     },
     /// The key is of another algorithm than RSA.
@@ -485,7 +485,7 @@ impl fmt::Display for KeyError {
             Self::Encrypted => f.write_str(
                 "the private key is encrypted with a passphrase: wanted an unencrypted PKCS#8 or PKCS#1 key",
             ),
-            Self::Malformed { what } => write!(f, "the key is damaged: {what}"),
+            Self::Malformed { what } => write!(f, "the key cannot be read: {what}"),
             Self::NotRsa { found } => write!(f, "found {found}: wanted an RSA key"),
             Self::UnsupportedSize { bits, wanted } => write!(f, "found an RSA key of {bits} bits: wanted {wanted}"),
             Self::UnsupportedExponent { wanted } => {

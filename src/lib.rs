@@ -1,14 +1,22 @@
-//! Blocking client for WeChat Pay password-exempt contracts.
+#![doc = include_str!("../README.md")]
 
 mod check;
+#[cfg(feature = "client")]
+mod client;
 mod contract;
 mod endpoint;
 mod error;
 mod keys;
 mod merchant;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 mod signer;
+#[cfg(feature = "client")]
+mod transport;
 mod verifier;
 
+#[cfg(feature = "client")]
+pub use client::{Client, ClientBuilder, Exchange};
 pub use contract::{LaunchExtraData, LaunchParameters, MiniProgramSession, ecommerce};
 pub use endpoint::{Endpoint, Method, Request};
 pub use error::{

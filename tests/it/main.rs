@@ -1,3 +1,4 @@
+//! All integration tests, in one program so that it is linked once.
 //! Behaviour of the crate as its users see it, a module each.
 
 #![allow(
@@ -7,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+mod pre_sign;
 mod merchant;
 mod pre_sign_request;
 mod request;

@@ -1,0 +1,552 @@
+//! The blocking HTTP client: hosts, time-outs, pool and failover. Beside `transport`, the only file that names ureq and
+//! the clock.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::de::DeserializeOwned;
+use ureq::Agent;
+use ureq::http::{self, HeaderMap, Uri};
+
+use crate::endpoint::{Endpoint, Method, Request};
+use crate::error::{Cause, Error, InvalidField, Outcome};
+use crate::keys::random_nonce;
+use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
+use crate::signer::Signer;
+use crate::transport::{self, Failure, Proxy, Roots, TransportOptions};
+use crate::verifier::Verifier;
+
+const HOST: &str = "https://api.mch.weixin.qq.com";
+const BACKUP_HOST: &str = "https://api2.mch.weixin.qq.com";
+/// Tells WeChat Pay that the main host could not be reached.
+const BACKUP_USER_AGENT: &str = concat!(
+    "wechatpay-contract/",
+    env!("CARGO_PKG_VERSION"),
+    " (backup-host)"
+);
+/// Answers are small; a larger one is not WeChat Pay's.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// A blocking client for one merchant.
+///
+/// `Send`, `Sync` and cheap to clone; the clones share keys and connections, so that one client serves all threads of
+/// a service. Many merchants in one process are many clients. No thread is started and no I/O is done before the first
+/// call.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    merchant: Merchant,
+    host: Host,
+    backup: Option<Host>,
+    /// For first attempts.
+    agent: Agent,
+    /// For second attempts, with what the first leaves of the time.
+    second_agent: Agent,
+    /// A second attempt is made only when the first took no longer than this.
+    connect_timeout: Duration,
+    accept_language: Option<String>,
+    clock: Arc<Clock>,
+    observer: Option<Arc<Observer>>,
+}
+
+type Clock = dyn Fn() -> SystemTime + Send + Sync;
+type Observer = dyn Fn(&Exchange<'_>) + Send + Sync;
+
+impl Client {
+    /// A client with the default settings; see [`ClientBuilder`].
+    ///
+    /// Fails when the merchant's own certificate is among the platform keys.
+    pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, Error> {
+        Self::builder(signer, verifier).build()
+    }
+
+    /// A client with other settings.
+    pub fn builder(signer: Signer, verifier: Verifier) -> ClientBuilder {
+        ClientBuilder {
+            signer,
+            verifier,
+            host: HOST.to_owned(),
+            backup_host: Some(BACKUP_HOST.to_owned()),
+            accept_language: None,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(15),
+            proxy: None,
+            root_certificates: None,
+            clock: Arc::new(SystemTime::now),
+            observer: None,
+        }
+    }
+
+    /// Checks, signs and sends a typed request, and gives the verified answer.
+    ///
+    /// Blocks until the answer is there, at most for the time-out. Every [`Error`] says whether the request may have
+    /// taken effect.
+    pub fn send<E: Endpoint>(&self, endpoint: &E) -> Result<E::Response, Error> {
+        self.execute(endpoint.request()?)
+    }
+
+    /// Signs and sends any APIv3 request, and gives the verified answer as any type: a struct of the caller's,
+    /// [`serde_json::Value`], or `()` for an answer without a body.
+    ///
+    /// ```no_run
+    /// # fn call(client: wechatpay_contract::Client) -> Result<(), wechatpay_contract::Error> {
+    /// use wechatpay_contract::Request;
+    ///
+    /// let order: serde_json::Value = client.execute(
+    ///     Request::get("/v3/pay/transactions/id/{transaction_id}")
+    ///         .path("transaction_id", "1217752501201407033233368018")
+    ///         .query("mchid", "1900000109"),
+    /// )?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn execute<R: DeserializeOwned>(&self, request: Request) -> Result<R, Error> {
+        let inner = &*self.inner;
+        let started = Instant::now();
+        let first = inner.attempt(&request, &inner.first_route());
+        let Err(error) = first else {
+            return first;
+        };
+        match inner.second_route(&request, &error, started.elapsed()) {
+            Some(route) => inner.attempt(&request, &route),
+            None => Err(error),
+        }
+    }
+
+    /// The merchant: signer and platform keys.
+    pub fn merchant(&self) -> &Merchant {
+        &self.inner.merchant
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("merchant", &self.inner.merchant)
+            .field("host", &self.inner.host)
+            .field("backup_host", &self.inner.backup)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn first_route(&self) -> Route<'_> {
+        Route {
+            agent: &self.agent,
+            host: &self.host,
+            user_agent: USER_AGENT,
+            attempt: 1,
+        }
+    }
+
+    /// Where to try again, if that cannot carry anything out twice: at the backup host when no connection could be
+    /// made, at the same host when the connection of a GET broke.
+    fn second_route(
+        &self,
+        request: &Request,
+        error: &Error,
+        elapsed: Duration,
+    ) -> Option<Route<'_>> {
+        if elapsed > self.connect_timeout.saturating_add(GRACE) {
+            return None;
+        }
+        let (host, user_agent) = match error {
+            Error::Connect { .. } => (self.backup.as_ref()?, BACKUP_USER_AGENT),
+            Error::Transport { source, .. }
+                if request.method() == Method::Get && is_broken(source) =>
+            {
+                (&self.host, USER_AGENT)
+            }
+            _ => return None,
+        };
+        Some(Route {
+            agent: &self.second_agent,
+            host,
+            user_agent,
+            attempt: 2,
+        })
+    }
+
+    /// One exchange: signed afresh, sent, verified, and reported.
+    fn attempt<R: DeserializeOwned>(
+        &self,
+        request: &Request,
+        route: &Route<'_>,
+    ) -> Result<R, Error> {
+        let began = Instant::now();
+        let mut status = None;
+        let result = self.exchange(request, route).and_then(|answer| {
+            status = Some(answer.status);
+            self.accept(&answer)
+        });
+        if let Some(observer) = &self.observer {
+            observer(&Exchange {
+                method: request.method(),
+                template: request.template(),
+                host: &route.host.name,
+                attempt: route.attempt,
+                status,
+                elapsed: began.elapsed(),
+                error: result.as_ref().err(),
+            });
+        }
+        result
+    }
+
+    fn accept<R: DeserializeOwned>(&self, answer: &Answer) -> Result<R, Error> {
+        self.merchant.accept(
+            answer.status,
+            answer.headers.iter(),
+            &answer.body,
+            (self.clock)(),
+        )
+    }
+
+    /// Sends a request and reads the answer, which is not verified yet.
+    fn exchange(&self, request: &Request, route: &Route<'_>) -> Result<Answer, Error> {
+        let nonce = random_nonce().map_err(Error::Sign)?;
+        let signed = self.merchant.prepare(request, (self.clock)(), &nonce)?;
+        let request = self.http_request(&signed, route)?;
+        let failed = |failure| match failure {
+            Failure::Connect(source) => Error::Connect {
+                host: route.host.name.clone(),
+                source,
+            },
+            Failure::Exchange(source) => Error::Transport {
+                host: route.host.name.clone(),
+                source,
+            },
+        };
+        let response = route
+            .agent
+            .run(request)
+            .map_err(|error| failed(error.into()))?;
+        let (head, mut body) = response.into_parts();
+        Ok(Answer {
+            status: head.status.as_u16(),
+            body: transport::read_body(&mut body, MAX_BODY).map_err(failed)?,
+            headers: head.headers,
+        })
+    }
+
+    fn http_request<'s>(
+        &self,
+        signed: &'s SignedRequest<'_>,
+        route: &Route<'_>,
+    ) -> Result<http::Request<&'s [u8]>, Error> {
+        let mut builder = http::Request::builder()
+            .method(signed.method().as_str())
+            .uri(format!("{}{}", route.host.url, signed.target()));
+        for (name, value) in signed.headers() {
+            let value = if name == "User-Agent" {
+                route.user_agent
+            } else {
+                value
+            };
+            builder = builder.header(name, value);
+        }
+        if let Some(language) = &self.accept_language {
+            builder = builder.header("Accept-Language", language.as_str());
+        }
+        builder
+            .body(signed.body().unwrap_or_default())
+            .map_err(|error| InvalidField::new("path", error.to_string()).into())
+    }
+}
+
+/// How one attempt is made.
+struct Route<'c> {
+    agent: &'c Agent,
+    host: &'c Host,
+    user_agent: &'static str,
+    attempt: u8,
+}
+
+/// What came back, not verified.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// A host that requests go to.
+struct Host {
+    /// Scheme and authority, to which the target is appended.
+    url: String,
+    /// The authority, for messages.
+    name: String,
+}
+
+impl Host {
+    fn parse(field: &'static str, url: &str) -> Result<Self, InvalidField> {
+        let refuse = |problem: &str| {
+            InvalidField::new(
+                field,
+                format!("{problem}: wanted https://name or https://name:port"),
+            )
+        };
+        let uri: Uri = url.parse().map_err(|_| refuse("not a URL"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(refuse("found no scheme or no name"));
+        };
+        if uri.path() != "/" || uri.query().is_some() || authority.as_str().contains('@') {
+            return Err(refuse("found a path, a query or a user"));
+        }
+        match scheme {
+            "https" => {}
+            "http" if is_loopback(authority.host()) => {}
+            "http" => {
+                return Err(refuse(
+                    "found plain http, which is accepted for loopback only",
+                ));
+            }
+            _ => return Err(refuse("found an unknown scheme")),
+        }
+        Ok(Self {
+            url: format!("{scheme}://{authority}"),
+            name: authority.to_string(),
+        })
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+/// One exchange with WeChat Pay, as told to [`ClientBuilder::on_exchange`]: never a body, a path's values or a secret.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Exchange<'a> {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path's template, without values.
+    pub template: &'a str,
+    /// The host and, if it was given, the port.
+    pub host: &'a str,
+    /// 1, or 2 for the second attempt of a call.
+    pub attempt: u8,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// From before signing to after verifying.
+    pub elapsed: Duration,
+    /// The error in which the exchange ended, if it did.
+    pub error: Option<&'a Error>,
+}
+
+impl Exchange<'_> {
+    /// Whether a failed exchange may have taken effect; `None` for a success.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.error.map(Error::outcome)
+    }
+}
+
+/// Settings of a [`Client`].
+pub struct ClientBuilder {
+    signer: Signer,
+    verifier: Verifier,
+    host: String,
+    backup_host: Option<String>,
+    accept_language: Option<String>,
+    connect_timeout: Duration,
+    timeout: Duration,
+    proxy: Option<String>,
+    root_certificates: Option<Vec<u8>>,
+    clock: Arc<Clock>,
+    observer: Option<Arc<Observer>>,
+}
+
+impl ClientBuilder {
+    /// The host to send to, instead of `https://api.mch.weixin.qq.com`: scheme, name and optionally a port. Plain
+    /// `http` is refused except for loopback. Unless [`backup_host`](Self::backup_host) is set afterwards, there is
+    /// no backup host then.
+    #[must_use]
+    pub fn host(mut self, url: impl Into<String>) -> Self {
+        self.host = url.into();
+        self.backup_host = None;
+        self
+    }
+
+    /// The host that is tried once when no connection can be made, instead of `https://api2.mch.weixin.qq.com`; `None`
+    /// for none.
+    #[must_use]
+    pub fn backup_host(mut self, url: Option<&str>) -> Self {
+        self.backup_host = url.map(str::to_owned);
+        self
+    }
+
+    /// The language of error messages, `Accept-Language`: `en`, `zh-CN`, `zh-HK` or `zh-TW`.
+    #[must_use]
+    pub fn accept_language(mut self, language: impl Into<String>) -> Self {
+        self.accept_language = Some(language.into());
+        self
+    }
+
+    /// How long making a connection may take, TLS included; 5 seconds by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a whole call may take, from the start of connecting to the last byte of the answer; 15 seconds by
+    /// default. The look-up of a name by the operating system cannot be cut short.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// An HTTP proxy, `http://[user:password@]host:port`. None by default; the environment is not asked.
+    #[must_use]
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// The certificate authorities to trust, as PEM, instead of the public ones: for a gateway of one's own.
+    #[must_use]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates = Some(pem.into());
+        self
+    }
+
+    /// The clock for signing and verifying, instead of the system's: for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Is called after each exchange, for logs and metrics; a call that is tried twice is two exchanges.
+    ///
+    /// ```
+    /// # use wechatpay_contract::ClientBuilder;
+    /// # fn with_log(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.on_exchange(|exchange| {
+    ///     eprintln!(
+    ///         "{} {} at {}: HTTP {:?} in {:?}, {:?}",
+    ///         exchange.method, exchange.template, exchange.host, exchange.status, exchange.elapsed, exchange.outcome(),
+    ///     );
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_exchange(mut self, observer: impl Fn(&Exchange<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Makes the client; no I/O is done.
+    ///
+    /// Fails with [`Error::InvalidField`] when a setting cannot be used.
+    pub fn build(self) -> Result<Client, Error> {
+        check_timeouts(self.connect_timeout, self.timeout)?;
+        check_accept_language(self.accept_language.as_deref())?;
+        let options = TransportOptions {
+            connect_timeout: self.connect_timeout,
+            total_timeout: self.timeout,
+            proxy: self.proxy.as_deref().map(Proxy::parse).transpose()?,
+            roots: self
+                .root_certificates
+                .as_deref()
+                .map(Roots::from_pem)
+                .transpose()?
+                .unwrap_or_default(),
+            ..TransportOptions::default()
+        };
+        let second_options = TransportOptions {
+            total_timeout: self.timeout.saturating_sub(self.connect_timeout),
+            ..options.clone()
+        };
+        Ok(Client {
+            inner: Arc::new(Inner {
+                merchant: Merchant::new(self.signer, self.verifier)?,
+                host: Host::parse("host", &self.host)?,
+                backup: self
+                    .backup_host
+                    .map(|url| Host::parse("backup_host", &url))
+                    .transpose()?,
+                agent: transport::agent(&options),
+                second_agent: transport::agent(&second_options),
+                connect_timeout: self.connect_timeout,
+                accept_language: self.accept_language,
+                clock: self.clock,
+                observer: self.observer,
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("signer", &self.signer)
+            .field("verifier", &self.verifier)
+            .field("host", &self.host)
+            .field("backup_host", &self.backup_host)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A second attempt may follow a first that used up its time for connecting, which ends a little late.
+const GRACE: Duration = Duration::from_millis(500);
+
+fn check_timeouts(connect: Duration, whole: Duration) -> Result<(), InvalidField> {
+    if connect.is_zero() {
+        return Err(InvalidField::new(
+            "connect_timeout",
+            "found 0: wanted some time",
+        ));
+    }
+    if whole <= connect {
+        return Err(InvalidField::new(
+            "timeout",
+            format!(
+                "found {whole:?}: wanted more than the {connect:?} for connecting, which are a part of it"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
+    match language {
+        None | Some("en" | "zh-CN" | "zh-HK" | "zh-TW") => Ok(()),
+        Some(found) => Err(InvalidField::new(
+            "Accept-Language",
+            format!("found {found:?}: wanted en, zh-CN, zh-HK or zh-TW"),
+        )),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let v6 = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|address: Ipv4Addr| address.is_loopback())
+        || v6
+            .parse()
+            .is_ok_and(|address: Ipv6Addr| address.is_loopback())
+}
+
+/// Whether the connection broke, as opposed to a time-out or an answer that cannot be read.
+fn is_broken(source: &Cause) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    source.downcast_ref::<io::Error>().is_some_and(|error| {
+        matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        )
+    })
+}

@@ -1,0 +1,142 @@
+//! A local gateway that plays WeChat Pay, for tests and development: WeChat Pay offers no sandbox for this product.
+//!
+//! It listens on loopback on a port of the system's choice and checks requests as WeChat Pay does: form and signature
+//! of `Authorization`, the clock, the headers and the fields. Its answers are signed. The keys are published with this
+//! crate and protect nothing.
+//!
+//! ```
+//! use wechatpay_contract::ecommerce;
+//! use wechatpay_contract::sandbox::Sandbox;
+//!
+//! let sandbox = Sandbox::start()?;
+//! let session = sandbox.client().send(&ecommerce::MiniProgramPreSign {
+//!     appid: "wxd678efh567hg6787",
+//!     service_id: 12535,
+//!     out_contract_code: "wxwtdk20200910100000",
+//!     notify_url: "https://yourapp.com/notify",
+//!     contract_display_account: "微信代扣用户A",
+//!     openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+//! })?;
+//! assert_eq!(session.out_contract_code, "wxwtdk20200910100000");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod authorization;
+mod contracts;
+mod fields;
+mod gateway;
+mod http;
+mod platform;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::client::{Client, ClientBuilder};
+use crate::error::Error;
+use crate::keys::PrivateKey;
+use crate::signer::Signer;
+use crate::verifier::Verifier;
+
+use self::authorization::Identity;
+use self::gateway::Gateway;
+use self::http::HttpServer;
+use self::platform::Platform;
+
+pub use self::gateway::RecordedRequest;
+
+const MERCHANT_KEY: &str = include_str!("keys/merchant_key.pem");
+
+/// A running sandbox; it stops when it is dropped.
+pub struct Sandbox {
+    gateway: Arc<Gateway>,
+    server: HttpServer,
+    url: String,
+    client: Client,
+}
+
+impl Sandbox {
+    /// The merchant id 商户号 of [`Sandbox::start`].
+    pub const MCHID: &str = "1900000109";
+    /// The serial number of the sandbox merchant's certificate.
+    pub const MERCHANT_SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
+    /// The id of the sandbox's WeChat Pay public key.
+    pub const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
+
+    /// Starts a sandbox for the merchant [`MCHID`](Self::MCHID).
+    ///
+    /// Fails when no port of the loopback interface can be opened.
+    pub fn start() -> io::Result<Self> {
+        Self::start_for(Self::MCHID)
+    }
+
+    /// Starts a sandbox for another merchant.
+    pub fn start_for(mchid: impl Into<String>) -> io::Result<Self> {
+        let mchid = mchid.into();
+        let platform = Platform::new().map_err(unusable)?;
+        let verifier = platform.verifier().map_err(unusable)?;
+        let identity = merchant_key()
+            .and_then(|key| Ok(Identity::new(&mchid, &key)?))
+            .map_err(unusable)?;
+        let gateway = Arc::new(Gateway::new(identity, platform));
+        let handler = Arc::clone(&gateway);
+        let server = HttpServer::start(move |request| handler.handle(request))?;
+        let url = format!("http://{}", server.address());
+        let client = merchant_key()
+            .and_then(|key| Ok(Signer::new(mchid, Self::MERCHANT_SERIAL_NO, key)?))
+            .and_then(|signer| Client::builder(signer, verifier).host(&url).build())
+            .map_err(unusable)?;
+        Ok(Self {
+            gateway,
+            server,
+            url,
+            client,
+        })
+    }
+
+    /// The sandbox's address as a host for [`ClientBuilder::host`]: `http://127.0.0.1:port`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A client that is ready to talk to this sandbox; all such clients share their connections.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The settings of [`client`](Self::client), to be changed before building a client of one's own.
+    pub fn client_builder(&self) -> ClientBuilder {
+        Client::builder(self.signer(), self.verifier()).host(&self.url)
+    }
+
+    /// The merchant's signer.
+    pub fn signer(&self) -> Signer {
+        self.client.merchant().signer().clone()
+    }
+
+    /// A verifier with the sandbox's platform keys.
+    pub fn verifier(&self) -> Verifier {
+        self.client.merchant().verifier().clone()
+    }
+
+    /// The requests received until now, oldest first, with the status that was answered.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.gateway.requests()
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox")
+            .field("address", &self.server.address())
+            .finish_non_exhaustive()
+    }
+}
+
+fn merchant_key() -> Result<PrivateKey, Error> {
+    Ok(PrivateKey::from_pem(MERCHANT_KEY)?)
+}
+
+fn unusable(error: Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
