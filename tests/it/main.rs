@@ -1,5 +1,4 @@
 //! All integration tests, in one program so that it is linked once.
-//! Behaviour of the crate as its users see it, a module each.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,8 +7,8 @@
     clippy::indexing_slicing
 )]
 
-mod pre_sign;
 mod merchant;
+mod pre_sign;
 mod pre_sign_request;
 mod request;
 mod signer;
