@@ -8,6 +8,7 @@ mod endpoint;
 mod error;
 mod keys;
 mod merchant;
+pub mod order;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 mod signer;
