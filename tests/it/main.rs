@@ -6,4 +6,7 @@
     clippy::indexing_slicing
 )]
 
+mod contract_requests;
+mod contract_responses;
+mod order;
 mod pre_sign;
