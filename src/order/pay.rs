@@ -12,6 +12,19 @@ use crate::verifier::unix_seconds;
 /// The argument for `wx.requestPayment` in the merchant's mini program; serialized as `{timeStamp, nonceStr, package,
 /// signType, paySign}`.
 ///
+/// ```
+/// use std::time::SystemTime;
+/// use wechatpay_contract::order::{PayParameters, Prepay};
+/// use wechatpay_contract::{Error, Signer};
+///
+/// /// What the merchant's server hands to its mini program after an order.
+/// fn pay(signer: &Signer, prepay: &Prepay, nonce_str: &str) -> Result<String, Error> {
+///     let appid = "wx2421b1c4370ec43b";
+///     let pay = PayParameters::sign(signer, appid, &prepay.prepay_id, SystemTime::now(), nonce_str)?;
+///     Ok(serde_json::json!(pay).to_string())
+/// }
+/// ```
+///
 /// Source: <https://pay.weixin.qq.com/docs/partner/apis/partner-miniprogram-payment/mini-transfer-payment.html>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -636,6 +636,18 @@ fn qs_lengths_are_enforced_to_the_character() {
     };
     assert_accepted(&appid(32));
     assert_refused(&appid(33), "appid", &too_long(32));
+    let code = |count| qs::MiniProgramPreSign {
+        out_contract_code: String::leak("c".repeat(count)),
+        ..QS
+    };
+    assert_accepted(&code(32));
+    assert_refused(&code(33), "out_contract_code", &too_long(32));
+    let notify_url = |count| qs::MiniProgramPreSign {
+        notify_url: String::leak(url(count)),
+        ..QS
+    };
+    assert_accepted(&notify_url(256));
+    assert_refused(&notify_url(257), "notify_url", &too_long(256));
 }
 
 #[test]
