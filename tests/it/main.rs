@@ -1,4 +1,6 @@
 //! All integration tests, in one program so that it is linked once.
+//! Behaviour of the crate as its users see it, a module each.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,3 +12,9 @@ mod contract_requests;
 mod contract_responses;
 mod order;
 mod pre_sign;
+mod merchant;
+mod pre_sign_request;
+mod request;
+mod signer;
+mod support;
+mod verifier;
