@@ -2,6 +2,7 @@
 
 mod error;
 #[cfg(feature = "client")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the client comes next"))]
 mod transport;
 
 pub use error::{
