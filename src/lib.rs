@@ -9,10 +9,12 @@ mod error;
 mod keys;
 mod merchant;
 mod notification;
+pub mod order;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 mod signer;
 #[cfg(feature = "client")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the client comes next"))]
 mod transport;
 mod verifier;
 

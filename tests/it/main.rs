@@ -1,4 +1,4 @@
-//! Behaviour of the crate as its users see it, a module each, in one program so that it is linked once.
+//! All integration tests, in one program so that it is linked once.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,9 +7,12 @@
     clippy::indexing_slicing
 )]
 
+mod contract_requests;
+mod contract_responses;
+mod order;
+mod pre_sign;
 mod merchant;
 mod notification;
-mod pre_sign;
 mod pre_sign_request;
 mod request;
 mod signer;
