@@ -14,7 +14,6 @@ pub mod order;
 pub mod sandbox;
 mod signer;
 #[cfg(feature = "client")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the client comes next"))]
 mod transport;
 mod verifier;
 
