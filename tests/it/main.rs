@@ -10,6 +10,7 @@
 mod contract_requests;
 mod contract_responses;
 mod merchant;
+mod notification;
 mod order;
 mod pre_sign;
 mod pre_sign_request;
