@@ -10,9 +10,9 @@
 
 mod contract_requests;
 mod contract_responses;
+mod merchant;
 mod order;
 mod pre_sign;
-mod merchant;
 mod pre_sign_request;
 mod request;
 mod signer;
