@@ -8,16 +8,22 @@ mod endpoint;
 mod error;
 mod keys;
 mod merchant;
+pub mod order;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 mod signer;
 #[cfg(feature = "client")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the client comes next"))]
 mod transport;
 mod verifier;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, Exchange};
-pub use contract::{LaunchExtraData, LaunchParameters, MiniProgramSession, ecommerce};
+pub use contract::{
+    Contract, ContractKey, ContractState, LaunchExtraData, LaunchParameters, MiniProgramSession,
+    QueryContract, TerminateContract, TerminateInfo, TerminationMode, ecommerce, normal, qs,
+    service_provider,
+};
 pub use endpoint::{Endpoint, Method, Request};
 pub use error::{
     ApiError, Authenticity, Cause, Error, InvalidField, KeyError, Outcome, VerifyError,

@@ -7,6 +7,10 @@
     clippy::indexing_slicing
 )]
 
+mod contract_requests;
+mod contract_responses;
+mod order;
+mod pre_sign;
 mod merchant;
 mod pre_sign;
 mod pre_sign_request;
