@@ -1,4 +1,5 @@
-//! All integration tests, in one program so that it is linked once.
+//! Behaviour of the crate as its users see it, a module each; one program, so that it is linked once.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,8 +7,20 @@
     clippy::indexing_slicing
 )]
 
+mod contract_requests;
+mod contract_responses;
+mod merchant;
+mod notification;
+mod order;
 mod pre_sign;
+mod pre_sign_request;
 mod raw;
+mod request;
 mod sandbox_contracts;
+mod sandbox_control;
 mod sandbox_faults;
 mod sandbox_gateway;
+mod sandbox_notifications;
+mod signer;
+mod support;
+mod verifier;
