@@ -18,6 +18,7 @@ mod raw;
 mod request;
 mod sandbox_contracts;
 mod sandbox_control;
+mod sandbox_example;
 mod sandbox_faults;
 mod sandbox_gateway;
 mod sandbox_notifications;
