@@ -3,13 +3,15 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::answer::{Answer, Draft, Refusal};
 use super::authorization::Identity;
 use super::contracts::Contracts;
-use super::http::{Delivery, HttpReply, HttpRequest};
+use super::faults::{Fault, Faults};
+use super::http::{HttpReply, HttpRequest};
 use super::platform::Platform;
-use crate::keys;
+use super::record::Record;
 use crate::verifier::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
@@ -19,101 +21,8 @@ pub(super) struct Gateway {
     identity: Identity,
     platform: Platform,
     contracts: Mutex<Contracts>,
-    requests: Mutex<Vec<RecordedRequest>>,
-}
-
-/// A request that the sandbox received.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RecordedRequest {
-    /// The HTTP method.
-    pub method: String,
-    /// Path and query, exactly as received.
-    pub target: String,
-    /// All headers, in order.
-    pub headers: Vec<(String, String)>,
-    /// The body's bytes.
-    pub body: Vec<u8>,
-    /// The status that was answered, whether or not the answer arrived.
-    pub status: u16,
-}
-
-impl RecordedRequest {
-    /// The first header of that name, without regard to case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-/// What the gateway answers when all is well.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Option<Value>,
-}
-
-impl Answer {
-    pub(super) fn ok(body: Value) -> Self {
-        Self {
-            status: 200,
-            body: Some(body),
-        }
-    }
-}
-
-/// What the gateway answers when it refuses a request.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    status: u16,
-    code: &'static str,
-    message: String,
-    detail: Option<Value>,
-}
-
-impl Refusal {
-    pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            detail: None,
-        }
-    }
-
-    /// 401, which is never signed.
-    pub(super) fn sign_error(message: &str) -> Self {
-        Self::new(401, "SIGN_ERROR", message)
-    }
-
-    /// 400 for a field of the body.
-    pub(super) fn param_error(field: &str, value: &Value, issue: &str) -> Self {
-        Self {
-            detail: Some(json!({
-                "location": "body",
-                "field": format!("/body/{field}"),
-                "value": value,
-                "issue": issue,
-            })),
-            ..Self::new(
-                400,
-                "PARAM_ERROR",
-                format!("parameter error: {field} {issue}"),
-            )
-        }
-    }
-
-    fn into_answer(self) -> Answer {
-        let mut body = json!({"code": self.code, "message": self.message});
-        if let (Some(detail), Some(body)) = (self.detail, body.as_object_mut()) {
-            body.insert("detail".to_owned(), detail);
-        }
-        Answer {
-            status: self.status,
-            body: Some(body),
-        }
-    }
+    faults: Faults,
+    record: Record,
 }
 
 impl Gateway {
@@ -122,25 +31,42 @@ impl Gateway {
             identity,
             platform,
             contracts: Mutex::default(),
-            requests: Mutex::default(),
+            faults: Faults::default(),
+            record: Record::default(),
         }
     }
 
-    pub(super) fn requests(&self) -> Vec<RecordedRequest> {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(super) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
     }
 
     /// The whole way from a request to its reply.
     pub(super) fn handle(&self, request: HttpRequest) -> HttpReply {
         let now = unix_seconds(SystemTime::now());
-        let answer = self
-            .answer(&request, now)
-            .unwrap_or_else(Refusal::into_answer);
-        self.record(request, answer.status);
-        self.sign(answer, now)
+        let fault = self.faults.take(&request);
+        let answer = fault
+            .as_ref()
+            .is_none_or(Fault::lets_pass)
+            .then(|| self.answer(&request, now));
+        let took_effect = matches!(answer, Some(Ok(_)));
+        let truth = match answer {
+            Some(answer) => Draft::new(answer.unwrap_or_else(Refusal::into_answer)),
+            None => Draft::empty(0),
+        };
+        let draft = match &fault {
+            Some(fault) => fault.spoil(truth),
+            None => truth,
+        };
+        self.record.push(request, draft.status, took_effect);
+        let mut reply = draft.seal(&self.platform, now);
+        if let Some(fault) = &fault {
+            fault.spoil_reply(&mut reply);
+        }
+        reply
     }
 
     fn answer(&self, request: &HttpRequest, now: u64) -> Result<Answer, Refusal> {
@@ -179,43 +105,6 @@ impl Gateway {
             )),
         }
     }
-
-    fn record(&self, request: HttpRequest, status: u16) {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(RecordedRequest {
-                method: request.method,
-                target: request.target,
-                headers: request.headers,
-                body: request.body,
-                status,
-            });
-    }
-
-    fn sign(&self, answer: Answer, now: u64) -> HttpReply {
-        let body = answer
-            .body
-            .map(|body| body.to_string().into_bytes())
-            .unwrap_or_default();
-        let mut headers = vec![("Request-ID".to_owned(), nonce().into_bytes())];
-        if !body.is_empty() {
-            headers.push((
-                "Content-Type".to_owned(),
-                b"application/json; charset=utf-8".to_vec(),
-            ));
-        }
-        // A 401 is never signed: the gateway does not know to whom it speaks.
-        if answer.status != 401 {
-            headers.extend(self.platform.signature_headers(&body, now, &nonce()));
-        }
-        HttpReply {
-            status: answer.status,
-            headers,
-            body,
-            delivery: Delivery::Whole,
-        }
-    }
 }
 
 /// The gateway refuses requests without `User-Agent` or with an unsuitable `Accept`.
@@ -249,9 +138,4 @@ fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
     }
     serde_json::from_slice(&request.body)
         .map_err(|_| Refusal::new(400, "PARAM_ERROR", "the body is not JSON"))
-}
-
-/// A new nonce or id of 32 characters.
-fn nonce() -> String {
-    keys::random_nonce().unwrap_or_else(|_| "0".repeat(32))
 }

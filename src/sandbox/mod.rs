@@ -21,12 +21,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+<<<<<<< HEAD
+=======
+mod answer;
+>>>>>>> sandbox
 mod authorization;
 mod contracts;
+mod faults;
 mod fields;
 mod gateway;
 mod http;
 mod platform;
+mod record;
+mod signing;
+mod spoil;
 
 use std::fmt;
 use std::io;
@@ -43,7 +51,9 @@ use self::gateway::Gateway;
 use self::http::HttpServer;
 use self::platform::Platform;
 
-pub use self::gateway::RecordedRequest;
+pub use self::faults::{Fault, FaultOrder};
+pub use self::record::RecordedRequest;
+pub use self::signing::Signing;
 
 const MERCHANT_KEY: &str = include_str!("keys/merchant_key.pem");
 
@@ -119,9 +129,61 @@ impl Sandbox {
         self.client.merchant().verifier().clone()
     }
 
-    /// The requests received until now, oldest first, with the status that was answered.
+    /// The requests received until now, oldest first, with what became of them.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.gateway.requests()
+        self.gateway.record().requests()
+    }
+
+    /// Orders a fault: for the next request, or as the [`FaultOrder`] says.
+    ///
+    /// Orders are served in turn, one for each request.
+    ///
+    /// ```
+    /// use wechatpay_contract::sandbox::{Fault, Sandbox};
+    ///
+    /// let sandbox = Sandbox::start()?;
+    /// sandbox.fault(Fault::CutBody);
+    /// sandbox.fault(Fault::error(503, "SERVICE_UNAVAILABLE").on("GET", "/v3/").times(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn fault(&self, order: impl Into<FaultOrder>) {
+        self.gateway.faults().add(order.into());
+    }
+
+    /// Takes back all orders that are not used up.
+    pub fn clear_faults(&self) {
+        self.gateway.faults().clear();
+    }
+
+    /// Stops or starts listening: while connections are refused, nothing can be sent. Connections that are open stay
+    /// open.
+    ///
+    /// Fails when the port was taken by another process meanwhile.
+    pub fn refuse_connections(&self, on: bool) -> io::Result<()> {
+        self.server.set_refusing(on)
+    }
+
+    /// Accepts the next `connections` connections and closes each at once, before anything is read.
+    ///
+    /// To a client that writes quickly it looks as if its request had been sent.
+    pub fn hang_up(&self, connections: usize) {
+        self.server.hang_up(connections);
+    }
+
+    /// Closes all connections that are open, as a server does that has kept them long enough. A call under way is
+    /// answered first.
+    pub fn close_connections(&self) {
+        self.server.close_connections();
+    }
+
+    /// How many connections were accepted since the start.
+    pub fn connections_accepted(&self) -> usize {
+        self.server.connections_accepted()
+    }
+
+    /// How many connections are open now.
+    pub fn connections_open(&self) -> usize {
+        self.server.connections_open()
     }
 }
 

@@ -8,10 +8,12 @@
     clippy::indexing_slicing
 )]
 
-mod pre_sign;
 mod merchant;
+mod pre_sign;
 mod pre_sign_request;
+mod raw;
 mod request;
+mod sandbox_faults;
 mod signer;
 mod support;
 mod verifier;
