@@ -21,10 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-<<<<<<< HEAD
-=======
 mod answer;
->>>>>>> sandbox
 mod authorization;
 mod contracts;
 mod faults;
