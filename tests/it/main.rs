@@ -8,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+mod faults;
 mod merchant;
 mod pre_sign;
 mod pre_sign_request;
