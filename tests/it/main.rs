@@ -9,6 +9,7 @@
 
 mod contract_requests;
 mod contract_responses;
+mod failover;
 mod faults;
 mod merchant;
 mod notification;
