@@ -1,6 +1,9 @@
 //! The second host: when it is tried, with what, and that nothing which may have arrived is sent again.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -134,25 +137,46 @@ fn the_main_host_is_asked_first_again_on_the_next_call() {
     assert_eq!(main[0].header("User-Agent"), Some(AGENT));
 }
 
+/// An `https` URL where somebody speaks plain HTTP, for so many connections.
+pub(crate) fn plain_server(connections: usize) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        for _connection in 0..connections {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .unwrap();
+            // Reads on, or the answer could be lost to a reset.
+            stream.shutdown(Shutdown::Write).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    (url, server)
+}
+
 #[test]
 fn a_host_that_does_not_speak_tls_was_not_reached() {
     let hosts = TwoHosts::start();
-    let main = hosts.main.url().replace("http://", "https://");
-    let builder = hosts.builder().host(main);
-    let alone = builder.build().unwrap();
-    let error = alone.send(&PRE_SIGN).unwrap_err();
-    assert_eq!(error.outcome(), Outcome::NotSent);
-    assert!(told(&Err::<(), _>(error)).starts_with("connect: TLS: "));
+    let (plain, server) = plain_server(2);
+    let without_backup = hosts.builder().host(&plain).build().unwrap();
+    let result = without_backup.send(&PRE_SIGN);
+    assert_eq!(
+        told(&result),
+        "connect: TLS: received corrupt message of type InvalidContentType"
+    );
+    assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
 
-    let main = hosts.main.url().replace("http://", "https://");
-    let builder = hosts.builder().host(main);
-    let client = builder
+    let client = hosts
+        .builder()
+        .host(plain)
         .backup_host(Some(hosts.backup.url()))
         .build()
         .unwrap();
     client.send(&PRE_SIGN).unwrap();
     let (main, backup) = hosts.received();
     assert_eq!((main.len(), backup.len()), (0, 1));
+    server.join().unwrap();
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod faults;
 mod merchant;
 mod notification;
 mod order;
+mod outcome;
 mod pre_sign;
 mod pre_sign_request;
 mod raw;
