@@ -17,6 +17,7 @@ mod order;
 mod outcome;
 mod pre_sign;
 mod pre_sign_request;
+mod properties;
 mod raw;
 mod request;
 mod sandbox_contracts;
