@@ -9,11 +9,15 @@
 
 mod contract_requests;
 mod contract_responses;
+mod failover;
+mod faults;
 mod merchant;
 mod notification;
 mod order;
+mod outcome;
 mod pre_sign;
 mod pre_sign_request;
+mod properties;
 mod raw;
 mod request;
 mod sandbox_contracts;
