@@ -6,4 +6,9 @@
     clippy::indexing_slicing
 )]
 
+mod counts;
+#[path = "../support/platform.rs"]
+mod platform;
 mod pre_sign;
+#[path = "../support/tls_server.rs"]
+mod tls_server;
