@@ -1,7 +1,7 @@
 //! What can go wrong, whether the request may have taken effect, and what to do next.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -254,16 +254,17 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WeChat Pay answered HTTP {}", self.status)?;
         if !self.code.is_empty() {
-            write!(f, " {}", self.code)?;
+            write!(f, " {}", OneLine(&self.code))?;
         }
         if !self.message.is_empty() {
-            write!(f, ": {}", self.message)?;
+            write!(f, ": {}", OneLine(&self.message))?;
         }
         let detail = |key| {
             self.detail
                 .as_ref()
                 .and_then(|detail| detail.get(key))
                 .and_then(Value::as_str)
+                .map(OneLine)
         };
         if let Some(field) = detail("field") {
             write!(f, " (field {field}")?;
@@ -277,6 +278,27 @@ impl fmt::Display for ApiError {
 }
 
 impl StdError for ApiError {}
+
+/// Text from the network, which may be unsigned, made fit for one line of a log.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 512;
+        for c in self.0.chars().take(LONGEST) {
+            match c {
+                // Line breaks that are no control characters.
+                '\u{2028}' | '\u{2029}' => f.write_char(' ')?,
+                c if c.is_control() => f.write_char(' ')?,
+                c => f.write_char(c)?,
+            }
+        }
+        match self.0.chars().nth(LONGEST) {
+            Some(_) => f.write_str("..."),
+            None => Ok(()),
+        }
+    }
+}
 
 /// Whether an answer of failure was signed by WeChat Pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

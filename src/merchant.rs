@@ -2,12 +2,12 @@
 //! an error.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::endpoint::{Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
@@ -30,12 +30,17 @@ pub struct Merchant {
 }
 
 impl Merchant {
-    /// Fails when the merchant's own certificate is among the platform keys: answers are signed by WeChat Pay.
+    /// Puts the two together.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] when the merchant's own certificate is among the platform keys: answers are signed by WeChat
+    /// Pay.
     pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, InvalidField> {
         if verifier
             .keys()
             .iter()
-            .any(|key| key.id() == signer.serial_no())
+            .any(|key| key.id().eq_ignore_ascii_case(signer.serial_no()))
         {
             return Err(InvalidField::new(
                 "keys",
@@ -61,8 +66,12 @@ impl Merchant {
 
     /// Makes the signed form of `request`, to be sent within 5 minutes of `now`.
     ///
-    /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request. All
-    /// errors are [`Outcome::NotSent`](crate::Outcome::NotSent).
+    /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] for the nonce and for what is wrong with the request, [`Error::NoPlatformKey`],
+    /// [`Error::Sign`]: all of them are [`Outcome::NotSent`](crate::Outcome::NotSent).
     pub fn prepare<'r>(
         &self,
         request: &'r Request,
@@ -93,7 +102,17 @@ impl Merchant {
     /// Verifies an answer and turns it into a value or an error: the one gate that every answer passes.
     ///
     /// `headers` are all the answer's headers as pairs of name and value, `body` its raw bytes, not decoded in any
-    /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`.
+    /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`; for an answer whose content does not
+    /// matter, let `R` be [`serde::de::IgnoredAny`].
+    ///
+    /// # Errors
+    ///
+    /// | status | signature | error |
+    /// |---|---|---|
+    /// | any | wrong, or 2xx without one | [`Error::Unverified`] |
+    /// | 202 | right | [`Error::Accepted`] |
+    /// | other 2xx | right | [`Error::Decode`] when the body is not an `R` |
+    /// | any but 2xx | right or none | [`Error::Api`], which says which of the two |
     pub fn accept<'a, R, N, V>(
         &self,
         status: u16,
@@ -106,24 +125,16 @@ impl Merchant {
         N: AsRef<str> + ?Sized + 'a,
         V: AsRef<[u8]> + ?Sized + 'a,
     {
-        let mut request_id = None;
-        let pairs = headers
-            .into_iter()
-            .map(|(name, value)| (name.as_ref(), value.as_ref()));
-        let headers = SignatureHeaders::from_pairs(pairs.inspect(|(name, value)| {
-            if name.eq_ignore_ascii_case("Request-ID") {
-                request_id = std::str::from_utf8(value).ok();
-            }
-        }));
+        let (headers, checked) = SignatureHeaders::read(headers);
         let is_success = (200..300).contains(&status);
-        let verified = headers.and_then(|headers| {
+        let verified = checked.and_then(|()| {
             if !is_success && !headers.is_signed() {
                 return Ok(Authenticity::Unsigned);
             }
             self.verifier.verify(&headers, body, now)?;
             Ok(Authenticity::Signed)
         });
-        let request_id = request_id.map(str::to_owned);
+        let request_id = headers.request_id().map(str::to_owned);
         match verified {
             Err(source) => Err(Error::Unverified {
                 status,
@@ -140,7 +151,6 @@ impl Merchant {
 }
 
 /// A request as it goes over the wire: send exactly these bytes.
-#[derive(Debug)]
 pub struct SignedRequest<'r> {
     method: Method,
     target: Cow<'r, str>,
@@ -179,15 +189,15 @@ impl SignedRequest<'_> {
     }
 }
 
-/// The body of an answer of failure. It may be anything, so that nothing here is required.
-#[derive(Default, Deserialize)]
-struct Failure {
-    #[serde(default)]
-    code: Option<String>,
-    #[serde(default)]
-    message: Option<String>,
-    #[serde(default)]
-    detail: Option<Value>,
+/// Whoever reads the `Authorization` header can send the request, and target and body may hold personal data: none of
+/// them is shown.
+impl fmt::Debug for SignedRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedRequest")
+            .field("method", &self.method)
+            .field("platform_key", &self.platform_key)
+            .finish_non_exhaustive()
+    }
 }
 
 fn api_error(
@@ -196,15 +206,24 @@ fn api_error(
     request_id: Option<String>,
     authenticity: Authenticity,
 ) -> ApiError {
-    // An error page of a proxy, for example: the status alone has to do.
-    let failure: Failure = serde_json::from_slice(body).unwrap_or_default();
+    // It may be anything, such as the error page of a proxy: then the status alone has to do.
+    let mut failure: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
     ApiError {
         status,
-        code: failure.code.unwrap_or_default(),
-        message: failure.message.unwrap_or_default(),
-        detail: failure.detail,
+        code: text(failure.remove("code")),
+        message: text(failure.remove("message")),
+        detail: failure.remove("detail").filter(|detail| !detail.is_null()),
         request_id,
         authenticity,
+    }
+}
+
+/// A text as it is; anything else that is there as JSON, so that nothing said about a failure is lost.
+fn text(value: Option<Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
     }
 }
 

@@ -12,7 +12,8 @@
 //! - `ec_sec1`: `openssl ecparam -name prime256v1 -genkey`; `ec_pkcs8` from it with `openssl pkcs8 -topk8 -nocrypt`.
 //! - `sm2_pkcs8`, `ed25519_pkcs8`, `x25519_pkcs8`, `rsa_pss_pkcs8`: `openssl genpkey -algorithm <name>`.
 //! - `certificate_*`: `openssl ca -selfsign -notext -startdate … -enddate …` with the serial number in the serial file;
-//!   the key is `rsa2048_pkcs8`, and `rsa3072_pkcs8` for `certificate_generalized_time`. `request`: `openssl req -new`.
+//!   the key is `rsa2048_pkcs8`, and `rsa3072_pkcs8` for `certificate_generalized_time`. They are of version 3, with
+//!   `x509_extensions` configured, but `certificate_high_bit_serial` is of version 1. `request`: `openssl req -new`.
 
 use std::fs;
 use std::io::Write;
@@ -104,6 +105,33 @@ fn replaced(der: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let at = der.windows(old.len()).position(|window| window == old);
     let at = at.expect("the part to be replaced is there");
     [&der[..at], new, &der[at + old.len()..]].concat()
+}
+
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let header = match content.len() {
+        ..0x80 => vec![tag, low],
+        0x80..0x100 => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [&header, content].concat()
+}
+
+/// Elements as their tags and contents.
+type Elements<'a> = Vec<(u8, &'a [u8])>;
+
+/// Those of a sequence, so that a test can alter them.
+fn elements(sequence: &[u8]) -> Elements<'_> {
+    let mut reader = Reader::whole(der::SEQUENCE, sequence).unwrap();
+    std::iter::from_fn(|| reader.any()).collect()
+}
+
+fn sequence(elements: &[(u8, &[u8])]) -> Vec<u8> {
+    let content: Vec<u8> = elements
+        .iter()
+        .flat_map(|(tag, content)| element(*tag, content))
+        .collect();
+    element(der::SEQUENCE, &content)
 }
 
 fn vectors() -> Value {
@@ -352,13 +380,33 @@ fn serial_numbers_are_upper_case_in_whole_bytes() {
     );
 
     let der = der_of(&pem("certificate_utc_time"));
-    let serial = b"\x02\x14\x51\x57\xF0\x9E";
-    let with = |new: &[u8]| armour("CERTIFICATE", &replaced(&der, serial, new));
-    assert_eq!(certificate(with(serial)), Ok(()));
-    assert_eq!(
-        certificate(with(b"\x02\x14\xD1\x57\xF0\x9E")),
-        malformed("the certificate's serial number is negative or longer than 32 bytes")
-    );
+    let outer = elements(&der);
+    let signed = element(der::SEQUENCE, outer[0].1);
+    let rest = [
+        element(outer[1].0, outer[1].1),
+        element(outer[2].0, outer[2].1),
+    ]
+    .concat();
+    let with = |serial: &[u8]| {
+        let mut signed = elements(&signed);
+        assert_eq!((signed[1].0, signed[1].1.len()), (der::INTEGER, 20));
+        signed[1].1 = serial;
+        let signed = sequence(&signed);
+        let pem = armour(
+            "CERTIFICATE",
+            &element(der::SEQUENCE, &[signed, rest.clone()].concat()),
+        );
+        PublicKey::from_certificate_pem(pem).map(|key| key.id().to_owned())
+    };
+    assert_eq!(with(&[0x00]).as_deref(), Ok("00"));
+    assert_eq!(with(&[0x0A, 0x00]).as_deref(), Ok("0A00"));
+    assert_eq!(with(&[0x00, 0x80]).as_deref(), Ok("80"));
+    assert_eq!(with(&[0x00, 0x00, 0x01]).as_deref(), Ok("01"));
+    assert_eq!(with(&[0x7F; 32]), Ok("7F".repeat(32)));
+    let what = "the certificate's serial number is negative or longer than 32 bytes";
+    for serial in [&[0x7F; 33][..], &[0x80], &[0xFF, 0xFF], &[]] {
+        assert_eq!(with(serial).err(), malformed(what).err(), "{serial:02X?}");
+    }
 }
 
 #[test]
@@ -424,6 +472,36 @@ fn certificate_times() {
     ] {
         assert_eq!(
             certificate(not_before(time)),
+            malformed(WHAT),
+            "{}",
+            time.escape_ascii()
+        );
+    }
+    // Two digits mean the years from 1950 to 2049.
+    let not_after = |new: &[u8]| armour("CERTIFICATE", &replaced(&der, b"290227000000Z", new));
+    assert_eq!(certificate(not_after(b"491231235959Z")), Ok(()));
+    assert_eq!(certificate(not_after(b"500101000000Z")), malformed(WHAT));
+    // Four digits, in centuries with and without a leap year.
+    let far = der_of(&pem("certificate_generalized_time"));
+    let not_after = |new: &[u8]| armour("CERTIFICATE", &replaced(&far, b"20600229120000Z", new));
+    for (time, iso) in [
+        (b"21000228120000Z", "2100-02-28 12:00:00Z"),
+        (b"21000301000000Z", "2100-03-01 00:00:00Z"),
+        (b"24000229235959Z", "2400-02-29 23:59:59Z"),
+        (b"24010101000000Z", "2401-01-01 00:00:00Z"),
+        (b"99991231235959Z", "9999-12-31 23:59:59Z"),
+    ] {
+        let key = PublicKey::from_certificate_pem(not_after(time)).unwrap();
+        assert_eq!(key.validity().unwrap().not_after, seconds_of(iso), "{iso}");
+    }
+    for time in [
+        b"21000229120000Z",
+        b"20610229120000Z",
+        b"2060022912000.0",
+        b"19691231235959Z",
+    ] {
+        assert_eq!(
+            certificate(not_after(time)),
             malformed(WHAT),
             "{}",
             time.escape_ascii()
@@ -848,6 +926,72 @@ fn content_of_another_kind_than_the_label_is_refused() {
     }
 }
 
+#[test]
+fn elements_too_many_or_of_other_forms_are_refused() {
+    let not = |name: &str| {
+        Err(format!(
+            "the key cannot be read: the content of the PEM block is not a complete {name}"
+        ))
+    };
+    let said = |result: Result<(), KeyError>| result.map_err(|error| error.to_string());
+    let attributes = (der::CONTEXT_0, &b"\x30\x00"[..]);
+
+    let pkcs8 = der_of(&pem("rsa2048_pkcs8"));
+    let info = |edit: fn(&mut Elements<'_>)| {
+        let mut info = elements(&pkcs8);
+        edit(&mut info);
+        said(private(armour("PRIVATE KEY", &sequence(&info))))
+    };
+    assert_eq!(info(|info| assert_eq!(info.len(), 3)), Ok(()));
+    assert_eq!(info(|info| info[0].1 = &[1]), Ok(()));
+    assert_eq!(info(|info| info[0].1 = &[2]), not("PKCS#8 private key"));
+    let with_attributes = [&elements(&pkcs8)[..], &[attributes]].concat();
+    assert_eq!(
+        private(armour("PRIVATE KEY", &sequence(&with_attributes))),
+        Ok(())
+    );
+    let in_one = element(der::SEQUENCE, &pkcs8);
+    let (_, content) = elements(&in_one)[0];
+    let with_garbage = element(der::SEQUENCE, &[content, &[0xA0, 0x05]].concat());
+    assert_eq!(
+        said(private(armour("PRIVATE KEY", &with_garbage))),
+        not("PKCS#8 private key")
+    );
+
+    let spki = der_of(&pem("rsa2048_public"));
+    let [algorithm, (tag, bits)] = elements(&spki)[..] else {
+        panic!("two elements");
+    };
+    let info = |info: &[(u8, &[u8])]| said(public(armour("PUBLIC KEY", &sequence(info))));
+    let name = "public key (SubjectPublicKeyInfo)";
+    assert_eq!(info(&[algorithm, (tag, bits)]), Ok(()));
+    assert_eq!(info(&[algorithm, (tag, bits), attributes]), not(name));
+    assert_eq!(
+        info(&[algorithm, (tag, &[&[1], &bits[1..]].concat())]),
+        not(name)
+    );
+    assert_eq!(info(&[algorithm, (der::OCTET_STRING, bits)]), not(name));
+
+    let pkcs1 = der_of(&pem("rsa2048_rsa_public"));
+    let numbers = elements(&pkcs1);
+    let key = |numbers: &[(u8, &[u8])]| said(public(armour("RSA PUBLIC KEY", &sequence(numbers))));
+    assert_eq!(key(&numbers), Ok(()));
+    let name = "PKCS#1 RSA public key";
+    assert_eq!(key(&[numbers[0], numbers[1], numbers[1]]), not(name));
+
+    let x509 = der_of(&pem("certificate_utc_time"));
+    let outer = elements(&x509);
+    let of = |outer: &[(u8, &[u8])]| said(certificate(armour("CERTIFICATE", &sequence(outer))));
+    let name = "X.509 certificate";
+    assert_eq!(of(&outer), Ok(()));
+    assert_eq!(of(&[outer[0], outer[1], outer[2], attributes]), not(name));
+    let garbage = [outer[0].1, &[0xA3, 0x05]].concat();
+    assert_eq!(
+        of(&[(der::SEQUENCE, &garbage), outer[1], outer[2]]),
+        not(name)
+    );
+}
+
 /// Whatever byte is altered, and however: an answer and no panic. A modulus or exponent that is altered stays readable.
 #[test]
 fn no_altered_byte_causes_a_panic() {
@@ -934,21 +1078,8 @@ fn unsupported_sizes_are_told() {
 
 /// A PKCS#1 public key of these numbers, each with its leading zero where it needs one.
 fn rsa_public(modulus: &[u8], exponent: &[u8]) -> String {
-    let element = |tag, content: &[u8]| {
-        let len = u16::try_from(content.len()).unwrap();
-        let header = match content.len() {
-            ..0x80 => vec![tag, len.to_be_bytes()[1]],
-            0x80..0x100 => vec![tag, 0x81, len.to_be_bytes()[1]],
-            _ => vec![tag, 0x82, len.to_be_bytes()[0], len.to_be_bytes()[1]],
-        };
-        [&header, content].concat()
-    };
-    let numbers = [
-        element(der::INTEGER, modulus),
-        element(der::INTEGER, exponent),
-    ]
-    .concat();
-    armour("RSA PUBLIC KEY", &element(der::SEQUENCE, &numbers))
+    let numbers = [(der::INTEGER, modulus), (der::INTEGER, exponent)];
+    armour("RSA PUBLIC KEY", &sequence(&numbers))
 }
 
 #[test]
@@ -1044,8 +1175,8 @@ fn der_is_read_strictly() {
             &[0x04, 0x88, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
             8,
         ),
-        (&[0x04, 0xFF], 0x7F),    // reserved
-        (&[0x1F, 0x04, 0x01], 1), // tag of two bytes
+        (&[0x04, 0xFF], 0x7F), // reserved
+        (&[0x1F, 0x01], 1),    // tag of two bytes
         (&[0x04], 0),
         (&[], 0),
     ] {
