@@ -8,6 +8,7 @@ mod endpoint;
 mod error;
 mod keys;
 mod merchant;
+mod notification;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 mod signer;
@@ -17,12 +18,20 @@ mod verifier;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, Exchange};
-pub use contract::{LaunchExtraData, LaunchParameters, MiniProgramSession, ecommerce};
+pub use contract::{
+    Contract, ContractKey, ContractState, LaunchExtraData, LaunchParameters, MiniProgramSession,
+    QueryContract, TerminateContract, TerminateInfo, TerminationMode, ecommerce, normal, qs,
+    service_provider,
+};
 pub use endpoint::{Endpoint, Method, Request};
 pub use error::{
     ApiError, Authenticity, Cause, Error, InvalidField, KeyError, Outcome, VerifyError,
 };
 pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
 pub use merchant::{Merchant, SignedRequest};
+pub use notification::{
+    ContractEvent, Event, EventKind, Notification, NotificationError, NotificationReceiver,
+    NotificationReply,
+};
 pub use signer::Signer;
 pub use verifier::{SignatureHeaders, Verifier};

@@ -1,5 +1,4 @@
-//! All integration tests, in one program so that it is linked once.
-//! Behaviour of the crate as its users see it, a module each.
+//! Behaviour of the crate as its users see it, a module each, in one program so that it is linked once.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,14 +8,15 @@
 )]
 
 mod counts;
+mod merchant;
+mod notification;
 #[path = "../support/platform.rs"]
 mod platform;
 mod pre_sign;
-#[path = "../support/tls_server.rs"]
-mod tls_server;
-mod merchant;
 mod pre_sign_request;
 mod request;
 mod signer;
 mod support;
+#[path = "../support/tls_server.rs"]
+mod tls_server;
 mod verifier;
