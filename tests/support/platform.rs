@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
@@ -19,6 +20,12 @@ pub(crate) const SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
 pub(crate) const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
 pub(crate) const MERCHANT_KEY: &str = include_str!("../../src/sandbox/keys/merchant_key.pem");
 const PLATFORM_KEY: &str = include_str!("../../src/sandbox/keys/platform_key.pem");
+
+/// An APIv3 key; that of Tencent's published vector.
+pub(crate) const API_V3_KEY: &str = "a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb";
+
+/// What a notification says once it is decrypted.
+pub(crate) const CONTRACT_SIGNED: &str = include_str!("../notification/content.json");
 
 /// The body of an answer to [`PRE_SIGN`].
 pub(crate) const SESSION: &str = r#"{"pre_entrustweb_id":"5778aadY9nltAsZzXixCkFIGYnV2V","mchid":"1900000109","service_id":12535,"out_contract_code":"wxwtdk20200910100000","sign_mp_appid":"wxbd687630cd02ce1d","sign_mp_path":"pages/PwdExemptContract/index"}"#;
@@ -100,6 +107,36 @@ impl Platform {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         Answer::http(status, &headers, body.as_bytes())
+    }
+
+    /// The body of a notification with this content, encrypted under [`API_V3_KEY`].
+    pub(crate) fn notification(content: &str) -> String {
+        let nonce = "uluk4a9R25RW";
+        let key = UnboundKey::new(&AES_256_GCM, API_V3_KEY.as_bytes()).unwrap();
+        let mut sealed = content.as_bytes().to_vec();
+        LessSafeKey::new(key)
+            .seal_in_place_append_tag(
+                Nonce::try_assume_unique_for_key(nonce.as_bytes()).unwrap(),
+                Aad::from("entrust"),
+                &mut sealed,
+            )
+            .unwrap();
+        let ciphertext = STANDARD.encode(sealed);
+        serde_json::json!({
+            "id": "EV-2018022511223320873",
+            "create_time": "2020-09-10T13:29:36+08:00",
+            "resource_type": "encrypt-resource",
+            "event_type": "ENTRUST.SIGN",
+            "summary": "签约结果通知",
+            "resource": {
+                "original_type": "entrust",
+                "algorithm": "AEAD_AES_256_GCM",
+                "ciphertext": ciphertext,
+                "associated_data": "entrust",
+                "nonce": nonce,
+            },
+        })
+        .to_string()
     }
 
     pub(crate) fn signer(&self) -> Signer {
