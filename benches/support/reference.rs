@@ -75,7 +75,8 @@ pub(crate) struct Settings<'a> {
 
 impl Reference {
     pub(crate) fn new(agent: Agent, settings: Settings<'_>) -> Result<Self, Box<dyn Error>> {
-        let key = RsaKeyPair::from_pkcs8(&der(settings.merchant_key)?)?;
+        let key = RsaKeyPair::from_pkcs8(&der(settings.merchant_key)?)
+            .map_err(|error| error.to_string())?;
         let platform_key =
             UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der(settings.platform_key)?);
         Ok(Self {
@@ -95,16 +96,20 @@ impl Reference {
         let body = serde_json::to_string(request)?;
         let timestamp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let mut random = [0; 16];
-        SystemRandom::new().fill(&mut random)?;
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|error| error.to_string())?;
         let nonce = format!("{:032X}", u128::from_be_bytes(random));
         let message = format!("POST\n{PATH}\n{timestamp}\n{nonce}\n{body}\n");
         let mut signature = vec![0; self.key.public().modulus_len()];
-        self.key.sign(
-            &RSA_PKCS1_SHA256,
-            &SystemRandom::new(),
-            message.as_bytes(),
-            &mut signature,
-        )?;
+        self.key
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                message.as_bytes(),
+                &mut signature,
+            )
+            .map_err(|error| error.to_string())?;
         let authorization = format!(
             "WECHATPAY2-SHA256-RSA2048 mchid=\"{}\",nonce_str=\"{nonce}\",signature=\"{}\",timestamp=\"{timestamp}\",\
              serial_no=\"{}\"",
@@ -139,11 +144,14 @@ impl Reference {
         if timestamp.parse::<u64>()?.abs_diff(now) >= 300 {
             return Err("the answer is too old".into());
         }
-        let mut message = format!("{timestamp}\n{}\n", header(headers, "Wechatpay-Nonce")?).into_bytes();
+        let mut message =
+            format!("{timestamp}\n{}\n", header(headers, "Wechatpay-Nonce")?).into_bytes();
         message.extend_from_slice(&body);
         message.push(b'\n');
         let signature = STANDARD.decode(header(headers, "Wechatpay-Signature")?)?;
-        self.platform_key.verify(&message, &signature)?;
+        self.platform_key
+            .verify(&message, &signature)
+            .map_err(|error| error.to_string())?;
 
         // Read.
         if !answer.status().is_success() {

@@ -55,10 +55,14 @@ impl Platform {
         self.key.public().as_ref()
     }
 
-    pub(crate) fn public_key(&self) -> PublicKey {
+    /// The public half as `BEGIN RSA PUBLIC KEY`.
+    pub(crate) fn public_pem(&self) -> String {
         let text = STANDARD.encode(self.public_der());
-        let pem = format!("-----BEGIN RSA PUBLIC KEY-----\n{text}\n-----END RSA PUBLIC KEY-----\n");
-        PublicKey::from_pem(PUBLIC_KEY_ID, pem).unwrap()
+        format!("-----BEGIN RSA PUBLIC KEY-----\n{text}\n-----END RSA PUBLIC KEY-----\n")
+    }
+
+    pub(crate) fn public_key(&self) -> PublicKey {
+        PublicKey::from_pem(PUBLIC_KEY_ID, self.public_pem()).unwrap()
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> String {
