@@ -15,6 +15,7 @@ use crate::endpoint::{Endpoint, Method, Request};
 use crate::error::{Cause, Error, InvalidField, Outcome};
 use crate::keys::random_nonce;
 use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
+use crate::order::PayParameters;
 use crate::signer::Signer;
 use crate::transport::{self, Failure, Lookup, Proxy, Roots, TransportOptions};
 use crate::verifier::Verifier;
@@ -118,6 +119,16 @@ impl Client {
             Some(route) => inner.attempt(&request, &route),
             None => Err(error),
         }
+    }
+
+    /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, for now and
+    /// with a new nonce; see [`PayParameters`].
+    ///
+    /// Nothing is sent. Fails with [`Error::InvalidField`] or [`Error::Sign`].
+    pub fn pay_parameters(&self, appid: &str, prepay_id: &str) -> Result<PayParameters, Error> {
+        let nonce_str = random_nonce().map_err(Error::Sign)?;
+        let signer = self.inner.merchant.signer();
+        PayParameters::sign(signer, appid, prepay_id, (self.inner.clock)(), &nonce_str)
     }
 
     /// The merchant: signer and platform keys.

@@ -9,6 +9,7 @@ mod error;
 mod keys;
 mod merchant;
 mod notification;
+pub mod order;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 mod signer;

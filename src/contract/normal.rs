@@ -1,4 +1,32 @@
 //! Contracts signed with a direct merchant 普通商户.
+//!
+//! ```
+//! use wechatpay_contract::{Endpoint, normal};
+//!
+//! let contract = normal::MiniProgramPreSign {
+//!     appid: "wxd678efh567hg6787",
+//!     service_id: 12535,
+//!     out_contract_code: "wxwtdk20200910100000",
+//!     notify_url: "https://yourapp.com/notify",
+//!     contract_display_account: "微信代扣用户A",
+//!     openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+//! };
+//! assert_eq!(
+//!     contract.request()?.target()?,
+//!     "/v3/password-exempt-contract/contracts/normal/pre-entrust-sign/mini-program",
+//! );
+//!
+//! // The same contract, offered after the payment of an order.
+//! let after_payment = normal::PayRedirectPreSign {
+//!     prepay_id: "wx201410272009395522657a690389285100",
+//!     contract,
+//! };
+//! assert_eq!(
+//!     after_payment.request()?.target()?,
+//!     "/v3/password-exempt-contract/contracts/normal/pre-entrust-sign/pay-redirect-sign",
+//! );
+//! # Ok::<(), wechatpay_contract::InvalidField>(())
+//! ```
 
 use serde::Serialize;
 
@@ -61,7 +89,7 @@ impl MiniProgramPreSign<'_> {
 /// Pre-signs a contract that the user is offered to sign on the page after a payment 支付后场景预签约.
 ///
 /// The order is made first. Only when the user pays within two hours are they offered to sign; when this call fails
-/// nothing is offered, and the payment is not touched.
+/// nothing is offered.
 ///
 /// Not documented as idempotent. After an unknown outcome nothing is lost by pre-signing again with the same fields:
 /// a contract exists only when the user signs it.

@@ -1,4 +1,35 @@
 //! Contracts signed through a service provider 服务商.
+//!
+//! ```
+//! use wechatpay_contract::{Endpoint, service_provider};
+//!
+//! let contract = service_provider::MiniProgramPreSign {
+//!     sp_appid: "wxd678efh567hg6787",
+//!     sub_mchid: "1900000109",
+//!     sub_appid: "wxd678efh567hg6787",
+//!     service_id: 12535,
+//!     out_contract_code: "wxwtdk20200910100000",
+//!     notify_url: "https://yourapp.com/notify",
+//!     contract_display_account: "微信代扣用户A",
+//!     sp_openid: Some("oYobu0MVnQfWpSMOYJz2AHPG_gQw"),
+//!     sub_openid: None,
+//! };
+//! assert_eq!(
+//!     contract.request()?.target()?,
+//!     "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/mini-program",
+//! );
+//!
+//! // The same contract, offered after the payment of an order.
+//! let after_payment = service_provider::PayRedirectPreSign {
+//!     prepay_id: "wx201410272009395522657a690389285100",
+//!     contract,
+//! };
+//! assert_eq!(
+//!     after_payment.request()?.target()?,
+//!     "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/pay-redirect-sign",
+//! );
+//! # Ok::<(), wechatpay_contract::InvalidField>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +103,7 @@ impl MiniProgramPreSign<'_> {
 /// Pre-signs a contract that the user is offered to sign on the page after a payment 支付后场景预签约.
 ///
 /// The order is made first. Only when the user pays within two hours are they offered to sign; when this call fails
-/// nothing is offered, and the payment is not touched.
+/// nothing is offered.
 ///
 /// Not documented as idempotent. After an unknown outcome nothing is lost by pre-signing again with the same fields:
 /// a contract exists only when the user signs it.

@@ -42,7 +42,7 @@ pub type Event = Notification<ContractEvent>;
 /// ) -> Result<NotificationReply, NotificationError> {
 ///     let headers = SignatureHeaders::from_pairs(headers.iter().map(|(name, value)| (name, value)))?;
 ///     let event = receiver.open(&headers, body, SystemTime::now())?;
-///     // Here: insert `event.id` where it can be only once; when it is there already, answer success and stop.
+///     // Here: insert code and kind where the pair can be only once; when it is there already, answer success and stop.
 ///     match &event.kind {
 ///         EventKind::Signed => println!("{} is signed", event.content.out_contract_code),
 ///         EventKind::Terminated => println!("{} is terminated", event.content.out_contract_code),
@@ -66,8 +66,9 @@ pub type Event = Notification<ContractEvent>;
 ///   Read at most [`MAX_BODY`](Self::MAX_BODY) bytes and one more.
 /// - **Five seconds.** WeChat Pay waits that long for the answer. Store the event and answer; do slow work later.
 /// - **Duplicates.** The same notification comes more than once, also at the same moment on two connections. Insert
-///   [`id`](Notification::id), or `out_contract_code` with the kind, where it can be only once (a unique index, in one
-///   atomic step), act only when the insert succeeded, and answer success either way.
+///   `out_contract_code` with the [`kind`](Notification::kind) where the pair can be only once (a unique index, in one
+///   atomic step), act only when the insert succeeded, and answer success either way. A code is never used again, so
+///   each thing happens to it once. The [`id`](Notification::id) serves as well for other products.
 /// - **Order.** Notifications can overtake each other: a late `SIGN` must not revive a terminated contract.
 /// - **Own records.** Compare what the event says (`out_contract_code`, and `mchid`, `appid`, `service_id`, `openid` as
 ///   far as they are there) with what was pre-signed.
@@ -171,7 +172,8 @@ impl NotificationReceiver {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Notification<T> {
-    /// The notification's id 通知ID, up to 36 characters; the same when it is sent again.
+    /// The notification's id 通知ID, up to 36 characters. Documented as unique; that it stays the same when the
+    /// notification is sent again is inferred.
     pub id: String,
     /// When the notification was made 通知创建时间: RFC 3339 (`2020-09-10T13:29:35+08:00`), in old examples
     /// `20180225112233`, and so kept as text.

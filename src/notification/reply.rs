@@ -24,7 +24,8 @@ impl NotificationReply {
 
     /// The notification was opened but could not be processed, and is to be sent again: status 500.
     ///
-    /// `message` is for people at WeChat Pay; keep it free of secrets. When opening failed, answer with
+    /// `message` is for people at WeChat Pay; keep it short, documented are up to 64 characters, and free of secrets. When
+    /// opening failed, answer with
     /// [`NotificationError::reply`](crate::NotificationError::reply) instead.
     pub fn failure(message: &str) -> Self {
         Self::fail(500, message)

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Sandbox;
-use super::gateway::Refusal;
+use super::answer::Refusal;
 use super::http::HttpRequest;
 use crate::error::KeyError;
 use crate::keys::{PrivateKey, PublicKey};

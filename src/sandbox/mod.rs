@@ -21,12 +21,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod answer;
 mod authorization;
 mod contracts;
+mod control;
+mod faults;
 mod fields;
 mod gateway;
 mod http;
+mod notification;
+mod notifier;
+mod orders;
 mod platform;
+mod post;
+mod pre_sign;
+mod record;
+mod rfc3339;
+mod signing;
+mod spoil;
+mod user;
 
 use std::fmt;
 use std::io;
@@ -43,9 +56,11 @@ use self::gateway::Gateway;
 use self::http::HttpServer;
 use self::platform::Platform;
 
-pub use self::gateway::RecordedRequest;
-
-const MERCHANT_KEY: &str = include_str!("keys/merchant_key.pem");
+pub use self::contracts::UserError;
+pub use self::faults::{Fault, FaultOrder};
+pub use self::notifier::{DeliveryAttempt, SentNotification};
+pub use self::record::RecordedRequest;
+pub use self::signing::Signing;
 
 /// A running sandbox; it stops when it is dropped.
 pub struct Sandbox {
@@ -60,8 +75,14 @@ impl Sandbox {
     pub const MCHID: &str = "1900000109";
     /// The serial number of the sandbox merchant's certificate.
     pub const MERCHANT_SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
+    /// The sandbox merchant's private key as PEM; it protects nothing.
+    pub const MERCHANT_KEY_PEM: &str = include_str!("keys/merchant_key.pem");
+    /// The APIv3 key APIv3密钥 with which notifications are encrypted.
+    pub const API_V3_KEY: &str = "SandboxApiV3KeyOf32BytesExactly!";
     /// The id of the sandbox's WeChat Pay public key.
     pub const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
+    /// The sandbox's WeChat Pay public key as PEM.
+    pub const PUBLIC_KEY_PEM: &str = include_str!("keys/platform_public_key.pem");
 
     /// Starts a sandbox for the merchant [`MCHID`](Self::MCHID).
     ///
@@ -78,7 +99,8 @@ impl Sandbox {
         let identity = merchant_key()
             .and_then(|key| Ok(Identity::new(&mchid, &key)?))
             .map_err(unusable)?;
-        let gateway = Arc::new(Gateway::new(identity, platform));
+        let gateway =
+            Arc::new(Gateway::new(identity, platform).map_err(|error| unusable(error.into()))?);
         let handler = Arc::clone(&gateway);
         let server = HttpServer::start(move |request| handler.handle(request))?;
         let url = format!("http://{}", server.address());
@@ -119,9 +141,61 @@ impl Sandbox {
         self.client.merchant().verifier().clone()
     }
 
-    /// The requests received until now, oldest first, with the status that was answered.
+    /// The requests received until now, oldest first, with what became of them.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.gateway.requests()
+        self.gateway.record().requests()
+    }
+
+    /// Orders a fault: for the next request, or as the [`FaultOrder`] says.
+    ///
+    /// Orders are served in turn, one for each request.
+    ///
+    /// ```
+    /// use wechatpay_contract::sandbox::{Fault, Sandbox};
+    ///
+    /// let sandbox = Sandbox::start()?;
+    /// sandbox.fault(Fault::CutBody);
+    /// sandbox.fault(Fault::error(503, "SERVICE_UNAVAILABLE").on("GET", "/v3/").times(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn fault(&self, order: impl Into<FaultOrder>) {
+        self.gateway.faults().add(order.into());
+    }
+
+    /// Takes back all orders that are not used up.
+    pub fn clear_faults(&self) {
+        self.gateway.faults().clear();
+    }
+
+    /// Stops or starts listening: while connections are refused, nothing can be sent. Connections that are open stay
+    /// open.
+    ///
+    /// Fails when the port was taken by another process meanwhile.
+    pub fn refuse_connections(&self, on: bool) -> io::Result<()> {
+        self.server.set_refusing(on)
+    }
+
+    /// Accepts the next `connections` connections and closes each at once, before anything is read.
+    ///
+    /// To a client that writes quickly it looks as if its request had been sent.
+    pub fn hang_up(&self, connections: usize) {
+        self.server.hang_up(connections);
+    }
+
+    /// Closes all connections that are open, as a server does that has kept them long enough. A call under way is
+    /// answered first.
+    pub fn close_connections(&self) {
+        self.server.close_connections();
+    }
+
+    /// How many connections were accepted since the start.
+    pub fn connections_accepted(&self) -> usize {
+        self.server.connections_accepted()
+    }
+
+    /// How many connections are open now.
+    pub fn connections_open(&self) -> usize {
+        self.server.connections_open()
     }
 }
 
@@ -134,7 +208,7 @@ impl fmt::Debug for Sandbox {
 }
 
 fn merchant_key() -> Result<PrivateKey, Error> {
-    Ok(PrivateKey::from_pem(MERCHANT_KEY)?)
+    Ok(PrivateKey::from_pem(Sandbox::MERCHANT_KEY_PEM)?)
 }
 
 fn unusable(error: Error) -> io::Error {

@@ -1,4 +1,4 @@
-//! Behaviour of the crate as its users see it, a module each, in one program so that it is linked once.
+//! Behaviour of the crate as its users see it, a module each; one program, so that it is linked once.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,14 +7,21 @@
     clippy::indexing_slicing
 )]
 
+mod contract_requests;
+mod contract_responses;
 mod counts;
 mod merchant;
 mod notification;
+mod order;
 #[path = "../support/platform.rs"]
 mod platform;
 mod pre_sign;
 mod pre_sign_request;
+mod raw;
 mod request;
+mod sandbox_contracts;
+mod sandbox_faults;
+mod sandbox_gateway;
 mod signer;
 mod support;
 #[path = "../support/tls_server.rs"]

@@ -230,7 +230,7 @@ mod opens {
         );
     }
 
-    /// <https://pay.weixin.qq.com/doc/v3/partner/4012881605>: without `contract_id`.
+    /// Without `contract_id`.
     #[test]
     fn ecommerce_entrust() {
         let mut content = json!({
