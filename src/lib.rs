@@ -1,5 +1,6 @@
 //! Blocking client for WeChat Pay password-exempt contracts.
 
+pub mod certificates;
 mod check;
 #[cfg(feature = "client")]
 mod client;
@@ -20,7 +21,8 @@ pub use client::{Client, ClientBuilder, Exchange};
 pub use contract::{LaunchExtraData, LaunchParameters, MiniProgramSession, ecommerce};
 pub use endpoint::{Endpoint, Method, Request};
 pub use error::{
-    ApiError, Authenticity, Cause, Error, InvalidField, KeyError, Outcome, VerifyError,
+    ApiError, Authenticity, Cause, CertificateError, Error, InvalidField, KeyError, Outcome,
+    VerifyError,
 };
 pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
 pub use merchant::{Merchant, SignedRequest};

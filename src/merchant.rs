@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::endpoint::{Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
@@ -32,19 +30,8 @@ pub struct Merchant {
 impl Merchant {
     /// Fails when the merchant's own certificate is among the platform keys: answers are signed by WeChat Pay.
     pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, InvalidField> {
-        if verifier
-            .keys()
-            .iter()
-            .any(|key| key.id() == signer.serial_no())
-        {
-            return Err(InvalidField::new(
-                "keys",
-                format!(
-                    "found the merchant's own certificate {} among the platform keys: wanted WeChat Pay's public key or \
-                     platform certificate, since answers are signed by WeChat Pay",
-                    signer.serial_no()
-                ),
-            ));
+        for key in verifier.keys().iter() {
+            refuse_own(&signer, key)?;
         }
         Ok(Self { signer, verifier })
     }
@@ -59,10 +46,30 @@ impl Merchant {
         &self.verifier
     }
 
+    /// Puts downloaded platform certificates, see [`certificates::accept`](crate::certificates::accept), in the place of
+    /// those held until now, for this merchant's verifier and its clones. Public keys stay.
+    ///
+    /// Fails when there is none, when one is twice there, or when the merchant's own is among them, and then keeps the
+    /// old ones.
+    pub fn replace_certificates(
+        &self,
+        certificates: impl IntoIterator<Item = PublicKey>,
+    ) -> Result<(), InvalidField> {
+        let certificates: Vec<_> = certificates.into_iter().collect();
+        for certificate in &certificates {
+            refuse_own(&self.signer, certificate)?;
+        }
+        self.verifier.replace_certificates(certificates)
+    }
+
     /// Makes the signed form of `request`, to be sent within 5 minutes of `now`.
     ///
     /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request. All
     /// errors are [`Outcome::NotSent`](crate::Outcome::NotSent).
+    ///
+    /// The header `Wechatpay-Serial` names the WeChat Pay public key if the verifier holds one, else the certificate
+    /// that is valid and ends last. Without any valid key only the download of the platform certificates is prepared,
+    /// and goes without that header: there is nothing yet that it could name.
     pub fn prepare<'r>(
         &self,
         request: &'r Request,
@@ -71,7 +78,10 @@ impl Merchant {
     ) -> Result<SignedRequest<'r>, Error> {
         check_nonce(nonce_str)?;
         let target = request.target()?;
-        let platform_key = self.verifier.preferred(now).ok_or(Error::NoPlatformKey)?;
+        let platform_key = self.verifier.preferred(now);
+        if platform_key.is_none() && !request.is_certificate_download() {
+            return Err(Error::NoPlatformKey);
+        }
         let timestamp = unix_seconds(now);
         let message = request_message(
             request.method().as_str(),
@@ -131,7 +141,7 @@ impl Merchant {
                 source,
             }),
             Ok(authenticity) if !is_success => {
-                Err(api_error(status, body, request_id, authenticity).into())
+                Err(ApiError::from_answer(status, body, request_id, authenticity).into())
             }
             Ok(_) if status == 202 => Err(Error::Accepted { request_id }),
             Ok(_) => decode(status, body, request_id),
@@ -146,7 +156,8 @@ pub struct SignedRequest<'r> {
     target: Cow<'r, str>,
     body: Option<&'r [u8]>,
     authorization: String,
-    platform_key: Arc<PublicKey>,
+    /// Absent only for the first download of certificates.
+    platform_key: Option<Arc<PublicKey>>,
 }
 
 impl SignedRequest<'_> {
@@ -167,45 +178,33 @@ impl SignedRequest<'_> {
 
     /// The headers to be sent, as pairs of name and value, beside `Host` and `Content-Length`.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let platform_key = self.platform_key.as_deref();
         let content_type = self.body.map(|_| ("Content-Type", "application/json"));
         [
             ("Authorization", self.authorization.as_str()),
-            ("Wechatpay-Serial", self.platform_key.id()),
             ("Accept", "application/json"),
             ("User-Agent", USER_AGENT),
         ]
         .into_iter()
+        .chain(platform_key.map(|key| ("Wechatpay-Serial", key.id())))
         .chain(content_type)
     }
 }
 
-/// The body of an answer of failure. It may be anything, so that nothing here is required.
-#[derive(Default, Deserialize)]
-struct Failure {
-    #[serde(default)]
-    code: Option<String>,
-    #[serde(default)]
-    message: Option<String>,
-    #[serde(default)]
-    detail: Option<Value>,
-}
-
-fn api_error(
-    status: u16,
-    body: &[u8],
-    request_id: Option<String>,
-    authenticity: Authenticity,
-) -> ApiError {
-    // An error page of a proxy, for example: the status alone has to do.
-    let failure: Failure = serde_json::from_slice(body).unwrap_or_default();
-    ApiError {
-        status,
-        code: failure.code.unwrap_or_default(),
-        message: failure.message.unwrap_or_default(),
-        detail: failure.detail,
-        request_id,
-        authenticity,
+/// Refuses the merchant's own certificate among the platform keys.
+fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), InvalidField> {
+    // The merchant's serial number is kept as given, perhaps with leading zeros.
+    if key.id() != signer.serial_no().trim_start_matches('0') && key.id() != signer.serial_no() {
+        return Ok(());
     }
+    Err(InvalidField::new(
+        "keys",
+        format!(
+            "found the merchant's own certificate {} among the platform keys: wanted WeChat Pay's public key or \
+             platform certificate, since answers are signed by WeChat Pay",
+            key.id()
+        ),
+    ))
 }
 
 fn decode<R: DeserializeOwned>(

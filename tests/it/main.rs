@@ -6,4 +6,6 @@
     clippy::indexing_slicing
 )]
 
+mod certificates;
 mod pre_sign;
+mod support;
