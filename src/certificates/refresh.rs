@@ -192,3 +192,230 @@ fn distance(one: SystemTime, other: SystemTime) -> Duration {
         .duration_since(one)
         .unwrap_or_else(|error| error.duration())
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::error::{ApiError, Authenticity, Error};
+    use crate::keys::PublicKey;
+
+    const OLD: &str = include_str!("../../tests/it/fixtures/certificate_old.pem");
+    const NEW: &str = include_str!("../../tests/it/fixtures/certificate_new.pem");
+    const NEW_SERIAL: &str = "2E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
+    const OLD_SERIAL: &str = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
+    const HOUR: u64 = 60 * 60;
+
+    /// Seconds after a time at which both certificates are valid.
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_710_892_800 + seconds)
+    }
+
+    fn certificates() -> PlatformCertificates {
+        let api_v3_key = ApiV3Key::new([7; 32]).unwrap();
+        PlatformCertificates::new(api_v3_key, Verifier::without_keys())
+    }
+
+    fn hold(certificates: &PlatformCertificates, pems: &[&str]) {
+        let keys = pems
+            .iter()
+            .map(|pem| PublicKey::from_certificate_pem(pem).unwrap());
+        certificates.verifier.replace(keys).unwrap();
+    }
+
+    fn succeed(permit: Option<Refresh<'_>>) {
+        let permit = permit.expect("a download must be due");
+        hold(permit.certificates, &[OLD]);
+        permit.finish(Ok(())).unwrap();
+    }
+
+    fn failure() -> Result<(), CertificateError> {
+        Err(CertificateError::Malformed {
+            problem: "a test".to_owned(),
+        })
+    }
+
+    fn no_certificates() -> Result<(), CertificateError> {
+        let answer = ApiError::from_answer(404, b"", None, Authenticity::Unsigned);
+        Err(CertificateError::NoCertificates {
+            answer: Box::new(answer),
+            public_key_id: None,
+        })
+    }
+
+    #[test]
+    fn the_first_use_downloads_and_then_nothing_is_due_for_ten_hours() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(0)).unwrap());
+        for seconds in [0, 1, 60, 10 * HOUR - 1] {
+            assert!(certificates.before_use(at(seconds)).unwrap().is_none());
+        }
+        succeed(certificates.before_use(at(10 * HOUR)).unwrap());
+        assert!(certificates.before_use(at(10 * HOUR)).unwrap().is_none());
+    }
+
+    #[test]
+    fn without_a_valid_key_a_download_is_due_before_its_time() {
+        let certificates = certificates();
+        let old_end = 1_711_339_165 - 1_710_892_800;
+        succeed(certificates.before_use(at(old_end - 60)).unwrap());
+        assert!(certificates.before_use(at(old_end)).unwrap().is_none());
+        assert!(certificates.before_use(at(old_end + 1)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_failure_is_repeated_to_those_without_a_key_for_a_minute() {
+        let certificates = certificates();
+        let permit = certificates.before_use(at(0)).unwrap().unwrap();
+        let failed = permit.finish(failure()).unwrap_err();
+        for seconds in [0, 59] {
+            let error = certificates.before_use(at(seconds)).unwrap_err();
+            assert!(Arc::ptr_eq(&error, &failed));
+        }
+        assert!(certificates.before_use(at(60)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_failure_leaves_those_with_a_key_alone_and_is_tried_again_after_a_minute() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(0)).unwrap());
+        let due = 10 * HOUR;
+        let permit = certificates.before_use(at(due)).unwrap().unwrap();
+        let failed = permit.finish(failure()).unwrap_err();
+        assert!(certificates.before_use(at(due)).unwrap().is_none());
+        assert!(certificates.before_use(at(due + 59)).unwrap().is_none());
+        assert!(Arc::ptr_eq(&certificates.last_error().unwrap(), &failed));
+        succeed(certificates.before_use(at(due + 60)).unwrap());
+        assert!(certificates.last_error().is_none());
+    }
+
+    #[test]
+    fn a_merchant_without_certificates_is_asked_again_after_ten_hours_only() {
+        let certificates = certificates();
+        let public_key = PublicKey::from_certificate_pem(OLD).unwrap();
+        certificates.verifier.replace([public_key]).unwrap();
+        let permit = certificates.before_use(at(0)).unwrap().unwrap();
+        permit.finish(no_certificates()).unwrap_err();
+        assert!(certificates.last_error().is_some());
+        assert!(
+            certificates
+                .before_use(at(10 * HOUR - 1))
+                .unwrap()
+                .is_none()
+        );
+        assert!(certificates.before_use(at(10 * HOUR)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_dropped_permit_counts_as_an_attempt_and_lets_the_next_in() {
+        let certificates = certificates();
+        drop(certificates.before_use(at(0)).unwrap().unwrap());
+        assert!(certificates.before_use(at(59)).unwrap().is_none());
+        assert!(certificates.before_use(at(60)).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_unknown_serial_number_is_looked_for_once_a_minute() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(0)).unwrap());
+        let ask = |serial, seconds| certificates.for_serial(serial, at(seconds));
+        assert!(matches!(ask(NEW_SERIAL, 59), ForSerial::Leave));
+        let ForSerial::Refresh(permit) = ask(NEW_SERIAL, 60) else {
+            panic!("a download must be permitted");
+        };
+        permit.finish(Ok(())).unwrap();
+        assert!(matches!(ask(NEW_SERIAL, 119), ForSerial::Leave));
+        assert!(matches!(ask(NEW_SERIAL, 120), ForSerial::Refresh(_)));
+        hold(&certificates, &[OLD, NEW]);
+        assert!(matches!(ask(NEW_SERIAL, 600), ForSerial::Held));
+    }
+
+    #[test]
+    fn nothing_is_looked_for_that_is_no_certificates_serial_number() {
+        let certificates = certificates();
+        for serial in [
+            "PUB_KEY_ID_0000000000000024101100397200000006",
+            "",
+            "2E2F 3A4B",
+            "xyz",
+        ] {
+            assert!(matches!(
+                certificates.for_serial(serial, at(0)),
+                ForSerial::Leave
+            ));
+        }
+        assert!(matches!(
+            certificates.for_serial("2e2F", at(0)),
+            ForSerial::Refresh(_)
+        ));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_stop_the_downloads() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(48 * HOUR)).unwrap());
+        assert!(
+            certificates
+                .before_use(at(48 * HOUR - 1))
+                .unwrap()
+                .is_none()
+        );
+        assert!(matches!(
+            certificates.for_serial(NEW_SERIAL, at(48 * HOUR - 60)),
+            ForSerial::Refresh(_)
+        ));
+        succeed(certificates.before_use(at(0)).unwrap());
+    }
+
+    #[test]
+    fn a_download_on_demand_needs_no_pause() {
+        let certificates = certificates();
+        for _ in 0..2 {
+            certificates.on_demand(at(0)).finish(failure()).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn those_with_a_key_go_on_while_one_downloads() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(0)).unwrap());
+        let permit = certificates.before_use(at(10 * HOUR)).unwrap();
+        assert!(permit.is_some());
+        assert!(certificates.before_use(at(10 * HOUR)).unwrap().is_none());
+        assert!(certificates.before_use(at(11 * HOUR)).unwrap().is_none());
+    }
+
+    #[test]
+    fn those_who_need_a_key_wait_for_the_one_who_downloads() {
+        let certificates = certificates();
+        let permit = certificates.before_use(at(0)).unwrap();
+        let (done, results) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                let certificates = &certificates;
+                let (one, other) = (done.clone(), done.clone());
+                scope.spawn(move || {
+                    let permit = certificates.before_use(at(0));
+                    one.send(matches!(permit, Ok(None))).unwrap();
+                });
+                scope.spawn(move || {
+                    let answer = certificates.for_serial(OLD_SERIAL, at(0));
+                    other.send(matches!(answer, ForSerial::Held)).unwrap();
+                });
+            }
+            // Whoever did not wait would have no key, and would say so.
+            succeed(permit);
+        });
+        drop(done);
+        assert_eq!(results.iter().collect::<Vec<_>>(), [true; 16]);
+    }
+}
