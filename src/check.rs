@@ -68,9 +68,12 @@ pub(crate) fn notify_url(field: &'static str, value: &str) -> Checked {
     if value.bytes().any(|byte| !byte.is_ascii_graphic()) {
         return refuse("with a character that is not allowed in a URL");
     }
-    let Some(rest) = value.strip_prefix("https://") else {
-        return refuse("which is not https");
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return refuse("which is not a URL");
     };
+    if !scheme.eq_ignore_ascii_case("https") {
+        return refuse("which is not https");
+    }
     if rest.contains(['?', '#']) {
         return refuse("with a query or fragment");
     }

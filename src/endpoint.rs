@@ -18,6 +18,10 @@ pub trait Endpoint {
     type Response: DeserializeOwned;
 
     /// Checks the fields against the documented rules and makes the request.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] for the first field that breaks a rule.
     fn request(&self) -> Result<Request, InvalidField>;
 }
 
@@ -127,7 +131,8 @@ impl Request {
     }
 
     /// Fills the variable `{name}` of the path. The value is percent-encoded and never changed otherwise; a value that
-    /// is empty, `.` or `..` is refused, since it would name another path.
+    /// is empty, `.` or `..` is refused, since it would name another path. A variable that stands in the path twice
+    /// gets the value in both places.
     #[must_use]
     pub fn path(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
         self.variables.push((name.into(), value.to_string()));
@@ -174,14 +179,23 @@ impl Request {
 
     /// Path and query exactly as they are signed and sent.
     ///
-    /// Fails when the template is not a path, when a variable is unfilled, unknown or filled twice, when a value would
-    /// name another path, or when the body could not be made.
+    /// # Errors
+    ///
+    /// [`InvalidField`] when the template is not a path, when a variable is unfilled, unknown or filled twice, when a
+    /// value would name another path, when the body could not be made, or when a GET request has one.
     pub fn target(&self) -> Result<Cow<'_, str>, InvalidField> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
         }
+        if self.method == Method::Get && self.body.is_some() {
+            return Err(InvalidField::new(
+                "body",
+                "found a body in a GET request: wanted none, values go to query()",
+            ));
+        }
         check_template(&self.template)?;
-        if !self.template.contains('{') && self.variables.is_empty() && self.query.is_empty() {
+        self.check_variables()?;
+        if !self.template.contains('{') && self.query.is_empty() {
             return Ok(Cow::Borrowed(&self.template));
         }
         let mut target = String::with_capacity(256);
@@ -191,7 +205,6 @@ impl Request {
     }
 
     fn push_path(&self, target: &mut String) -> Result<(), InvalidField> {
-        let mut used = 0;
         let mut rest: &str = &self.template;
         while let Some((before, after)) = rest.split_once('{') {
             let Some((name, after)) = after.split_once('}') else {
@@ -199,19 +212,14 @@ impl Request {
             };
             target.push_str(before);
             percent_encode(self.variable(name)?, target);
-            used += 1;
             rest = after;
         }
         target.push_str(rest);
-        if used == self.variables.len() {
-            return Ok(());
-        }
-        Err(self.superfluous_variable())
+        Ok(())
     }
 
     fn variable(&self, name: &str) -> Result<&str, InvalidField> {
-        let mut values = self.variables.iter().filter(|(known, _)| known == name);
-        let Some((_, value)) = values.next() else {
+        let Some((_, value)) = self.variables.iter().find(|(known, _)| known == name) else {
             return Err(InvalidField::new(
                 name,
                 format!(
@@ -229,28 +237,27 @@ impl Request {
         }
     }
 
-    /// The variable that the template has no place for, or that was filled more often than it has places.
-    fn superfluous_variable(&self) -> InvalidField {
-        let places = |name: &str| self.template.matches(&format!("{{{name}}}")).count();
-        let filled = |name: &str| {
-            self.variables
+    /// Refuses values that the path has no variable for, and variables with two values.
+    fn check_variables(&self) -> Result<(), InvalidField> {
+        for (position, (name, _)) in self.variables.iter().enumerate() {
+            let problem = if !has_variable(&self.template, name) {
+                "found a value, but this is no variable of the path"
+            } else if self
+                .variables
                 .iter()
-                .filter(|(known, _)| known == name)
-                .count()
-        };
-        let name = self
-            .variables
-            .iter()
-            .map(|(name, _)| name.as_ref())
-            .find(|name| places(name) < filled(name))
-            .unwrap_or_default();
-        InvalidField::new(
-            name,
-            format!(
-                "the path {} has no such variable, or only one place for it",
-                self.template
-            ),
-        )
+                .take(position)
+                .any(|(earlier, _)| earlier == name)
+            {
+                "found two values for this variable of the path"
+            } else {
+                continue;
+            };
+            return Err(InvalidField::new(
+                name.as_ref(),
+                format!("{problem} {}", self.template),
+            ));
+        }
+        Ok(())
     }
 
     fn push_query(&self, target: &mut String) {
@@ -299,6 +306,8 @@ fn check_template(template: &str) -> Result<(), InvalidField> {
         "wanted only characters of a percent-encoded path and {variables}; queries go to query()"
     } else if !braces_match(template) {
         "wanted each variable as {name}"
+    } else if has_dot_segment(template) {
+        "wanted a path without the segments '.' and '..'"
     } else {
         return Ok(());
     };
@@ -314,14 +323,30 @@ fn is_template_byte(byte: u8) -> bool {
 }
 
 fn braces_match(template: &str) -> bool {
-    template.split('{').skip(1).all(|part| {
-        part.split_once('}').is_some_and(|(name, rest)| {
-            !name.is_empty() && !name.contains('/') && !rest.contains('}')
+    let mut parts = template.split('{');
+    let is_literal = |text: &str| !text.contains('}');
+    parts.next().is_none_or(is_literal)
+        && parts.all(|part| {
+            part.split_once('}').is_some_and(|(name, rest)| {
+                !name.is_empty() && !name.contains('/') && is_literal(rest)
+            })
         })
-    }) && template
+}
+
+fn has_variable(template: &str, name: &str) -> bool {
+    template
         .split('{')
-        .next()
-        .is_none_or(|first| !first.contains('}'))
+        .skip(1)
+        .filter_map(|part| part.split_once('}'))
+        .any(|(known, _)| known == name)
+}
+
+/// RFC 3986, 5.2.4: many HTTP stacks resolve these segments, and then send another path than the one signed.
+fn has_dot_segment(template: &str) -> bool {
+    template.contains("/.")
+        && template
+            .split('/')
+            .any(|segment| segment == "." || segment == "..")
 }
 
 /// RFC 3986, 2.3.

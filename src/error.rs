@@ -1,12 +1,11 @@
 //! What can go wrong, whether the request may have taken effect, and what to do next.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The cause of an error that comes from outside this crate, such as a broken connection.
 pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
@@ -254,17 +253,6 @@ pub struct ApiError {
     pub authenticity: Authenticity,
 }
 
-/// The body of an answer of failure. It may be anything, so that nothing here is required.
-#[derive(Default, Deserialize)]
-struct Failure {
-    #[serde(default)]
-    code: Option<String>,
-    #[serde(default)]
-    message: Option<String>,
-    #[serde(default)]
-    detail: Option<Value>,
-}
-
 impl ApiError {
     /// Reads whatever came with the status; never fails.
     pub(crate) fn from_answer(
@@ -273,13 +261,13 @@ impl ApiError {
         request_id: Option<String>,
         authenticity: Authenticity,
     ) -> Self {
-        // An error page of a proxy, for example: the status alone has to do.
-        let failure: Failure = serde_json::from_slice(body).unwrap_or_default();
+        // It may be anything, such as the error page of a proxy: then the status alone has to do.
+        let mut failure: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
         Self {
             status,
-            code: failure.code.unwrap_or_default(),
-            message: failure.message.unwrap_or_default(),
-            detail: failure.detail,
+            code: text(failure.remove("code")),
+            message: text(failure.remove("message")),
+            detail: failure.remove("detail").filter(|detail| !detail.is_null()),
             request_id,
             authenticity,
         }
@@ -302,16 +290,17 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WeChat Pay answered HTTP {}", self.status)?;
         if !self.code.is_empty() {
-            write!(f, " {}", self.code)?;
+            write!(f, " {}", OneLine(&self.code))?;
         }
         if !self.message.is_empty() {
-            write!(f, ": {}", self.message)?;
+            write!(f, ": {}", OneLine(&self.message))?;
         }
         let detail = |key| {
             self.detail
                 .as_ref()
                 .and_then(|detail| detail.get(key))
                 .and_then(Value::as_str)
+                .map(OneLine)
         };
         if let Some(field) = detail("field") {
             write!(f, " (field {field}")?;
@@ -325,6 +314,36 @@ impl fmt::Display for ApiError {
 }
 
 impl StdError for ApiError {}
+
+/// A text as it is; anything else that is there as JSON, so that nothing said about a failure is lost.
+fn text(value: Option<Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Text from the network, which may be unsigned, made fit for one line of a log.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 512;
+        for c in self.0.chars().take(LONGEST) {
+            match c {
+                // Line breaks that are no control characters.
+                '\u{2028}' | '\u{2029}' => f.write_char(' ')?,
+                c if c.is_control() => f.write_char(' ')?,
+                c => f.write_char(c)?,
+            }
+        }
+        match self.0.chars().nth(LONGEST) {
+            Some(_) => f.write_str("..."),
+            None => Ok(()),
+        }
+    }
+}
 
 /// Whether an answer of failure was signed by WeChat Pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -471,7 +490,7 @@ pub enum KeyError {
     Encrypted,
     /// The PEM block is damaged, or what is in it is not of its kind.
     Malformed {
-        /// The part that could not be read.
+        /// What is wrong with it.
         what: &'static str,
     },
     /// The key is of another algorithm than RSA.
@@ -512,7 +531,7 @@ impl fmt::Display for KeyError {
             Self::Encrypted => f.write_str(
                 "the private key is encrypted with a passphrase: wanted an unencrypted PKCS#8 or PKCS#1 key",
             ),
-            Self::Malformed { what } => write!(f, "the key is damaged: {what}"),
+            Self::Malformed { what } => write!(f, "the key cannot be read: {what}"),
             Self::NotRsa { found } => write!(f, "found {found}: wanted an RSA key"),
             Self::UnsupportedSize { bits, wanted } => write!(f, "found an RSA key of {bits} bits: wanted {wanted}"),
             Self::UnsupportedExponent { wanted } => {

@@ -1,4 +1,4 @@
-//! Blocking client for WeChat Pay password-exempt contracts.
+#![doc = include_str!("../README.md")]
 
 pub mod certificates;
 mod check;

@@ -2,6 +2,7 @@
 //! an error.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -28,7 +29,12 @@ pub struct Merchant {
 }
 
 impl Merchant {
-    /// Fails when the merchant's own certificate is among the platform keys: answers are signed by WeChat Pay.
+    /// Puts the two together.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] when the merchant's own certificate is among the platform keys: answers are signed by WeChat
+    /// Pay.
     pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, InvalidField> {
         for key in verifier.keys().iter() {
             refuse_own(&signer, key)?;
@@ -49,8 +55,10 @@ impl Merchant {
     /// Puts downloaded platform certificates, see [`certificates::accept`](crate::certificates::accept), in the place of
     /// those held until now, for this merchant's verifier and its clones. Public keys stay.
     ///
-    /// Fails when there is none, when one is twice there, or when the merchant's own is among them, and then keeps the
-    /// old ones.
+    /// # Errors
+    ///
+    /// [`InvalidField`] when there is none, when one is there twice, or when the merchant's own is among them; then the
+    /// old ones stay.
     pub fn replace_certificates(
         &self,
         certificates: impl IntoIterator<Item = PublicKey>,
@@ -64,12 +72,16 @@ impl Merchant {
 
     /// Makes the signed form of `request`, to be sent within 5 minutes of `now`.
     ///
-    /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request. All
-    /// errors are [`Outcome::NotSent`](crate::Outcome::NotSent).
+    /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request.
     ///
     /// The header `Wechatpay-Serial` names the WeChat Pay public key if the verifier holds one, else the certificate
     /// that is valid and ends last. Without any valid key only the download of the platform certificates is prepared,
     /// and goes without that header: there is nothing yet that it could name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] for the nonce and for what is wrong with the request, [`Error::NoPlatformKey`],
+    /// [`Error::Sign`]: all of them are [`Outcome::NotSent`](crate::Outcome::NotSent).
     pub fn prepare<'r>(
         &self,
         request: &'r Request,
@@ -103,7 +115,17 @@ impl Merchant {
     /// Verifies an answer and turns it into a value or an error: the one gate that every answer passes.
     ///
     /// `headers` are all the answer's headers as pairs of name and value, `body` its raw bytes, not decoded in any
-    /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`.
+    /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`; for an answer whose content does not
+    /// matter, let `R` be [`serde::de::IgnoredAny`].
+    ///
+    /// # Errors
+    ///
+    /// | status | signature | error |
+    /// |---|---|---|
+    /// | any | wrong, or 2xx without one | [`Error::Unverified`] |
+    /// | 202 | right | [`Error::Accepted`] |
+    /// | other 2xx | right | [`Error::Decode`] when the body is not an `R` |
+    /// | any but 2xx | right or none | [`Error::Api`], which says which of the two |
     pub fn accept<'a, R, N, V>(
         &self,
         status: u16,
@@ -116,24 +138,16 @@ impl Merchant {
         N: AsRef<str> + ?Sized + 'a,
         V: AsRef<[u8]> + ?Sized + 'a,
     {
-        let mut request_id = None;
-        let pairs = headers
-            .into_iter()
-            .map(|(name, value)| (name.as_ref(), value.as_ref()));
-        let headers = SignatureHeaders::from_pairs(pairs.inspect(|(name, value)| {
-            if name.eq_ignore_ascii_case("Request-ID") {
-                request_id = std::str::from_utf8(value).ok();
-            }
-        }));
+        let (headers, checked) = SignatureHeaders::read(headers);
         let is_success = (200..300).contains(&status);
-        let verified = headers.and_then(|headers| {
+        let verified = checked.and_then(|()| {
             if !is_success && !headers.is_signed() {
                 return Ok(Authenticity::Unsigned);
             }
             self.verifier.verify(&headers, body, now)?;
             Ok(Authenticity::Signed)
         });
-        let request_id = request_id.map(str::to_owned);
+        let request_id = headers.request_id().map(str::to_owned);
         match verified {
             Err(source) => Err(Error::Unverified {
                 status,
@@ -150,7 +164,6 @@ impl Merchant {
 }
 
 /// A request as it goes over the wire: send exactly these bytes.
-#[derive(Debug)]
 pub struct SignedRequest<'r> {
     method: Method,
     target: Cow<'r, str>,
@@ -179,22 +192,34 @@ impl SignedRequest<'_> {
     /// The headers to be sent, as pairs of name and value, beside `Host` and `Content-Length`.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let platform_key = self.platform_key.as_deref();
-        let content_type = self.body.map(|_| ("Content-Type", "application/json"));
         [
-            ("Authorization", self.authorization.as_str()),
-            ("Accept", "application/json"),
-            ("User-Agent", USER_AGENT),
+            Some(("Authorization", self.authorization.as_str())),
+            platform_key.map(|key| ("Wechatpay-Serial", key.id())),
+            Some(("Accept", "application/json")),
+            Some(("User-Agent", USER_AGENT)),
+            self.body.map(|_| ("Content-Type", "application/json")),
         ]
         .into_iter()
-        .chain(platform_key.map(|key| ("Wechatpay-Serial", key.id())))
-        .chain(content_type)
+        .flatten()
+    }
+}
+
+/// Whoever reads the `Authorization` header can send the request, and target and body may hold personal data: none of
+/// them is shown.
+impl fmt::Debug for SignedRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedRequest")
+            .field("method", &self.method)
+            .field("platform_key", &self.platform_key)
+            .finish_non_exhaustive()
     }
 }
 
 /// Refuses the merchant's own certificate among the platform keys.
 fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), InvalidField> {
-    // The merchant's serial number is kept as given, perhaps with leading zeros.
-    if key.id() != signer.serial_no().trim_start_matches('0') && key.id() != signer.serial_no() {
+    // Either may be written with leading zeros, and a public key's id in lower case.
+    let own = signer.serial_no().trim_start_matches('0');
+    if !own.eq_ignore_ascii_case(key.id().trim_start_matches('0')) {
         return Ok(());
     }
     Err(InvalidField::new(
@@ -202,7 +227,7 @@ fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), InvalidField> {
         format!(
             "found the merchant's own certificate {} among the platform keys: wanted WeChat Pay's public key or \
              platform certificate, since answers are signed by WeChat Pay",
-            key.id()
+            signer.serial_no()
         ),
     ))
 }

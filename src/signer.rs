@@ -32,6 +32,10 @@ impl Signer {
     /// of the *merchant's* API certificate that belongs to `key`: hexadecimal, up to 40 digits, in either case. It can
     /// be read from the merchant's certificate file with
     /// [`PublicKey::from_certificate_pem`](crate::PublicKey::from_certificate_pem).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] when `mchid` or `serial_no` is not of that form.
     pub fn new(
         mchid: impl Into<String>,
         serial_no: impl Into<String>,
@@ -44,6 +48,10 @@ impl Signer {
     ///
     /// `sign` gets the message and returns its RSA PKCS#1 v1.5 signature with SHA-256, as raw bytes. When it fails,
     /// the call ends in [`Error::Sign`] and nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] when `mchid` or `serial_no` is not of the form that [`new`](Self::new) wants.
     pub fn from_function<F>(
         mchid: impl Into<String>,
         serial_no: impl Into<String>,
@@ -86,7 +94,10 @@ impl Signer {
 
     /// Signs any message with RSA-SHA256 and returns the signature in base64.
     ///
-    /// Fails with [`Error::Sign`].
+    /// # Errors
+    ///
+    /// [`Error::Sign`] when the key's numbers do not belong together, or when the function given to
+    /// [`from_function`](Self::from_function) fails or returns what cannot be a signature.
     pub fn sign(&self, message: &[u8]) -> Result<String, Error> {
         self.with_signature(message, |signature| STANDARD.encode(signature))
     }
@@ -181,7 +192,10 @@ pub(crate) fn check_nonce(nonce_str: &str) -> Result<(), InvalidField> {
     }
     Err(InvalidField::new(
         "nonce_str",
-        format!("found {nonce_str:?}: wanted 1 to 32 ASCII letters and digits"),
+        format!(
+            "{}: wanted 1 to 32 ASCII letters and digits",
+            describe(nonce_str, |c| c.is_ascii_alphanumeric())
+        ),
     ))
 }
 
@@ -197,7 +211,10 @@ fn check_mchid(mchid: &str) -> Result<(), InvalidField> {
     }
     Err(InvalidField::new(
         "mchid",
-        format!("found {mchid:?}: wanted the merchant id, 1 to 32 digits"),
+        format!(
+            "{}: wanted the merchant id, 1 to 32 digits",
+            describe(mchid, |c| c.is_ascii_digit())
+        ),
     ))
 }
 
@@ -205,9 +222,7 @@ fn check_serial_no(serial_no: &str) -> Result<(), InvalidField> {
     if serial_no.starts_with("PUB_KEY_ID_") {
         return Err(InvalidField::new(
             "serial_no",
-            format!(
-                "found {serial_no:?}, the id of a platform key: wanted the serial number of the merchant's own API certificate"
-            ),
+            "found the id of a platform key, PUB_KEY_ID_...: wanted the serial number of the merchant's own API certificate",
         ));
     }
     // RFC 5280, 4.1.2.2: at most 20 octets.
@@ -218,20 +233,171 @@ fn check_serial_no(serial_no: &str) -> Result<(), InvalidField> {
     Err(InvalidField::new(
         "serial_no",
         format!(
-            "found {serial_no:?}: wanted the serial number of the merchant's API certificate, 1 to 40 hexadecimal digits"
+            "{}: wanted the serial number of the merchant's API certificate, 1 to 40 hexadecimal digits",
+            describe(serial_no, |c| c.is_ascii_hexdigit())
         ),
     ))
 }
 
+/// What is wrong with a value that must be made of some characters only. The value itself is not shown: arguments get
+/// mixed up, and then it is the APIv3 key.
+fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String {
+    if value.is_empty() {
+        return "is empty".to_owned();
+    }
+    match value.chars().find(|c| !is_allowed(*c)) {
+        Some(unwanted) => format!("found the character {unwanted:?}"),
+        None => format!("found {} characters", value.len()),
+    }
+}
+
+/// Refuses what cannot be a raw RSA signature: base64 or hexadecimal text is the usual mistake, and no signature is
+/// made of ASCII bytes alone.
 fn check_signature(signature: &[u8]) -> Result<(), Error> {
-    if (256..=512).contains(&signature.len()) {
+    let is_text = !signature.is_empty() && signature.is_ascii();
+    if (256..=512).contains(&signature.len()) && !is_text {
         return Ok(());
     }
+    let found = if is_text { "bytes of text" } else { "bytes" };
     Err(Error::Sign(
         format!(
-            "the signing function returned {} bytes: wanted the raw RSA signature of 256 to 512 bytes",
+            "the signing function returned {} {found}: wanted the raw RSA signature of 256 to 512 bytes",
             signature.len()
         )
         .into(),
     ))
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Published by Tencent: a key, messages and their signatures.
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../tests/vectors/official.json")).unwrap()
+    }
+
+    fn signer(vectors: &Value) -> Signer {
+        let key = PrivateKey::from_pem(text(&vectors["private_key_pem"])).unwrap();
+        Signer::new(text(&vectors["mchid"]), text(&vectors["serial_no"]), key).unwrap()
+    }
+
+    fn text(value: &Value) -> &str {
+        value.as_str().unwrap()
+    }
+
+    /// The vector of a request, and the body in its message.
+    fn request(vectors: &Value) -> (&Value, &str) {
+        let request = &vectors["sign"][0];
+        let body = text(&request["message"]).splitn(5, '\n').nth(4).unwrap();
+        (request, body.strip_suffix('\n').unwrap())
+    }
+
+    #[test]
+    fn message_is_the_published_one() {
+        let vectors = vectors();
+        let (request, body) = request(&vectors);
+        let message = request_message(
+            "POST",
+            "/v3/pay/transactions/jsapi",
+            vectors["timestamp"].as_u64().unwrap(),
+            text(&vectors["nonce"]),
+            body.as_bytes(),
+        );
+        assert_eq!(
+            String::from_utf8(message).unwrap(),
+            text(&request["message"])
+        );
+    }
+
+    #[test]
+    fn message_of_a_request_without_body_ends_in_an_empty_line() {
+        // The form that Tencent's page shows for GET.
+        let message = request_message("GET", "/v3/certificates?a=%20", 1_554_208_460, "N", b"");
+        assert_eq!(message, b"GET\n/v3/certificates?a=%20\n1554208460\nN\n\n");
+    }
+
+    #[test]
+    fn message_leaves_the_bytes_of_the_body_alone() {
+        let body = [0x00, 0x0A, 0xFF, 0x0D];
+        let message = request_message("PUT", "/", 0, "N", &body);
+        assert_eq!(message, b"PUT\n/\n0\nN\n\x00\n\xFF\r\n");
+    }
+
+    #[test]
+    fn signatures_are_the_published_ones() {
+        let vectors = vectors();
+        let signer = signer(&vectors);
+        let signed = vectors["sign"].as_array().unwrap();
+        assert_eq!(signed.len(), 2);
+        for vector in signed {
+            let signature = signer.sign(text(&vector["message"]).as_bytes()).unwrap();
+            assert_eq!(signature, text(&vector["signature"]), "{}", vector["name"]);
+        }
+    }
+
+    #[test]
+    fn authorization_is_the_published_one_byte_for_byte() {
+        let vectors = vectors();
+        let (request, _) = request(&vectors);
+        let header = signer(&vectors)
+            .authorize(
+                text(&request["message"]).as_bytes(),
+                vectors["timestamp"].as_u64().unwrap(),
+                text(&vectors["nonce"]),
+            )
+            .unwrap();
+        let expected = format!(
+            "WECHATPAY2-SHA256-RSA2048 mchid=\"1900007291\",\
+             nonce_str=\"593BEC0C930BF1AFEB40B4A08C8FB242\",signature=\"{}\",\
+             timestamp=\"1554208460\",serial_no=\"408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB\"",
+            text(&request["signature"])
+        );
+        assert_eq!(header, expected);
+    }
+
+    #[test]
+    fn the_longest_header_fits_into_its_one_allocation() {
+        let mut signer = signer(&vectors());
+        signer.mchid = "9".repeat(32);
+        let signature = [0xFF; 512];
+        let header = signer.authorization(&signature, u64::MAX, &"N".repeat(32));
+        assert!(
+            header.len() <= 256 + signature.len() * 3 / 2,
+            "it had to grow"
+        );
+    }
+
+    #[test]
+    fn nonces_fit_between_quotes_and_lines() {
+        for nonce in ["1", "593BEC0C930BF1AFEB40B4A08C8FB242", "abcXYZ09"] {
+            assert_eq!(check_nonce(nonce), Ok(()), "{nonce}");
+        }
+        let cases = [
+            ("", "is empty"),
+            ("593BEC0C930BF1AFEB40B4A08C8FB2420", "found 33 characters"),
+            ("a\"", "found the character '\"'"),
+            ("a\n", "found the character '\\n'"),
+            ("a\0", "found the character '\\0'"),
+            ("a b", "found the character ' '"),
+            ("a_b", "found the character '_'"),
+            ("数", "found the character '数'"),
+        ];
+        for (nonce, found) in cases {
+            let error = check_nonce(nonce).unwrap_err();
+            assert_eq!(error.field(), "nonce_str");
+            assert_eq!(
+                error.problem(),
+                format!("{found}: wanted 1 to 32 ASCII letters and digits")
+            );
+        }
+    }
 }

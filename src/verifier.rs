@@ -39,7 +39,9 @@ impl Verifier {
     /// A verifier that knows `keys`: WeChat Pay public keys 微信支付公钥, platform certificates 平台证书, or both
     /// while moving from one to the other.
     ///
-    /// Fails when there is no key or two have the same id.
+    /// # Errors
+    ///
+    /// [`InvalidField`] when there is no key, or when two have the same id.
     pub fn new(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, InvalidField> {
         let keys = checked_keys(keys)?;
         Ok(Self {
@@ -57,8 +59,11 @@ impl Verifier {
 
     /// Puts `keys` in the place of all the keys held until now, for this verifier and its clones.
     ///
-    /// Messages being checked at the same moment are checked with the old keys. Fails as [`Verifier::new`] does, and
-    /// then keeps the old keys.
+    /// Messages being checked at the same moment are checked with the old keys.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Verifier::new`]; the old keys are kept then.
     pub fn replace(&self, keys: impl IntoIterator<Item = PublicKey>) -> Result<(), InvalidField> {
         let keys = checked_keys(keys)?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
@@ -92,6 +97,11 @@ impl Verifier {
 
     /// Verifies that WeChat Pay signed `body`, the raw bytes as they were received, at a time less than 300 seconds
     /// from `now`, with a key that is held and valid.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`] says which of these is not so; nothing in the message is to be believed then. A wrong signature
+    /// is told last: until then, only the message's form, its time and the key it names have been looked at.
     pub fn verify(
         &self,
         headers: &SignatureHeaders<'_>,
@@ -149,7 +159,10 @@ impl<'a> SignatureHeaders<'a> {
     /// Picks the headers out of all those received, without regard to case. Fits the iterators over headers of most
     /// HTTP crates.
     ///
-    /// Fails when one of them comes twice or is not text; a missing one is found by the verification.
+    /// # Errors
+    ///
+    /// [`VerifyError::DuplicateHeader`] when one of them comes twice, [`VerifyError::MalformedHeader`] when one is not
+    /// text. A missing one is found by the verification.
     pub fn from_pairs<N, V>(
         pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
     ) -> Result<Self, VerifyError>
@@ -157,11 +170,26 @@ impl<'a> SignatureHeaders<'a> {
         N: AsRef<str> + ?Sized + 'a,
         V: AsRef<[u8]> + ?Sized + 'a,
     {
+        let (headers, checked) = Self::read(pairs);
+        checked.map(|()| headers)
+    }
+
+    /// Reads all pairs, also behind the first that is wrong, so that a refused message can still be named by its
+    /// `Request-ID`.
+    pub(crate) fn read<N, V>(
+        pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
+    ) -> (Self, Result<(), VerifyError>)
+    where
+        N: AsRef<str> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
         let mut headers = Self::default();
+        let mut checked = Ok(());
         for (name, value) in pairs {
-            headers.take(name.as_ref(), value.as_ref())?;
+            let taken = headers.take(name.as_ref(), value.as_ref());
+            checked = checked.and(taken);
         }
-        Ok(headers)
+        (headers, checked)
     }
 
     /// Asks `lookup` for each header by its name. For frameworks that offer no iterator: a header that came twice
@@ -359,5 +387,28 @@ fn verify_signature(key: &PublicKey, message: &[u8], signature: &str) -> Result<
     match raw.get(..length) {
         Some(raw) if key.verify(message, raw) => Ok(()),
         _ => Err(VerifyError::WrongSignature),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_is_time_nonce_and_the_raw_body() {
+        let body = b"{\"a\":\r\n\xFF}";
+        assert_eq!(
+            signed_message("01554209980", "c5ac7061fccab6bf", body),
+            b"01554209980\nc5ac7061fccab6bf\n{\"a\":\r\n\xFF}\n"
+        );
+        assert_eq!(signed_message("1", "N", b""), b"1\nN\n\n");
+    }
+
+    #[test]
+    fn a_time_before_1970_is_1970() {
+        let second = std::time::Duration::from_secs(1);
+        assert_eq!(unix_seconds(UNIX_EPOCH - second), 0);
+        assert_eq!(unix_seconds(UNIX_EPOCH), 0);
+        assert_eq!(unix_seconds(UNIX_EPOCH + second), 1);
     }
 }

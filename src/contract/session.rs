@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::de::{Deserializer, Error as _, Visitor};
+use serde::de::{Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 /// A session 预签约会话 in which the user can sign the contract, for two hours.
@@ -32,7 +32,8 @@ impl MiniProgramSession {
 
     /// When the session ends, for an answer received at `received`.
     pub fn expires_at(&self, received: SystemTime) -> SystemTime {
-        received + Self::LIFETIME
+        // The end of all time is early enough for a time that cannot be added to.
+        received.checked_add(Self::LIFETIME).unwrap_or(received)
     }
 
     /// The argument for `wx.navigateToMiniProgram` in the merchant's mini program.
@@ -89,13 +90,13 @@ pub(super) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
         }
 
         fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<u64, E> {
-            value
-                .parse()
-                .map_err(|_| E::custom(format!("found {value:?}: wanted digits")))
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            match value.parse() {
+                Ok(number) if digits => Ok(number),
+                _ => Err(E::invalid_value(Unexpected::Str(value), &self)),
+            }
         }
     }
 
-    deserializer
-        .deserialize_any(NumberOrText)
-        .map_err(D::Error::custom)
+    deserializer.deserialize_any(NumberOrText)
 }

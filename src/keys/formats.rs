@@ -85,7 +85,9 @@ pub(super) fn rsa_public_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
         };
         key.at_end().then_some(numbers)
     };
-    read().ok_or_else(|| malformed("its content is not a PKCS#1 RSA public key"))
+    read().ok_or_else(|| {
+        malformed("the content of the PEM block is not a complete PKCS#1 RSA public key")
+    })
 }
 
 /// `RSAPrivateKey` of PKCS#1 (RFC 8017, A.1.2); all that is public in it.
@@ -103,12 +105,14 @@ pub(super) fn rsa_private_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> 
         }
         match version {
             [0] => key.at_end().then_some(Ok(numbers)),
-            _ => Some(Err(malformed(
-                "its content is an RSA key of more than two primes",
-            ))),
+            _ => Some(Err(malformed("the RSA key has more than two primes"))),
         }
     };
-    read().unwrap_or_else(|| Err(malformed("its content is not a PKCS#1 RSA private key")))
+    read().unwrap_or_else(|| {
+        Err(malformed(
+            "the content of the PEM block is not a complete PKCS#1 RSA private key",
+        ))
+    })
 }
 
 /// The PKCS#1 key inside a `PrivateKeyInfo` of PKCS#8 (RFC 5208) or a `OneAsymmetricKey` (RFC 5958).
@@ -126,7 +130,7 @@ pub(super) fn pkcs8_content(input: &[u8]) -> Result<&[u8], KeyError> {
         }
         Some((algorithm, content))
     };
-    const WHAT: &str = "its content is not a PKCS#8 private key";
+    const WHAT: &str = "the content of the PEM block is not a complete PKCS#8 private key";
     let (algorithm, content) = read().ok_or_else(|| malformed(WHAT))?;
     require_rsa(algorithm, WHAT)?;
     Ok(content)
@@ -134,14 +138,15 @@ pub(super) fn pkcs8_content(input: &[u8]) -> Result<&[u8], KeyError> {
 
 /// `SubjectPublicKeyInfo` (RFC 5280, 4.1).
 pub(super) fn subject_public_key_info(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
-    const WHAT: &str = "its content is not a public key (SubjectPublicKeyInfo)";
+    const WHAT: &str =
+        "the content of the PEM block is not a complete public key (SubjectPublicKeyInfo)";
     let info = Reader::whole(der::SEQUENCE, input).ok_or_else(|| malformed(WHAT))?;
     public_key_of(info, WHAT)
 }
 
 /// `Certificate` (RFC 5280, 4.1).
 pub(super) fn certificate(input: &[u8]) -> Result<Certificate<'_>, KeyError> {
-    const WHAT: &str = "its content is not an X.509 certificate";
+    const WHAT: &str = "the content of the PEM block is not a complete X.509 certificate";
     let read = || {
         let mut outer = Reader::whole(der::SEQUENCE, input)?;
         let mut signed = outer.sequence()?;
@@ -164,10 +169,11 @@ pub(super) fn certificate(input: &[u8]) -> Result<Certificate<'_>, KeyError> {
     let (serial, validity, key) = read().ok_or_else(|| malformed(WHAT))?;
     Ok(Certificate {
         serial: serial_number(serial).ok_or_else(|| {
-            malformed("its serial number is not a positive one of at most 32 bytes")
+            malformed("the certificate's serial number is negative or longer than 32 bytes")
         })?,
-        validity: validity_period(validity)
-            .ok_or_else(|| malformed("its validity is not a period of two dates after 1970"))?,
+        validity: validity_period(validity).ok_or_else(|| {
+            malformed("the certificate's validity is not a period between two times since 1970")
+        })?,
         key: public_key_of(key, WHAT)?,
     })
 }
@@ -198,13 +204,8 @@ fn require_rsa(mut algorithm: Reader<'_>, what: &'static str) -> Result<(), KeyE
         .element(der::OBJECT_IDENTIFIER)
         .ok_or_else(|| malformed(what))?;
     let found = match oid {
-        RSA => {
-            let fits = algorithm.at_end() || algorithm.element(der::NULL) == Some(&[]);
-            return match fits && algorithm.at_end() {
-                true => Ok(()),
-                false => Err(malformed(what)),
-            };
-        }
+        RSA if algorithm.element(der::NULL) == Some(&[]) && algorithm.at_end() => return Ok(()),
+        RSA => return Err(malformed(what)),
         RSA_PSS => "an RSA-PSS key",
         EC if algorithm.element(der::OBJECT_IDENTIFIER) == Some(SM2) => "an SM2 key",
         EC => "an EC key",

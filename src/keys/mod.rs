@@ -5,6 +5,14 @@ mod formats;
 mod pem;
 #[cfg(feature = "client")]
 mod random;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests;
 
 use std::fmt;
 
@@ -127,7 +135,8 @@ impl std::error::Error for SigningFailed {}
 ///
 /// Either a WeChat Pay public key (微信支付公钥), which has no expiry, or a platform certificate (平台证书).
 ///
-/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012153196>.
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012153196> (public key),
+/// <https://pay.weixin.qq.com/doc/v3/merchant/4012068814> (certificate).
 pub struct PublicKey {
     id: String,
     key: RsaPublicKeyComponents<Vec<u8>>,

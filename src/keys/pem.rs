@@ -54,7 +54,7 @@ pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Block, KeyError> {
         });
     };
     let body = body(rest, label)?;
-    if kind.is_private && find(body, b"ENCRYPTED").is_some() {
+    if kind.is_private && find(body, b",ENCRYPTED").is_some() {
         return Err(KeyError::Encrypted);
     }
     let der = decode(body)?;
@@ -63,47 +63,35 @@ pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Block, KeyError> {
 
 /// The label of the only BEGIN line, and what follows it.
 fn only_begin(input: &[u8], kind: Kind) -> Result<(&str, &[u8]), KeyError> {
-    let mut begins = Begins { rest: input };
-    let mut only = None;
-    let mut count = 0;
-    while let Some((label, rest)) = begins.next() {
+    let mut begins: Vec<_> = begins(input).collect();
+    if begins.len() > 1 {
         // `openssl ecparam -genkey` puts the curve before the key; the key is the better thing to name.
-        if label == Some("EC PARAMETERS") {
-            continue;
-        }
-        count += 1;
-        only = Some((label, rest));
+        begins.retain(|(label, _)| *label != Some("EC PARAMETERS"));
     }
-    match (count, only) {
-        (1, Some((Some(label), rest))) => Ok((label, rest)),
-        (1, _) => Err(KeyError::Malformed {
-            what: "the BEGIN line of the PEM block",
+    match *begins.as_slice() {
+        [(Some(label), rest)] => Ok((label, rest)),
+        [(None, _)] => Err(KeyError::Malformed {
+            what: "the PEM block has a malformed BEGIN line",
         }),
-        (0, _) => Err(KeyError::NotPem {
+        [] => Err(KeyError::NotPem {
             wanted: kind.wanted,
             found: describe(input),
         }),
-        (count, _) => Err(KeyError::SeveralBlocks { count }),
+        [..] => Err(KeyError::SeveralBlocks {
+            count: begins.len(),
+        }),
     }
 }
 
-/// Goes from one BEGIN line to the next.
-struct Begins<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Begins<'a> {
-    /// The label, if it is well-formed, and what follows it.
-    type Item = (Option<&'a str>, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (_, rest) = split_once(self.rest, BEGIN)?;
-        self.rest = rest;
-        let Some((label, rest)) = split_once(rest, DASHES) else {
-            return Some((None, rest));
-        };
-        Some((as_label(label), rest))
-    }
+/// For each BEGIN line its label, if that is well-formed, and what follows.
+fn begins(mut input: &[u8]) -> impl Iterator<Item = (Option<&str>, &[u8])> {
+    std::iter::from_fn(move || {
+        (_, input) = split_once(input, BEGIN)?;
+        match split_once(input, DASHES) {
+            Some((label, rest)) => Some((as_label(label), rest)),
+            None => Some((None, input)),
+        }
+    })
 }
 
 /// Restricted to what labels are made of, so that no part of a key is taken for one and shown in an error.
@@ -118,12 +106,12 @@ fn body<'a>(rest: &'a [u8], label: &str) -> Result<&'a [u8], KeyError> {
     let malformed = |what| KeyError::Malformed { what };
     let (body, end) =
         split_once(rest, END).ok_or_else(|| malformed("the PEM block has no END line"))?;
-    let (end, _) =
-        split_once(end, DASHES).ok_or_else(|| malformed("the END line of the PEM block"))?;
+    let (end, _) = split_once(end, DASHES)
+        .ok_or_else(|| malformed("the PEM block has a malformed END line"))?;
     match end == label.as_bytes() {
         true => Ok(body),
         false => Err(malformed(
-            "the END line names another kind than the BEGIN line",
+            "the PEM block has an END line of another kind than its BEGIN line",
         )),
     }
 }
@@ -132,14 +120,14 @@ fn decode(body: &[u8]) -> Result<Vec<u8>, KeyError> {
     let malformed = |what| KeyError::Malformed { what };
     if body.contains(&b'\\') {
         return Err(malformed(
-            "the line breaks of the PEM block are written as \\n",
+            "the PEM block has backslashes in place of line breaks",
         ));
     }
     let mut text = body.to_vec();
     text.retain(|byte| !byte.is_ascii_whitespace());
     STANDARD
         .decode(text)
-        .map_err(|_| malformed("the PEM block is not base64"))
+        .map_err(|_| malformed("the PEM block is not valid base64"))
 }
 
 /// What an input without a BEGIN line looks like.

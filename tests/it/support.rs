@@ -1,7 +1,186 @@
-//! What several of the tests need.
+//! What several modules need: a merchant, the platform's keys, signed messages, and a fixed time.
+//!
+//! The keys in `tests/platform` were made by OpenSSL for these tests and are used nowhere else: `private.pem` is the
+//! platform's, all `certificate_*.pem` but the merchant's hold its public half. The `*signature*.txt` were made by
+//! `openssl dgst -sha256 -sign`. The merchant's key is the one that Tencent published for such tests.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use wechatpay_contract::{Merchant, PrivateKey, PublicKey, Signer, Verifier};
+
+/// The time of all tests that do not say another, in Unix seconds: 14 November 2023, 22:13:20 UTC.
+pub(crate) const NOW: u64 = 1_700_000_000;
+pub(crate) const NONCE: &str = "593BEC0C930BF1AFEB40B4A08C8FB242";
+/// The id of the platform's public key.
+pub(crate) const KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
+/// The serial numbers of the platform's certificates.
+pub(crate) const CURRENT: &str = "11111111111111111111111111111111111111AA";
+pub(crate) const NEXT: &str = "22222222222222222222222222222222222222BB";
+pub(crate) const EXPIRED: &str = "33333333333333333333333333333333333333CC";
+pub(crate) const FUTURE: &str = "44444444444444444444444444444444444444DD";
+
+pub(crate) const PRIVATE: &str = include_str!("../platform/private.pem");
+pub(crate) const OTHER_PRIVATE: &str = include_str!("../platform/other_private.pem");
+pub(crate) const PUBLIC: &str = include_str!("../platform/public.pem");
+
+pub(crate) fn at(unix_seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(unix_seconds)
+}
+
+pub(crate) fn vectors() -> Value {
+    serde_json::from_str(include_str!("../vectors/official.json")).unwrap()
+}
+
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+/// The merchant of Tencent's published vectors.
+pub(crate) fn merchant_signer() -> Signer {
+    let vectors = vectors();
+    let key = PrivateKey::from_pem(text(&vectors["private_key_pem"])).unwrap();
+    Signer::new(text(&vectors["mchid"]), text(&vectors["serial_no"]), key).unwrap()
+}
+
+pub(crate) fn platform_public_key() -> PublicKey {
+    PublicKey::from_pem(KEY_ID, PUBLIC).unwrap()
+}
+
+pub(crate) fn certificate(serial: &str) -> PublicKey {
+    let pem = match serial {
+        CURRENT => include_str!("../platform/certificate_current.pem"),
+        NEXT => include_str!("../platform/certificate_next.pem"),
+        EXPIRED => include_str!("../platform/certificate_expired.pem"),
+        FUTURE => include_str!("../platform/certificate_future.pem"),
+        _ => panic!("no such certificate: {serial}"),
+    };
+    let key = PublicKey::from_certificate_pem(pem).unwrap();
+    assert_eq!(key.id(), serial);
+    key
+}
+
+/// Knows the platform's public key alone.
+pub(crate) fn verifier() -> Verifier {
+    Verifier::new([platform_public_key()]).unwrap()
+}
+
+pub(crate) fn merchant() -> Merchant {
+    Merchant::new(merchant_signer(), verifier()).unwrap()
+}
+
+/// Signs as the platform does, in base64. That these signatures are OpenSSL's is shown in `signer.rs`.
+pub(crate) fn platform_signature(message: &[u8]) -> String {
+    signature_by(PRIVATE, message)
+}
+
+pub(crate) fn signature_by(private_pem: &str, message: &[u8]) -> String {
+    let key = PrivateKey::from_pem(private_pem).unwrap();
+    Signer::new("1", "1", key).unwrap().sign(message).unwrap()
+}
+
+/// The text that the platform signs.
+pub(crate) fn message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
+    [
+        timestamp.as_bytes(),
+        b"\n",
+        nonce.as_bytes(),
+        b"\n",
+        body,
+        b"\n",
+    ]
+    .concat()
+}
+
+/// The headers of a message as pairs that can be changed by name.
+#[derive(Clone)]
+pub(crate) struct Headers(pub(crate) Vec<(String, Vec<u8>)>);
+
+impl Headers {
+    /// Those of `body`, rightly signed at [`NOW`] with the platform's public key.
+    pub(crate) fn signed(body: &[u8]) -> Self {
+        Self::signed_as(&NOW.to_string(), NONCE, body)
+    }
+
+    /// Those of a right signature over this time, nonce and body, whatever they are.
+    pub(crate) fn signed_as(timestamp: &str, nonce: &str, body: &[u8]) -> Self {
+        let signature = platform_signature(&message(timestamp, nonce, body));
+        Self::of(timestamp, nonce, &signature)
+    }
+
+    pub(crate) fn of(timestamp: &str, nonce: &str, signature: &str) -> Self {
+        let pairs = [
+            ("Server", "nginx"),
+            ("Content-Type", "application/json; charset=utf-8"),
+            ("Wechatpay-Nonce", nonce),
+            ("Wechatpay-Signature", signature),
+            ("Wechatpay-Timestamp", timestamp),
+            ("Wechatpay-Serial", KEY_ID),
+            ("Wechatpay-Signature-Type", "WECHATPAY2-SHA256-RSA2048"),
+            ("Request-ID", "08F78BB5AF0610D3"),
+        ];
+        Self(Vec::new()).and(&pairs)
+    }
+
+    /// Those of an answer without signature.
+    pub(crate) fn unsigned() -> Self {
+        Self(Vec::new()).and(&[
+            ("Content-Type", "text/html"),
+            ("Request-ID", "08F78BB5AF0610D3"),
+        ])
+    }
+
+    fn and(mut self, pairs: &[(&str, &str)]) -> Self {
+        for (name, value) in pairs {
+            self = self.with(name, value);
+        }
+        self
+    }
+
+    /// Adds a header, also when it is there already.
+    pub(crate) fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.0.push((name.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        let before = self.0.len();
+        self.0.retain(|(known, _)| known != name);
+        assert_eq!(self.0.len() + 1, before, "{name} was not there once");
+        self
+    }
+
+    /// Puts another value in the place of a header that is there.
+    pub(crate) fn set(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let (_, old) = self
+            .0
+            .iter_mut()
+            .find(|(known, _)| known == name)
+            .unwrap_or_else(|| panic!("no header {name}"));
+        *old = value.as_ref().to_owned();
+        self
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &str {
+        let (_, value) = self.0.iter().find(|(known, _)| known == name).unwrap();
+        std::str::from_utf8(value).unwrap()
+    }
+
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+}
+
+/// The messages of an error and of all its causes, the outermost first.
+pub(crate) fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect()
+}
 
 /// Runs the `openssl` command and returns what it prints.
 pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {

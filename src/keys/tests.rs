@@ -1,0 +1,1301 @@
+//! Keys made by OpenSSL and the published vectors, read and refused.
+//!
+//! The files in `tests/keys/` protect nothing. They were made like this, `KIND` being the file's name without `.pem`:
+//!
+//! - `rsa<bits>_pkcs8`: `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:<bits> -out KIND.pem`, with
+//!   `-pkeyopt rsa_keygen_pubexp:3` for `exponent3_pkcs8` and `-pkeyopt rsa_keygen_primes:3` for `multiprime_pkcs8`.
+//! - From `rsa2048_pkcs8.pem`: `rsa2048_pkcs1` with `openssl rsa -traditional`, `rsa2048_public` with `openssl pkey
+//!   -pubout`, `rsa2048_rsa_public` with `openssl rsa -RSAPublicKey_out`, `encrypted_pkcs8` with `openssl pkcs8 -topk8
+//!   -passout pass:secret`, `encrypted_pkcs1` with `openssl rsa -traditional -aes128 -passout pass:secret`.
+//! - `swapped_primes_pkcs1`: the numbers of `rsa2048_pkcs1` with p and q exchanged and so the other factors too;
+//!   `openssl rsa -check` calls it good.
+//! - `ec_sec1`: `openssl ecparam -name prime256v1 -genkey`; `ec_pkcs8` from it with `openssl pkcs8 -topk8 -nocrypt`.
+//! - `sm2_pkcs8`, `ed25519_pkcs8`, `x25519_pkcs8`, `rsa_pss_pkcs8`: `openssl genpkey -algorithm <name>`.
+//! - `certificate_*`: `openssl ca -selfsign -notext -startdate … -enddate …` with the serial number in the serial file;
+//!   the key is `rsa2048_pkcs8`, and `rsa3072_pkcs8` for `certificate_generalized_time`. They are of version 3, with
+//!   `x509_extensions` configured, but `certificate_high_bit_serial` is of version 1. `request`: `openssl req -new`.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::der::{self, Reader};
+use super::*;
+
+const ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
+const MESSAGE: &[u8] = "POST\n/v3/pay\n1554208460\nnonce\n{\"名\":1}\n".as_bytes();
+
+const WANTED_PRIVATE: &str =
+    "the merchant's private key (apiclient_key.pem), BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY";
+const WANTED_PUBLIC: &str =
+    "BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY (for a certificate, PublicKey::from_certificate_pem)";
+const WANTED_CERTIFICATE: &str = "BEGIN CERTIFICATE (for a public key, PublicKey::from_pem)";
+
+fn path(kind: &str) -> String {
+    format!("{}/tests/keys/{kind}.pem", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pem(kind: &str) -> String {
+    fs::read_to_string(path(kind)).unwrap()
+}
+
+/// Runs OpenSSL with this on its standard input and gives back its standard output.
+fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new("openssl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the openssl command is needed");
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "openssl {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// The public half of a private key, as OpenSSL writes it.
+fn public_pem(kind: &str) -> Vec<u8> {
+    openssl(&["pkey", "-in", &path(kind), "-pubout"], b"")
+}
+
+fn openssl_sign(kind: &str, message: &[u8]) -> Vec<u8> {
+    openssl(&["dgst", "-sha256", "-sign", &path(kind)], message)
+}
+
+/// A file for OpenSSL to read, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, content: &[u8]) -> Self {
+        let name = format!("wechatpay-contract-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, content).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn der_of(pem: &str) -> Vec<u8> {
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    STANDARD.decode(base64).unwrap()
+}
+
+fn armour(label: &str, der: &[u8]) -> String {
+    let base64 = STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
+}
+
+/// The same DER with the first occurrence of `old` replaced.
+fn replaced(der: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let at = der.windows(old.len()).position(|window| window == old);
+    let at = at.expect("the part to be replaced is there");
+    [&der[..at], new, &der[at + old.len()..]].concat()
+}
+
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let header = match content.len() {
+        ..0x80 => vec![tag, low],
+        0x80..0x100 => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [&header, content].concat()
+}
+
+/// Elements as their tags and contents.
+type Elements<'a> = Vec<(u8, &'a [u8])>;
+
+/// Those of a sequence, so that a test can alter them.
+fn elements(sequence: &[u8]) -> Elements<'_> {
+    let mut reader = Reader::whole(der::SEQUENCE, sequence).unwrap();
+    std::iter::from_fn(|| reader.any()).collect()
+}
+
+fn sequence(elements: &[(u8, &[u8])]) -> Vec<u8> {
+    let content: Vec<u8> = elements
+        .iter()
+        .flat_map(|(tag, content)| element(*tag, content))
+        .collect();
+    element(der::SEQUENCE, &content)
+}
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("../../tests/vectors/official.json")).unwrap()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap()
+}
+
+fn private(pem: impl AsRef<[u8]>) -> Result<(), KeyError> {
+    PrivateKey::from_pem(pem).map(drop)
+}
+
+fn public(pem: impl AsRef<[u8]>) -> Result<(), KeyError> {
+    PublicKey::from_pem(ID, pem).map(drop)
+}
+
+fn certificate(pem: impl AsRef<[u8]>) -> Result<(), KeyError> {
+    PublicKey::from_certificate_pem(pem).map(drop)
+}
+
+fn malformed(what: &'static str) -> Result<(), KeyError> {
+    Err(KeyError::Malformed { what })
+}
+
+// Signing and verifying
+
+#[test]
+fn signs_the_published_messages_with_the_published_signatures() {
+    let vectors = vectors();
+    let key = PrivateKey::from_pem(text(&vectors, "private_key_pem")).unwrap();
+    let public = key.public_key(ID).unwrap();
+    let signed = vectors["sign"].as_array().unwrap();
+    assert_eq!(signed.len(), 2);
+    for vector in signed {
+        let message = text(vector, "message").as_bytes();
+        let signature = key.sign(message).unwrap();
+        assert_eq!(
+            STANDARD.encode(signature.as_bytes()),
+            text(vector, "signature")
+        );
+        assert!(public.verify(message, signature.as_bytes()));
+    }
+}
+
+#[test]
+fn openssl_accepts_our_signatures_and_makes_the_same() {
+    for (kind, len) in [
+        ("rsa2048_pkcs8", 256),
+        ("rsa2048_pkcs1", 256),
+        ("swapped_primes_pkcs1", 256),
+        ("rsa3072_pkcs8", 384),
+        ("rsa4096_pkcs8", 512),
+    ] {
+        let signature = PrivateKey::from_pem(pem(kind))
+            .unwrap()
+            .sign(MESSAGE)
+            .unwrap();
+        assert_eq!(signature.as_bytes().len(), len, "{kind}");
+        let file = Scratch::new(&format!("{kind}.sig"), signature.as_bytes());
+        let file = file.0.to_str().unwrap();
+        let key = path(kind);
+        let said = openssl(
+            &["dgst", "-sha256", "-prverify", &key, "-signature", file],
+            MESSAGE,
+        );
+        assert_eq!(said, b"Verified OK\n", "{kind}");
+        assert_eq!(signature.as_bytes(), openssl_sign(kind, MESSAGE), "{kind}");
+    }
+}
+
+#[test]
+fn accepts_signatures_of_openssl_and_nothing_else() {
+    let public = |pem: &[u8]| PublicKey::from_pem(ID, pem).unwrap();
+    let of_certificate = |kind| PublicKey::from_certificate_pem(pem(kind)).unwrap();
+    let other = public(&public_pem("rsa4096_pkcs8"));
+    for (kind, key) in [
+        ("rsa2048_pkcs8", public(pem("rsa2048_public").as_bytes())),
+        (
+            "rsa2048_pkcs8",
+            public(pem("rsa2048_rsa_public").as_bytes()),
+        ),
+        ("rsa2048_pkcs8", of_certificate("certificate_utc_time")),
+        ("rsa2560_pkcs8", public(&public_pem("rsa2560_pkcs8"))),
+        (
+            "rsa3072_pkcs8",
+            of_certificate("certificate_generalized_time"),
+        ),
+        ("rsa4096_pkcs8", public(&public_pem("rsa4096_pkcs8"))),
+        ("exponent3_pkcs8", public(&public_pem("exponent3_pkcs8"))),
+    ] {
+        let signature = openssl_sign(kind, MESSAGE);
+        assert!(key.verify(MESSAGE, &signature), "{kind}");
+
+        assert!(
+            !key.verify(&MESSAGE[1..], &signature),
+            "{kind}: other message"
+        );
+        assert!(!key.verify(b"", &signature), "{kind}: empty message");
+        assert!(!key.verify(MESSAGE, b""), "{kind}: no signature");
+        assert!(!key.verify(MESSAGE, &signature[1..]), "{kind}: short");
+        assert!(
+            !key.verify(MESSAGE, &[&signature[..], &[0]].concat()),
+            "{kind}: long"
+        );
+        assert!(
+            !key.verify(MESSAGE, &vec![0; signature.len()]),
+            "{kind}: zeros"
+        );
+        for at in [0, signature.len() / 2, signature.len() - 1] {
+            let mut altered = signature.clone();
+            altered[at] ^= 1;
+            assert!(!key.verify(MESSAGE, &altered), "{kind}: byte {at}");
+        }
+        let foreign = PrivateKey::from_pem(text(&vectors(), "private_key_pem")).unwrap();
+        let foreign = foreign.sign(MESSAGE).unwrap();
+        assert!(
+            !key.verify(MESSAGE, foreign.as_bytes()),
+            "{kind}: foreign key"
+        );
+        if kind != "rsa4096_pkcs8" {
+            assert!(
+                !other.verify(MESSAGE, &signature),
+                "{kind}: under another key"
+            );
+        }
+    }
+}
+
+#[test]
+fn sha1_and_pss_signatures_are_not_accepted() {
+    let key = PublicKey::from_pem(ID, pem("rsa2048_public")).unwrap();
+    let file = path("rsa2048_pkcs8");
+    let sign =
+        |arguments: &[&str]| openssl(&[&["dgst"], arguments, &["-sign", &file]].concat(), MESSAGE);
+    assert!(key.verify(MESSAGE, &sign(&["-sha256"])));
+    assert!(!key.verify(MESSAGE, &sign(&["-sha1"])));
+    assert!(!key.verify(
+        MESSAGE,
+        &sign(&["-sha256", "-sigopt", "rsa_padding_mode:pss"])
+    ));
+}
+
+#[test]
+fn a_key_whose_numbers_do_not_belong_together_never_signs() {
+    const WHAT: &str = "the numbers of the RSA private key do not belong together";
+    let der = der_of(&pem("rsa2048_pkcs1"));
+    assert_eq!(private(armour("RSA PRIVATE KEY", &der)), Ok(()));
+
+    let mut numbers = Reader::whole(der::SEQUENCE, &der).unwrap();
+    let numbers: Vec<&[u8]> = std::iter::from_fn(|| numbers.unsigned()).collect();
+    let [_version, _modulus, _e, _d, p, q, d_p, d_q, q_inverse] = numbers[..] else {
+        panic!("{} numbers", numbers.len());
+    };
+    let altered = |number: &[u8]| {
+        let mut new = number.to_vec();
+        new[number.len() / 2] ^= 0x10;
+        armour("RSA PRIVATE KEY", &replaced(&der, number, &new))
+    };
+    for number in [p, q, q_inverse] {
+        assert_eq!(private(altered(number)), malformed(WHAT));
+    }
+    for number in [d_p, d_q] {
+        let key = PrivateKey::from_pem(altered(number)).unwrap();
+        assert_eq!(key.sign(MESSAGE).err().unwrap().to_string(), WHAT);
+    }
+}
+
+// Certificates
+
+/// Seconds since 1970 of `2049-12-31 23:59:59Z`, counted day by day.
+fn seconds_of(iso: &str) -> u64 {
+    let numbers: Vec<u64> = iso
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|part| !part.is_empty())
+        .map(|part| part.parse().unwrap())
+        .collect();
+    let [year, month, day, hour, minute, second] = numbers[..] else {
+        panic!("{iso}");
+    };
+    let (mut at, mut days) = ((1970, 1, 1), 0);
+    while at != (year, month, day) {
+        let (y, m, d) = at;
+        let last = match m {
+            4 | 6 | 9 | 11 => 30,
+            2 if y % 400 == 0 || (y % 4 == 0 && y % 100 != 0) => 29,
+            2 => 28,
+            _ => 31,
+        };
+        at = match (m, d) {
+            (12, 31) => (y + 1, 1, 1),
+            (_, d) if d == last => (y, m + 1, 1),
+            _ => (y, m, d + 1),
+        };
+        days += 1;
+    }
+    days * 86400 + hour * 3600 + minute * 60 + second
+}
+
+#[test]
+fn serial_number_and_validity_are_those_that_openssl_prints() {
+    for kind in [
+        "certificate_utc_time",
+        "certificate_generalized_time",
+        "certificate_high_bit_serial",
+    ] {
+        let file = path(kind);
+        let arguments = [
+            "x509", "-in", &file, "-noout", "-serial", "-dates", "-dateopt", "iso_8601",
+        ];
+        let printed = String::from_utf8(openssl(&arguments, b"")).unwrap();
+        let value = |name: &str| {
+            let line = printed.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap().to_owned()
+        };
+        let key = PublicKey::from_certificate_pem(pem(kind)).unwrap();
+        let validity = key.validity().unwrap();
+        assert_eq!(key.id(), value("serial="), "{kind}");
+        assert_eq!(
+            validity.not_before,
+            seconds_of(&value("notBefore=")),
+            "{kind}"
+        );
+        assert_eq!(
+            validity.not_after,
+            seconds_of(&value("notAfter=")),
+            "{kind}"
+        );
+        assert!(key.is_certificate(), "{kind}");
+    }
+}
+
+#[test]
+fn serial_numbers_are_upper_case_in_whole_bytes() {
+    let id = |kind| {
+        PublicKey::from_certificate_pem(pem(kind))
+            .unwrap()
+            .id()
+            .to_owned()
+    };
+    assert_eq!(id("certificate_generalized_time"), "0A");
+    assert_eq!(
+        id("certificate_high_bit_serial"),
+        "F157F09EFDC096DE15EBE81A47057A7232F1B8E1"
+    );
+
+    let der = der_of(&pem("certificate_utc_time"));
+    let outer = elements(&der);
+    let signed = element(der::SEQUENCE, outer[0].1);
+    let rest = [
+        element(outer[1].0, outer[1].1),
+        element(outer[2].0, outer[2].1),
+    ]
+    .concat();
+    let with = |serial: &[u8]| {
+        let mut signed = elements(&signed);
+        assert_eq!((signed[1].0, signed[1].1.len()), (der::INTEGER, 20));
+        signed[1].1 = serial;
+        let signed = sequence(&signed);
+        let pem = armour(
+            "CERTIFICATE",
+            &element(der::SEQUENCE, &[signed, rest.clone()].concat()),
+        );
+        PublicKey::from_certificate_pem(pem).map(|key| key.id().to_owned())
+    };
+    assert_eq!(with(&[0x00]).as_deref(), Ok("00"));
+    assert_eq!(with(&[0x0A, 0x00]).as_deref(), Ok("0A00"));
+    assert_eq!(with(&[0x00, 0x80]).as_deref(), Ok("80"));
+    assert_eq!(with(&[0x00, 0x00, 0x01]).as_deref(), Ok("01"));
+    assert_eq!(with(&[0x7F; 32]), Ok("7F".repeat(32)));
+    let what = "the certificate's serial number is negative or longer than 32 bytes";
+    for serial in [&[0x7F; 33][..], &[0x80], &[0xFF, 0xFF], &[]] {
+        assert_eq!(with(serial).err(), malformed(what).err(), "{serial:02X?}");
+    }
+}
+
+#[test]
+fn validity_includes_both_ends_and_a_public_key_has_none() {
+    let certificate = PublicKey::from_certificate_pem(pem("certificate_utc_time")).unwrap();
+    let Validity {
+        not_before,
+        not_after,
+    } = certificate.validity().unwrap();
+    assert!(!certificate.is_valid_at(0));
+    assert!(!certificate.is_valid_at(not_before - 1));
+    assert!(certificate.is_valid_at(not_before));
+    assert!(certificate.is_valid_at(not_after));
+    assert!(!certificate.is_valid_at(not_after + 1));
+    assert!(!certificate.is_valid_at(u64::MAX));
+
+    let public = PublicKey::from_pem(ID, pem("rsa2048_public")).unwrap();
+    assert_eq!(public.id(), ID);
+    assert_eq!(public.validity(), None);
+    assert!(!public.is_certificate());
+    assert!(public.is_valid_at(0));
+    assert!(public.is_valid_at(u64::MAX));
+}
+
+#[test]
+fn certificate_times() {
+    // Of certificate_utc_time: from 240229235959Z to 290227000000Z.
+    let der = der_of(&pem("certificate_utc_time"));
+    let not_before = |new: &[u8]| armour("CERTIFICATE", &replaced(&der, b"240229235959Z", new));
+    for (time, seconds) in [
+        (b"240229235959Z", 1_709_251_199),
+        (b"700101000000Z", 0),
+        (b"000229000000Z", 951_782_400),
+        (b"001231235959Z", 978_307_199),
+        (b"281231235959Z", 1_861_919_999),
+    ] {
+        let key = PublicKey::from_certificate_pem(not_before(time)).unwrap();
+        assert_eq!(
+            key.validity().unwrap().not_before,
+            seconds,
+            "{}",
+            time.escape_ascii()
+        );
+    }
+    const WHAT: &str = "the certificate's validity is not a period between two times since 1970";
+    for time in [
+        b"230229235959Z", // no leap year
+        b"240230235959Z",
+        b"240431235959Z",
+        b"240200235959Z",
+        b"240029235959Z",
+        b"241329235959Z",
+        b"240229245959Z",
+        b"240229236059Z",
+        b"240229235960Z",
+        b"691231235959Z", // 1969
+        b"500101000000Z", // 1950
+        b"24022923595 Z",
+        b"24022923-959Z",
+        b"2402292359590",
+        b"24022923+0800",
+        b"290227000001Z", // after the end
+    ] {
+        assert_eq!(
+            certificate(not_before(time)),
+            malformed(WHAT),
+            "{}",
+            time.escape_ascii()
+        );
+    }
+    // Two digits mean the years from 1950 to 2049.
+    let not_after = |new: &[u8]| armour("CERTIFICATE", &replaced(&der, b"290227000000Z", new));
+    assert_eq!(certificate(not_after(b"491231235959Z")), Ok(()));
+    assert_eq!(certificate(not_after(b"500101000000Z")), malformed(WHAT));
+    // Four digits, in centuries with and without a leap year.
+    let far = der_of(&pem("certificate_generalized_time"));
+    let not_after = |new: &[u8]| armour("CERTIFICATE", &replaced(&far, b"20600229120000Z", new));
+    for (time, iso) in [
+        (b"21000228120000Z", "2100-02-28 12:00:00Z"),
+        (b"21000301000000Z", "2100-03-01 00:00:00Z"),
+        (b"24000229235959Z", "2400-02-29 23:59:59Z"),
+        (b"24010101000000Z", "2401-01-01 00:00:00Z"),
+        (b"99991231235959Z", "9999-12-31 23:59:59Z"),
+    ] {
+        let key = PublicKey::from_certificate_pem(not_after(time)).unwrap();
+        assert_eq!(key.validity().unwrap().not_after, seconds_of(iso), "{iso}");
+    }
+    for time in [
+        b"21000229120000Z",
+        b"20610229120000Z",
+        b"2060022912000.0",
+        b"19691231235959Z",
+    ] {
+        assert_eq!(
+            certificate(not_after(time)),
+            malformed(WHAT),
+            "{}",
+            time.escape_ascii()
+        );
+    }
+    // The same digits announced as the other type of time.
+    let as_generalized = replaced(&der, b"\x17\x0D240229235959Z", b"\x18\x0D240229235959Z");
+    assert_eq!(
+        certificate(armour("CERTIFICATE", &as_generalized)),
+        malformed(WHAT)
+    );
+}
+
+// What is tolerated around and inside a block
+
+#[test]
+fn forms_of_the_same_text() {
+    let plain = pem("rsa2048_pkcs8");
+    let one_line: String = plain.replace('\n', " ");
+    let unwrapped = armour("PRIVATE KEY", &der_of(&plain));
+    for form in [
+        plain.clone(),
+        plain.replace('\n', "\r\n"),
+        plain.replace('\n', "\r"),
+        plain.trim_end().to_owned(),
+        format!("\u{feff}{plain}"),
+        format!("\n \t{plain}\n\n "),
+        format!("商户API证书私钥\n{plain}请妥善保管\n"),
+        plain.replace('\n', "\n    "),
+        plain.replace('\n', "  \n"),
+        unwrapped,
+        one_line,
+    ] {
+        let key = PrivateKey::from_pem(&form).unwrap();
+        let signature = key.sign(MESSAGE).unwrap();
+        assert_eq!(
+            signature.as_bytes(),
+            openssl_sign("rsa2048_pkcs8", MESSAGE),
+            "{form:?}"
+        );
+    }
+    let not_utf8 = [b"\xFF\xFE\xC9\xCC\n", plain.as_bytes()].concat();
+    assert_eq!(private(not_utf8), Ok(()));
+
+    let file = path("certificate_utc_time");
+    let with_text = openssl(&["x509", "-in", &file, "-text"], b"");
+    assert!(with_text.starts_with(b"Certificate:"));
+    let key = PublicKey::from_certificate_pem(with_text).unwrap();
+    assert_eq!(key.id(), "5157F09EFDC096DE15EBE81A47057A7232F1B8E1");
+}
+
+#[test]
+fn ids() {
+    let key = pem("rsa2048_public");
+    let with = |id: &str| PublicKey::from_pem(id, &key).map(|key| key.id().to_owned());
+    let longest = "a".repeat(64);
+    for id in [ID, "5157F09EFDC096DE", "x", "_", &longest] {
+        assert_eq!(with(id).as_deref(), Ok(id));
+    }
+    for (id, found) in [
+        ("", "\"\""),
+        ("PUB KEY", "\"PUB KEY\""),
+        ("PUB-KEY", "\"PUB-KEY\""),
+        ("PUB_KEY\r\nX: y", "\"PUB_KEY\\r\\nX: y\""),
+        ("公钥", "\"公钥\""),
+        (&"a".repeat(65), "65 bytes"),
+    ] {
+        let error = with(id).unwrap_err();
+        assert_eq!(
+            error,
+            KeyError::InvalidId {
+                found: found.to_owned()
+            }
+        );
+        let said = format!(
+            "found the key id {found}: wanted 1 to 64 ASCII letters, digits and underscores"
+        );
+        assert_eq!(error.to_string(), said);
+    }
+    // Both arguments exchanged, and the wrong file on top: nothing of the key may be shown.
+    let secret = pem("rsa2048_pkcs8");
+    let found = format!("{} bytes", secret.len());
+    assert_eq!(
+        PublicKey::from_pem(&secret, ID).err(),
+        Some(KeyError::InvalidId { found })
+    );
+}
+
+// The wrong kind of PEM
+
+type Read = fn(&[u8]) -> Result<(), KeyError>;
+
+/// How each of the three is read, what it wants, and a file that it takes.
+const READERS: [(Read, &str, &str); 3] = [
+    (|pem| private(pem), WANTED_PRIVATE, "rsa2048_pkcs8"),
+    (|pem| public(pem), WANTED_PUBLIC, "rsa2048_public"),
+    (
+        |pem| certificate(pem),
+        WANTED_CERTIFICATE,
+        "certificate_utc_time",
+    ),
+];
+
+#[test]
+fn another_kind_of_block_is_named() {
+    let [(private, ..), (public, ..), (certificate, ..)] = READERS;
+    let openssh = armour("OPENSSH PRIVATE KEY", b"openssh-key-v1");
+    for (read, wanted, pem, found) in [
+        (
+            private,
+            WANTED_PRIVATE,
+            pem("certificate_utc_time"),
+            "CERTIFICATE",
+        ),
+        (private, WANTED_PRIVATE, pem("rsa2048_public"), "PUBLIC KEY"),
+        (
+            private,
+            WANTED_PRIVATE,
+            pem("rsa2048_rsa_public"),
+            "RSA PUBLIC KEY",
+        ),
+        (private, WANTED_PRIVATE, pem("ec_sec1"), "EC PRIVATE KEY"),
+        (
+            private,
+            WANTED_PRIVATE,
+            pem("request"),
+            "CERTIFICATE REQUEST",
+        ),
+        (private, WANTED_PRIVATE, openssh, "OPENSSH PRIVATE KEY"),
+        (
+            public,
+            WANTED_PUBLIC,
+            pem("certificate_utc_time"),
+            "CERTIFICATE",
+        ),
+        (public, WANTED_PUBLIC, pem("rsa2048_pkcs8"), "PRIVATE KEY"),
+        (
+            public,
+            WANTED_PUBLIC,
+            pem("rsa2048_pkcs1"),
+            "RSA PRIVATE KEY",
+        ),
+        (
+            public,
+            WANTED_PUBLIC,
+            pem("encrypted_pkcs8"),
+            "ENCRYPTED PRIVATE KEY",
+        ),
+        (
+            certificate,
+            WANTED_CERTIFICATE,
+            pem("rsa2048_public"),
+            "PUBLIC KEY",
+        ),
+        (
+            certificate,
+            WANTED_CERTIFICATE,
+            pem("rsa2048_rsa_public"),
+            "RSA PUBLIC KEY",
+        ),
+        (
+            certificate,
+            WANTED_CERTIFICATE,
+            pem("rsa2048_pkcs8"),
+            "PRIVATE KEY",
+        ),
+        (
+            certificate,
+            WANTED_CERTIFICATE,
+            pem("request"),
+            "CERTIFICATE REQUEST",
+        ),
+    ] {
+        let error = read(pem.as_bytes()).unwrap_err();
+        let expected = KeyError::WrongKind {
+            found: found.to_owned(),
+            wanted,
+        };
+        assert_eq!(error, expected);
+        assert_eq!(
+            error.to_string(),
+            format!("found BEGIN {found}: wanted {wanted}")
+        );
+    }
+}
+
+#[test]
+fn encrypted_private_keys_are_named() {
+    assert_eq!(private(pem("rsa2048_pkcs8")), Ok(()));
+    assert_eq!(private(pem("rsa2048_pkcs1")), Ok(()));
+    for kind in ["encrypted_pkcs8", "encrypted_pkcs1"] {
+        assert_eq!(private(pem(kind)), Err(KeyError::Encrypted), "{kind}");
+    }
+    assert_eq!(
+        KeyError::Encrypted.to_string(),
+        "the private key is encrypted with a passphrase: wanted an unencrypted PKCS#8 or PKCS#1 key"
+    );
+}
+
+#[test]
+fn several_blocks_are_counted() {
+    for (read, _, kind) in READERS {
+        let one = pem(kind);
+        assert_eq!(read(one.as_bytes()), Ok(()), "{kind}");
+        for count in [2, 3] {
+            let error = read(one.repeat(count).as_bytes()).unwrap_err();
+            assert_eq!(error, KeyError::SeveralBlocks { count }, "{kind}");
+            assert_eq!(
+                error.to_string(),
+                format!("found {count} PEM blocks: wanted exactly one")
+            );
+        }
+    }
+    let bundle = pem("rsa2048_pkcs8") + &pem("certificate_utc_time");
+    for (read, ..) in READERS {
+        assert_eq!(
+            read(bundle.as_bytes()),
+            Err(KeyError::SeveralBlocks { count: 2 })
+        );
+    }
+}
+
+#[test]
+fn what_is_no_pem_is_described() {
+    for (read, wanted, kind) in READERS {
+        let pem = pem(kind);
+        assert_eq!(read(pem.as_bytes()), Ok(()), "{kind}");
+        let utf16: Vec<u8> = "\u{feff}"
+            .encode_utf16()
+            .chain(pem.encode_utf16())
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let bare: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let (_, without_begin) = pem.split_once('\n').unwrap();
+        for (input, found) in [
+            (&b""[..], "an empty input"),
+            (b" \r\n\t", "an empty input"),
+            (&der_of(&pem), "binary data, such as DER or PKCS#12"),
+            (b"text\0", "binary data, such as DER or PKCS#12"),
+            (&utf16, "UTF-16 text"),
+            (bare.as_bytes(), "base64 without its BEGIN and END lines"),
+            (
+                without_begin.as_bytes(),
+                "text that has an END line but no BEGIN line",
+            ),
+            (
+                b"/etc/wechatpay/apiclient_key.pem",
+                "a file's name instead of its content",
+            ),
+            (b"hello, world", "text"),
+            (b"---- BEGIN SSH2 PUBLIC KEY ----", "text"),
+        ] {
+            let error = read(input).unwrap_err();
+            assert_eq!(error, KeyError::NotPem { wanted, found }, "{kind}");
+            assert_eq!(
+                error.to_string(),
+                format!("no PEM block found in {found}: wanted {wanted}")
+            );
+        }
+    }
+}
+
+#[test]
+fn damaged_armour_is_named() {
+    for (read, _, kind) in READERS {
+        let pem = pem(kind);
+        let (begin, _) = pem.split_once('\n').unwrap();
+        let end = begin.replace("BEGIN", "END");
+        let (middle, _) = pem.rsplit_once("-----END").unwrap();
+        assert_eq!(read(pem.as_bytes()), Ok(()), "{kind}");
+        for (input, what) in [
+            (middle.to_owned(), "the PEM block has no END line"),
+            (begin.to_owned(), "the PEM block has no END line"),
+            (
+                format!("{middle}-----END "),
+                "the PEM block has a malformed END line",
+            ),
+            (
+                format!("{middle}-----END DH PARAMETERS-----"),
+                "the PEM block has an END line of another kind than its BEGIN line",
+            ),
+            (
+                pem.replacen("-----\n", "\n", 1),
+                "the PEM block has a malformed BEGIN line",
+            ),
+            (
+                pem.to_lowercase().replace("-----begin", "-----BEGIN"),
+                "the PEM block has a malformed BEGIN line",
+            ),
+            (
+                "-----BEGIN ".to_owned(),
+                "the PEM block has a malformed BEGIN line",
+            ),
+            (
+                pem.replace('\n', "\\n"),
+                "the PEM block has backslashes in place of line breaks",
+            ),
+            (
+                pem.replacen("MII", "MI*", 1),
+                "the PEM block is not valid base64",
+            ),
+            (
+                pem.replacen("MII", "MI", 1),
+                "the PEM block is not valid base64",
+            ),
+            (
+                pem.replacen("MII", "M\u{feff}II", 1),
+                "the PEM block is not valid base64",
+            ),
+            (
+                pem.replacen("\n-----END", "=\n-----END", 1),
+                "the PEM block is not valid base64",
+            ),
+        ] {
+            let error = read(input.as_bytes()).unwrap_err();
+            assert_eq!(error, KeyError::Malformed { what }, "{kind}: {input}");
+            assert_eq!(error.to_string(), format!("the key cannot be read: {what}"));
+        }
+        let empty = format!("{begin}\n{end}\n");
+        assert!(
+            matches!(read(empty.as_bytes()), Err(KeyError::Malformed { what }) if what.contains("not a complete"))
+        );
+    }
+}
+
+// The wrong content of the right kind of block
+
+#[test]
+fn content_that_is_cut_or_longer_is_refused() {
+    let cases: [(Read, &str, &str, &str); 5] = [
+        (
+            |pem| private(pem),
+            "PRIVATE KEY",
+            "rsa2048_pkcs8",
+            "PKCS#8 private key",
+        ),
+        (
+            |pem| private(pem),
+            "RSA PRIVATE KEY",
+            "rsa2048_pkcs1",
+            "PKCS#1 RSA private key",
+        ),
+        (
+            |pem| public(pem),
+            "PUBLIC KEY",
+            "rsa2048_public",
+            "public key (SubjectPublicKeyInfo)",
+        ),
+        (
+            |pem| public(pem),
+            "RSA PUBLIC KEY",
+            "rsa2048_rsa_public",
+            "PKCS#1 RSA public key",
+        ),
+        (
+            |pem| certificate(pem),
+            "CERTIFICATE",
+            "certificate_utc_time",
+            "X.509 certificate",
+        ),
+    ];
+    for (read, label, kind, name) in cases {
+        let der = der_of(&pem(kind));
+        let read =
+            |der: &[u8]| read(armour(label, der).as_bytes()).map_err(|error| error.to_string());
+        let said = format!(
+            "the key cannot be read: the content of the PEM block is not a complete {name}"
+        );
+        assert_eq!(read(&der), Ok(()), "{kind}");
+        for len in 0..der.len() {
+            assert_eq!(read(&der[..len]), Err(said.clone()), "{kind}, {len} bytes");
+        }
+        for garbage in [&[0][..], &[5, 0], &der] {
+            assert_eq!(
+                read(&[&der, garbage].concat()),
+                Err(said.clone()),
+                "{kind}, longer"
+            );
+        }
+    }
+}
+
+#[test]
+fn content_of_another_kind_than_the_label_is_refused() {
+    let relabelled = |label, kind| armour(label, &der_of(&pem(kind)));
+    for (result, name) in [
+        (
+            private(relabelled("PRIVATE KEY", "rsa2048_pkcs1")),
+            "PKCS#8 private key",
+        ),
+        (
+            private(relabelled("RSA PRIVATE KEY", "rsa2048_pkcs8")),
+            "PKCS#1 RSA private key",
+        ),
+        (
+            private(relabelled("PRIVATE KEY", "certificate_utc_time")),
+            "PKCS#8 private key",
+        ),
+        (
+            public(relabelled("PUBLIC KEY", "rsa2048_rsa_public")),
+            "public key (SubjectPublicKeyInfo)",
+        ),
+        (
+            public(relabelled("RSA PUBLIC KEY", "rsa2048_public")),
+            "PKCS#1 RSA public key",
+        ),
+        (
+            certificate(relabelled("CERTIFICATE", "rsa2048_public")),
+            "X.509 certificate",
+        ),
+        (
+            certificate(relabelled("CERTIFICATE", "request")),
+            "X.509 certificate",
+        ),
+    ] {
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            format!(
+                "the key cannot be read: the content of the PEM block is not a complete {name}"
+            )
+        );
+    }
+}
+
+#[test]
+fn elements_too_many_or_of_other_forms_are_refused() {
+    let not = |name: &str| {
+        Err(format!(
+            "the key cannot be read: the content of the PEM block is not a complete {name}"
+        ))
+    };
+    let said = |result: Result<(), KeyError>| result.map_err(|error| error.to_string());
+    let attributes = (der::CONTEXT_0, &b"\x30\x00"[..]);
+
+    let pkcs8 = der_of(&pem("rsa2048_pkcs8"));
+    let info = |edit: fn(&mut Elements<'_>)| {
+        let mut info = elements(&pkcs8);
+        edit(&mut info);
+        said(private(armour("PRIVATE KEY", &sequence(&info))))
+    };
+    assert_eq!(info(|info| assert_eq!(info.len(), 3)), Ok(()));
+    assert_eq!(info(|info| info[0].1 = &[1]), Ok(()));
+    assert_eq!(info(|info| info[0].1 = &[2]), not("PKCS#8 private key"));
+    let with_attributes = [&elements(&pkcs8)[..], &[attributes]].concat();
+    assert_eq!(
+        private(armour("PRIVATE KEY", &sequence(&with_attributes))),
+        Ok(())
+    );
+    let in_one = element(der::SEQUENCE, &pkcs8);
+    let (_, content) = elements(&in_one)[0];
+    let with_garbage = element(der::SEQUENCE, &[content, &[0xA0, 0x05]].concat());
+    assert_eq!(
+        said(private(armour("PRIVATE KEY", &with_garbage))),
+        not("PKCS#8 private key")
+    );
+
+    let spki = der_of(&pem("rsa2048_public"));
+    let [algorithm, (tag, bits)] = elements(&spki)[..] else {
+        panic!("two elements");
+    };
+    let info = |info: &[(u8, &[u8])]| said(public(armour("PUBLIC KEY", &sequence(info))));
+    let name = "public key (SubjectPublicKeyInfo)";
+    assert_eq!(info(&[algorithm, (tag, bits)]), Ok(()));
+    assert_eq!(info(&[algorithm, (tag, bits), attributes]), not(name));
+    assert_eq!(
+        info(&[algorithm, (tag, &[&[1], &bits[1..]].concat())]),
+        not(name)
+    );
+    assert_eq!(info(&[algorithm, (der::OCTET_STRING, bits)]), not(name));
+
+    let pkcs1 = der_of(&pem("rsa2048_rsa_public"));
+    let numbers = elements(&pkcs1);
+    let key = |numbers: &[(u8, &[u8])]| said(public(armour("RSA PUBLIC KEY", &sequence(numbers))));
+    assert_eq!(key(&numbers), Ok(()));
+    let name = "PKCS#1 RSA public key";
+    assert_eq!(key(&[numbers[0], numbers[1], numbers[1]]), not(name));
+
+    let x509 = der_of(&pem("certificate_utc_time"));
+    let outer = elements(&x509);
+    let of = |outer: &[(u8, &[u8])]| said(certificate(armour("CERTIFICATE", &sequence(outer))));
+    let name = "X.509 certificate";
+    assert_eq!(of(&outer), Ok(()));
+    assert_eq!(of(&[outer[0], outer[1], outer[2], attributes]), not(name));
+    let garbage = [outer[0].1, &[0xA3, 0x05]].concat();
+    assert_eq!(
+        of(&[(der::SEQUENCE, &garbage), outer[1], outer[2]]),
+        not(name)
+    );
+}
+
+/// Whatever byte is altered, and however: an answer and no panic. A modulus or exponent that is altered stays readable.
+#[test]
+fn no_altered_byte_causes_a_panic() {
+    for (read, label, kind) in [
+        (READERS[0].0, "PRIVATE KEY", "rsa2048_pkcs8"),
+        (READERS[1].0, "PUBLIC KEY", "rsa2048_public"),
+        (READERS[2].0, "CERTIFICATE", "certificate_generalized_time"),
+    ] {
+        let der = der_of(&pem(kind));
+        let mut refused = 0;
+        for at in 0..der.len() {
+            for with in [0x00, 0x7F, 0x82, 0xFF] {
+                let mut altered = der.clone();
+                altered[at] = with;
+                refused += usize::from(read(armour(label, &altered).as_bytes()).is_err());
+            }
+        }
+        assert!(refused > 0, "{kind}");
+    }
+}
+
+#[test]
+fn keys_of_other_algorithms_are_named() {
+    for (error, found) in [
+        (private(pem("ec_pkcs8")), "an EC key"),
+        (private(pem("sm2_pkcs8")), "an SM2 key"),
+        (private(pem("ed25519_pkcs8")), "an Ed25519 key"),
+        (private(pem("x25519_pkcs8")), "a key of another algorithm"),
+        (private(pem("rsa_pss_pkcs8")), "an RSA-PSS key"),
+        (public(public_pem("ec_pkcs8")), "an EC key"),
+        (public(public_pem("sm2_pkcs8")), "an SM2 key"),
+        (public(public_pem("ed25519_pkcs8")), "an Ed25519 key"),
+        (public(public_pem("rsa_pss_pkcs8")), "an RSA-PSS key"),
+        (certificate(pem("certificate_ec")), "an EC key"),
+    ] {
+        assert_eq!(error, Err(KeyError::NotRsa { found }));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!("found {found}: wanted an RSA key")
+        );
+    }
+}
+
+#[test]
+fn the_algorithm_has_no_parameters() {
+    const RSA: &[u8] = b"\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01\x05\x00";
+    let der = der_of(&pem("rsa2048_public"));
+    let with = |new: &[u8]| public(armour("PUBLIC KEY", &replaced(&der, RSA, new)));
+    assert_eq!(with(RSA), Ok(()));
+    let what = "the content of the PEM block is not a complete public key (SubjectPublicKeyInfo)";
+    assert_eq!(
+        with(b"\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01\x30\x00"),
+        malformed(what)
+    );
+    assert_eq!(
+        with(b"\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01\x05\x01"),
+        malformed(what)
+    );
+}
+
+#[test]
+fn unsupported_sizes_are_told() {
+    const PRIVATE: &str = "2048, 3072 or 4096";
+    const PUBLIC: &str = "2048 to 4096";
+    for kind in ["rsa2048_pkcs8", "rsa3072_pkcs8", "rsa4096_pkcs8"] {
+        assert_eq!(private(pem(kind)), Ok(()), "{kind}");
+        assert_eq!(public(public_pem(kind)), Ok(()), "{kind}");
+    }
+    for (error, bits, wanted) in [
+        (private(pem("rsa1024_pkcs8")), 1024, PRIVATE),
+        (private(pem("rsa2560_pkcs8")), 2560, PRIVATE),
+        (private(pem("rsa8192_pkcs8")), 8192, PRIVATE),
+        (public(public_pem("rsa1024_pkcs8")), 1024, PUBLIC),
+        (public(public_pem("rsa8192_pkcs8")), 8192, PUBLIC),
+        (certificate(pem("certificate_rsa1024")), 1024, PUBLIC),
+    ] {
+        assert_eq!(error, Err(KeyError::UnsupportedSize { bits, wanted }));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!("found an RSA key of {bits} bits: wanted {wanted}")
+        );
+    }
+}
+
+/// A PKCS#1 public key of these numbers, each with its leading zero where it needs one.
+fn rsa_public(modulus: &[u8], exponent: &[u8]) -> String {
+    let numbers = [(der::INTEGER, modulus), (der::INTEGER, exponent)];
+    armour("RSA PUBLIC KEY", &sequence(&numbers))
+}
+
+#[test]
+fn numbers_with_which_nothing_could_be_verified_are_refused() {
+    let der = der_of(&pem("rsa2048_rsa_public"));
+    let mut key = Reader::whole(der::SEQUENCE, &der).unwrap();
+    let modulus = key.element(der::INTEGER).unwrap();
+    let with = |exponent: &[u8]| public(rsa_public(modulus, exponent));
+    for exponent in [&[1, 0, 1][..], &[3], &[17], &[1, 0xFF, 0xFF, 0xFF, 0xFF]] {
+        assert_eq!(with(exponent), Ok(()), "{exponent:?}");
+    }
+    let wanted = "an odd number from 3 to 8589934591";
+    for exponent in [
+        &[0][..],
+        &[1],
+        &[2],
+        &[1, 0, 0],
+        &[2, 0, 0, 0, 1],
+        &[1; 8],
+        &[1; 9],
+    ] {
+        let error = with(exponent);
+        assert_eq!(
+            error,
+            Err(KeyError::UnsupportedExponent { wanted }),
+            "{exponent:?}"
+        );
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!("found an RSA key with an unsupported public exponent: wanted {wanted}")
+        );
+    }
+    let not_der = malformed("the content of the PEM block is not a complete PKCS#1 RSA public key");
+    for exponent in [&[][..], &[0, 1, 0, 1], &[0xFF]] {
+        assert_eq!(with(exponent), not_der, "{exponent:?}");
+    }
+
+    let mut even = modulus.to_vec();
+    even[256] &= 0xFE;
+    assert_eq!(
+        public(rsa_public(&even, &[1, 0, 1])),
+        malformed("the modulus of the RSA key is even")
+    );
+    let mut smaller = modulus[1..].to_vec();
+    smaller[0] = 0x7F;
+    let wanted = "2048 to 4096";
+    let error = Err(KeyError::UnsupportedSize { bits: 2047, wanted });
+    assert_eq!(public(rsa_public(&smaller, &[1, 0, 1])), error);
+}
+
+#[test]
+fn private_keys_that_ring_would_not_take_are_told_apart() {
+    let wanted = "65537 or another odd number up to 8589934591";
+    assert_eq!(
+        private(pem("exponent3_pkcs8")),
+        Err(KeyError::UnsupportedExponent { wanted })
+    );
+    assert_eq!(
+        private(pem("multiprime_pkcs8")),
+        malformed("the RSA key has more than two primes")
+    );
+}
+
+#[test]
+fn der_is_read_strictly() {
+    let short = [0x04, 0x01, 0xAA];
+    assert_eq!(Reader::new(&short).any(), Some((0x04, &[0xAA][..])));
+    let filled = |header: &[u8], len: usize| [header, &vec![0xAA; len]].concat();
+    for (header, len) in [
+        (&[0x04, 0x7F][..], 0x7F),
+        (&[0x04, 0x81, 0x80], 0x80),
+        (&[0x04, 0x81, 0xFF], 0xFF),
+        (&[0x04, 0x82, 0x01, 0x00], 0x100),
+        (&[0x04, 0x82, 0xFF, 0xFF], 0xFFFF),
+    ] {
+        let element = filled(header, len);
+        assert_eq!(
+            Reader::new(&element).element(0x04).map(<[u8]>::len),
+            Some(len)
+        );
+        assert_eq!(
+            Reader::new(&element[..element.len() - 1]).any(),
+            None,
+            "cut"
+        );
+    }
+    for (header, len) in [
+        (&[0x04, 0x80][..], 2),                      // indefinite
+        (&[0x04, 0x81, 0x7F], 0x7F),                 // longer than needed
+        (&[0x04, 0x82, 0x00, 0xFF], 0xFF),           // longer than needed
+        (&[0x04, 0x83, 0x01, 0x00, 0x00], 0x1_0000), // too large for a key
+        (
+            &[0x04, 0x88, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
+            8,
+        ),
+        (&[0x04, 0xFF], 0x7F), // reserved
+        (&[0x1F, 0x01], 1),    // tag of two bytes
+        (&[0x04], 0),
+        (&[], 0),
+    ] {
+        assert_eq!(Reader::new(&filled(header, len)).any(), None, "{header:?}");
+    }
+    assert_eq!(Reader::new(&short).element(0x05), None);
+}
+
+// The APIv3 key
+
+#[test]
+fn decrypts_the_published_message_and_nothing_altered() {
+    let vectors = vectors();
+    let vector = &vectors["aes_256_gcm"];
+    let key = ApiV3Key::new(text(vector, "key")).unwrap();
+    let nonce = text(vector, "nonce").as_bytes();
+    let associated = text(vector, "associated_data").as_bytes();
+    let ciphertext = STANDARD.decode(text(vector, "ciphertext")).unwrap();
+    let decrypt = |key: &ApiV3Key, nonce: &[u8], associated: &[u8], ciphertext: &[u8]| {
+        let mut in_place = ciphertext.to_vec();
+        key.decrypt(nonce, associated, &mut in_place)
+            .map(<[u8]>::to_vec)
+    };
+    let plaintext = text(vector, "plaintext").as_bytes().to_vec();
+    assert_eq!(
+        decrypt(&key, nonce, associated, &ciphertext),
+        Some(plaintext)
+    );
+
+    for at in 0..ciphertext.len() {
+        let mut altered = ciphertext.clone();
+        altered[at] ^= 1;
+        assert_eq!(
+            decrypt(&key, nonce, associated, &altered),
+            None,
+            "byte {at}"
+        );
+    }
+    for len in 0..ciphertext.len() {
+        assert_eq!(
+            decrypt(&key, nonce, associated, &ciphertext[..len]),
+            None,
+            "{len} bytes"
+        );
+    }
+    assert_eq!(decrypt(&key, nonce, b"", &ciphertext), None);
+    assert_eq!(decrypt(&key, nonce, b"AssociatedData", &ciphertext), None);
+    assert_eq!(
+        decrypt(&key, b"uluk4a9R25RX", associated, &ciphertext),
+        None
+    );
+    for nonce in [&b""[..], &nonce[..11], b"uluk4a9R25RW0", &[0; 16]] {
+        assert_eq!(
+            decrypt(&key, nonce, associated, &ciphertext),
+            None,
+            "{nonce:?}"
+        );
+    }
+    let other = ApiV3Key::new([b'a'; 32]).unwrap();
+    assert_eq!(decrypt(&other, nonce, associated, &ciphertext), None);
+}
+
+#[cfg(feature = "sandbox")]
+#[test]
+fn encrypts_to_the_published_ciphertext() {
+    let vectors = vectors();
+    let vector = &vectors["aes_256_gcm"];
+    let key = ApiV3Key::new(text(vector, "key")).unwrap();
+    let nonce = text(vector, "nonce").as_bytes().try_into().unwrap();
+    let associated = text(vector, "associated_data").as_bytes();
+    let ciphertext = key.encrypt(nonce, associated, text(vector, "plaintext").as_bytes());
+    assert_eq!(STANDARD.encode(ciphertext), text(vector, "ciphertext"));
+}
+
+#[test]
+fn an_api_v3_key_has_32_bytes() {
+    assert!(ApiV3Key::new([b'k'; 32]).is_ok());
+    for bytes in [0, 16, 31, 33, 64] {
+        let error = ApiV3Key::new("k".repeat(bytes)).err();
+        assert_eq!(error, Some(KeyError::ApiV3KeyLength { bytes }));
+        assert_eq!(
+            error.unwrap().to_string(),
+            format!("found an APIv3 key of {bytes} bytes: wanted exactly 32")
+        );
+    }
+}
+
+// Secrets
+
+#[test]
+fn debug_shows_no_key() {
+    let bits = |kind| format!("{:?}", PrivateKey::from_pem(pem(kind)).unwrap());
+    assert_eq!(bits("rsa2048_pkcs8"), "PrivateKey { bits: 2048, .. }");
+    assert_eq!(bits("rsa4096_pkcs8"), "PrivateKey { bits: 4096, .. }");
+    assert_eq!(
+        format!("{:?}", ApiV3Key::new([b'k'; 32]).unwrap()),
+        "ApiV3Key { .. }"
+    );
+    assert_eq!(
+        format!(
+            "{:?}",
+            PublicKey::from_pem("PUB_KEY_ID_01", pem("rsa2048_public")).unwrap()
+        ),
+        "PublicKey { id: \"PUB_KEY_ID_01\", validity: None, .. }"
+    );
+    assert_eq!(
+        format!(
+            "{:?}",
+            PublicKey::from_certificate_pem(pem("certificate_utc_time")).unwrap()
+        ),
+        "PublicKey { id: \"5157F09EFDC096DE15EBE81A47057A7232F1B8E1\", \
+         validity: Some(Validity { not_before: 1709251199, not_after: 1866844800 }), .. }"
+    );
+}
+
+#[test]
+fn keys_can_be_shared_between_threads() {
+    fn shareable<T: Send + Sync + 'static>() {}
+    shareable::<PrivateKey>();
+    shareable::<PublicKey>();
+    shareable::<ApiV3Key>();
+}

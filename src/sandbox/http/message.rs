@@ -1,0 +1,138 @@
+//! The sandbox's HTTP messages: what was received, what to answer and how well.
+
+use std::time::Duration;
+
+use tiny_http::StatusCode;
+
+/// A request as it was received.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpRequest {
+    /// `GET`, `POST`, …
+    pub(crate) method: String,
+    /// Path and query as received: nothing is decoded.
+    pub(crate) target: String,
+    /// Names and values in the order received, duplicates kept.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body, a chunked one put together.
+    pub(crate) body: Vec<u8>,
+}
+
+/// What to answer, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpReply {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// Sent as they are. `content-length` is added unless given, or out of place.
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    /// The body; left out in answer to `HEAD`.
+    pub(crate) body: Vec<u8>,
+    /// How well the answer gets across.
+    pub(crate) delivery: Delivery,
+}
+
+/// How well an answer gets across.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// At once and whole; the connection is kept.
+    Whole,
+    /// Whole, but only after this time.
+    After(Duration),
+    /// The head at once, then the body byte by byte, with a pause before each.
+    Drip {
+        /// The pause before each byte.
+        every: Duration,
+    },
+    /// The request is read, nothing is answered, the connection is closed.
+    CloseBeforeAnswer,
+    /// The head with the full `content-length`, then the connection is closed.
+    CloseAfterHead,
+    /// The head and the first bytes of the body, then the connection is closed.
+    CutBody {
+        /// The number of body bytes that are sent.
+        after: usize,
+    },
+    /// An answer with this 1xx status and a header of its own goes ahead of the real one.
+    Informational(u16),
+    /// Whole, without a word about closing; then the connection is closed.
+    WholeThenClose,
+    /// The body with `transfer-encoding: chunked`, in three chunks (fewer when it is shorter than that).
+    Chunked,
+    /// These bytes in place of the whole answer, then the connection is closed.
+    Raw(Vec<u8>),
+}
+
+impl HttpRequest {
+    /// The first value of a header; the name in any case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.header_all(name).next()
+    }
+
+    /// Every value of a header, in the order received.
+    pub(crate) fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers
+            .iter()
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+impl HttpReply {
+    /// An answer without headers, delivered whole.
+    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+            delivery: Delivery::Whole,
+        }
+    }
+
+    /// Adds a header.
+    pub(crate) fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Changes how well the answer gets across.
+    pub(crate) fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// The status line and the headers, with the empty line after them.
+    pub(super) fn head(&self) -> Vec<u8> {
+        let mut head = status_line(self.status);
+        for (name, value) in &self.headers {
+            push_header(&mut head, name, value);
+        }
+        if self.delivery == Delivery::Chunked {
+            push_header(&mut head, "transfer-encoding", b"chunked");
+        } else if self.needs_length() {
+            let length = self.body.len().to_string();
+            push_header(&mut head, "content-length", length.as_bytes());
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+
+    fn needs_length(&self) -> bool {
+        let bodiless = matches!(self.status, 100..=199 | 204 | 304);
+        let given = self.headers.iter().any(|(name, _)| {
+            name.eq_ignore_ascii_case("content-length")
+                || name.eq_ignore_ascii_case("transfer-encoding")
+        });
+        !bodiless && !given
+    }
+}
+
+pub(super) fn status_line(status: u16) -> Vec<u8> {
+    let reason = StatusCode(status).default_reason_phrase();
+    format!("HTTP/1.1 {status} {reason}\r\n").into_bytes()
+}
+
+pub(super) fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}

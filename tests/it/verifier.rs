@@ -1,0 +1,659 @@
+//! Whether a message is WeChat Pay's: what is accepted, and everything that is not, with its reason.
+
+use std::collections::HashMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use wechatpay_contract::{PublicKey, SignatureHeaders, Verifier, VerifyError};
+
+use crate::support::{
+    CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, OTHER_PRIVATE, PUBLIC, at,
+    certificate, message, platform_public_key, platform_signature, signature_by, verifier,
+};
+
+const BODY: &[u8] = include_bytes!("../platform/answer.json");
+const BODY_SIGNATURE: &str = include_str!("../platform/answer_signature.txt");
+const EMPTY_BODY_SIGNATURE: &str = include_str!("../platform/empty_answer_signature.txt");
+
+const SERIAL: &str = "Wechatpay-Serial";
+const TIMESTAMP: &str = "Wechatpay-Timestamp";
+const NONCE_NAME: &str = "Wechatpay-Nonce";
+const SIGNATURE: &str = "Wechatpay-Signature";
+const SIGNATURE_TYPE: &str = "Wechatpay-Signature-Type";
+
+fn verify(headers: &Headers, body: &[u8]) -> Result<(), VerifyError> {
+    verify_with(&verifier(), headers, body, NOW)
+}
+
+fn verify_with(
+    verifier: &Verifier,
+    headers: &Headers,
+    body: &[u8],
+    now: u64,
+) -> Result<(), VerifyError> {
+    let headers = SignatureHeaders::from_pairs(headers.pairs())?;
+    verifier.verify(&headers, body, at(now))
+}
+
+/// What OpenSSL signed, as the platform sends it.
+fn signed_by_openssl() -> Headers {
+    Headers::of(&NOW.to_string(), NONCE, BODY_SIGNATURE)
+}
+
+fn malformed(name: &'static str, wanted: &'static str) -> VerifyError {
+    VerifyError::MalformedHeader { name, wanted }
+}
+
+mod accepts {
+    use super::*;
+
+    #[test]
+    fn messages_signed_by_openssl() {
+        assert_eq!(verify(&signed_by_openssl(), BODY), Ok(()));
+        let without_body = signed_by_openssl().set(SIGNATURE, EMPTY_BODY_SIGNATURE);
+        assert_eq!(verify(&without_body, b""), Ok(()));
+    }
+
+    #[test]
+    fn bytes_of_any_kind() {
+        let large = vec![b'x'; 100_000];
+        for body in [&b"\0\xFF\n\r\n"[..], b"\n", "数".as_bytes(), &large] {
+            assert_eq!(verify(&Headers::signed(body), body), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_message_signed_by_openssl_with_4096_bits() {
+        let public = include_str!("../platform/public_4096.pem");
+        let verifier = Verifier::new([PublicKey::from_pem(KEY_ID, public).unwrap()]).unwrap();
+        let signature = include_str!("../platform/answer_signature_4096.txt");
+        let headers = signed_by_openssl().set(SIGNATURE, signature);
+        assert_eq!(verify_with(&verifier, &headers, BODY, NOW), Ok(()));
+        assert_eq!(
+            verify_with(&verifier, &signed_by_openssl(), BODY, NOW),
+            Err(VerifyError::WrongSignature)
+        );
+    }
+
+    #[test]
+    fn a_missing_signature_type() {
+        assert_eq!(
+            verify(&signed_by_openssl().without(SIGNATURE_TYPE), BODY),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn header_names_in_any_case() {
+        let changed = |change: fn(&str) -> String| {
+            let pairs = signed_by_openssl().0;
+            Headers(pairs.into_iter().map(|(n, v)| (change(&n), v)).collect())
+        };
+        assert_eq!(verify(&changed(str::to_lowercase), BODY), Ok(()));
+        assert_eq!(verify(&changed(str::to_uppercase), BODY), Ok(()));
+    }
+
+    #[test]
+    fn headers_by_lookup() {
+        let headers = signed_by_openssl();
+        let map: HashMap<String, &str> = headers
+            .pairs()
+            .map(|(name, value)| (name.to_lowercase(), std::str::from_utf8(value).unwrap()))
+            .collect();
+        let looked_up =
+            SignatureHeaders::from_lookup(|name| map.get(&name.to_lowercase()).copied());
+        assert!(looked_up.is_signed());
+        assert_eq!(looked_up.request_id(), Some("08F78BB5AF0610D3"));
+        assert_eq!(verifier().verify(&looked_up, BODY, at(NOW)), Ok(()));
+
+        let none = SignatureHeaders::from_lookup(|_| None);
+        assert!(!none.is_signed());
+        assert_eq!(
+            verifier().verify(&none, BODY, at(NOW)),
+            Err(VerifyError::MissingHeader { name: SERIAL })
+        );
+    }
+
+    #[test]
+    fn headers_as_pairs_of_many_types() {
+        let headers = signed_by_openssl();
+        let texts: Vec<(String, String)> = headers
+            .pairs()
+            .map(|(name, _)| (name.to_owned(), headers.get(name).to_owned()))
+            .collect();
+        let map: HashMap<String, String> = texts.iter().cloned().collect();
+        let slices: Vec<(&str, &str)> = texts
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        for headers in [
+            SignatureHeaders::from_pairs(texts.iter().map(|(name, value)| (name, value))),
+            SignatureHeaders::from_pairs(&map),
+            SignatureHeaders::from_pairs(slices.iter().copied()),
+        ] {
+            assert_eq!(verifier().verify(&headers.unwrap(), BODY, at(NOW)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_key_that_the_message_names() {
+        let both = Verifier::new([platform_public_key(), certificate(CURRENT)]).unwrap();
+        let by_certificate = signed_by_openssl().set(SERIAL, CURRENT);
+        assert_eq!(verify_with(&both, &signed_by_openssl(), BODY, NOW), Ok(()));
+        assert_eq!(verify_with(&both, &by_certificate, BODY, NOW), Ok(()));
+        // Under the other id is another key.
+        let other = Verifier::new([other_public_key(KEY_ID), certificate(CURRENT)]).unwrap();
+        assert_eq!(
+            verify_with(&other, &signed_by_openssl(), BODY, NOW),
+            Err(VerifyError::WrongSignature)
+        );
+        assert_eq!(verify_with(&other, &by_certificate, BODY, NOW), Ok(()));
+    }
+}
+
+fn other_public_key(id: &str) -> PublicKey {
+    // The merchant's public key will do: it is not the platform's.
+    PublicKey::from_pem(id, include_str!("../platform/merchant_public.pem")).unwrap()
+}
+
+mod refuses {
+    use super::*;
+
+    /// Each row: the header changed, its new value, and why the message is refused then.
+    #[test]
+    fn every_altered_header() {
+        let right = signed_by_openssl();
+        assert_eq!(verify(&right, BODY), Ok(()));
+        let digits = "Unix seconds, digits only";
+        let visible = "visible ASCII characters";
+        let unknown = |received: &str| VerifyError::UnknownSerial {
+            received: received.to_owned(),
+            known: vec![KEY_ID.to_owned()],
+        };
+        let unsupported = |found: &str| VerifyError::UnsupportedSignatureType {
+            found: found.to_owned(),
+        };
+        let stale = |timestamp| VerifyError::Stale {
+            timestamp,
+            now: NOW,
+        };
+        let lower_id = KEY_ID.to_lowercase();
+        let lower_nonce = NONCE.to_lowercase();
+        let table: &[(&'static str, &[u8], VerifyError)] = &[
+            (SERIAL, b"", unknown("")),
+            (SERIAL, b"PUB_KEY_ID_1", unknown("PUB_KEY_ID_1")),
+            (SERIAL, CURRENT.as_bytes(), unknown(CURRENT)),
+            (SERIAL, lower_id.as_bytes(), unknown(&lower_id)),
+            (SERIAL, b"\xFF", malformed(SERIAL, "text")),
+            (TIMESTAMP, b"", malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, b"1700000001", VerifyError::WrongSignature),
+            (TIMESTAMP, b"01700000000", VerifyError::WrongSignature),
+            (TIMESTAMP, b"+1700000000", malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, b"-1700000000", malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, b" 1700000000", malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, b"1700000000 ", malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, b"1700000000\n", malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, b"1700000000.0", malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, b"1.7e9", malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, b"0x6553F100", malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, "１７".as_bytes(), malformed(TIMESTAMP, digits)),
+            (TIMESTAMP, b"\xFF", malformed(TIMESTAMP, "text")),
+            (TIMESTAMP, b"0", stale(0)),
+            (TIMESTAMP, b"1700000000000", stale(1_700_000_000_000)),
+            (TIMESTAMP, b"18446744073709551615", stale(u64::MAX)),
+            (
+                TIMESTAMP,
+                b"18446744073709551616",
+                malformed(TIMESTAMP, digits),
+            ),
+            (
+                TIMESTAMP,
+                b"99999999999999999999",
+                malformed(TIMESTAMP, digits),
+            ),
+            (NONCE_NAME, b"", malformed(NONCE_NAME, visible)),
+            (NONCE_NAME, b"a\nb", malformed(NONCE_NAME, visible)),
+            (NONCE_NAME, b"a\r", malformed(NONCE_NAME, visible)),
+            (NONCE_NAME, b"a b", malformed(NONCE_NAME, visible)),
+            (NONCE_NAME, b"a\0", malformed(NONCE_NAME, visible)),
+            (NONCE_NAME, "数".as_bytes(), malformed(NONCE_NAME, visible)),
+            (NONCE_NAME, b"\xFF", malformed(NONCE_NAME, "text")),
+            (
+                NONCE_NAME,
+                lower_nonce.as_bytes(),
+                VerifyError::WrongSignature,
+            ),
+            (SIGNATURE_TYPE, b"", unsupported("")),
+            (
+                SIGNATURE_TYPE,
+                b"WECHATPAY2-SM2-WITH-SM3",
+                unsupported("WECHATPAY2-SM2-WITH-SM3"),
+            ),
+            (SIGNATURE_TYPE, b"none", unsupported("none")),
+            (SIGNATURE_TYPE, b"\xFF", malformed(SIGNATURE_TYPE, "text")),
+            (SIGNATURE, b"\xFF", malformed(SIGNATURE, "text")),
+        ];
+        for (name, value, reason) in table {
+            let headers = right.clone().set(name, value);
+            assert_eq!(
+                verify(&headers, BODY).as_ref(),
+                Err(reason),
+                "{name}: {}",
+                value.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn every_header_that_is_missing() {
+        for name in [SERIAL, TIMESTAMP, NONCE_NAME, SIGNATURE] {
+            assert_eq!(
+                verify(&signed_by_openssl().without(name), BODY),
+                Err(VerifyError::MissingHeader { name })
+            );
+        }
+        assert_eq!(
+            verify(&Headers::unsigned(), BODY),
+            Err(VerifyError::MissingHeader { name: SERIAL })
+        );
+    }
+
+    #[test]
+    fn every_header_that_comes_twice() {
+        for name in [SERIAL, TIMESTAMP, NONCE_NAME, SIGNATURE, SIGNATURE_TYPE] {
+            let headers = signed_by_openssl();
+            let same = headers.get(name).to_owned();
+            for value in [same.as_str(), "", "another"] {
+                for spelled in [name.to_owned(), name.to_lowercase()] {
+                    assert_eq!(
+                        verify(&headers.clone().with(&spelled, value), BODY),
+                        Err(VerifyError::DuplicateHeader { name })
+                    );
+                }
+            }
+        }
+        // Not part of what is signed.
+        let twice = signed_by_openssl()
+            .with("Request-ID", "2")
+            .with("Server", b"\xFF");
+        assert_eq!(verify(&twice, BODY), Ok(()));
+    }
+
+    #[test]
+    fn every_wrong_signature() {
+        let right = platform_signature(&message(&NOW.to_string(), NONCE, BODY));
+        assert_eq!(right, BODY_SIGNATURE);
+        let altered = |position: usize| {
+            let mut bytes = right.clone().into_bytes();
+            bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
+            String::from_utf8(bytes).unwrap()
+        };
+        let url_safe = right.replace('+', "-").replace('/', "_");
+        assert_ne!(url_safe, right);
+        let (front, back) = right.split_at(100);
+        let table = [
+            ("empty", String::new()),
+            ("first digit", altered(0)),
+            ("middle digit", altered(170)),
+            ("last digit", altered(341)),
+            // Only its first two bits are used: the others must be zero.
+            ("unused bits", right.replace("A==", "B==")),
+            ("no padding", right.trim_end_matches('=').to_owned()),
+            ("more padding", format!("{right}=")),
+            ("URL-safe", url_safe),
+            ("space in front", format!(" {right}")),
+            ("space behind", format!("{right} ")),
+            ("line break inside", format!("{front}\n{back}")),
+            ("a byte less", signature_of_bytes(255)),
+            ("all zero", signature_of_bytes(256)),
+            ("a byte more", signature_of_bytes(257)),
+            ("4096 bits", signature_of_bytes(512)),
+            ("more than any key has", signature_of_bytes(513)),
+            ("far more", signature_of_bytes(6_000)),
+            ("twice", format!("{right}{right}")),
+            (
+                "another key",
+                signature_by(OTHER_PRIVATE, &message(&NOW.to_string(), NONCE, BODY)),
+            ),
+            (
+                "another time",
+                platform_signature(&message("1700000001", NONCE, BODY)),
+            ),
+            (
+                "another nonce",
+                platform_signature(&message(&NOW.to_string(), "N", BODY)),
+            ),
+            ("another body", EMPTY_BODY_SIGNATURE.to_owned()),
+            ("only the body", platform_signature(BODY)),
+            ("no last line feed", {
+                let message = message(&NOW.to_string(), NONCE, BODY);
+                platform_signature(message.strip_suffix(b"\n").unwrap())
+            }),
+            ("a word", "SUCCESS".to_owned()),
+        ];
+        for (what, signature) in table {
+            let headers = signed_by_openssl().set(SIGNATURE, &signature);
+            assert_eq!(
+                verify(&headers, BODY),
+                Err(VerifyError::WrongSignature),
+                "{what}"
+            );
+        }
+    }
+
+    /// Base64 of this many zero bytes.
+    fn signature_of_bytes(count: usize) -> String {
+        let digits = (count * 8).div_ceil(6);
+        let padding = (4 - digits % 4) % 4;
+        "A".repeat(digits) + &"=".repeat(padding)
+    }
+
+    #[test]
+    fn every_altered_body() {
+        let without_last = BODY.strip_suffix(b"}").unwrap();
+        let spaced = [BODY, b" "].concat();
+        let line_feed = [BODY, b"\n"].concat();
+        let byte_order_mark = [b"\xEF\xBB\xBF", BODY].concat();
+        let mut bit = BODY.to_vec();
+        bit[30] ^= 1;
+        for body in [
+            &b""[..],
+            without_last,
+            &spaced,
+            &line_feed,
+            &byte_order_mark,
+            &bit,
+        ] {
+            assert_eq!(
+                verify(&signed_by_openssl(), body),
+                Err(VerifyError::WrongSignature),
+                "{}",
+                body.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn a_border_moved_between_nonce_and_body() {
+        let time = NOW.to_string();
+        let body = b"first line\nsecond line";
+        let right = Headers::signed(body);
+        assert_eq!(verify(&right, body), Ok(()));
+
+        let nonce = format!("{NONCE}\nfirst line");
+        assert_eq!(
+            message(&time, &nonce, b"second line"),
+            message(&time, NONCE, body)
+        );
+        assert_eq!(
+            verify(&right.set(NONCE_NAME, nonce), b"second line"),
+            Err(malformed(NONCE_NAME, "visible ASCII characters"))
+        );
+    }
+
+    #[test]
+    fn a_border_moved_between_time_and_nonce() {
+        let right = Headers::signed(b"body\n");
+        assert_eq!(verify(&right, b"body\n"), Ok(()));
+
+        let time = format!("{NOW}\n{NONCE}");
+        assert_eq!(
+            message(&time, "body", b""),
+            message(&NOW.to_string(), NONCE, b"body\n")
+        );
+        assert_eq!(
+            verify(&right.set(TIMESTAMP, time).set(NONCE_NAME, "body"), b""),
+            Err(malformed(TIMESTAMP, "Unix seconds, digits only"))
+        );
+    }
+
+    #[test]
+    fn times_that_differ_by_300_seconds() {
+        let headers = signed_by_openssl();
+        for now in [NOW - 299, NOW - 1, NOW, NOW + 1, NOW + 299] {
+            assert_eq!(
+                verify_with(&verifier(), &headers, BODY, now),
+                Ok(()),
+                "{now}"
+            );
+        }
+        for now in [0, NOW - 301, NOW - 300, NOW + 300, NOW + 301, 1 << 40] {
+            let stale = VerifyError::Stale {
+                timestamp: NOW,
+                now,
+            };
+            assert_eq!(
+                verify_with(&verifier(), &headers, BODY, now),
+                Err(stale),
+                "{now}"
+            );
+        }
+        let almost = at(NOW + 299) + Duration::from_nanos(999_999_999);
+        let signed = SignatureHeaders::from_pairs(headers.pairs()).unwrap();
+        assert_eq!(verifier().verify(&signed, BODY, almost), Ok(()));
+    }
+
+    #[test]
+    fn messages_of_these_days_when_the_clock_is_before_1970() {
+        let headers = Headers::signed_as("1", NONCE, BODY);
+        let signed = SignatureHeaders::from_pairs(headers.pairs()).unwrap();
+        let before = UNIX_EPOCH - Duration::from_secs(1_000);
+        // Such a clock counts as 1970.
+        assert_eq!(verifier().verify(&signed, BODY, before), Ok(()));
+        let today = signed_by_openssl();
+        let signed = SignatureHeaders::from_pairs(today.pairs()).unwrap();
+        assert_eq!(
+            verifier().verify(&signed, BODY, before),
+            Err(VerifyError::Stale {
+                timestamp: NOW,
+                now: 0
+            })
+        );
+    }
+
+    #[test]
+    fn leading_zeros_only_as_they_were_signed() {
+        let zeros = Headers::signed_as("0001700000000", NONCE, BODY);
+        assert_eq!(verify(&zeros, BODY), Ok(()));
+        let without = zeros.set(TIMESTAMP, "1700000000");
+        assert_eq!(verify(&without, BODY), Err(VerifyError::WrongSignature));
+    }
+
+    #[test]
+    fn probes_and_tells_them_apart() {
+        for signature in [
+            "WECHATPAY/SIGNTEST/",
+            "WECHATPAY/SIGNTEST/LNTQ6H+kxbOQx/7zQ==",
+            &format!("WECHATPAY/SIGNTEST/{BODY_SIGNATURE}"),
+        ] {
+            let headers = signed_by_openssl().set(SIGNATURE, signature);
+            let error = verify(&headers, BODY).unwrap_err();
+            assert_eq!(error, VerifyError::Probe);
+            assert!(error.is_probe());
+            // Whatever key it names: an alarm about an unknown key would be a false one.
+            assert_eq!(
+                verify(&headers.set(SERIAL, "ABC"), BODY),
+                Err(VerifyError::Probe)
+            );
+        }
+        for signature in [
+            "wechatpay/signtest/",
+            "WECHATPAY/SIGNTEST",
+            "xWECHATPAY/SIGNTEST/",
+        ] {
+            let error = verify(&signed_by_openssl().set(SIGNATURE, signature), BODY).unwrap_err();
+            assert_eq!(error, VerifyError::WrongSignature);
+            assert!(!error.is_probe());
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_says_which_are_known() {
+        let verifier = Verifier::new([certificate(CURRENT), platform_public_key()]).unwrap();
+        let right = signed_by_openssl().set(SERIAL, CURRENT);
+        assert_eq!(verify_with(&verifier, &right, BODY, NOW), Ok(()));
+        let error = verify_with(&verifier, &right.set(SERIAL, NEXT), BODY, NOW).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("signed with the unknown platform key {NEXT:?}; known: {CURRENT}, {KEY_ID}")
+        );
+    }
+
+    #[test]
+    fn certificates_outside_their_validity() {
+        let all = [CURRENT, NEXT, EXPIRED, FUTURE].map(certificate);
+        let verifier = Verifier::new(all).unwrap();
+        for serial in [CURRENT, NEXT] {
+            let headers = signed_by_openssl().set(SERIAL, serial);
+            assert_eq!(
+                verify_with(&verifier, &headers, BODY, NOW),
+                Ok(()),
+                "{serial}"
+            );
+        }
+        // As `openssl x509 -dates` shows them: 2018-01-01 to 2023-11-01, 2023-12-01 to 2029-01-01.
+        for (serial, not_before, not_after) in [
+            (EXPIRED, 1_514_764_800, 1_698_796_800),
+            (FUTURE, 1_701_388_800, 1_861_920_000),
+        ] {
+            let headers = signed_by_openssl().set(SERIAL, serial);
+            assert_eq!(
+                verify_with(&verifier, &headers, BODY, NOW),
+                Err(VerifyError::OutsideValidity {
+                    serial: serial.to_owned(),
+                    not_before,
+                    not_after,
+                    now: NOW,
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn certificates_from_the_second_they_end() {
+        let verifier = Verifier::new([certificate(EXPIRED), certificate(FUTURE)]).unwrap();
+        let at_time = |serial: &str, time: u64| {
+            let headers = Headers::signed_as(&time.to_string(), NONCE, BODY).set(SERIAL, serial);
+            verify_with(&verifier, &headers, BODY, time)
+        };
+        let outside = |serial: &str, not_before, not_after, now| {
+            Err(VerifyError::OutsideValidity {
+                serial: serial.to_owned(),
+                not_before,
+                not_after,
+                now,
+            })
+        };
+        let (start, end) = (1_514_764_800, 1_698_796_800);
+        assert_eq!(
+            at_time(EXPIRED, start - 1),
+            outside(EXPIRED, start, end, start - 1)
+        );
+        assert_eq!(at_time(EXPIRED, start), Ok(()));
+        assert_eq!(at_time(EXPIRED, end), Ok(()));
+        assert_eq!(
+            at_time(EXPIRED, end + 1),
+            outside(EXPIRED, start, end, end + 1)
+        );
+    }
+}
+
+mod keys {
+    use super::*;
+
+    #[test]
+    fn none_is_refused() {
+        let error = Verifier::new([]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "keys: found no platform key: wanted at least one, or nothing could be verified"
+        );
+    }
+
+    #[test]
+    fn two_of_one_id_are_refused() {
+        let keys = || {
+            [
+                platform_public_key(),
+                certificate(CURRENT),
+                certificate(NEXT),
+            ]
+        };
+        assert_eq!(
+            Verifier::new(keys()).unwrap().key_ids(),
+            [KEY_ID, CURRENT, NEXT]
+        );
+        for id in [KEY_ID, CURRENT, NEXT] {
+            let twice = keys().into_iter().chain([other_public_key(id)]);
+            assert_eq!(
+                Verifier::new(twice).unwrap_err().to_string(),
+                format!("keys: found two platform keys with the id {id}: wanted each once")
+            );
+        }
+    }
+
+    #[test]
+    fn replaced_ones_are_gone_for_the_clones_too() {
+        let verifier = verifier();
+        let clone = verifier.clone();
+        let by_certificate = signed_by_openssl().set(SERIAL, CURRENT);
+        assert_eq!(verify_with(&clone, &signed_by_openssl(), BODY, NOW), Ok(()));
+
+        verifier.replace([certificate(CURRENT)]).unwrap();
+        assert_eq!(clone.key_ids(), [CURRENT]);
+        assert_eq!(verify_with(&clone, &by_certificate, BODY, NOW), Ok(()));
+        assert_eq!(
+            verify_with(&clone, &signed_by_openssl(), BODY, NOW),
+            Err(VerifyError::UnknownSerial {
+                received: KEY_ID.to_owned(),
+                known: vec![CURRENT.to_owned()],
+            })
+        );
+    }
+
+    #[test]
+    fn a_replacement_that_fails_keeps_the_old_ones() {
+        let verifier = verifier();
+        assert_eq!(
+            verifier.replace([]).unwrap_err().problem(),
+            "found no platform key: wanted at least one, or nothing could be verified"
+        );
+        let twice = [certificate(CURRENT), certificate(CURRENT)];
+        assert_eq!(
+            verifier.replace(twice).unwrap_err().problem(),
+            format!("found two platform keys with the id {CURRENT}: wanted each once")
+        );
+        assert_eq!(verifier.key_ids(), [KEY_ID]);
+        assert_eq!(
+            verify_with(&verifier, &signed_by_openssl(), BODY, NOW),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn they_are_replaced_while_messages_are_verified() {
+        let verifier = Verifier::new([platform_public_key()]).unwrap();
+        let headers = signed_by_openssl();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        assert_eq!(verify_with(&verifier, &headers, BODY, NOW), Ok(()));
+                    }
+                });
+            }
+            for _ in 0..50 {
+                let keys = [platform_public_key(), certificate(CURRENT)];
+                verifier.replace(keys).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn debug_shows_their_ids_and_no_more() {
+        let verifier = Verifier::new([platform_public_key(), certificate(CURRENT)]).unwrap();
+        let shown = format!("{verifier:?}");
+        assert!(shown.contains(KEY_ID) && shown.contains(CURRENT), "{shown}");
+        assert!(shown.len() < 400, "{shown}");
+        assert!(PUBLIC.lines().all(|line| !shown.contains(line)), "{shown}");
+    }
+}
