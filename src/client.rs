@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::http::{self, HeaderMap, Uri};
 
+use crate::certificates::{self, ForSerial, PlatformCertificates, Refresh};
 use crate::endpoint::{Endpoint, Method, Request};
-use crate::error::{Cause, Error, InvalidField, Outcome};
-use crate::keys::random_nonce;
+use crate::error::{Cause, CertificateError, Error, InvalidField, Outcome, VerifyError};
+use crate::keys::{ApiV3Key, random_nonce};
 use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
 use crate::signer::Signer;
 use crate::transport::{self, Failure, Proxy, Roots, TransportOptions};
@@ -40,8 +41,11 @@ pub struct Client {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     merchant: Merchant,
+    /// In certificate mode.
+    certificates: Option<Arc<PlatformCertificates>>,
     host: Host,
     backup: Option<Host>,
     /// For first attempts.
@@ -66,11 +70,24 @@ impl Client {
         Self::builder(signer, verifier).build()
     }
 
+    /// A client that downloads the platform certificates 平台证书 by itself, for a merchant that has no WeChat Pay public
+    /// key; see [`ClientBuilder::platform_certificates`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::new`].
+    pub fn with_certificates(signer: Signer, api_v3_key: ApiV3Key) -> Result<Self, Error> {
+        Self::builder(signer, Verifier::without_keys())
+            .platform_certificates(api_v3_key)
+            .build()
+    }
+
     /// A client with other settings.
     pub fn builder(signer: Signer, verifier: Verifier) -> ClientBuilder {
         ClientBuilder {
             signer,
             verifier,
+            api_v3_key: None,
             host: HOST.to_owned(),
             backup_host: Some(BACKUP_HOST.to_owned()),
             accept_language: None,
@@ -108,20 +125,103 @@ impl Client {
     /// ```
     pub fn execute<R: DeserializeOwned>(&self, request: Request) -> Result<R, Error> {
         let inner = &*self.inner;
-        let started = Instant::now();
-        let first = inner.attempt(&request, &inner.first_route());
-        let Err(error) = first else {
-            return first;
-        };
-        match inner.second_route(&request, &error, started.elapsed()) {
-            Some(route) => inner.attempt(&request, &route),
-            None => Err(error),
-        }
+        inner.refresh_if_due()?;
+        inner.call(&request, |answer| inner.accept(answer))
     }
 
     /// The merchant: signer and platform keys.
+    ///
+    /// Clones of its verifier share the platform keys with this client: give one to whatever receives notifications,
+    /// so that what one learns the other knows.
     pub fn merchant(&self) -> &Merchant {
         &self.inner.merchant
+    }
+
+    /// A client that signs with another certificate of the same merchant, and shares connections, platform keys and
+    /// settings with this one: for the time when the merchant's own API certificate 商户API证书 is renewed.
+    ///
+    /// No request is lost when both certificates are valid while one client takes the other's place: calls that are
+    /// under way end as they began.
+    ///
+    /// ```
+    /// use std::sync::RwLock;
+    /// # use wechatpay_contract::{Client, Error, Signer};
+    ///
+    /// struct Service {
+    ///     client: RwLock<Client>,
+    /// }
+    ///
+    /// impl Service {
+    ///     /// For each call; cheap, and the lock is not held during the call.
+    ///     fn client(&self) -> Client {
+    ///         self.client.read().unwrap().clone()
+    ///     }
+    ///
+    ///     fn renew(&self, signer: Signer) -> Result<(), Error> {
+    ///         let renewed = self.client().with_signer(signer)?;
+    ///         *self.client.write().unwrap() = renewed;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] when the signer is another merchant's, or when its certificate is among the platform
+    /// keys.
+    pub fn with_signer(&self, signer: Signer) -> Result<Self, Error> {
+        let mchid = self.merchant().signer().mchid();
+        if signer.mchid() != mchid {
+            let problem = format!(
+                "found {:?}: wanted {mchid:?}, since another merchant has other platform keys",
+                signer.mchid()
+            );
+            return Err(InvalidField::new("mchid", problem).into());
+        }
+        let merchant = Merchant::new(signer, self.merchant().verifier().clone())?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                merchant,
+                ..(*self.inner).clone()
+            }),
+        })
+    }
+
+    /// Downloads the platform certificates now and puts them in the place of those held. Rarely needed: a client made
+    /// with [`ClientBuilder::platform_certificates`] does so by itself. Not limited to once a minute.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Certificates`], and the keys held are kept; [`Error::InvalidField`] for a client without APIv3 key.
+    pub fn refresh_certificates(&self) -> Result<(), Error> {
+        let Some(certificates) = &self.inner.certificates else {
+            let problem =
+                "found none: wanted the APIv3 key, with ClientBuilder::platform_certificates";
+            return Err(InvalidField::new("api_v3_key", problem).into());
+        };
+        let permit = certificates.on_demand((self.inner.clock)());
+        Ok(self.inner.download(certificates, permit)?)
+    }
+
+    /// To be asked when a notification could not be verified: whether it is worth verifying once more.
+    ///
+    /// When the message names an unknown platform certificate, and the client was made with
+    /// [`ClientBuilder::platform_certificates`], the certificates are downloaded, at most once a minute, and `true`
+    /// says that the verifier holds the key now. Anything else is `false` at once. The download counts in the 5
+    /// seconds in which a notification is to be answered; if they do not suffice, WeChat Pay sends it again.
+    pub fn refresh_for(&self, error: &VerifyError) -> bool {
+        match error {
+            VerifyError::UnknownSerial { received, .. } => self.inner.learn(received),
+            _ => false,
+        }
+    }
+
+    /// Why the last download of platform certificates failed; `None` when it succeeded, or when there was none.
+    ///
+    /// A download that fails while valid keys are held does not fail the call that started it: this, and
+    /// [`ClientBuilder::on_exchange`], are where it shows.
+    pub fn last_certificate_error(&self) -> Option<Arc<CertificateError>> {
+        self.inner.certificates.as_ref()?.last_error()
     }
 }
 
@@ -173,17 +273,35 @@ impl Inner {
         })
     }
 
+    /// One call: a second attempt follows a first where that cannot carry anything out twice.
+    fn call<R>(
+        &self,
+        request: &Request,
+        accept: impl Fn(&Answer) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let started = Instant::now();
+        let first = self.attempt(request, &self.first_route(), &accept);
+        let Err(error) = first else {
+            return first;
+        };
+        match self.second_route(request, &error, started.elapsed()) {
+            Some(route) => self.attempt(request, &route, &accept),
+            None => Err(error),
+        }
+    }
+
     /// One exchange: signed afresh, sent, verified, and reported.
-    fn attempt<R: DeserializeOwned>(
+    fn attempt<R>(
         &self,
         request: &Request,
         route: &Route<'_>,
+        accept: impl Fn(&Answer) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let began = Instant::now();
         let mut status = None;
         let result = self.exchange(request, route).and_then(|answer| {
             status = Some(answer.status);
-            self.accept(&answer)
+            accept(&answer)
         });
         if let Some(observer) = &self.observer {
             observer(&Exchange {
@@ -199,13 +317,82 @@ impl Inner {
         result
     }
 
+    /// An answer signed with an unknown certificate is verified once more when the certificate could be downloaded; the
+    /// request is not sent again.
     fn accept<R: DeserializeOwned>(&self, answer: &Answer) -> Result<R, Error> {
-        self.merchant.accept(
+        let now = (self.clock)();
+        match self.accept_at(answer, now) {
+            Err(Error::Unverified {
+                source: VerifyError::UnknownSerial { received, .. },
+                ..
+            }) if self.learn(&received) => self.accept_at(answer, now),
+            result => result,
+        }
+    }
+
+    fn accept_at<R: DeserializeOwned>(&self, answer: &Answer, now: SystemTime) -> Result<R, Error> {
+        self.merchant
+            .accept(answer.status, answer.headers.iter(), &answer.body, now)
+    }
+
+    /// Downloads the platform certificates when they are due. A failure matters only to those without a valid key.
+    fn refresh_if_due(&self) -> Result<(), Error> {
+        let Some(certificates) = &self.certificates else {
+            return Ok(());
+        };
+        let now = (self.clock)();
+        if let Some(permit) = certificates.before_use(now)? {
+            let result = self.download(certificates, permit);
+            if self.merchant.verifier().preferred(now).is_none() {
+                result?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries to get the platform certificate with this serial number; whether it is held now.
+    fn learn(&self, serial: &str) -> bool {
+        let Some(certificates) = &self.certificates else {
+            return false;
+        };
+        match certificates.for_serial(serial, (self.clock)()) {
+            ForSerial::Held => true,
+            ForSerial::Refresh(permit) => {
+                self.download(certificates, permit).is_ok()
+                    && self.merchant.verifier().holds(serial)
+            }
+            ForSerial::Leave => false,
+        }
+    }
+
+    /// Downloads the platform certificates and takes them over, or keeps the old ones.
+    fn download(
+        &self,
+        certificates: &PlatformCertificates,
+        permit: Refresh<'_>,
+    ) -> Result<(), Arc<CertificateError>> {
+        let result = self.call(&certificates::request(), |answer| {
+            self.take_over(certificates.api_v3_key(), answer)
+                .map_err(|error| Arc::new(error).into())
+        });
+        permit.finish(result.map_err(|error| match error {
+            Error::Certificates(error) => error,
+            error => Arc::new(CertificateError::Download(Box::new(error))),
+        }))
+    }
+
+    fn take_over(&self, api_v3_key: &ApiV3Key, answer: &Answer) -> Result<(), CertificateError> {
+        let downloaded = certificates::accept(
             answer.status,
             answer.headers.iter(),
             &answer.body,
             (self.clock)(),
-        )
+            api_v3_key,
+            self.merchant.verifier(),
+        )?;
+        self.merchant
+            .replace_certificates(downloaded)
+            .map_err(CertificateError::OwnCertificate)
     }
 
     /// Sends a request and reads the answer, which is not verified yet.
@@ -276,6 +463,7 @@ struct Answer {
 }
 
 /// A host that requests go to.
+#[derive(Clone)]
 struct Host {
     /// Scheme and authority, to which the target is appended.
     url: String,
@@ -352,6 +540,7 @@ impl Exchange<'_> {
 pub struct ClientBuilder {
     signer: Signer,
     verifier: Verifier,
+    api_v3_key: Option<ApiV3Key>,
     host: String,
     backup_host: Option<String>,
     accept_language: Option<String>,
@@ -364,6 +553,25 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
+    /// Downloads the platform certificates 平台证书 with the merchant's APIv3 key and keeps them fresh, beside the keys
+    /// that the verifier holds already: for a merchant without a WeChat Pay public key, or for the time of moving from
+    /// certificates to the public key, when messages come signed with either. Not needed with the public key alone.
+    ///
+    /// Nothing is downloaded before the first call. From then on a call downloads them first when they are older than
+    /// 10 hours or none of the keys is valid, and after an answer that is signed with an unknown certificate, which is
+    /// then verified again; at most once a minute, and while one thread does it the others go on with the keys they
+    /// have. A list of which a part is wrong is not taken over. A failed download leaves the keys as they are; only
+    /// without any valid key it fails the call, with [`Error::Certificates`]. Public keys of the verifier stay,
+    /// certificates are replaced.
+    ///
+    /// Requests ask for answers signed with the public key if there is one, else with the certificate that is valid
+    /// and ends last.
+    #[must_use]
+    pub fn platform_certificates(mut self, api_v3_key: ApiV3Key) -> Self {
+        self.api_v3_key = Some(api_v3_key);
+        self
+    }
+
     /// The host to send to, instead of `https://api.mch.weixin.qq.com`: scheme, name and optionally a port. Plain
     /// `http` is refused except for loopback. Unless [`backup_host`](Self::backup_host) is set afterwards, there is
     /// no backup host then.
@@ -425,7 +633,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Is called after each exchange, for logs and metrics; a call that is tried twice is two exchanges.
+    /// Is called after each exchange, for logs and metrics; a call that is tried twice is two exchanges, and a download
+    /// of platform certificates is one by itself. It must not use this client.
     ///
     /// ```
     /// # use wechatpay_contract::ClientBuilder;
@@ -466,9 +675,13 @@ impl ClientBuilder {
             total_timeout: self.timeout.saturating_sub(self.connect_timeout),
             ..options.clone()
         };
+        let verifier = self.verifier.clone();
         Ok(Client {
             inner: Arc::new(Inner {
                 merchant: Merchant::new(self.signer, self.verifier)?,
+                certificates: self
+                    .api_v3_key
+                    .map(|key| Arc::new(PlatformCertificates::new(key, verifier))),
                 host: Host::parse("host", &self.host)?,
                 backup: self
                     .backup_host

@@ -22,7 +22,7 @@ pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_P
 /// For services that bring their own HTTP stack, an async one too: [`prepare`](Self::prepare) a request, send it,
 /// [`accept`](Self::accept) the answer. Time and nonce are arguments; nothing is read from the clock, the network or a
 /// random source.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Merchant {
     signer: Signer,
     verifier: Verifier,

@@ -163,17 +163,16 @@ impl Refresh<'_> {
     /// Notes how it went. On success the verifier must hold the new certificates already.
     pub(crate) fn finish(
         self,
-        result: Result<(), CertificateError>,
+        result: Result<(), Arc<CertificateError>>,
     ) -> Result<(), Arc<CertificateError>> {
         let mut state = self.certificates.state();
-        let is_answered = matches!(
-            result,
-            Ok(()) | Err(CertificateError::NoCertificates { .. })
-        );
+        let is_answered = match &result {
+            Ok(()) => true,
+            Err(error) => matches!(**error, CertificateError::NoCertificates { .. }),
+        };
         if is_answered {
             state.checked = Some(self.started);
         }
-        let result = result.map_err(Arc::new);
         state.error = result.as_ref().err().cloned();
         result
     }
@@ -238,18 +237,18 @@ mod tests {
         permit.finish(Ok(())).unwrap();
     }
 
-    fn failure() -> Result<(), CertificateError> {
-        Err(CertificateError::Malformed {
+    fn failure() -> Result<(), Arc<CertificateError>> {
+        Err(Arc::new(CertificateError::Malformed {
             problem: "a test".to_owned(),
-        })
+        }))
     }
 
-    fn no_certificates() -> Result<(), CertificateError> {
+    fn no_certificates() -> Result<(), Arc<CertificateError>> {
         let answer = ApiError::from_answer(404, b"", None, Authenticity::Unsigned);
-        Err(CertificateError::NoCertificates {
+        Err(Arc::new(CertificateError::NoCertificates {
             answer: Box::new(answer),
             public_key_id: None,
-        })
+        }))
     }
 
     #[test]
