@@ -30,6 +30,18 @@ pub(crate) fn up_to(field: &'static str, value: &str, max: usize) -> Checked {
     ))
 }
 
+/// A text of at least `min` characters.
+pub(crate) fn at_least(field: &'static str, value: &str, min: usize) -> Checked {
+    let count = value.chars().count();
+    if count >= min {
+        return Ok(());
+    }
+    Err(InvalidField::new(
+        field,
+        format!("found {count} characters: wanted at least {min}"),
+    ))
+}
+
 /// A required text of ASCII digits and letters only, such as `out_contract_code`.
 pub(crate) fn digits_and_letters(field: &'static str, value: &str) -> Checked {
     required(field, value)?;
@@ -40,6 +52,44 @@ pub(crate) fn digits_and_letters(field: &'static str, value: &str) -> Checked {
             format!("found the character {found:?}: wanted ASCII digits and letters only"),
         )),
     }
+}
+
+/// A required text of ASCII digits, letters, `_`, `-` and `*` only, such as `out_trade_no`.
+pub(crate) fn trade_no(field: &'static str, value: &str) -> Checked {
+    required(field, value)?;
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-*".contains(c);
+    match value.chars().find(|c| !is_allowed(*c)) {
+        None => Ok(()),
+        Some(found) => Err(InvalidField::new(
+            field,
+            format!(
+                "found the character {found:?}: wanted ASCII digits, letters, '_', '-' and '*' only"
+            ),
+        )),
+    }
+}
+
+/// A time in the form of RFC 3339, with a fraction of the second or without. Whether there is such a day and hour is
+/// left to WeChat Pay.
+pub(crate) fn rfc_3339(field: &'static str, value: &str) -> Checked {
+    let shape: String = value
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    let zone =
+        shape
+            .strip_prefix("0000-00-00T00:00:00")
+            .map(|rest| match rest.strip_prefix(".0") {
+                Some(fraction) => fraction.trim_start_matches('0'),
+                None => rest,
+            });
+    if let Some("Z" | "+00:00" | "-00:00") = zone {
+        return Ok(());
+    }
+    Err(InvalidField::new(
+        field,
+        format!("found {value:?}: wanted a time like 2018-06-08T10:34:56+08:00"),
+    ))
 }
 
 /// A required text without characters of four UTF-8 bytes.

@@ -2,7 +2,7 @@
 //! that gives it a typed answer.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -135,14 +135,18 @@ impl Request {
     /// gets the value in both places.
     #[must_use]
     pub fn path(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
-        self.variables.push((name.into(), value.to_string()));
+        let name = name.into();
+        let value = self.displayed(&name, value);
+        self.variables.push((name, value));
         self
     }
 
     /// Adds a query parameter; name and value are percent-encoded. Order and repetitions are kept.
     #[must_use]
     pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
-        self.query.push((name.into(), value.to_string()));
+        let name = name.into();
+        let value = self.displayed(&name, value);
+        self.query.push((name, value));
         self
     }
 
@@ -202,6 +206,16 @@ impl Request {
         self.push_path(&mut target)?;
         self.push_query(&mut target);
         Ok(Cow::Owned(target))
+    }
+
+    /// `to_string` without its panic: some formatters of dates fail on a wrong pattern.
+    fn displayed(&mut self, name: &str, value: impl fmt::Display) -> String {
+        let mut text = String::new();
+        if write!(text, "{value}").is_err() {
+            let problem = "found a value that cannot be displayed: wanted one that can";
+            self.problem = Some(InvalidField::new(name, problem));
+        }
+        text
     }
 
     fn push_path(&self, target: &mut String) -> Result<(), InvalidField> {

@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod keys;
 mod merchant;
+pub mod order;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 mod signer;
@@ -18,7 +19,11 @@ mod verifier;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, Exchange};
-pub use contract::{LaunchExtraData, LaunchParameters, MiniProgramSession, ecommerce};
+pub use contract::{
+    Contract, ContractKey, ContractState, LaunchExtraData, LaunchParameters, MiniProgramSession,
+    QueryContract, TerminateContract, TerminateInfo, TerminationMode, ecommerce, normal, qs,
+    service_provider,
+};
 pub use endpoint::{Endpoint, Method, Request};
 pub use error::{
     ApiError, Authenticity, Cause, CertificateError, Error, InvalidField, KeyError, Outcome,

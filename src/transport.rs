@@ -159,7 +159,8 @@ impl From<ureq::Error> for Failure {
                 Err(other) => Self::Exchange(other),
             },
             // ureq finds these before it writes anything.
-            ureq::Error::BadUri(_)
+            ureq::Error::Http(_)
+            | ureq::Error::BadUri(_)
             | ureq::Error::RequireHttpsOnly(_)
             | ureq::Error::TlsRequired
             | ureq::Error::ConnectionFailed => Self::Connect(error.to_string().into()),
@@ -816,7 +817,7 @@ impl WireBuffers {
     }
 
     fn hold(&mut self, amount: usize) {
-        self.held = self.output.len().min(self.held + amount);
+        self.held = self.output.len().min(self.held.saturating_add(amount));
     }
 
     /// Half of the room is always left, because ureq cannot split a header between two writes.
@@ -842,12 +843,12 @@ impl Buffers for WireBuffers {
     }
 
     fn input_appended(&mut self, amount: usize) {
-        self.end = self.input.len().min(self.end + amount);
+        self.end = self.input.len().min(self.end.saturating_add(amount));
     }
 
     fn input_consume(&mut self, amount: usize) {
         self.progress = amount > 0;
-        self.start = self.end.min(self.start + amount);
+        self.start = self.end.min(self.start.saturating_add(amount));
     }
 
     /// The scratch room, which only a chunked request needs, is the free part of the input.
@@ -862,3 +863,12 @@ impl Buffers for WireBuffers {
         self.progress && !self.input().is_empty()
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests;

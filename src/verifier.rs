@@ -223,7 +223,7 @@ impl<'a> SignatureHeaders<'a> {
     fn take(&mut self, name: &str, value: &'a [u8]) -> Result<(), VerifyError> {
         if name.eq_ignore_ascii_case(REQUEST_ID) {
             // Not part of what is signed: never a reason to refuse a message.
-            self.request_id = self.request_id.or(std::str::from_utf8(value).ok());
+            self.request_id = self.request_id.or_else(|| std::str::from_utf8(value).ok());
             return Ok(());
         }
         let (name, slot) = match name {

@@ -205,7 +205,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::error::{ApiError, Authenticity, Error};
+    use crate::error::{ApiError, Authenticity};
     use crate::keys::PublicKey;
 
     const OLD: &str = include_str!("../../tests/it/fixtures/certificate_old.pem");

@@ -1,13 +1,42 @@
 //! Contracts signed through an e-commerce platform 电商收付通.
+//!
+//! ```
+//! use wechatpay_contract::{Endpoint, ecommerce};
+//!
+//! let contract = ecommerce::MiniProgramPreSign {
+//!     appid: "wxd678efh567hg6787",
+//!     service_id: 12535,
+//!     out_contract_code: "wxwtdk20200910100000",
+//!     notify_url: "https://yourapp.com/notify",
+//!     contract_display_account: "微信代扣用户A",
+//!     openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+//! };
+//! assert_eq!(
+//!     contract.request()?.target()?,
+//!     "/v3/password-exempt-contract/contracts/ecommerce/pre-entrust-sign/mini-program",
+//! );
+//!
+//! // The same contract, offered after the payment of an order.
+//! let after_payment = ecommerce::PayRedirectPreSign {
+//!     prepay_id: "wx201410272009395522657a690389285100",
+//!     contract,
+//! };
+//! assert_eq!(
+//!     after_payment.request()?.target()?,
+//!     "/v3/password-exempt-contract/contracts/ecommerce/pre-entrust-sign/pay-redirect-sign",
+//! );
+//! # Ok::<(), wechatpay_contract::InvalidField>(())
+//! ```
 
 use serde::Serialize;
 
-use super::MiniProgramSession;
+use super::pre_sign::Terms;
+use super::{ContractKey, MiniProgramSession};
 use crate::check;
 use crate::endpoint::{Endpoint, Request};
 use crate::error::InvalidField;
 
-/// Pre-signs a contract that the user signs in a mini program 小程序预签约.
+/// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
 ///
 /// Not documented as idempotent. After an unknown outcome nothing is lost by pre-signing again with the same fields:
 /// a contract exists only when the user signs it.
@@ -16,7 +45,7 @@ use crate::error::InvalidField;
 /// for this mode they are inferred and not enforced.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct MiniProgramPreSign<'a> {
-    /// AppID of the caller's official account, mini program or app 应用ID, up to 32 characters.
+    /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
     pub appid: &'a str,
     /// The password-exempt service 免密支付服务ID.
     pub service_id: u64,
@@ -26,7 +55,7 @@ pub struct MiniProgramPreSign<'a> {
     /// Where WeChat Pay notifies of the signing 回调通知地址: HTTPS, reachable from the internet, with a path and without
     /// a query, up to 256 characters.
     pub notify_url: &'a str,
-    /// The user's name as the signing page shows it 签约用户的名称, up to 32 characters of at most three UTF-8 bytes, so
+    /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters of at most three UTF-8 bytes, so
     /// no emoji.
     pub contract_display_account: &'a str,
     /// The user under `appid` 用户标识, up to 128 characters.
@@ -37,13 +66,54 @@ impl Endpoint for MiniProgramPreSign<'_> {
     type Response = MiniProgramSession;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        check::required("appid", self.appid)?;
-        check::digits_and_letters("out_contract_code", self.out_contract_code)?;
-        check::notify_url("notify_url", self.notify_url)?;
-        check::no_four_byte_characters("contract_display_account", self.contract_display_account)?;
-        check::required("openid", self.openid)?;
+        self.check()?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/ecommerce/pre-entrust-sign/mini-program",
+        )
+        .json(self))
+    }
+}
+
+impl MiniProgramPreSign<'_> {
+    fn check(&self) -> Result<(), InvalidField> {
+        check::required("appid", self.appid)?;
+        Terms {
+            out_contract_code: self.out_contract_code,
+            notify_url: self.notify_url,
+            contract_display_account: self.contract_display_account,
+        }
+        .check()?;
+        check::required("openid", self.openid)
+    }
+}
+
+/// Pre-signs a contract that the user is offered to sign on the page after a payment 支付后场景预签约.
+///
+/// The order is made first. Only when the user pays within two hours are they offered to sign; when this call fails
+/// nothing is offered.
+///
+/// Not documented as idempotent. After an unknown outcome nothing is lost by pre-signing again with the same fields:
+/// a contract exists only when the user signs it.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4013369191>. The lengths are those of the direct merchant's page;
+/// for this mode they are inferred and not enforced.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PayRedirectPreSign<'a> {
+    /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
+    pub prepay_id: &'a str,
+    /// The contract, described as for the other scene; sent beside `prepay_id`, not inside of anything.
+    #[serde(flatten)]
+    pub contract: MiniProgramPreSign<'a>,
+}
+
+impl Endpoint for PayRedirectPreSign<'_> {
+    type Response = ContractKey;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        self.contract.check()?;
+        check::required("prepay_id", self.prepay_id)?;
+        Ok(Request::post(
+            "/v3/password-exempt-contract/contracts/ecommerce/pre-entrust-sign/pay-redirect-sign",
         )
         .json(self))
     }

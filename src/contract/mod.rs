@@ -1,6 +1,27 @@
 //! The product: password-exempt contracts 免密支付签约, pre-signed, queried and terminated.
 
 pub mod ecommerce;
+mod key;
+pub mod normal;
+mod pre_sign;
+pub mod qs;
+mod query;
+pub mod service_provider;
 mod session;
+mod state;
+mod terminate;
 
+pub use key::ContractKey;
+pub use query::{Contract, QueryContract, TerminateInfo};
 pub use session::{LaunchExtraData, LaunchParameters, MiniProgramSession};
+pub use state::{ContractState, TerminationMode};
+pub use terminate::TerminateContract;
+
+use crate::check;
+use crate::error::InvalidField;
+
+/// `out_contract_code` where its length is documented too.
+fn check_code(out_contract_code: &str) -> Result<(), InvalidField> {
+    check::digits_and_letters("out_contract_code", out_contract_code)?;
+    check::up_to("out_contract_code", out_contract_code, 32)
+}

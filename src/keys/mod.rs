@@ -86,6 +86,14 @@ impl PrivateKey {
         Ok(signature)
     }
 
+    /// Modulus and public exponent, big-endian.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn public_numbers(&self) -> (Vec<u8>, Vec<u8>) {
+        let RsaPublicKeyComponents { n, e } =
+            RsaPublicKeyComponents::<Vec<u8>>::from(self.pair.public());
+        (n, e)
+    }
+
     /// The public half, under the given id.
     #[cfg(any(test, feature = "sandbox"))]
     pub(crate) fn public_key(&self, id: impl Into<String>) -> Result<PublicKey, KeyError> {

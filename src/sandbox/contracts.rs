@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::answer::{Answer, Refusal};
 use super::fields;
-use super::gateway::{Answer, Refusal};
 use crate::keys;
 
 /// All contracts by `out_contract_code`.

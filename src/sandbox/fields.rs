@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::gateway::Refusal;
+use super::answer::Refusal;
 
 /// The text `field`, required, of at most `max` characters.
 pub(super) fn text<'a>(body: &'a Value, field: &str, max: usize) -> Result<&'a str, Refusal> {

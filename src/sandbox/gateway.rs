@@ -1,15 +1,17 @@
 //! The gateway: an HTTP request is authenticated, dispatched, answered and the answer signed.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::answer::{Answer, Draft, Refusal};
 use super::authorization::Identity;
 use super::contracts::Contracts;
-use super::http::{Delivery, HttpReply, HttpRequest};
+use super::faults::{Fault, Faults};
+use super::http::{HttpReply, HttpRequest};
 use super::platform::Platform;
-use crate::keys;
+use super::record::Record;
 use crate::verifier::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
@@ -19,102 +21,12 @@ pub(super) struct Gateway {
     identity: Identity,
     platform: Platform,
     contracts: Mutex<Contracts>,
-    requests: Mutex<Vec<RecordedRequest>>,
+    faults: Faults,
+    record: Record,
+    clock: Mutex<Arc<Clock>>,
 }
 
-/// A request that the sandbox received.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RecordedRequest {
-    /// The HTTP method.
-    pub method: String,
-    /// Path and query, exactly as received.
-    pub target: String,
-    /// All headers, in order.
-    pub headers: Vec<(String, String)>,
-    /// The body's bytes.
-    pub body: Vec<u8>,
-    /// The status that was answered, whether or not the answer arrived.
-    pub status: u16,
-}
-
-impl RecordedRequest {
-    /// The first header of that name, without regard to case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-/// What the gateway answers when all is well.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Option<Value>,
-}
-
-impl Answer {
-    pub(super) fn ok(body: Value) -> Self {
-        Self {
-            status: 200,
-            body: Some(body),
-        }
-    }
-}
-
-/// What the gateway answers when it refuses a request.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    status: u16,
-    code: &'static str,
-    message: String,
-    detail: Option<Value>,
-}
-
-impl Refusal {
-    pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            detail: None,
-        }
-    }
-
-    /// 401, which is never signed.
-    pub(super) fn sign_error(message: &str) -> Self {
-        Self::new(401, "SIGN_ERROR", message)
-    }
-
-    /// 400 for a field of the body.
-    pub(super) fn param_error(field: &str, value: &Value, issue: &str) -> Self {
-        Self {
-            detail: Some(json!({
-                "location": "body",
-                "field": format!("/body/{field}"),
-                "value": value,
-                "issue": issue,
-            })),
-            ..Self::new(
-                400,
-                "PARAM_ERROR",
-                format!("parameter error: {field} {issue}"),
-            )
-        }
-    }
-
-    fn into_answer(self) -> Answer {
-        let mut body = json!({"code": self.code, "message": self.message});
-        if let (Some(detail), Some(body)) = (self.detail, body.as_object_mut()) {
-            body.insert("detail".to_owned(), detail);
-        }
-        Answer {
-            status: self.status,
-            body: Some(body),
-        }
-    }
-}
+type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
 impl Gateway {
     pub(super) fn new(identity: Identity, platform: Platform) -> Self {
@@ -122,32 +34,68 @@ impl Gateway {
             identity,
             platform,
             contracts: Mutex::default(),
-            requests: Mutex::default(),
+            faults: Faults::default(),
+            record: Record::default(),
+            clock: Mutex::new(Arc::new(SystemTime::now)),
         }
     }
 
-    pub(super) fn requests(&self) -> Vec<RecordedRequest> {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(super) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(super) fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    pub(super) fn set_clock(&self, clock: Arc<Clock>) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+    }
+
+    fn now(&self) -> SystemTime {
+        let clock = Arc::clone(&self.clock.lock().unwrap_or_else(PoisonError::into_inner));
+        clock()
     }
 
     /// The whole way from a request to its reply.
     pub(super) fn handle(&self, request: HttpRequest) -> HttpReply {
-        let now = unix_seconds(SystemTime::now());
-        let answer = self
-            .answer(&request, now)
-            .unwrap_or_else(Refusal::into_answer);
-        self.record(request, answer.status);
-        self.sign(answer, now)
+        let now = unix_seconds(self.now());
+        let platform = self.platform.answering(request.header("Wechatpay-Serial"));
+        let fault = self.faults.take(&request);
+        let answer = fault
+            .as_ref()
+            .is_none_or(Fault::lets_pass)
+            .then(|| self.answer(&request, now));
+        let took_effect = matches!(answer, Some(Ok(_)));
+        let truth = match answer {
+            Some(answer) => Draft::new(answer.unwrap_or_else(Refusal::into_answer)),
+            None => Draft::empty(0),
+        };
+        let draft = match &fault {
+            Some(fault) => fault.spoil(truth),
+            None => truth,
+        };
+        self.record.push(request, draft.status, took_effect);
+        let mut reply = draft.seal(&platform, now);
+        if let Some(fault) = &fault {
+            fault.spoil_reply(&mut reply);
+        }
+        reply
     }
 
     fn answer(&self, request: &HttpRequest, now: u64) -> Result<Answer, Refusal> {
         check_headers(request)?;
         self.identity.check(request, now)?;
         self.check_platform_serial(request)?;
-        self.dispatch(request)
+        self.dispatch(request, now)
     }
 
     fn check_platform_serial(&self, request: &HttpRequest) -> Result<(), Refusal> {
@@ -161,11 +109,16 @@ impl Gateway {
         }
     }
 
-    fn dispatch(&self, request: &HttpRequest) -> Result<Answer, Refusal> {
+    fn dispatch(&self, request: &HttpRequest, now: u64) -> Result<Answer, Refusal> {
         let (path, _query) = request
             .target
             .split_once('?')
             .unwrap_or((&request.target, ""));
+        match (request.method.as_str(), path) {
+            ("GET", "/v3/certificates") => return self.platform.certificates(now),
+            ("POST", "/v3/security/echo") => return echo(request),
+            _ => {}
+        }
         match (request.method.as_str(), path.strip_prefix(CONTRACTS)) {
             ("POST", Some("ecommerce/pre-entrust-sign/mini-program")) => self
                 .contracts
@@ -177,43 +130,6 @@ impl Gateway {
                 "RESOURCE_NOT_EXISTS",
                 "the sandbox does not know this path",
             )),
-        }
-    }
-
-    fn record(&self, request: HttpRequest, status: u16) {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(RecordedRequest {
-                method: request.method,
-                target: request.target,
-                headers: request.headers,
-                body: request.body,
-                status,
-            });
-    }
-
-    fn sign(&self, answer: Answer, now: u64) -> HttpReply {
-        let body = answer
-            .body
-            .map(|body| body.to_string().into_bytes())
-            .unwrap_or_default();
-        let mut headers = vec![("Request-ID".to_owned(), nonce().into_bytes())];
-        if !body.is_empty() {
-            headers.push((
-                "Content-Type".to_owned(),
-                b"application/json; charset=utf-8".to_vec(),
-            ));
-        }
-        // A 401 is never signed: the gateway does not know to whom it speaks.
-        if answer.status != 401 {
-            headers.extend(self.platform.signature_headers(&body, now, &nonce()));
-        }
-        HttpReply {
-            status: answer.status,
-            headers,
-            body,
-            delivery: Delivery::Whole,
         }
     }
 }
@@ -236,6 +152,27 @@ fn check_headers(request: &HttpRequest) -> Result<(), Refusal> {
     ))
 }
 
+/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>.
+fn echo(request: &HttpRequest) -> Result<Answer, Refusal> {
+    if request.header("Wechatpay-Serial").is_none() {
+        return Err(Refusal::new(
+            400,
+            "PARAM_ERROR",
+            "the header Wechatpay-Serial is missing",
+        ));
+    }
+    let body = json_body(request)?;
+    let message = body.get("echo_message").unwrap_or(&Value::Null);
+    match message.as_str() {
+        None | Some("") => Err(Refusal::param_error(
+            "echo_message",
+            message,
+            "is missing, empty or not a text",
+        )),
+        Some(_) => Ok(Answer::ok(json!({"echo_message": message}))),
+    }
+}
+
 fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
     let is_json = request
         .header("Content-Type")
@@ -249,9 +186,4 @@ fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
     }
     serde_json::from_slice(&request.body)
         .map_err(|_| Refusal::new(400, "PARAM_ERROR", "the body is not JSON"))
-}
-
-/// A new nonce or id of 32 characters.
-fn nonce() -> String {
-    keys::random_nonce().unwrap_or_else(|_| "0".repeat(32))
 }

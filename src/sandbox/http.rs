@@ -107,6 +107,11 @@ impl HttpServer {
         }
     }
 
+    /// Closes the next connections as soon as they are accepted.
+    pub(crate) fn hang_up(&self, connections: usize) {
+        self.shared.hang_ups.store(connections, Ordering::SeqCst);
+    }
+
     /// Stops or starts listening: while it refuses, a client's connect fails, as on a port where nobody listens.
     ///
     /// Connections that are open stay open. Done when it returns. Starting again fails if another process took the port
@@ -167,6 +172,8 @@ struct Shared {
     connections: Mutex<HashMap<SocketAddr, Arc<Connection>>>,
     connection_gone: Condvar,
     accepted: AtomicUsize,
+    /// How many connections are still to be closed as soon as they are accepted.
+    hang_ups: AtomicUsize,
     closing: AtomicBool,
     gate: Mutex<Gate>,
     gate_changed: Condvar,
@@ -194,6 +201,7 @@ impl Shared {
             connections: Mutex::default(),
             connection_gone: Condvar::new(),
             accepted: AtomicUsize::new(0),
+            hang_ups: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             gate: Mutex::default(),
             gate_changed: Condvar::new(),
@@ -211,6 +219,18 @@ impl Shared {
         drop(gate);
         let connections = lock(&self.connections);
         connections.values().for_each(|c| c.close());
+    }
+
+    /// Whether the connection that was just accepted is to be closed at once; it is counted all the same.
+    fn hangs_up(&self) -> bool {
+        let ordered = |hang_ups: usize| hang_ups.checked_sub(1);
+        let hangs_up = self
+            .hang_ups
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, ordered);
+        if hangs_up.is_ok() {
+            self.accepted.fetch_add(1, Ordering::SeqCst);
+        }
+        hangs_up.is_ok()
     }
 
     /// Enters a connection, unless the server is about to end.
@@ -275,6 +295,7 @@ fn accept_clients(shared: &Arc<Shared>, mut listener: TcpListener) -> Vec<JoinHa
             continue;
         }
         match accepted {
+            Ok((client, _)) if shared.hangs_up() => drop(client),
             Ok((client, _)) => threads.extend(admit(shared, client).ok()),
             // Most likely out of file descriptors: give others the time to return some.
             Err(_) => thread::sleep(Duration::from_millis(10)),

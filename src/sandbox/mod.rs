@@ -21,31 +21,42 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod answer;
 mod authorization;
 mod contracts;
+mod faults;
 mod fields;
 mod gateway;
 mod http;
 mod platform;
+mod record;
+mod signing;
+mod spoil;
+mod time;
+mod x509;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::client::{Client, ClientBuilder};
 use crate::error::Error;
-use crate::keys::PrivateKey;
+use crate::keys::{ApiV3Key, PrivateKey};
 use crate::signer::Signer;
 use crate::verifier::Verifier;
 
 use self::authorization::Identity;
 use self::gateway::Gateway;
 use self::http::HttpServer;
-use self::platform::Platform;
 
-pub use self::gateway::RecordedRequest;
+pub use self::faults::{Fault, FaultOrder};
+pub use self::platform::{Forgery, Platform, SignsWith};
+pub use self::record::RecordedRequest;
+pub use self::signing::Signing;
 
 const MERCHANT_KEY: &str = include_str!("keys/merchant_key.pem");
+const RENEWED_KEY: &str = include_str!("keys/merchant_key_2.pem");
 
 /// A running sandbox; it stops when it is dropped.
 pub struct Sandbox {
@@ -60,6 +71,10 @@ impl Sandbox {
     pub const MCHID: &str = "1900000109";
     /// The serial number of the sandbox merchant's certificate.
     pub const MERCHANT_SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
+    /// The serial number of the certificate that renews it, accepted as well from the start.
+    pub const RENEWED_SERIAL_NO: &str = "6A3C9D2E17F04B58A1C2D3E4F5061728394A5B6C";
+    /// The merchant's APIv3 key.
+    pub const API_V3_KEY: &str = "SandboxSandboxSandboxSandbox0123";
     /// The id of the sandbox's WeChat Pay public key.
     pub const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
 
@@ -76,7 +91,7 @@ impl Sandbox {
         let platform = Platform::new().map_err(unusable)?;
         let verifier = platform.verifier().map_err(unusable)?;
         let identity = merchant_key()
-            .and_then(|key| Ok(Identity::new(&mchid, &key)?))
+            .and_then(|key| Ok(Identity::new(&mchid, &key, &renewed_key()?)?))
             .map_err(unusable)?;
         let gateway = Arc::new(Gateway::new(identity, platform));
         let handler = Arc::clone(&gateway);
@@ -114,14 +129,105 @@ impl Sandbox {
         self.client.merchant().signer().clone()
     }
 
+    /// The same merchant's signer with the renewed certificate, [`RENEWED_SERIAL_NO`](Self::RENEWED_SERIAL_NO).
+    ///
+    /// # Errors
+    ///
+    /// Does not fail in practice: the key is a part of this crate.
+    pub fn renewed_signer(&self) -> Result<Signer, Error> {
+        let mchid = self.client.merchant().signer().mchid();
+        Ok(Signer::new(mchid, Self::RENEWED_SERIAL_NO, renewed_key()?)?)
+    }
+
+    /// Refuses requests that are signed with the merchant's first certificate from now on, as WeChat Pay does when it
+    /// has expired or was revoked.
+    pub fn revoke_first_certificate(&self) {
+        self.gateway.identity().revoke_first();
+    }
+
+    /// The settings of a client that knows no platform key yet and downloads the platform certificates.
+    ///
+    /// It finds some only after [`Platform::issue_certificate`].
+    ///
+    /// # Errors
+    ///
+    /// Does not fail in practice: the APIv3 key is a part of this crate.
+    pub fn certificate_client_builder(&self) -> Result<ClientBuilder, Error> {
+        Ok(Client::builder(self.signer(), Verifier::without_keys())
+            .platform_certificates(ApiV3Key::new(Self::API_V3_KEY)?)
+            .host(&self.url))
+    }
+
+    /// The platform keys, to be changed while the sandbox runs.
+    pub fn platform(&self) -> Platform {
+        self.gateway.platform().clone()
+    }
+
+    /// The clock by which the sandbox checks requests and signs answers, instead of the system's.
+    pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
+        self.gateway.set_clock(Arc::new(clock));
+    }
+
     /// A verifier with the sandbox's platform keys.
     pub fn verifier(&self) -> Verifier {
         self.client.merchant().verifier().clone()
     }
 
-    /// The requests received until now, oldest first, with the status that was answered.
+    /// The requests received until now, oldest first, with what became of them.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.gateway.requests()
+        self.gateway.record().requests()
+    }
+
+    /// Orders a fault: for the next request, or as the [`FaultOrder`] says.
+    ///
+    /// Orders are served in turn, one for each request.
+    ///
+    /// ```
+    /// use wechatpay_contract::sandbox::{Fault, Sandbox};
+    ///
+    /// let sandbox = Sandbox::start()?;
+    /// sandbox.fault(Fault::CutBody);
+    /// sandbox.fault(Fault::error(503, "SERVICE_UNAVAILABLE").on("GET", "/v3/").times(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn fault(&self, order: impl Into<FaultOrder>) {
+        self.gateway.faults().add(order.into());
+    }
+
+    /// Takes back all orders that are not used up.
+    pub fn clear_faults(&self) {
+        self.gateway.faults().clear();
+    }
+
+    /// Stops or starts listening: while connections are refused, nothing can be sent. Connections that are open stay
+    /// open.
+    ///
+    /// Fails when the port was taken by another process meanwhile.
+    pub fn refuse_connections(&self, on: bool) -> io::Result<()> {
+        self.server.set_refusing(on)
+    }
+
+    /// Accepts the next `connections` connections and closes each at once, before anything is read.
+    ///
+    /// To a client that writes quickly it looks as if its request had been sent.
+    pub fn hang_up(&self, connections: usize) {
+        self.server.hang_up(connections);
+    }
+
+    /// Closes all connections that are open, as a server does that has kept them long enough. A call under way is
+    /// answered first.
+    pub fn close_connections(&self) {
+        self.server.close_connections();
+    }
+
+    /// How many connections were accepted since the start.
+    pub fn connections_accepted(&self) -> usize {
+        self.server.connections_accepted()
+    }
+
+    /// How many connections are open now.
+    pub fn connections_open(&self) -> usize {
+        self.server.connections_open()
     }
 }
 
@@ -135,6 +241,10 @@ impl fmt::Debug for Sandbox {
 
 fn merchant_key() -> Result<PrivateKey, Error> {
     Ok(PrivateKey::from_pem(MERCHANT_KEY)?)
+}
+
+fn renewed_key() -> Result<PrivateKey, Error> {
+    Ok(PrivateKey::from_pem(RENEWED_KEY)?)
 }
 
 fn unusable(error: Error) -> io::Error {

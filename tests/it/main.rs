@@ -1,5 +1,4 @@
-//! All integration tests, in one program so that it is linked once.
-//! Behaviour of the crate as its users see it, a module each.
+//! Behaviour of the crate as its users see it, a module each; one program, so that it is linked once.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,10 +8,15 @@
 )]
 
 mod certificates;
+mod contract_requests;
+mod contract_responses;
 mod merchant;
+mod order;
 mod pre_sign;
 mod pre_sign_request;
+mod raw;
 mod request;
+mod sandbox_faults;
 mod signer;
 mod support;
 mod verifier;

@@ -1,1 +1,323 @@
-//! stub
+//! The e-commerce platform's pre-sign: what it sends, what it refuses to send, and what it makes of the answer.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use wechatpay_contract::ecommerce::MiniProgramPreSign;
+use wechatpay_contract::{Endpoint, InvalidField, Method, MiniProgramSession, Request};
+
+use crate::support::{Headers, NONCE, NOW, at, chain, merchant};
+
+/// The example of the documentation.
+const EXAMPLE: MiniProgramPreSign<'_> = MiniProgramPreSign {
+    appid: "wxd678efh567hg6787",
+    service_id: 12535,
+    out_contract_code: "wxwtdk20200910100000",
+    notify_url: "https://yourapp.com/notify",
+    contract_display_account: "微信代扣用户A",
+    openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+};
+
+fn body(request: &Request) -> &str {
+    std::str::from_utf8(request.body().unwrap()).unwrap()
+}
+
+mod sends {
+    use super::*;
+
+    #[test]
+    fn the_documented_request() {
+        let request = EXAMPLE.request().unwrap();
+        assert_eq!(request.method(), Method::Post);
+        assert_eq!(
+            request.target().unwrap(),
+            "/v3/password-exempt-contract/contracts/ecommerce/pre-entrust-sign/mini-program"
+        );
+        assert_eq!(
+            body(&request),
+            "{\"appid\":\"wxd678efh567hg6787\",\"service_id\":12535,\"out_contract_code\":\"wxwtdk20200910100000\",\
+             \"notify_url\":\"https://yourapp.com/notify\",\"contract_display_account\":\"微信代扣用户A\",\
+             \"openid\":\"oUpF8uMuAJO_M2pxb1Q9zNjWeS6o\"}"
+        );
+    }
+
+    #[test]
+    fn each_field_under_its_own_name() {
+        let fields = MiniProgramPreSign {
+            appid: "a",
+            service_id: u64::MAX,
+            out_contract_code: "b",
+            notify_url: "https://c/",
+            contract_display_account: "d",
+            openid: "e",
+        };
+        let sent: Value = serde_json::from_str(body(&fields.request().unwrap())).unwrap();
+        assert_eq!(
+            sent,
+            json!({
+                "appid": "a",
+                "service_id": u64::MAX,
+                "out_contract_code": "b",
+                "notify_url": "https://c/",
+                "contract_display_account": "d",
+                "openid": "e",
+            })
+        );
+    }
+
+    #[test]
+    fn the_body_that_is_signed() {
+        let request = EXAMPLE.request().unwrap();
+        let merchant = merchant();
+        let signed = merchant.prepare(&request, at(NOW), NONCE).unwrap();
+        assert_eq!(signed.body(), request.body());
+        assert_eq!(signed.target(), request.target().unwrap());
+    }
+
+    #[test]
+    fn quotes_and_line_breaks_inside_the_json() {
+        let fields = MiniProgramPreSign {
+            contract_display_account: "\"},\n\\\u{1}\u{2028}☺",
+            ..EXAMPLE
+        };
+        let request = fields.request().unwrap();
+        let sent: Value = serde_json::from_str(body(&request)).unwrap();
+        assert_eq!(
+            sent["contract_display_account"],
+            fields.contract_display_account
+        );
+        assert!(!body(&request).contains('\n'));
+    }
+}
+
+mod refuses {
+    use super::*;
+
+    /// The field changed, the value, and the whole error.
+    #[test]
+    fn what_breaks_a_documented_rule() {
+        let url = "wanted an https:// URL with a host and a path, without a query";
+        let code = "wanted ASCII digits and letters only";
+        let empty = "is empty: wanted a value";
+        let table = [
+            ("appid", "", empty.to_owned()),
+            ("openid", "", empty.to_owned()),
+            ("out_contract_code", "", empty.to_owned()),
+            ("out_contract_code", "a-b", format!("found the character '-': {code}")),
+            ("out_contract_code", "a_b", format!("found the character '_': {code}")),
+            ("out_contract_code", "a b", format!("found the character ' ': {code}")),
+            ("out_contract_code", "a/b", format!("found the character '/': {code}")),
+            ("out_contract_code", "a\n", format!("found the character '\\n': {code}")),
+            ("out_contract_code", "约", format!("found the character '约': {code}")),
+            ("out_contract_code", "１", format!("found the character '１': {code}")),
+            ("contract_display_account", "", empty.to_owned()),
+            (
+                "contract_display_account",
+                "a😀",
+                "found the character '😀' of four UTF-8 bytes: wanted characters of one to three bytes".to_owned(),
+            ),
+            ("notify_url", "", format!("found \"\", which is not a URL: {url}")),
+            ("notify_url", "yourapp.com/a", format!("found \"yourapp.com/a\", which is not a URL: {url}")),
+            ("notify_url", "https:/a/b", format!("found \"https:/a/b\", which is not a URL: {url}")),
+            ("notify_url", "http://a/b", format!("found \"http://a/b\", which is not https: {url}")),
+            ("notify_url", "ftp://a/b", format!("found \"ftp://a/b\", which is not https: {url}")),
+            ("notify_url", "https://a", format!("found \"https://a\", without a path: {url}")),
+            ("notify_url", "https://", format!("found \"https://\", without a path: {url}")),
+            ("notify_url", "https:///a", format!("found \"https:///a\", without a host: {url}")),
+            ("notify_url", "https://a/b?c=d", format!("found \"https://a/b?c=d\", with a query or fragment: {url}")),
+            ("notify_url", "https://a/b?", format!("found \"https://a/b?\", with a query or fragment: {url}")),
+            ("notify_url", "https://a?b/c", format!("found \"https://a?b/c\", with a query or fragment: {url}")),
+            ("notify_url", "https://a/b#c", format!("found \"https://a/b#c\", with a query or fragment: {url}")),
+            (
+                "notify_url",
+                "https://a/b c",
+                format!("found \"https://a/b c\", with a character that is not allowed in a URL: {url}"),
+            ),
+            (
+                "notify_url",
+                "https://a/b\n",
+                format!("found \"https://a/b\\n\", with a character that is not allowed in a URL: {url}"),
+            ),
+            (
+                "notify_url",
+                "https://a/约",
+                format!("found \"https://a/约\", with a character that is not allowed in a URL: {url}"),
+            ),
+        ];
+        for (field, value, problem) in table {
+            assert!(EXAMPLE.request().is_ok());
+            let error = with(field, value).request().unwrap_err();
+            assert_eq!(error, InvalidField::new(field, problem), "{value:?}");
+        }
+    }
+
+    fn with<'a>(field: &str, value: &'a str) -> MiniProgramPreSign<'a> {
+        let mut fields = EXAMPLE;
+        let slot = match field {
+            "appid" => &mut fields.appid,
+            "out_contract_code" => &mut fields.out_contract_code,
+            "notify_url" => &mut fields.notify_url,
+            "contract_display_account" => &mut fields.contract_display_account,
+            "openid" => &mut fields.openid,
+            _ => panic!("no field {field}"),
+        };
+        *slot = value;
+        fields
+    }
+
+    #[test]
+    fn four_byte_characters_in_every_other_field_too() {
+        for field in ["appid", "openid"] {
+            let fields = with(field, "😀");
+            let request = fields.request().unwrap();
+            let problem = "found a character of four UTF-8 bytes, such as an emoji: wanted characters of one to three bytes";
+            assert_eq!(
+                request.target().unwrap_err(),
+                InvalidField::new("body", problem)
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_only_inferred() {
+        let long = "a".repeat(1_000);
+        let url = format!("https://a/{long}");
+        for (field, value) in [
+            ("appid", long.as_str()),
+            ("appid", "not a wx id"),
+            ("openid", &long),
+            ("out_contract_code", &long),
+            ("out_contract_code", "0"),
+            ("contract_display_account", &long),
+            ("contract_display_account", "支付 ☺ \u{FFFF}"),
+            ("notify_url", &url),
+            ("notify_url", "https://a/"),
+            ("notify_url", "HTTPS://a:8443/b//c%20d"),
+            ("notify_url", "https://[::1]/a"),
+        ] {
+            let fields = with(field, value);
+            let request = fields.request().unwrap();
+            let sent: Value = serde_json::from_str(body(&request)).unwrap();
+            assert_eq!(sent[field], value);
+        }
+    }
+}
+
+mod session {
+    use super::*;
+
+    fn answer() -> Value {
+        serde_json::from_slice(include_bytes!("../platform/answer.json")).unwrap()
+    }
+
+    /// The session that the gate for answers makes of this body, or the reason why it makes none.
+    fn session(answer: &Value) -> Result<MiniProgramSession, String> {
+        let body = answer.to_string().into_bytes();
+        let headers = Headers::signed(&body);
+        merchant()
+            .accept(200, headers.pairs(), &body, at(NOW))
+            .map_err(|error| chain(&error).pop().unwrap())
+    }
+
+    #[test]
+    fn has_every_documented_field() {
+        let session = session(&answer()).unwrap();
+        assert_eq!(session.pre_entrustweb_id, "5778aadY9nltAsZzXixCkFIGYnV2V");
+        assert_eq!(session.mchid, "1900000109");
+        assert_eq!(session.service_id, 12535);
+        assert_eq!(session.out_contract_code, "wxwtdk20200910100000");
+        assert_eq!(session.sign_mp_appid, "wxbd687630cd02ce1d");
+        assert_eq!(session.sign_mp_path, "pages/PwdExemptContract/index");
+    }
+
+    #[test]
+    fn takes_the_service_id_as_number_or_digits() {
+        let service_id = |value: Value| {
+            let mut answer = answer();
+            answer["service_id"] = value;
+            session(&answer).map(|session| session.service_id)
+        };
+        assert_eq!(service_id(json!(0)), Ok(0));
+        assert_eq!(service_id(json!(u64::MAX)), Ok(u64::MAX));
+        assert_eq!(service_id(json!("12535")), Ok(12535));
+        assert_eq!(service_id(json!("0")), Ok(0));
+        assert_eq!(service_id(json!(u64::MAX.to_string())), Ok(u64::MAX));
+        let wanted = "expected a whole number, or a text of digits at line 1 column";
+        for (value, found) in [
+            (json!(""), "invalid value: string \"\""),
+            (json!("+1"), "invalid value: string \"+1\""),
+            (json!("-1"), "invalid value: string \"-1\""),
+            (json!(" 1"), "invalid value: string \" 1\""),
+            (json!("1.0"), "invalid value: string \"1.0\""),
+            (json!("0x1"), "invalid value: string \"0x1\""),
+            (json!("１"), "invalid value: string \"１\""),
+            (
+                json!("18446744073709551616"),
+                "invalid value: string \"18446744073709551616\"",
+            ),
+            (json!(-1), "invalid type: integer `-1`"),
+            (json!(1.5), "invalid type: floating point `1.5`"),
+            (json!(null), "invalid type: null"),
+            (json!(true), "invalid type: boolean `true`"),
+            (json!([1]), "invalid type: sequence"),
+        ] {
+            let error = service_id(value).unwrap_err();
+            assert!(error.starts_with(&format!("{found}, {wanted}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn needs_every_field_and_ignores_others() {
+        let mut more = answer();
+        more["sub_mchid"] = json!("1900000110");
+        more["anything"] = json!({"deep": [1, 2]});
+        assert_eq!(session(&more), session(&answer()));
+        let names: Vec<String> = answer().as_object().unwrap().keys().cloned().collect();
+        assert_eq!(names.len(), 6);
+        for name in names {
+            let mut less = answer();
+            less.as_object_mut().unwrap().remove(&name);
+            let error = session(&less).unwrap_err();
+            assert!(
+                error.starts_with(&format!("missing field `{name}`")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn launches_the_signing_mini_program() {
+        let session = session(&answer()).unwrap();
+        let launch = session.launch();
+        assert_eq!(launch.app_id, "wxbd687630cd02ce1d");
+        assert_eq!(launch.path, "pages/PwdExemptContract/index");
+        assert_eq!(
+            launch.extra_data.pre_entrustweb_id,
+            "5778aadY9nltAsZzXixCkFIGYnV2V"
+        );
+        assert_eq!(
+            serde_json::to_string(&launch).unwrap(),
+            "{\"appId\":\"wxbd687630cd02ce1d\",\"path\":\"pages/PwdExemptContract/index\",\
+             \"extraData\":{\"pre_entrustweb_id\":\"5778aadY9nltAsZzXixCkFIGYnV2V\"}}"
+        );
+    }
+
+    #[test]
+    fn lasts_two_hours() {
+        let session = session(&answer()).unwrap();
+        assert_eq!(MiniProgramSession::LIFETIME, Duration::from_secs(7_200));
+        assert_eq!(session.expires_at(at(NOW)), at(NOW + 7_200));
+    }
+
+    #[test]
+    fn ends_no_later_than_time_itself() {
+        let session = session(&answer()).unwrap();
+        let mut last = SystemTime::UNIX_EPOCH;
+        for power in (0..63).rev() {
+            let step = Duration::from_secs(1 << power);
+            last = last.checked_add(step).unwrap_or(last);
+        }
+        assert_eq!(last.checked_add(MiniProgramSession::LIFETIME), None);
+        assert_eq!(session.expires_at(last), last);
+    }
+}

@@ -1,0 +1,98 @@
+//! The query: what WeChat Pay knows about a contract, the authority for its state.
+
+use serde::Deserialize;
+
+use super::session::number_or_text;
+use super::{ContractState, TerminationMode, check_code};
+use crate::endpoint::{Endpoint, Request};
+use crate::error::InvalidField;
+
+/// Asks for a contract by the merchant's code 商户通过商户协议号查询协议; for merchants of all four modes.
+///
+/// Changes nothing, so it can be repeated after any outcome. It is the way to learn what became of a pre-sign, a
+/// termination or a notification that did not come.
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012472855>,
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012715321>.
+///
+/// ```
+/// use wechatpay_contract::{Endpoint, QueryContract};
+///
+/// let query = QueryContract {
+///     service_id: 12535,
+///     out_contract_code: "wxwtdk20200910100000",
+/// };
+/// assert_eq!(
+///     query.request()?.target()?,
+///     "/v3/password-exempt-contract/contracts/service-id/12535/out-contract-code/wxwtdk20200910100000",
+/// );
+/// # Ok::<(), wechatpay_contract::InvalidField>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct QueryContract<'a> {
+    /// The password-exempt service 免密支付服务ID.
+    pub service_id: u64,
+    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32.
+    pub out_contract_code: &'a str,
+}
+
+impl Endpoint for QueryContract<'_> {
+    type Response = Contract;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        check_code(self.out_contract_code)?;
+        Ok(Request::get(
+            "/v3/password-exempt-contract/contracts/service-id/{service_id}/out-contract-code/{out_contract_code}",
+        )
+        .path("service_id", self.service_id)
+        .path("out_contract_code", self.out_contract_code))
+    }
+}
+
+/// A contract 免密支付协议, as WeChat Pay knows it.
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012472855>,
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012715321>.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Contract {
+    /// The merchant id 商户号 that the contract is made with, up to 32 characters.
+    pub mchid: String,
+    /// WeChat Pay's id of the contract 免密支付协议ID, up to 32 characters. That an order names the contract by it, as
+    /// `password_free_contract_id`, is inferred from the names.
+    pub contract_id: String,
+    /// The merchant's AppID 商户AppID, up to 32 characters.
+    pub appid: String,
+    /// The user under `appid` 用户标识, up to 64 characters. Documented as always present; its absence is tolerated.
+    pub openid: Option<String>,
+    /// The sub-merchant's AppID 子商户AppID, up to 32 characters.
+    pub sub_appid: Option<String>,
+    /// The user under `sub_appid` 用户子标识, up to 64 characters.
+    pub sub_openid: Option<String>,
+    /// The password-exempt service 免密支付服务ID.
+    #[serde(deserialize_with = "number_or_text")]
+    pub service_id: u64,
+    /// The merchant's code for the contract 商户签约协议号, up to 32 characters.
+    pub out_contract_code: String,
+    /// The user's name as the signing page showed it 用户账户展示名称.
+    pub contract_display_account: Option<String>,
+    /// The contract's state 协议状态.
+    pub contract_state: ContractState,
+    /// When the user signed 协议签署时间, in the form of RFC 3339: `2020-09-10T13:29:35+08:00`. Documented as always
+    /// present; its absence is tolerated.
+    pub contract_signed_time: Option<String>,
+    /// How the contract ended 协议解约信息; absent while it is in force.
+    pub contract_terminate_info: Option<TerminateInfo>,
+}
+
+/// How a contract ended 协议解约信息.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct TerminateInfo {
+    /// By whom or in which way 协议解约方式.
+    pub contract_termination_mode: TerminationMode,
+    /// When 协议解约时间, in the form of RFC 3339.
+    pub contract_terminated_time: Option<String>,
+    /// Why 解约备注, up to 256 characters.
+    pub contract_termination_remark: Option<String>,
+}

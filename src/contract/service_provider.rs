@@ -1,0 +1,146 @@
+//! Contracts signed through a service provider 服务商.
+//!
+//! ```
+//! use wechatpay_contract::{Endpoint, service_provider};
+//!
+//! let contract = service_provider::MiniProgramPreSign {
+//!     sp_appid: "wxd678efh567hg6787",
+//!     sub_mchid: "1900000109",
+//!     sub_appid: "wxd678efh567hg6787",
+//!     service_id: 12535,
+//!     out_contract_code: "wxwtdk20200910100000",
+//!     notify_url: "https://yourapp.com/notify",
+//!     contract_display_account: "微信代扣用户A",
+//!     sp_openid: Some("oYobu0MVnQfWpSMOYJz2AHPG_gQw"),
+//!     sub_openid: None,
+//! };
+//! assert_eq!(
+//!     contract.request()?.target()?,
+//!     "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/mini-program",
+//! );
+//!
+//! // The same contract, offered after the payment of an order.
+//! let after_payment = service_provider::PayRedirectPreSign {
+//!     prepay_id: "wx201410272009395522657a690389285100",
+//!     contract,
+//! };
+//! assert_eq!(
+//!     after_payment.request()?.target()?,
+//!     "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/pay-redirect-sign",
+//! );
+//! # Ok::<(), wechatpay_contract::InvalidField>(())
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use super::pre_sign::Terms;
+use super::{ContractKey, MiniProgramSession};
+use crate::check;
+use crate::endpoint::{Endpoint, Request};
+use crate::error::InvalidField;
+
+/// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
+///
+/// Not documented as idempotent. After an unknown outcome nothing is lost by pre-signing again with the same fields:
+/// a contract exists only when the user signs it.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. The lengths are those of the direct merchant's page;
+/// for this mode they are inferred and not enforced.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct MiniProgramPreSign<'a> {
+    /// AppID of the service provider's official account, mini program or app 服务商AppID, up to 32 characters.
+    pub sp_appid: &'a str,
+    /// The sub-merchant 子商户号, up to 32 characters.
+    pub sub_mchid: &'a str,
+    /// AppID of the sub-merchant's official account, mini program or app 子商户AppID, up to 32 characters.
+    pub sub_appid: &'a str,
+    /// The password-exempt service 免密支付服务ID.
+    pub service_id: u64,
+    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32, unique for the merchant.
+    /// A terminated contract's code can never be used again.
+    pub out_contract_code: &'a str,
+    /// Where WeChat Pay notifies of the signing 回调通知地址: HTTPS, reachable from the internet, with a path and without
+    /// a query, up to 256 characters.
+    pub notify_url: &'a str,
+    /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters of at most three UTF-8 bytes, so
+    /// no emoji.
+    pub contract_display_account: &'a str,
+    /// The user under `sp_appid` 用户标识, up to 128 characters. That this or `sub_openid` is required is inferred and not
+    /// enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sp_openid: Option<&'a str>,
+    /// The user under `sub_appid` 用户子标识, up to 128 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_openid: Option<&'a str>,
+}
+
+impl Endpoint for MiniProgramPreSign<'_> {
+    type Response = Answer<MiniProgramSession>;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        self.check()?;
+        Ok(Request::post(
+            "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/mini-program",
+        )
+        .json(self))
+    }
+}
+
+impl MiniProgramPreSign<'_> {
+    fn check(&self) -> Result<(), InvalidField> {
+        check::required("sp_appid", self.sp_appid)?;
+        check::required("sub_mchid", self.sub_mchid)?;
+        check::required("sub_appid", self.sub_appid)?;
+        Terms {
+            out_contract_code: self.out_contract_code,
+            notify_url: self.notify_url,
+            contract_display_account: self.contract_display_account,
+        }
+        .check()
+    }
+}
+
+/// Pre-signs a contract that the user is offered to sign on the page after a payment 支付后场景预签约.
+///
+/// The order is made first. Only when the user pays within two hours are they offered to sign; when this call fails
+/// nothing is offered.
+///
+/// Not documented as idempotent. After an unknown outcome nothing is lost by pre-signing again with the same fields:
+/// a contract exists only when the user signs it.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471272>. The lengths are those of the direct merchant's page;
+/// for this mode they are inferred and not enforced.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PayRedirectPreSign<'a> {
+    /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
+    pub prepay_id: &'a str,
+    /// The contract, described as for the other scene; sent beside `prepay_id`, not inside of anything.
+    #[serde(flatten)]
+    pub contract: MiniProgramPreSign<'a>,
+}
+
+impl Endpoint for PayRedirectPreSign<'_> {
+    type Response = Answer<ContractKey>;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        self.contract.check()?;
+        check::required("prepay_id", self.prepay_id)?;
+        Ok(Request::post(
+            "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/pay-redirect-sign",
+        )
+        .json(self))
+    }
+}
+
+/// What a service provider is answered: the same as in the other modes, and the sub-merchant.
+///
+/// Sources: the pages of [`MiniProgramPreSign`] and [`PayRedirectPreSign`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Answer<T> {
+    /// The sub-merchant 子商户号 that the contract is made with, up to 32 characters.
+    pub sub_mchid: String,
+    /// What the other modes answer as well: a [`MiniProgramSession`] or a [`ContractKey`].
+    #[serde(flatten)]
+    pub common: T,
+}

@@ -1,0 +1,60 @@
+//! The termination of a contract by the merchant.
+
+use serde::Serialize;
+
+use super::{ContractKey, check_code};
+use crate::check;
+use crate::endpoint::{Endpoint, Request};
+use crate::error::InvalidField;
+
+/// Ends a contract that is in force 商户通过商户协议号解约协议; for merchants of all four modes.
+///
+/// Not documented as idempotent: after an unknown outcome ask with [`QueryContract`](super::QueryContract) before
+/// sending it again. The code of a terminated contract can never be used again.
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012472858>,
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012715383>.
+///
+/// ```
+/// use wechatpay_contract::{Endpoint, TerminateContract};
+///
+/// let request = TerminateContract {
+///     service_id: 12535,
+///     out_contract_code: "wxwtdk20200910100000",
+///     contract_termination_remark: "用户解约",
+/// }
+/// .request()?;
+/// // The code and the service are in the path, so that the body holds nothing but the remark.
+/// assert_eq!(request.body(), Some(r#"{"contract_termination_remark":"用户解约"}"#.as_bytes()));
+/// # Ok::<(), wechatpay_contract::InvalidField>(())
+/// ```
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct TerminateContract<'a> {
+    /// The password-exempt service 免密支付服务ID.
+    #[serde(skip)]
+    pub service_id: u64,
+    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32.
+    #[serde(skip)]
+    pub out_contract_code: &'a str,
+    /// Why the contract is ended 解约备注, up to 256 characters.
+    pub contract_termination_remark: &'a str,
+}
+
+impl Endpoint for TerminateContract<'_> {
+    type Response = ContractKey;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        check_code(self.out_contract_code)?;
+        check::required_up_to(
+            "contract_termination_remark",
+            self.contract_termination_remark,
+            256,
+        )?;
+        Ok(Request::post(
+            "/v3/password-exempt-contract/contracts/service-id/{service_id}/out-contract-code/{out_contract_code}/terminate",
+        )
+        .path("service_id", self.service_id)
+        .path("out_contract_code", self.out_contract_code)
+        .json(self))
+    }
+}

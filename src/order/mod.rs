@@ -1,0 +1,296 @@
+//! Ordering with a contract: the order that gives a `prepay_id`, and the parameters with which the user pays it.
+//!
+//! ```
+//! use wechatpay_contract::Endpoint;
+//! use wechatpay_contract::order::{Amount, ContractInfo, JsapiOrder, OrderOptions, Payer};
+//!
+//! let order = JsapiOrder {
+//!     appid: "wxd678efh567hg6787",
+//!     mchid: "1230000109",
+//!     description: "Image形象店-深圳腾大-QQ公仔",
+//!     out_trade_no: "1217752501201407033233368018",
+//!     notify_url: "https://www.weixin.qq.com/wxpay/pay.php",
+//!     amount: Amount::fen(100),
+//!     payer: Payer { openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o" },
+//!     contract_info: ContractInfo::new("201710180325670965"),
+//!     options: OrderOptions { attach: Some("自定义数据说明"), ..OrderOptions::default() },
+//! };
+//! assert_eq!(order.request()?.target()?, "/v3/pay/transactions/jsapi-with-contract");
+//! # Ok::<(), wechatpay_contract::InvalidField>(())
+//! ```
+//!
+//! `client.send(&order)` gives the `prepay_id`, and [`PayParameters::sign`] what the mini program needs for it.
+
+mod options;
+mod pay;
+
+pub use options::{Detail, GoodsDetail, OrderOptions, SceneInfo, SettleInfo, StoreInfo};
+pub use pay::PayParameters;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check;
+use crate::endpoint::{Endpoint, Request};
+use crate::error::InvalidField;
+
+/// Orders with a contract as a direct merchant JSAPI下单并授权.
+///
+/// No payment is made by it: the user pays with the `prepay_id`, within two hours. Not documented as idempotent. After
+/// an unknown outcome query the order by its `out_trade_no` before ordering anew.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct JsapiOrder<'a> {
+    /// The merchant's AppID 公众号ID, up to 32 characters.
+    pub appid: &'a str,
+    /// The merchant id 直连商户号, up to 32 characters.
+    pub mchid: &'a str,
+    /// What is bought 商品描述, up to 127 characters.
+    pub description: &'a str,
+    /// The merchant's number of the order 商户订单号: 6 to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the
+    /// merchant.
+    pub out_trade_no: &'a str,
+    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, with a path and without a query, up to 255 characters.
+    pub notify_url: &'a str,
+    /// What is to be paid 订单金额.
+    pub amount: Amount<'a>,
+    /// Who pays 支付者.
+    pub payer: Payer<'a>,
+    /// The contract 签约授权信息.
+    pub contract_info: ContractInfo<'a>,
+    /// What can be said beside; `OrderOptions::default()` says nothing.
+    #[serde(flatten)]
+    pub options: OrderOptions<'a>,
+}
+
+impl Endpoint for JsapiOrder<'_> {
+    type Response = Prepay;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        check::required_up_to("appid", self.appid, 32)?;
+        check::required_up_to("mchid", self.mchid, 32)?;
+        check_order(self.description, self.out_trade_no, self.notify_url)?;
+        check::at_least("out_trade_no", self.out_trade_no, 6)?;
+        check::required("payer.openid", self.payer.openid)?;
+        check::required(
+            "contract_info.password_free_contract_id",
+            self.contract_info.password_free_contract_id,
+        )?;
+        self.options.check()?;
+        Ok(Request::post("/v3/pay/transactions/jsapi-with-contract").json(self))
+    }
+}
+
+/// Orders with a contract as a service provider 服务商 or an e-commerce platform 电商收付通: JSAPI下单并授权.
+///
+/// No payment is made by it: the user pays with the `prepay_id`, within two hours. Not documented as idempotent. After
+/// an unknown outcome query the order by its `out_trade_no` before ordering anew.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PartnerJsapiOrder<'a> {
+    /// The service provider's AppID 服务商应用ID, up to 32 characters.
+    pub sp_appid: &'a str,
+    /// The service provider's merchant id 服务商户号, up to 32 characters.
+    pub sp_mchid: &'a str,
+    /// The sub-merchant's AppID 子商户应用ID, up to 32 characters. Required when the payer is named by `sub_openid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_appid: Option<&'a str>,
+    /// The sub-merchant 子商户号, up to 32 characters.
+    pub sub_mchid: &'a str,
+    /// What is bought 商品描述, up to 127 characters.
+    pub description: &'a str,
+    /// The number of the order 商户订单号: up to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the merchant.
+    pub out_trade_no: &'a str,
+    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, with a path and without a query, up to 255 characters.
+    pub notify_url: &'a str,
+    /// What is to be paid 订单金额.
+    pub amount: Amount<'a>,
+    /// Who pays 支付者.
+    pub payer: PartnerPayer<'a>,
+    /// The contract 签约授权信息.
+    pub contract_info: PartnerContractInfo<'a>,
+    /// What can be said beside; `OrderOptions::default()` says nothing.
+    #[serde(flatten)]
+    pub options: OrderOptions<'a>,
+}
+
+impl Endpoint for PartnerJsapiOrder<'_> {
+    type Response = Prepay;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        check::required_up_to("sp_appid", self.sp_appid, 32)?;
+        check::required_up_to("sp_mchid", self.sp_mchid, 32)?;
+        self.check_sub_appid()?;
+        check::required_up_to("sub_mchid", self.sub_mchid, 32)?;
+        check_order(self.description, self.out_trade_no, self.notify_url)?;
+        self.payer.check()?;
+        check::required(
+            "contract_info.password_free_contract_id",
+            self.contract_info.password_free_contract_id,
+        )?;
+        self.options.check()?;
+        Ok(Request::post("/v3/pay/partner/transactions/jsapi-with-contract").json(self))
+    }
+}
+
+impl PartnerJsapiOrder<'_> {
+    fn check_sub_appid(&self) -> Result<(), InvalidField> {
+        match (self.sub_appid, self.payer) {
+            (Some(sub_appid), _) => check::required_up_to("sub_appid", sub_appid, 32),
+            (None, PartnerPayer::SpOpenid(_)) => Ok(()),
+            (None, PartnerPayer::SubOpenid(_) | PartnerPayer::Both { .. }) => {
+                Err(InvalidField::new(
+                    "sub_appid",
+                    "is absent: wanted the AppID to which payer.sub_openid belongs",
+                ))
+            }
+        }
+    }
+}
+
+/// What is to be paid 订单金额.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Amount<'a> {
+    /// The total 总金额, in fen 分.
+    pub total: u64,
+    /// The currency 货币类型. WeChat Pay takes an absent one for `CNY`, the only one for merchants in mainland China.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<&'a str>,
+}
+
+impl Amount<'_> {
+    /// An amount in fen 分, the hundredth of a yuan, without naming the currency.
+    pub const fn fen(total: u64) -> Self {
+        Self {
+            total,
+            currency: None,
+        }
+    }
+}
+
+/// Who pays, to a direct merchant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Payer<'a> {
+    /// The user under the merchant's AppID 用户标识. Up to 128 characters, as inferred from orders without a contract.
+    pub openid: &'a str,
+}
+
+/// Who pays, to a sub-merchant. One of the two identifiers is required; both can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "PartnerPayerFields")]
+pub enum PartnerPayer<'a> {
+    /// `sp_openid` 用户服务标识: the user under `sp_appid`. Up to 128 characters, as inferred from orders without a
+    /// contract.
+    SpOpenid(&'a str),
+    /// `sub_openid` 用户子标识: the user under `sub_appid`, which is required then. Up to 128 characters, as inferred
+    /// from orders without a contract.
+    SubOpenid(&'a str),
+    /// Both of them.
+    Both {
+        /// The user under `sp_appid`.
+        sp_openid: &'a str,
+        /// The user under `sub_appid`.
+        sub_openid: &'a str,
+    },
+}
+
+impl PartnerPayer<'_> {
+    fn check(&self) -> Result<(), InvalidField> {
+        let fields = PartnerPayerFields::from(*self);
+        if let Some(sp_openid) = fields.sp_openid {
+            check::required("payer.sp_openid", sp_openid)?;
+        }
+        if let Some(sub_openid) = fields.sub_openid {
+            check::required("payer.sub_openid", sub_openid)?;
+        }
+        Ok(())
+    }
+}
+
+/// [`PartnerPayer`] as on the wire.
+#[derive(Serialize)]
+struct PartnerPayerFields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sp_openid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub_openid: Option<&'a str>,
+}
+
+impl<'a> From<PartnerPayer<'a>> for PartnerPayerFields<'a> {
+    fn from(payer: PartnerPayer<'a>) -> Self {
+        let (sp_openid, sub_openid) = match payer {
+            PartnerPayer::SpOpenid(sp_openid) => (Some(sp_openid), None),
+            PartnerPayer::SubOpenid(sub_openid) => (None, Some(sub_openid)),
+            PartnerPayer::Both {
+                sp_openid,
+                sub_openid,
+            } => (Some(sp_openid), Some(sub_openid)),
+        };
+        Self {
+            sp_openid,
+            sub_openid,
+        }
+    }
+}
+
+/// The contract that a direct merchant's order names 签约授权信息.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ContractInfo<'a> {
+    /// The contract's id 免密协议ID. That it is the [`contract_id`](crate::Contract::contract_id) of the query is
+    /// inferred from the names.
+    pub password_free_contract_id: &'a str,
+    /// The token of a pre-authorized deduction service 扣费服务预授权token, which belongs to another product: absent for
+    /// a password-exempt contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<&'a str>,
+}
+
+impl<'a> ContractInfo<'a> {
+    /// Names a password-exempt contract.
+    pub const fn new(password_free_contract_id: &'a str) -> Self {
+        Self {
+            password_free_contract_id,
+            token: None,
+        }
+    }
+}
+
+/// The contract that a partner's order names 签约授权信息.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PartnerContractInfo<'a> {
+    /// The contract's id 免密协议ID. That it is the [`contract_id`](crate::Contract::contract_id) of the query is
+    /// inferred from the names.
+    pub password_free_contract_id: &'a str,
+}
+
+/// What an order gives.
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>,
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Prepay {
+    /// The id with which the user pays 预支付交易会话标识, up to 64 characters, valid for [`LIFETIME`](Self::LIFETIME).
+    pub prepay_id: String,
+}
+
+impl Prepay {
+    /// How long the `prepay_id` is valid: two hours.
+    pub const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
+}
+
+/// The rules for what both kinds of order require.
+fn check_order(
+    description: &str,
+    out_trade_no: &str,
+    notify_url: &str,
+) -> Result<(), InvalidField> {
+    check::required_up_to("description", description, 127)?;
+    check::trade_no("out_trade_no", out_trade_no)?;
+    check::up_to("out_trade_no", out_trade_no, 32)?;
+    check::notify_url("notify_url", notify_url)?;
+    check::up_to("notify_url", notify_url, 255)
+}

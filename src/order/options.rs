@@ -1,0 +1,145 @@
+//! The optional parts of an order, the same for direct merchants and partners.
+
+use serde::Serialize;
+
+use crate::check;
+use crate::error::InvalidField;
+
+/// What an order can say beside the required fields. `..OrderOptions::default()` leaves out the rest.
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>,
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012526951>. The lengths within `detail` and `scene_info` are inferred from
+/// orders without a contract and not enforced.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct OrderOptions<'a> {
+    /// Until when the user can pay 支付结束时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`, up to 64
+    /// characters. From 1 minute to 15 days after the order; WeChat Pay moves a time outside of that to its border.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_expire: Option<&'a str>,
+    /// The merchant's own data 附加数据, given back by notification and query, up to 128 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attach: Option<&'a str>,
+    /// The tag by which coupons are chosen 订单优惠标记, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goods_tag: Option<&'a str>,
+    /// Whether the user is offered an electronic invoice 电子发票入口开放标识.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub support_fapiao: Option<bool>,
+    /// The goods, for coupons 优惠功能.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail<'a>>,
+    /// Where the order is made 场景信息.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scene_info: Option<SceneInfo<'a>>,
+    /// How the money is settled 结算信息.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settle_info: Option<SettleInfo>,
+}
+
+impl OrderOptions<'_> {
+    pub(super) fn check(&self) -> Result<(), InvalidField> {
+        if let Some(time_expire) = self.time_expire {
+            check::rfc_3339("time_expire", time_expire)?;
+            check::up_to("time_expire", time_expire, 64)?;
+        }
+        check::up_to("attach", self.attach.unwrap_or_default(), 128)?;
+        check::up_to("goods_tag", self.goods_tag.unwrap_or_default(), 32)?;
+        if let Some(detail) = &self.detail {
+            detail.check()?;
+        }
+        if let Some(scene_info) = &self.scene_info {
+            scene_info.check()?;
+        }
+        Ok(())
+    }
+}
+
+/// The goods of an order, for coupons 优惠功能.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Detail<'a> {
+    /// The price before any reduction 订单原价, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_price: Option<u64>,
+    /// The number of the merchant's receipt 商品小票ID, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invoice_id: Option<&'a str>,
+    /// The goods one by one 单品列表; left out when empty.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub goods_detail: &'a [GoodsDetail<'a>],
+}
+
+impl Detail<'_> {
+    fn check(&self) -> Result<(), InvalidField> {
+        for (position, goods) in self.goods_detail.iter().enumerate() {
+            check::required("merchant_goods_id", goods.merchant_goods_id).map_err(|error| {
+                let field = format!("detail.goods_detail[{position}].{}", error.field());
+                InvalidField::new(field, error.problem())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// One of an order's goods 单品.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct GoodsDetail<'a> {
+    /// The merchant's code of it 商户侧商品编码, up to 32 characters. Required.
+    pub merchant_goods_id: &'a str,
+    /// WeChat Pay's code of it 微信支付商品编码, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wechatpay_goods_id: Option<&'a str>,
+    /// Its name 商品名称, up to 256 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goods_name: Option<&'a str>,
+    /// How many 商品数量. Required.
+    pub quantity: u64,
+    /// The price of one 商品单价, in fen 分. Required.
+    pub unit_price: u64,
+}
+
+/// Where an order is made 场景信息.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SceneInfo<'a> {
+    /// The user's IP address 用户终端IP, version 4 or 6, up to 45 characters. Required.
+    pub payer_client_ip: &'a str,
+    /// The merchant's number of the device 商户端设备号, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<&'a str>,
+    /// The shop 商户门店信息.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_info: Option<StoreInfo<'a>>,
+}
+
+impl SceneInfo<'_> {
+    fn check(&self) -> Result<(), InvalidField> {
+        check::required("scene_info.payer_client_ip", self.payer_client_ip)?;
+        if let Some(store_info) = &self.store_info {
+            check::required("scene_info.store_info.id", store_info.id)?;
+        }
+        Ok(())
+    }
+}
+
+/// The shop in which an order is made 商户门店信息.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct StoreInfo<'a> {
+    /// The merchant's number of the shop 门店编号, up to 32 characters. Required.
+    pub id: &'a str,
+    /// Its name 商户门店名称, up to 256 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// The code of its region 地区编码, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub area_code: Option<&'a str>,
+    /// Its address 详细地址, up to 512 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<&'a str>,
+}
+
+/// How the money of an order is settled 结算信息.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SettleInfo {
+    /// Whether the money is to be shared 是否指定分账.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profit_sharing: Option<bool>,
+}

@@ -1,0 +1,127 @@
+//! The parameters with which the user pays an order, signed by the merchant.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::check;
+use crate::error::{Error, InvalidField};
+use crate::signer::{Signer, check_nonce};
+use crate::verifier::unix_seconds;
+
+/// The argument for `wx.requestPayment` in the merchant's mini program; serialized as `{timeStamp, nonceStr, package,
+/// signType, paySign}`.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use wechatpay_contract::order::{PayParameters, Prepay};
+/// use wechatpay_contract::{Error, Signer};
+///
+/// /// What the merchant's server hands to its mini program after an order.
+/// fn pay(signer: &Signer, prepay: &Prepay, nonce_str: &str) -> Result<String, Error> {
+///     let appid = "wx2421b1c4370ec43b";
+///     let pay = PayParameters::sign(signer, appid, &prepay.prepay_id, SystemTime::now(), nonce_str)?;
+///     Ok(serde_json::json!(pay).to_string())
+/// }
+/// ```
+///
+/// Source: <https://pay.weixin.qq.com/docs/partner/apis/partner-miniprogram-payment/mini-transfer-payment.html>.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PayParameters {
+    time_stamp: String,
+    nonce_str: String,
+    package: String,
+    sign_type: &'static str,
+    pay_sign: String,
+}
+
+impl PayParameters {
+    /// Signs `prepay_id` for the mini program `appid`: the AppID of the order, `sp_appid` or `sub_appid` for a partner.
+    ///
+    /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source. Nothing is sent: fails with
+    /// [`Error::InvalidField`] or [`Error::Sign`].
+    pub fn sign(
+        signer: &Signer,
+        appid: &str,
+        prepay_id: &str,
+        now: SystemTime,
+        nonce_str: &str,
+    ) -> Result<Self, Error> {
+        check_line("appid", appid)?;
+        check_line("prepay_id", prepay_id)?;
+        check_nonce(nonce_str)?;
+        let time_stamp = unix_seconds(now).to_string();
+        let package = format!("prepay_id={prepay_id}");
+        let message = pay_message(appid, &time_stamp, nonce_str, &package);
+        Ok(Self {
+            pay_sign: signer.sign(message.as_bytes())?,
+            time_stamp,
+            nonce_str: nonce_str.to_owned(),
+            package,
+            sign_type: "RSA",
+        })
+    }
+
+    /// `timeStamp` 时间戳, in Unix seconds.
+    pub fn time_stamp(&self) -> &str {
+        &self.time_stamp
+    }
+
+    /// `nonceStr` 随机字符串.
+    pub fn nonce_str(&self) -> &str {
+        &self.nonce_str
+    }
+
+    /// `package` 订单详情扩展字符串: `prepay_id=` and the id.
+    pub fn package(&self) -> &str {
+        &self.package
+    }
+
+    /// `signType` 签名方式: `RSA`.
+    pub fn sign_type(&self) -> &str {
+        self.sign_type
+    }
+
+    /// `paySign` 签名, in base64.
+    pub fn pay_sign(&self) -> &str {
+        &self.pay_sign
+    }
+}
+
+/// The text that the signature is made over: AppID, time, nonce and package, each ended by a line feed.
+fn pay_message(appid: &str, time_stamp: &str, nonce_str: &str, package: &str) -> String {
+    format!("{appid}\n{time_stamp}\n{nonce_str}\n{package}\n")
+}
+
+/// A line feed would move the border between two lines of the message.
+fn check_line(field: &'static str, value: &str) -> Result<(), InvalidField> {
+    check::required(field, value)?;
+    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(InvalidField::new(
+        field,
+        format!("found {value:?}: wanted visible ASCII characters only"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_is_the_published_one() {
+        let message = pay_message(
+            "wx2421b1c4370ec43b",
+            "1554208460",
+            "593BEC0C930BF1AFEB40B4A08C8FB242",
+            "prepay_id=wx201410272009395522657a690389285100",
+        );
+        assert_eq!(
+            message,
+            "wx2421b1c4370ec43b\n1554208460\n593BEC0C930BF1AFEB40B4A08C8FB242\n\
+             prepay_id=wx201410272009395522657a690389285100\n"
+        );
+    }
+}

@@ -1,0 +1,1201 @@
+//! Against servers on loopback; no test measures time.
+
+use std::collections::VecDeque;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::*;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A limit that a loopback exchange never reaches, and one that is soon over.
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// A port on which nobody may listen without privileges.
+const REFUSING: &str = "127.0.0.1:1";
+
+/// Made by `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=CA`.
+const ROOT: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBcDCCARegAwIBAgIUewOawrZ1PLACbJ1H6pzys2BfAKkwCgYIKoZIzj0EAwIw
+DTELMAkGA1UEAwwCQ0EwIBcNMjYxMTIzMTYwNDMyWhgPMjEyNjEwMzAxNjA0MzJa
+MA0xCzAJBgNVBAMMAkNBMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEzrn2bW1d
+pb1k7roUiqrTquVnh5s8cj2BJz+UFMAd3poTpUY+QvH+r7vhk0iy4BCbXjLzfyS5
+rjR5/YfTg1hMrqNTMFEwHQYDVR0OBBYEFATRI9lTwFpxTjN0zVs7nJqB08jkMB8G
+A1UdIwQYMBaAFATRI9lTwFpxTjN0zVs7nJqB08jkMA8GA1UdEwEB/wQFMAMBAf8w
+CgYIKoZIzj0EAwIDRwAwRAIgHSH0o/9+NOjeoE1Yj35xsICrBMfsK0CO2GaeH7sJ
+AwcCIGhlzHrdQNdQ8QDK0LwicEtoZkaRZOfzEvFuNDyuo3Sa
+-----END CERTIFICATE-----
+";
+
+/// A server on loopback; `serve` runs on its own thread.
+struct Server {
+    address: SocketAddr,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    fn start(serve: impl FnOnce(TcpListener) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            address: listener.local_addr().unwrap(),
+            thread: thread::spawn(move || serve(listener)),
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/v3/certificates", self.address)
+    }
+
+    /// Shows what went wrong on its thread.
+    fn finish(self) {
+        self.thread.join().unwrap();
+    }
+}
+
+/// Reads one request with its body; empty at the end of the connection.
+fn read_request(stream: &mut TcpStream) -> Vec<u8> {
+    let mut request = Vec::new();
+    let mut chunk = [0; 64 * 1024];
+    while !is_whole(&request) {
+        match stream.read(&mut chunk).unwrap() {
+            0 => break,
+            read => request.extend_from_slice(&chunk[..read]),
+        }
+    }
+    request
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let Some(head) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(&request[..head]).to_lowercase();
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    request.len() >= head + 4 + length
+}
+
+fn options() -> TransportOptions {
+    TransportOptions {
+        connect_timeout: LONG,
+        total_timeout: LONG,
+        ..TransportOptions::default()
+    }
+}
+
+fn hurried() -> TransportOptions {
+    TransportOptions {
+        connect_timeout: SHORT,
+        total_timeout: SHORT,
+        ..TransportOptions::default()
+    }
+}
+
+/// A look-up that counts its calls and gives these results in turn, the last one again and again.
+fn counted(results: Vec<io::Result<Vec<SocketAddr>>>) -> (Lookup, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    let results = Mutex::new(VecDeque::from(results));
+    let lookup = move |_: &str, _: u16| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let mut results = results.lock().unwrap();
+        if results.len() > 1 {
+            return results.pop_front().unwrap();
+        }
+        match results.front().unwrap() {
+            Ok(addresses) => Ok(addresses.clone()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        }
+    };
+    (Arc::new(lookup), count)
+}
+
+fn get(agent: &Agent, url: &str) -> Result<(u16, Vec<u8>), Failure> {
+    let mut response = agent.get(url).call()?;
+    let body = read_body(response.body_mut(), 1024)?;
+    Ok((response.status().as_u16(), body))
+}
+
+fn post(agent: &Agent, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>), Failure> {
+    let mut response = agent.post(url).send(body)?;
+    let body = read_body(response.body_mut(), 1024)?;
+    Ok((response.status().as_u16(), body))
+}
+
+fn connect_failure(result: Result<(u16, Vec<u8>), Failure>) -> (io::ErrorKind, String) {
+    match result {
+        Err(Failure::Connect(cause)) => described(&cause),
+        other => panic!("wanted a failure to connect, found {other:?}"),
+    }
+}
+
+fn exchange_failure(result: Result<(u16, Vec<u8>), Failure>) -> (io::ErrorKind, String) {
+    match result {
+        Err(Failure::Exchange(cause)) => described(&cause),
+        other => panic!("wanted a failure of the exchange, found {other:?}"),
+    }
+}
+
+fn described(cause: &Cause) -> (io::ErrorKind, String) {
+    let error = cause.downcast_ref::<io::Error>().unwrap();
+    (error.kind(), error.to_string())
+}
+
+mod addresses {
+    use super::*;
+
+    fn at(last: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, last], 443))
+    }
+
+    #[test]
+    fn are_looked_up_once_a_minute_for_each_name() {
+        let (lookup, count) = counted(vec![Ok(vec![at(1)]), Ok(vec![at(2)]), Ok(vec![at(3)])]);
+        let addresses = Addresses::new(lookup);
+        let start = Instant::now();
+
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(addresses.of("a.test", 443, now).unwrap(), [at(1)]);
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+
+        let later = start + ADDRESSES_LIVE;
+        assert_eq!(addresses.of("a.test", 443, later).unwrap(), [at(2)]);
+        assert_eq!(addresses.of("b.test", 443, later).unwrap(), [at(3)]);
+        assert_eq!(addresses.of("a.test", 443, later).unwrap(), [at(2)]);
+        assert_eq!(count.load(Ordering::SeqCst), 3);
+        assert_eq!(addresses.lock().len(), 2);
+    }
+
+    #[test]
+    fn of_another_port_are_others() {
+        let (lookup, count) = counted(vec![Ok(vec![at(1)])]);
+        let addresses = Addresses::new(lookup);
+        let now = Instant::now();
+        addresses.of("a.test", 443, now).unwrap();
+        addresses.of("a.test", 8443, now).unwrap();
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn of_a_literal_need_no_look_up() {
+        let (lookup, count) = counted(vec![Err(io::ErrorKind::NotFound.into())]);
+        let addresses = Addresses::new(lookup);
+        let now = Instant::now();
+        for (host, wanted) in [
+            ("192.0.2.1", "192.0.2.1:443"),
+            ("[2001:db8::1]", "[2001:db8::1]:443"),
+        ] {
+            let wanted: SocketAddr = wanted.parse().unwrap();
+            assert_eq!(addresses.of(host, 443, now).unwrap(), [wanted]);
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+        addresses.of("a.test", 443, now).unwrap_err();
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn that_failed_to_be_found_are_not_kept() {
+        let (lookup, count) = counted(vec![Err(io::ErrorKind::NotFound.into()), Ok(vec![at(1)])]);
+        let addresses = Addresses::new(lookup);
+        let now = Instant::now();
+        assert_eq!(
+            addresses.of("a.test", 443, now).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(addresses.of("a.test", 443, now).unwrap(), [at(1)]);
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn put_the_one_that_answered_first() {
+        let (lookup, _) = counted(vec![Ok(vec![at(1), at(2), at(3)])]);
+        let addresses = Addresses::new(lookup);
+        let now = Instant::now();
+        addresses.of("a.test", 443, now).unwrap();
+        addresses.prefer("a.test", 443, at(2));
+        assert_eq!(
+            addresses.of("a.test", 443, now).unwrap(),
+            [at(2), at(1), at(3)]
+        );
+    }
+
+    #[test]
+    fn are_not_locked_while_a_name_is_looked_up() {
+        let addresses = Arc::new_cyclic(|weak: &std::sync::Weak<Addresses>| {
+            let weak = weak.clone();
+            Addresses::new(Arc::new(move |_, _| {
+                let addresses = weak.upgrade().unwrap();
+                assert!(addresses.known.try_lock().is_ok());
+                Ok(vec![at(1)])
+            }))
+        });
+        assert_eq!(
+            addresses.of("a.test", 443, Instant::now()).unwrap(),
+            [at(1)]
+        );
+    }
+
+    #[test]
+    fn survive_a_panic_under_the_lock() {
+        let (lookup, count) = counted(vec![Ok(vec![at(1)])]);
+        let addresses = Arc::new(Addresses::new(lookup));
+        let now = Instant::now();
+        addresses.of("a.test", 443, now).unwrap();
+
+        let shared = Arc::clone(&addresses);
+        let panicked = thread::spawn(move || {
+            let _guard = shared.lock();
+            panic!("to poison the lock");
+        })
+        .join();
+        assert!(panicked.is_err() && addresses.known.is_poisoned());
+
+        assert_eq!(addresses.of("a.test", 443, now).unwrap(), [at(1)]);
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+}
+
+mod deadline {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        connect: Duration::from_secs(5),
+        total: Duration::from_secs(15),
+    };
+
+    fn left(deadline: &Deadline, step: Step, now: Instant) -> u64 {
+        deadline.left(step, now).unwrap().as_secs()
+    }
+
+    fn passed(deadline: &Deadline, step: Step, now: Instant) -> String {
+        let error = deadline.left(step, now).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        error.to_string()
+    }
+
+    #[test]
+    fn counts_connecting_and_the_exchange_together() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut deadline = Deadline::new(LIMITS, start);
+        assert_eq!(left(&deadline, Step::Connect, after(4)), 1);
+        assert_eq!(
+            passed(&deadline, Step::Connect, after(5)),
+            "no connection within 5s"
+        );
+        deadline.sending(after(4));
+        assert_eq!(left(&deadline, Step::Exchange, after(4)), 11);
+        assert_eq!(left(&deadline, Step::Exchange, after(14)), 1);
+        assert_eq!(
+            passed(&deadline, Step::Exchange, after(15)),
+            "no complete answer within 15s"
+        );
+    }
+
+    #[test]
+    fn starts_anew_with_the_first_bytes_of_the_next_call_only() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut deadline = Deadline::new(LIMITS, start);
+        // The pool asks twice between two calls.
+        deadline.call_ended();
+        deadline.call_ended();
+        deadline.sending(after(100));
+        assert_eq!(left(&deadline, Step::Exchange, after(101)), 14);
+        // The body, after the head.
+        deadline.sending(after(110));
+        assert_eq!(left(&deadline, Step::Exchange, after(110)), 5);
+        passed(&deadline, Step::Exchange, after(115));
+    }
+
+    #[test]
+    fn of_connecting_is_never_later_than_that_of_the_call() {
+        let start = Instant::now();
+        let limits = Limits {
+            connect: Duration::from_secs(60),
+            ..LIMITS
+        };
+        let deadline = Deadline::new(limits, start);
+        assert_eq!(
+            passed(&deadline, Step::Connect, start + Duration::from_secs(15)),
+            "no connection within 15s"
+        );
+    }
+}
+
+mod wire {
+    use super::*;
+
+    fn pair() -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        let limits = Limits {
+            connect: LONG,
+            total: LONG,
+        };
+        let wire = Wire::new(stream, Deadline::new(limits, Instant::now()));
+        (wire, peer)
+    }
+
+    fn transmit(wire: &mut Wire, bytes: &[u8]) {
+        wire.buffers().output()[..bytes.len()].copy_from_slice(bytes);
+        wire.transmit_output(bytes.len(), NextTimeout::default())
+            .unwrap();
+    }
+
+    fn has_arrived(peer: &TcpStream) -> bool {
+        !is_silent(peer).unwrap()
+    }
+
+    #[test]
+    fn holds_everything_back_until_an_answer_is_awaited() {
+        let (mut wire, mut peer) = pair();
+        transmit(&mut wire, b"head ");
+        transmit(&mut wire, b"body");
+        assert!(!has_arrived(&peer));
+
+        peer.write_all(b"answer").unwrap();
+        assert!(wire.await_input(NextTimeout::default()).unwrap());
+        assert_eq!(wire.buffers().input(), b"answer");
+
+        let mut request = [0; 64];
+        let read = peer.read(&mut request).unwrap();
+        assert_eq!(&request[..read], b"head body");
+    }
+
+    #[test]
+    fn always_has_room_for_a_header() {
+        let (mut wire, peer) = pair();
+        for _ in 0..20 {
+            transmit(&mut wire, &[b'x'; BUFFER / 2]);
+            assert!(wire.buffers().output().len() >= BUFFER / 2);
+        }
+        assert!(has_arrived(&peer));
+    }
+
+    #[test]
+    fn that_is_silent_is_open() {
+        let (mut wire, _peer) = pair();
+        assert!(wire.is_open());
+    }
+
+    #[test]
+    fn that_the_other_side_closed_is_not_open() {
+        let (mut wire, peer) = pair();
+        drop(peer);
+        assert!(!wire.is_open());
+    }
+
+    #[test]
+    fn with_bytes_that_nobody_asked_for_is_not_open() {
+        let (mut wire, mut peer) = pair();
+        peer.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
+        assert!(!wire.is_open());
+
+        let (mut wire, mut peer) = pair();
+        peer.write_all(b"two").unwrap();
+        wire.await_input(NextTimeout::default()).unwrap();
+        wire.buffers().input_consume(2);
+        assert!(!wire.is_open());
+        wire.buffers().input_consume(1);
+        assert!(wire.is_open());
+    }
+
+    #[test]
+    fn sends_nothing_more_after_a_failed_write() {
+        let (mut wire, peer) = pair();
+        wire.deadline.limits.total = Duration::ZERO;
+        transmit(&mut wire, b"late");
+        let error = wire.await_input(NextTimeout::default()).unwrap_err();
+        assert_eq!(plain(error).to_string(), "no complete answer within 0ns");
+
+        wire.deadline.limits.total = LONG;
+        transmit(&mut wire, b"more");
+        let error = plain(wire.await_input(NextTimeout::default()).unwrap_err());
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(!wire.is_open());
+        assert!(!has_arrived(&peer));
+    }
+
+    #[test]
+    fn has_the_whole_time_again_for_the_next_call() {
+        let limit = Duration::from_secs(10);
+        let (mut wire, mut peer) = pair();
+        wire.deadline.limits.total = limit;
+        wire.deadline.started = Instant::now().checked_sub(limit).unwrap();
+        peer.write_all(b"answer").unwrap();
+        let error = wire.await_input(NextTimeout::default()).unwrap_err();
+        assert_eq!(plain(error).to_string(), "no complete answer within 10s");
+
+        let (mut wire, mut peer) = pair();
+        wire.deadline.limits.total = limit;
+        wire.deadline.started = Instant::now().checked_sub(limit).unwrap();
+        assert!(wire.is_open());
+        transmit(&mut wire, b"request");
+        peer.write_all(b"answer").unwrap();
+        assert!(wire.await_input(NextTimeout::default()).unwrap());
+    }
+
+    #[test]
+    fn shows_no_bytes() {
+        let (mut wire, _peer) = pair();
+        transmit(&mut wire, b"Authorization: secret");
+        assert!(!format!("{wire:?}").contains("secret"));
+    }
+
+    #[test]
+    fn buffers_keep_what_is_not_consumed() {
+        let mut buffers = WireBuffers::new();
+        for round in 0..5_u8 {
+            buffers.input_append_buf()[..2].copy_from_slice(&[round, round]);
+            buffers.input_appended(2);
+            buffers.input_consume(1);
+            assert!(buffers.can_use_input());
+        }
+        assert_eq!(buffers.input(), [2, 3, 3, 4, 4]);
+        buffers.input_consume(0);
+        assert!(!buffers.can_use_input());
+        assert_eq!(buffers.input_append_buf().len(), BUFFER - 5);
+    }
+}
+
+mod calls {
+    use super::*;
+
+    #[test]
+    fn in_a_row_use_one_connection_and_one_look_up() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut count = 0;
+            while !read_request(&mut stream).is_empty() {
+                count += 1;
+                let status = if count % 3 == 0 {
+                    "404 Not Found"
+                } else {
+                    "200 OK"
+                };
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            assert_eq!(count, 100);
+        });
+        let (lookup, count) = counted(vec![Ok(vec![server.address])]);
+        let agent = agent(&TransportOptions {
+            lookup,
+            ..options()
+        });
+        let url = format!("http://pay.test:{}/", server.address.port());
+        for call in 1..=100 {
+            let wanted = if call % 3 == 0 { 404 } else { 200 };
+            assert_eq!(get(&agent, &url).unwrap(), (wanted, b"ok".to_vec()));
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        drop(agent);
+        server.finish();
+    }
+
+    #[test]
+    fn do_not_use_a_connection_that_the_server_closed() {
+        let (closed, is_closed) = mpsc::channel();
+        let server = Server::start(move |listener| {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                read_request(&mut stream);
+                stream.write_all(ANSWER).unwrap();
+                drop(stream);
+                closed.send(()).unwrap();
+            }
+        });
+        let agent = agent(&options());
+        for _ in 0..2 {
+            assert_eq!(get(&agent, &server.url()).unwrap().0, 200);
+            is_closed.recv().unwrap();
+        }
+        server.finish();
+    }
+
+    #[test]
+    fn do_not_keep_a_connection_longer_than_allowed() {
+        let server = Server::start(|listener| {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                read_request(&mut stream);
+                stream.write_all(ANSWER).unwrap();
+            }
+        });
+        let agent = agent(&TransportOptions {
+            idle: Duration::ZERO,
+            ..options()
+        });
+        for _ in 0..2 {
+            assert_eq!(get(&agent, &server.url()).unwrap().0, 200);
+        }
+        server.finish();
+    }
+
+    #[test]
+    fn send_head_and_body_in_one_piece() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut chunk = [0; 64 * 1024];
+            let read = stream.read(&mut chunk).unwrap();
+            let request = String::from_utf8_lossy(&chunk[..read]);
+            assert!(request.starts_with("POST /v3/certificates HTTP/1.1\r\n"));
+            assert!(request.ends_with("\r\n\r\n{\"appid\":\"wxd678efh567hg6787\"}"));
+            stream.write_all(ANSWER).unwrap();
+        });
+        let body = br#"{"appid":"wxd678efh567hg6787"}"#;
+        let answer = post(&agent(&options()), &server.url(), body);
+        server.finish();
+        assert_eq!(answer.unwrap().0, 200);
+    }
+
+    #[test]
+    fn send_only_the_headers_that_are_set() {
+        let server = Server::start(|listener| {
+            let (mut stream, address) = listener.accept().unwrap();
+            let request = read_request(&mut stream);
+            let host = stream.local_addr().unwrap();
+            assert_eq!(
+                String::from_utf8(request).unwrap().to_lowercase(),
+                format!("get /v3/certificates http/1.1\r\nhost: {host}\r\n\r\n"),
+                "from {address}"
+            );
+            stream.write_all(ANSWER).unwrap();
+        });
+        let answer = get(&agent(&options()), &server.url());
+        server.finish();
+        assert_eq!(answer.unwrap().0, 200);
+    }
+
+    #[test]
+    fn with_a_body_longer_than_the_buffers_arrive_whole() {
+        for length in [100 * 1024, 1024 * 1024] {
+            let body: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let wanted = body.clone();
+            let server = Server::start(move |listener| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let request = read_request(&mut stream);
+                assert!(request.ends_with(&wanted));
+                stream.write_all(ANSWER).unwrap();
+            });
+            let answer = post(&agent(&options()), &server.url(), &body);
+            server.finish();
+            assert_eq!(answer.unwrap().0, 200);
+        }
+    }
+
+    #[test]
+    fn get_a_redirect_as_an_answer() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            for (status, body) in [("302 Found", ""), ("307 Temporary Redirect", "away")] {
+                read_request(&mut stream);
+                let head = format!("HTTP/1.1 {status}\r\nLocation: http://{REFUSING}/\r\n");
+                let length = body.len();
+                write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}").unwrap();
+            }
+        });
+        let agent = agent(&options());
+        assert_eq!(get(&agent, &server.url()).unwrap(), (302, vec![]));
+        assert_eq!(
+            post(&agent, &server.url(), b"{}").unwrap(),
+            (307, b"away".to_vec())
+        );
+        server.finish();
+    }
+
+    #[test]
+    fn start_no_thread() {
+        let agent = agent(&options());
+        let timeouts = agent.config().timeouts();
+        // Each of these makes ureq start a thread for each look-up.
+        assert!(timeouts.global.is_none());
+        assert!(timeouts.per_call.is_none());
+        assert!(timeouts.resolve.is_none());
+        assert!(agent.config().proxy().is_none());
+    }
+
+    #[test]
+    fn with_limits_beyond_all_clocks_work() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream.write_all(ANSWER).unwrap();
+        });
+        let agent = agent(&TransportOptions {
+            connect_timeout: Duration::MAX,
+            total_timeout: Duration::MAX,
+            idle: Duration::MAX,
+            ..options()
+        });
+        assert_eq!(get(&agent, &server.url()).unwrap().0, 200);
+        server.finish();
+    }
+}
+
+mod failures_to_connect {
+    use super::*;
+
+    #[test]
+    fn refused() {
+        let (kind, reason) =
+            connect_failure(get(&agent(&options()), &format!("http://{REFUSING}/")));
+        assert_eq!(kind, io::ErrorKind::ConnectionRefused);
+        assert!(
+            reason.starts_with("TCP to 127.0.0.1:1: Connection refused"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn unknown_name() {
+        let lookup: Lookup = Arc::new(|_, _| {
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "Name or service not known",
+            ))
+        });
+        let agent = agent(&TransportOptions {
+            lookup,
+            ..options()
+        });
+        assert_eq!(
+            connect_failure(get(&agent, "http://nosuch.test/")).1,
+            "look-up of nosuch.test: Name or service not known"
+        );
+    }
+
+    #[test]
+    fn request_that_cannot_be_written() {
+        for url in ["", "/path", "ftp://pay.test/", "http://pay test/"] {
+            let result = get(&agent(&options()), url);
+            assert!(matches!(result, Err(Failure::Connect(_))), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn name_without_address() {
+        let (lookup, _) = counted(vec![Ok(vec![])]);
+        let agent = agent(&TransportOptions {
+            lookup,
+            ..options()
+        });
+        assert_eq!(
+            connect_failure(get(&agent, "http://nosuch.test/")).1,
+            "look-up of nosuch.test: no address found"
+        );
+    }
+
+    #[test]
+    fn forget_the_addresses() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream.write_all(ANSWER).unwrap();
+        });
+        let refusing = REFUSING.parse().unwrap();
+        let (lookup, count) = counted(vec![Ok(vec![refusing]), Ok(vec![server.address])]);
+        let agent = agent(&TransportOptions {
+            lookup,
+            ..options()
+        });
+        let url = format!("http://pay.test:{}/", server.address.port());
+        connect_failure(get(&agent, &url));
+        assert_eq!(get(&agent, &url).unwrap().0, 200);
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+        server.finish();
+    }
+
+    #[test]
+    fn of_one_address_leave_the_others() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream.write_all(ANSWER).unwrap();
+        });
+        let refusing = REFUSING.parse().unwrap();
+        let (lookup, _) = counted(vec![Ok(vec![refusing, server.address])]);
+        let agent = agent(&TransportOptions {
+            lookup,
+            ..options()
+        });
+        let url = format!("http://pay.test:{}/", server.address.port());
+        assert_eq!(get(&agent, &url).unwrap().0, 200);
+        server.finish();
+    }
+
+    #[test]
+    fn tls_with_a_server_that_speaks_none() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .unwrap();
+            // Until the other side has closed, for its sake: closing with unread bytes resets the connection.
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        });
+        let (kind, reason) = connect_failure(get(
+            &agent(&options()),
+            &format!("https://{}/", server.address),
+        ));
+        assert_eq!(kind, io::ErrorKind::InvalidData);
+        assert_eq!(
+            reason,
+            "TLS: received corrupt message of type InvalidContentType"
+        );
+        server.finish();
+    }
+
+    #[test]
+    fn tls_with_a_server_that_never_answers() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        });
+        let failure = connect_failure(get(
+            &agent(&hurried()),
+            &format!("https://{}/", server.address),
+        ));
+        assert_eq!(failure.0, io::ErrorKind::TimedOut);
+        assert_eq!(failure.1, "TLS: no connection within 300ms");
+        server.finish();
+    }
+}
+
+mod failures_of_the_exchange {
+    use super::*;
+
+    /// Sends `head` at once and then one byte after the other until the other side closes.
+    fn drip(head: &'static [u8]) -> Server {
+        Server::start(move |listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream.write_all(head).unwrap();
+            while stream.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        })
+    }
+
+    #[test]
+    fn closed_after_the_request() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+        });
+        assert_eq!(
+            exchange_failure(post(&agent(&options()), &server.url(), b"{}")),
+            (
+                io::ErrorKind::UnexpectedEof,
+                "the connection was closed before the answer was complete".into()
+            )
+        );
+        server.finish();
+    }
+
+    #[test]
+    fn closed_within_the_body() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream.write_all(&ANSWER[..ANSWER.len() - 1]).unwrap();
+        });
+        assert_eq!(
+            exchange_failure(get(&agent(&options()), &server.url())).0,
+            io::ErrorKind::UnexpectedEof
+        );
+        server.finish();
+    }
+
+    #[test]
+    fn no_answer_in_time() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            read_request(&mut stream);
+        });
+        assert_eq!(
+            exchange_failure(get(&agent(&hurried()), &server.url())),
+            (
+                io::ErrorKind::TimedOut,
+                "no complete answer within 300ms".into()
+            )
+        );
+        server.finish();
+    }
+
+    #[test]
+    fn dripping_head_or_body_in_no_time() {
+        for head in [
+            &b"HTTP/1.1 200 OK\r\nX-Long: "[..],
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n",
+        ] {
+            let server = drip(head);
+            assert_eq!(
+                exchange_failure(get(&agent(&hurried()), &server.url())),
+                (
+                    io::ErrorKind::TimedOut,
+                    "no complete answer within 300ms".into()
+                )
+            );
+            server.finish();
+        }
+    }
+
+    #[test]
+    fn request_that_is_never_read() {
+        let (done, is_done) = mpsc::channel::<()>();
+        let server = Server::start(move |listener| {
+            let _stream = listener.accept().unwrap();
+            // Nothing is sent: this waits until the client has given up.
+            assert!(is_done.recv().is_err());
+        });
+        // More than the buffers of both sockets take.
+        let body = vec![b'x'; 64 * 1024 * 1024];
+        assert_eq!(
+            exchange_failure(post(&agent(&hurried()), &server.url(), &body)),
+            (
+                io::ErrorKind::TimedOut,
+                "no complete answer within 300ms".into()
+            )
+        );
+        drop(done);
+        server.finish();
+    }
+
+    #[test]
+    fn answer_that_is_none() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream.write_all(b"SSH-2.0-OpenSSH\r\n\r\n").unwrap();
+        });
+        let (_, reason) = exchange_failure(get(&agent(&options()), &server.url()));
+        assert_eq!(reason, "protocol: http parse fail: invalid HTTP version");
+        server.finish();
+    }
+
+    #[test]
+    fn head_that_is_too_long() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nX-Long: ").unwrap();
+            // The client closes before all of it is read.
+            let _ = stream.write_all(&[b'x'; BUFFER]);
+        });
+        let (_, reason) = exchange_failure(get(&agent(&options()), &server.url()));
+        assert_eq!(reason, "response header is too big: 16384 > 16383");
+        server.finish();
+    }
+
+    #[test]
+    fn body_that_is_too_long() {
+        for head in ["Content-Length: 1025\r\n", "Connection: close\r\n"] {
+            let server = Server::start(move |listener| {
+                let (mut stream, _) = listener.accept().unwrap();
+                read_request(&mut stream);
+                write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n").unwrap();
+                // The client closes before all of it is read.
+                let _ = stream.write_all(&[b'x'; 1025]);
+            });
+            assert_eq!(
+                exchange_failure(get(&agent(&options()), &server.url())),
+                (
+                    io::ErrorKind::InvalidData,
+                    "the answer's body is longer than 1024 bytes".into()
+                )
+            );
+            server.finish();
+        }
+    }
+
+    #[test]
+    fn body_of_just_the_limit_is_read_whole() {
+        let server = Server::start(move |listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            // Twice: it is read to its end, so that the connection is kept.
+            for _ in 0..2 {
+                read_request(&mut stream);
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n")
+                    .unwrap();
+                stream.write_all(&[b'x'; 1024]).unwrap();
+            }
+        });
+        let agent = agent(&options());
+        for _ in 0..2 {
+            assert_eq!(get(&agent, &server.url()).unwrap().1, [b'x'; 1024]);
+        }
+        server.finish();
+    }
+}
+
+mod proxy {
+    use super::*;
+
+    fn through(proxy: SocketAddr, options: TransportOptions) -> (Agent, Arc<AtomicUsize>) {
+        let (lookup, count) = counted(vec![Err(io::ErrorKind::NotFound.into())]);
+        let proxy = Proxy::parse(&format!("http://user:p%40ss@{proxy}")).unwrap();
+        let agent = agent(&TransportOptions {
+            lookup,
+            proxy: Some(proxy),
+            ..options
+        });
+        (agent, count)
+    }
+
+    #[test]
+    fn is_asked_for_a_tunnel_by_name() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut chunk = [0; 4096];
+            let read = stream.read(&mut chunk).unwrap();
+            let wanted = format!(
+                "CONNECT pay.test:80 HTTP/1.1\r\nHost: pay.test:80\r\n\
+                     Proxy-Connection: Keep-Alive\r\nProxy-Authorization: Basic {}\r\n\r\n",
+                BASE64_STANDARD.encode("user:p@ss")
+            );
+            assert_eq!(String::from_utf8_lossy(&chunk[..read]), wanted);
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            for _ in 0..2 {
+                let request = read_request(&mut stream);
+                assert!(request.starts_with(b"GET /path HTTP/1.1\r\n"));
+                stream.write_all(ANSWER).unwrap();
+            }
+        });
+        let (agent, count) = through(server.address, options());
+        for _ in 0..2 {
+            assert_eq!(get(&agent, "http://pay.test/path").unwrap().0, 200);
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+        server.finish();
+    }
+
+    #[test]
+    fn that_cannot_be_reached() {
+        let (agent, _) = through(REFUSING.parse().unwrap(), options());
+        let (kind, reason) = connect_failure(get(&agent, "https://pay.test/"));
+        assert_eq!(kind, io::ErrorKind::ConnectionRefused);
+        assert!(
+            reason.starts_with("proxy: TCP to 127.0.0.1:1: Connection refused"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn that_refuses() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream
+                .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+                .unwrap();
+        });
+        let (agent, _) = through(server.address, options());
+        let (_, reason) = connect_failure(get(&agent, "https://pay.test/"));
+        assert_eq!(reason, "proxy: proxy server responded 407/407");
+        server.finish();
+    }
+
+    #[test]
+    fn that_drips() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nX-Long: ").unwrap();
+            while stream.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let (agent, _) = through(server.address, hurried());
+        assert_eq!(
+            connect_failure(get(&agent, "https://pay.test/")),
+            (
+                io::ErrorKind::TimedOut,
+                "proxy: no connection within 300ms".into()
+            )
+        );
+        server.finish();
+    }
+
+    #[test]
+    fn whose_tunnel_leads_to_no_tls() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let mut hello = [0; 1];
+            stream.read_exact(&mut hello).unwrap();
+            stream.write_all(b"no TLS here").unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        });
+        let (agent, _) = through(server.address, options());
+        let (_, reason) = connect_failure(get(&agent, "https://pay.test/"));
+        assert_eq!(
+            reason,
+            "TLS: received corrupt message of type InvalidContentType"
+        );
+        server.finish();
+    }
+
+    #[test]
+    fn is_an_http_url_with_host_and_port_only() {
+        for url in [
+            "http://proxy.test:3128",
+            "http://proxy.test:3128/",
+            "http://user:secret@proxy.test:3128",
+            "http://192.0.2.1:8080",
+            "http://[2001:db8::1]:8080",
+        ] {
+            Proxy::parse(url).unwrap();
+        }
+        for url in [
+            "",
+            "proxy.test:3128",
+            "http://proxy.test",
+            "http://proxy.test:0",
+            "http://proxy.test:65536",
+            "http://:3128",
+            "https://proxy.test:3128",
+            "socks5://proxy.test:1080",
+            "socks4://user:secret@proxy.test:1080",
+            "http://proxy.test:3128/path",
+            "http://proxy.test:3128?query",
+            "http://user:%ff@proxy.test:3128",
+            "http://proxy test:3128",
+            " http://proxy.test:3128",
+        ] {
+            let error = Proxy::parse(url).map(|_| ()).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "proxy: wanted http://[user:password@]host:port, nothing else",
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn shows_no_password() {
+        let options = TransportOptions {
+            proxy: Some(Proxy::parse("http://user:secret@proxy.test:3128").unwrap()),
+            ..options()
+        };
+        let shown = format!("{options:?}");
+        assert!(shown.contains("proxy.test") && shown.contains("3128"));
+        assert!(!shown.contains("secret") && !shown.contains("user"));
+    }
+}
+
+mod roots {
+    use super::*;
+
+    fn problem(pem: &[u8]) -> String {
+        let error = Roots::from_pem(pem).map(|_| ()).unwrap_err();
+        assert_eq!(error.field(), "root_certificates");
+        error.problem().to_owned()
+    }
+
+    fn count(roots: &Roots) -> usize {
+        match &roots.0 {
+            RootCerts::Specific(certificates) => certificates.len(),
+            other => panic!("wanted certificates, found {other:?}"),
+        }
+    }
+
+    fn der() -> Vec<u8> {
+        parse_pem(ROOT.as_bytes())
+            .find_map(|item| match item.unwrap() {
+                PemItem::Certificate(certificate) => Some(certificate.der().to_vec()),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        let body = BASE64_STANDARD.encode(der);
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+    }
+
+    #[test]
+    fn are_one_or_more_certificates() {
+        let one = Roots::from_pem(ROOT.as_bytes()).unwrap();
+        assert_eq!(count(&one), 1);
+        let two = format!("# a comment\n{ROOT}\n\n{}", pem("CERTIFICATE", &der()));
+        assert_eq!(count(&Roots::from_pem(two.as_bytes()).unwrap()), 2);
+        assert!(matches!(Roots::default().0, RootCerts::WebPki));
+    }
+
+    #[test]
+    fn are_not_none() {
+        let public = pem("PUBLIC KEY", &der());
+        for text in ["", "no PEM", &public] {
+            assert_eq!(
+                problem(text.as_bytes()),
+                "no CERTIFICATE block found: wanted at least one"
+            );
+        }
+    }
+
+    #[test]
+    fn are_whole() {
+        let der = der();
+        assert_eq!(
+            count(&Roots::from_pem(pem("CERTIFICATE", &der).as_bytes()).unwrap()),
+            1
+        );
+        let damaged = "block 2 is damaged: wanted a CERTIFICATE block";
+
+        for length in 0..der.len() {
+            let text = format!("{ROOT}\n{}", pem("CERTIFICATE", &der[..length]));
+            assert_eq!(problem(text.as_bytes()), damaged, "{length}");
+        }
+        let mut longer = der.clone();
+        longer.push(0);
+        let text = format!("{ROOT}\n{}", pem("CERTIFICATE", &longer));
+        assert_eq!(problem(text.as_bytes()), damaged);
+
+        for text in [
+            format!("{ROOT}\n-----BEGIN CERTIFICATE-----\n???\n-----END CERTIFICATE-----\n"),
+            format!("{ROOT}\n-----BEGIN CERTIFICATE-----\nAAAA\n"),
+        ] {
+            assert_eq!(problem(text.as_bytes()), damaged);
+        }
+    }
+
+    #[test]
+    fn are_no_keys() {
+        let text = format!("{ROOT}\n{}", pem("PRIVATE KEY", b"secret"));
+        assert_eq!(
+            problem(text.as_bytes()),
+            "block 2 is a private key: wanted CERTIFICATE blocks only"
+        );
+    }
+
+    #[test]
+    fn of_absurd_lengths_are_damaged() {
+        for der in [
+            &[0x30, 0x80][..],
+            &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
+            &[0x30, 0x89, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+            &[0x30, 0xff],
+        ] {
+            assert!(!is_certificate(der), "{der:?}");
+        }
+        assert!(is_certificate(&der()));
+    }
+}

@@ -1,0 +1,331 @@
+//! The answers of the product's calls: the documented values, and what is tolerated beside them.
+
+use serde_json::{Value, json};
+use wechatpay_contract::{
+    Contract, ContractKey, ContractState, Endpoint, MiniProgramSession, QueryContract,
+    TerminateContract, TerminationMode, ecommerce, normal, qs, service_provider,
+};
+
+/// Reads an answer as the call's `Endpoint::Response`.
+fn answer<E: Endpoint>(body: &Value) -> Result<E::Response, String> {
+    serde_json::from_str(&body.to_string()).map_err(|error| error.to_string())
+}
+
+fn session() -> Value {
+    json!({
+        "pre_entrustweb_id": "5778aadY9nltAsZzXixCkFIGYnV2V",
+        "mchid": "1900000109",
+        "service_id": 12535,
+        "out_contract_code": "wxwtdk20200910100000",
+        "sign_mp_appid": "wxbd687630cd02ce1d",
+        "sign_mp_path": "pages/PwdExemptContract/index",
+    })
+}
+
+fn key() -> Value {
+    json!({
+        "mchid": "1900000109",
+        "service_id": 12535,
+        "out_contract_code": "wxwtdk20200910100000",
+    })
+}
+
+fn contract() -> Value {
+    json!({
+        "mchid": "1900000109",
+        "contract_id": "201710180325670965",
+        "appid": "wxd678efh567hg6787",
+        "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+        "sub_appid": "wxd678efh567hg6999",
+        "sub_openid": "oYobu0MVnQfWpSMOYJz2AHPG_gQw",
+        "service_id": 12535,
+        "out_contract_code": "wxwtdk20200910100000",
+        "contract_display_account": "微信代扣用户A",
+        "contract_state": "SIGNED",
+        "contract_signed_time": "2020-09-10T13:29:35+08:00",
+        "contract_terminate_info": {
+            "contract_termination_mode": "USER_TERMINATE",
+            "contract_terminated_time": "2020-09-11T13:29:35+08:00",
+            "contract_termination_remark": "用户解约",
+        },
+    })
+}
+
+fn with(mut body: Value, key: &str, value: Value) -> Value {
+    body[key] = value;
+    body
+}
+
+fn without(mut body: Value, key: &str) -> Value {
+    body.as_object_mut().unwrap().remove(key).unwrap();
+    body
+}
+
+#[track_caller]
+fn assert_session(session: &MiniProgramSession) {
+    assert_eq!(session.pre_entrustweb_id, "5778aadY9nltAsZzXixCkFIGYnV2V");
+    assert_eq!(session.mchid, "1900000109");
+    assert_eq!(session.service_id, 12535);
+    assert_eq!(session.out_contract_code, "wxwtdk20200910100000");
+    assert_eq!(session.sign_mp_appid, "wxbd687630cd02ce1d");
+    assert_eq!(session.sign_mp_path, "pages/PwdExemptContract/index");
+}
+
+#[track_caller]
+fn assert_key(key: &ContractKey) {
+    assert_eq!(key.mchid, "1900000109");
+    assert_eq!(key.service_id, 12535);
+    assert_eq!(key.out_contract_code, "wxwtdk20200910100000");
+}
+
+#[test]
+fn every_mode_gives_a_session() {
+    assert_session(&answer::<normal::MiniProgramPreSign<'_>>(&session()).unwrap());
+    assert_session(&answer::<ecommerce::MiniProgramPreSign<'_>>(&session()).unwrap());
+    assert_session(&answer::<qs::MiniProgramPreSign<'_>>(&session()).unwrap());
+
+    let body = with(session(), "sub_mchid", json!("1900000110"));
+    let answer = answer::<service_provider::MiniProgramPreSign<'_>>(&body).unwrap();
+    assert_eq!(answer.sub_mchid, "1900000110");
+    assert_session(&answer.common);
+    assert_eq!(
+        serde_json::to_value(answer.common.launch()).unwrap(),
+        json!({
+            "appId": "wxbd687630cd02ce1d",
+            "path": "pages/PwdExemptContract/index",
+            "extraData": {"pre_entrustweb_id": "5778aadY9nltAsZzXixCkFIGYnV2V"},
+        })
+    );
+}
+
+#[test]
+fn pay_redirect_sign_and_termination_give_the_contracts_key() {
+    assert_key(&answer::<normal::PayRedirectPreSign<'_>>(&key()).unwrap());
+    assert_key(&answer::<ecommerce::PayRedirectPreSign<'_>>(&key()).unwrap());
+    assert_key(&answer::<qs::PayRedirectPreSign<'_>>(&key()).unwrap());
+    assert_key(&answer::<TerminateContract<'_>>(&key()).unwrap());
+
+    let body = with(key(), "sub_mchid", json!("1900000110"));
+    let answer = answer::<service_provider::PayRedirectPreSign<'_>>(&body).unwrap();
+    assert_eq!(answer.sub_mchid, "1900000110");
+    assert_key(&answer.common);
+}
+
+#[test]
+fn the_query_gives_every_documented_field() {
+    let contract = answer::<QueryContract<'_>>(&contract()).unwrap();
+    assert_eq!(contract.mchid, "1900000109");
+    assert_eq!(contract.contract_id, "201710180325670965");
+    assert_eq!(contract.appid, "wxd678efh567hg6787");
+    assert_eq!(
+        contract.openid.as_deref(),
+        Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o")
+    );
+    assert_eq!(contract.sub_appid.as_deref(), Some("wxd678efh567hg6999"));
+    assert_eq!(
+        contract.sub_openid.as_deref(),
+        Some("oYobu0MVnQfWpSMOYJz2AHPG_gQw")
+    );
+    assert_eq!(contract.service_id, 12535);
+    assert_eq!(contract.out_contract_code, "wxwtdk20200910100000");
+    assert_eq!(
+        contract.contract_display_account.as_deref(),
+        Some("微信代扣用户A")
+    );
+    assert_eq!(contract.contract_state, ContractState::Signed);
+    assert_eq!(
+        contract.contract_signed_time.as_deref(),
+        Some("2020-09-10T13:29:35+08:00")
+    );
+    let info = contract.contract_terminate_info.unwrap();
+    assert_eq!(
+        info.contract_termination_mode,
+        TerminationMode::UserTerminate
+    );
+    assert_eq!(
+        info.contract_terminated_time.as_deref(),
+        Some("2020-09-11T13:29:35+08:00")
+    );
+    assert_eq!(
+        info.contract_termination_remark.as_deref(),
+        Some("用户解约")
+    );
+}
+
+/// The query's fields that may be absent, beside those within `contract_terminate_info`.
+const OPTIONAL: [&str; 6] = [
+    "openid",
+    "sub_appid",
+    "sub_openid",
+    "contract_display_account",
+    "contract_signed_time",
+    "contract_terminate_info",
+];
+
+fn optional(contract: &Contract, field: &str) -> bool {
+    match field {
+        "openid" => contract.openid.is_some(),
+        "sub_appid" => contract.sub_appid.is_some(),
+        "sub_openid" => contract.sub_openid.is_some(),
+        "contract_display_account" => contract.contract_display_account.is_some(),
+        "contract_signed_time" => contract.contract_signed_time.is_some(),
+        "contract_terminate_info" => contract.contract_terminate_info.is_some(),
+        _ => panic!("not optional: {field}"),
+    }
+}
+
+#[test]
+fn optional_fields_may_be_absent_or_null() {
+    for missing in OPTIONAL {
+        for body in [
+            without(contract(), missing),
+            with(contract(), missing, Value::Null),
+        ] {
+            let contract = answer::<QueryContract<'_>>(&body).unwrap();
+            for field in OPTIONAL {
+                assert_eq!(optional(&contract, field), field != missing, "{field}");
+            }
+        }
+    }
+    for info in [
+        json!({"contract_termination_mode": "API"}),
+        json!({
+            "contract_termination_mode": "API",
+            "contract_terminated_time": null,
+            "contract_termination_remark": null,
+        }),
+    ] {
+        let body = with(contract(), "contract_terminate_info", info);
+        let info = answer::<QueryContract<'_>>(&body)
+            .unwrap()
+            .contract_terminate_info
+            .unwrap();
+        assert_eq!(info.contract_termination_mode, TerminationMode::Api);
+        assert_eq!(info.contract_terminated_time, None);
+        assert_eq!(info.contract_termination_remark, None);
+    }
+}
+
+/// The error of an answer that lacks `field`.
+fn missing(field: &str) -> String {
+    format!("missing field `{field}`")
+}
+
+/// Asserts that `body` is read, and that each of its fields but the optional ones is missed.
+#[track_caller]
+fn assert_requires_all<E: Endpoint>(body: &Value, optional: &[&str]) {
+    assert!(answer::<E>(body).is_ok());
+    for field in body.as_object().unwrap().keys() {
+        if optional.contains(&field.as_str()) {
+            continue;
+        }
+        let error = answer::<E>(&without(body.clone(), field)).err().unwrap();
+        assert!(error.starts_with(&missing(field)), "{field}: {error}");
+    }
+}
+
+#[test]
+fn required_fields_are_missed() {
+    assert_requires_all::<ecommerce::MiniProgramPreSign<'_>>(&session(), &[]);
+    assert_requires_all::<ecommerce::PayRedirectPreSign<'_>>(&key(), &[]);
+    assert_requires_all::<TerminateContract<'_>>(&key(), &[]);
+    assert_requires_all::<QueryContract<'_>>(&contract(), &OPTIONAL);
+    let sub_mchid = json!("1900000110");
+    assert_requires_all::<service_provider::MiniProgramPreSign<'_>>(
+        &with(session(), "sub_mchid", sub_mchid.clone()),
+        &[],
+    );
+    assert_requires_all::<service_provider::PayRedirectPreSign<'_>>(
+        &with(key(), "sub_mchid", sub_mchid),
+        &[],
+    );
+    let body = with(contract(), "contract_terminate_info", json!({}));
+    let error = answer::<QueryContract<'_>>(&body).err().unwrap();
+    assert!(
+        error.starts_with(&missing("contract_termination_mode")),
+        "{error}"
+    );
+}
+
+#[test]
+fn unknown_fields_are_passed_over() {
+    let more = |body| with(body, "a_new_field", json!({"of": ["any", "shape", null]}));
+    assert_session(&answer::<normal::MiniProgramPreSign<'_>>(&more(session())).unwrap());
+    assert_key(&answer::<normal::PayRedirectPreSign<'_>>(&more(key())).unwrap());
+    assert_key(&answer::<TerminateContract<'_>>(&more(key())).unwrap());
+    assert!(answer::<QueryContract<'_>>(&more(contract())).is_ok());
+    let body = more(with(session(), "sub_mchid", json!("1900000110")));
+    let answer = answer::<service_provider::MiniProgramPreSign<'_>>(&body).unwrap();
+    assert_session(&answer.common);
+}
+
+#[test]
+fn service_ids_may_be_numeric_texts() {
+    let text = |body| with(body, "service_id", json!("12535"));
+    assert_session(&answer::<qs::MiniProgramPreSign<'_>>(&text(session())).unwrap());
+    assert_key(&answer::<qs::PayRedirectPreSign<'_>>(&text(key())).unwrap());
+    assert_key(&answer::<TerminateContract<'_>>(&text(key())).unwrap());
+    let queried = answer::<QueryContract<'_>>(&text(contract())).unwrap();
+    assert_eq!(queried.service_id, 12535);
+    let body = text(with(session(), "sub_mchid", json!("1900000110")));
+    let provider = answer::<service_provider::MiniProgramPreSign<'_>>(&body).unwrap();
+    assert_session(&provider.common);
+
+    for wrong in [json!("12a"), json!(""), json!(-1), json!(1.5), json!(null)] {
+        let body = with(key(), "service_id", wrong.clone());
+        let error = answer::<TerminateContract<'_>>(&body).err().unwrap();
+        assert!(
+            error.contains("wanted digits") || error.contains("expected a whole number"),
+            "{wrong}: {error}"
+        );
+    }
+}
+
+#[test]
+fn states_are_known_or_kept() {
+    let rows = [
+        ("SIGNED", ContractState::Signed),
+        ("TERMINATED", ContractState::Terminated),
+        ("SIGN_FAILED", ContractState::SignFailed),
+        ("TO_BE_RENEWED", ContractState::ToBeRenewed),
+        ("TERMINATE_PENDING", ContractState::TerminatePending),
+        ("FROZEN", ContractState::Other("FROZEN".to_owned())),
+        // Not the same text, so not the same value.
+        ("signed", ContractState::Other("signed".to_owned())),
+    ];
+    for (text, state) in rows {
+        let body = with(contract(), "contract_state", json!(text));
+        let contract = answer::<QueryContract<'_>>(&body).unwrap();
+        assert_eq!(contract.contract_state, state);
+        assert_eq!(state.as_str(), text);
+        assert_eq!(state.to_string(), text);
+    }
+}
+
+#[test]
+fn termination_modes_are_known_or_kept() {
+    let rows = [
+        ("USER_TERMINATE", TerminationMode::UserTerminate),
+        ("MCH_API_TERMINATE", TerminationMode::MchApiTerminate),
+        ("API", TerminationMode::Api),
+        ("WEPAY_WEB_TERMINATE", TerminationMode::WepayWebTerminate),
+        (
+            "CUSTOMER_SERVICE_TERMINATE",
+            TerminationMode::CustomerServiceTerminate,
+        ),
+        ("SYSTEM_TERMINATE", TerminationMode::SystemTerminate),
+        (
+            "BY_A_COURT",
+            TerminationMode::Other("BY_A_COURT".to_owned()),
+        ),
+    ];
+    for (text, mode) in rows {
+        let info = json!({"contract_termination_mode": text});
+        let body = with(contract(), "contract_terminate_info", info);
+        let contract = answer::<QueryContract<'_>>(&body).unwrap();
+        let info = contract.contract_terminate_info.unwrap();
+        assert_eq!(info.contract_termination_mode, mode);
+        assert_eq!(mode.as_str(), text);
+        assert_eq!(mode.to_string(), text);
+    }
+}

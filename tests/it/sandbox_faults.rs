@@ -1,0 +1,358 @@
+//! The sandbox's faults, as a client sees them that knows nothing but bytes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, SystemTime};
+
+use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
+use wechatpay_contract::{SignatureHeaders, VerifyError};
+
+use crate::raw::{Answer, Raw, wait_until};
+
+/// Asks once for a pre-signing under a fault; gives the answer's bytes up to the end of the connection.
+fn under(fault: Fault) -> (Sandbox, Raw) {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(fault);
+    let mut raw = Raw::connect(&sandbox);
+    raw.pre_sign("code1");
+    (sandbox, raw)
+}
+
+fn took_effect(sandbox: &Sandbox) -> bool {
+    sandbox.requests().first().unwrap().took_effect
+}
+
+fn verified(sandbox: &Sandbox, answer: &Answer) -> Result<(), VerifyError> {
+    let pairs = answer.headers.iter().map(|(name, value)| (name, value));
+    let headers = SignatureHeaders::from_pairs(pairs)?;
+    let now = SystemTime::now();
+    sandbox.verifier().verify(&headers, &answer.body, now)
+}
+
+#[test]
+fn without_a_fault_the_answer_is_signed_and_the_connection_kept() {
+    let sandbox = Sandbox::start().unwrap();
+    let mut raw = Raw::connect(&sandbox);
+    for code in ["code1", "code2"] {
+        raw.pre_sign(code);
+        let answer = raw.answer();
+        assert_eq!(answer.status, 200);
+        assert_eq!(verified(&sandbox, &answer), Ok(()));
+        assert_eq!(answer.json()["out_contract_code"], code);
+    }
+    let requests = sandbox.requests();
+    assert!(requests.iter().all(|request| request.took_effect));
+    assert_eq!(sandbox.connections_accepted(), 1);
+}
+
+#[test]
+fn faults_are_for_the_next_requests_that_they_fit() {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(Fault::error(429, "FREQUENCY_LIMITED").on("GET", "/v3/"));
+    sandbox.fault(Fault::error(429, "FREQUENCY_LIMITED").on("POST", "/v3/other"));
+    sandbox.fault(Fault::error(503, "SERVICE_UNAVAILABLE").times(2));
+    sandbox.fault(Fault::error(500, "SYSTEM_ERROR").times(0));
+    sandbox.fault(Fault::error(502, "SERVICE_UNAVAILABLE"));
+    let mut raw = Raw::connect(&sandbox);
+    let mut status = || {
+        raw.pre_sign("code1");
+        raw.answer().status
+    };
+    assert_eq!(
+        [status(), status(), status(), status()],
+        [503, 503, 502, 200]
+    );
+    sandbox.clear_faults();
+    raw.request("GET", "/v3/x", b"");
+    assert_eq!(raw.answer().status, 404);
+}
+
+#[test]
+fn closed_connections_end_where_they_are_told_to() {
+    for effect in [true, false] {
+        let (sandbox, mut raw) = under(Fault::Close {
+            took_effect: effect,
+        });
+        assert_eq!(raw.rest(), b"");
+        assert_eq!(took_effect(&sandbox), effect);
+        let status = if effect { 200 } else { 0 };
+        assert_eq!(sandbox.requests()[0].status, status);
+    }
+    let (sandbox, mut raw) = under(Fault::CloseAfterHead);
+    let head = raw.head();
+    assert!(head.contains("content-length: "), "{head}");
+    assert_eq!(raw.rest(), b"");
+    assert!(took_effect(&sandbox));
+
+    let (sandbox, mut raw) = under(Fault::CutBody);
+    let length = crate::raw::content_length(&raw.head());
+    let rest = raw.rest();
+    assert_eq!(rest.len(), length / 2);
+    assert!(rest.starts_with(b"{"));
+    assert!(took_effect(&sandbox));
+
+    let (sandbox, mut raw) = under(Fault::CloseAfterAnswer);
+    let answer = raw.answer();
+    assert_eq!(verified(&sandbox, &answer), Ok(()));
+    assert_eq!(answer.header("connection"), None);
+    assert_eq!(raw.rest(), b"");
+    assert!(took_effect(&sandbox));
+
+    let (sandbox, mut raw) = under(Fault::Raw(b"HTTP/1.1 200".to_vec()));
+    assert_eq!(raw.rest(), b"HTTP/1.1 200");
+    assert!(took_effect(&sandbox));
+}
+
+#[test]
+fn slow_late_chunked_and_preceded_answers_are_whole() {
+    let moment = Duration::from_millis(1);
+    for fault in [
+        Fault::SlowBody { every: moment },
+        Fault::Late(moment),
+        Fault::CloseAfterAnswer,
+    ] {
+        let (sandbox, mut raw) = under(fault.clone());
+        let answer = raw.answer();
+        assert_eq!(verified(&sandbox, &answer), Ok(()), "{fault:?}");
+        assert!(took_effect(&sandbox), "{fault:?}");
+    }
+    let (sandbox, mut raw) = under(Fault::Informational(103));
+    assert!(raw.head().starts_with("HTTP/1.1 103 "));
+    assert_eq!(verified(&sandbox, &raw.answer()), Ok(()));
+    let (_sandbox, mut raw) = under(Fault::Chunked);
+    let head = raw.head();
+    assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+    assert!(!head.contains("content-length"), "{head}");
+}
+
+#[test]
+fn an_answer_that_is_late_is_waited_for_no_longer_than_the_client_waits() {
+    let (sandbox, mut raw) = under(Fault::Late(Duration::from_secs(3600)));
+    wait_until("recorded", || !sandbox.requests().is_empty());
+    raw.set_patience(Duration::from_millis(50));
+    let error = raw.try_byte().unwrap_err();
+    let timed_out = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+    assert!(timed_out.contains(&error.kind()), "{error:?}");
+    assert!(took_effect(&sandbox));
+}
+
+#[test]
+fn redirects_and_errors_are_answered_as_ordered() {
+    let (sandbox, mut raw) = under(Fault::Redirect {
+        status: 307,
+        location: "https://example.com/".into(),
+    });
+    let answer = raw.answer();
+    assert_eq!(answer.status, 307);
+    assert_eq!(answer.header("location"), Some("https://example.com/"));
+    assert_eq!(answer.header("wechatpay-signature"), None);
+    assert!(!took_effect(&sandbox));
+
+    for status in [400, 401, 403, 404, 429, 500, 502, 503] {
+        for effect in [true, false] {
+            let (sandbox, mut raw) = under(Fault::Error {
+                status,
+                code: "SOME_CODE".into(),
+                signing: Signing::Right,
+                took_effect: effect,
+            });
+            let answer = raw.answer();
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.json()["code"], "SOME_CODE");
+            assert_eq!(verified(&sandbox, &answer), Ok(()));
+            assert_eq!(took_effect(&sandbox), effect && status >= 500);
+            assert_eq!(sandbox.requests()[0].status, status);
+        }
+    }
+}
+
+#[test]
+fn a_401_is_not_signed_unless_ordered() {
+    let (_sandbox, mut raw) = under(Fault::error(401, "SIGN_ERROR"));
+    assert_eq!(raw.answer().header("wechatpay-signature"), None);
+    let (_sandbox, mut raw) = under(Fault::error(403, "NO_AUTH"));
+    assert!(raw.answer().header("wechatpay-signature").is_some());
+}
+
+#[test]
+fn pages_and_empty_bodies_are_unsigned() {
+    for (status, effect, truth) in [
+        (502, true, true),
+        (502, false, false),
+        (200, true, true),
+        (200, false, false),
+        (404, true, false),
+    ] {
+        let (sandbox, mut raw) = under(Fault::HtmlPage {
+            status,
+            took_effect: effect,
+        });
+        let answer = raw.answer();
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("content-type"), Some("text/html"));
+        assert!(answer.body.starts_with(b"<html>"));
+        assert_eq!(answer.header("wechatpay-signature"), None);
+        assert_eq!(took_effect(&sandbox), truth);
+
+        let (sandbox, mut raw) = under(Fault::EmptyBody {
+            status,
+            took_effect: effect,
+        });
+        let answer = raw.answer();
+        assert_eq!((answer.status, answer.body.len()), (status, 0));
+        assert_eq!(answer.header("content-type"), None);
+        assert_eq!(answer.header("wechatpay-signature"), None);
+        assert_eq!(took_effect(&sandbox), truth);
+    }
+    let (sandbox, mut raw) = under(Fault::Accepted);
+    let answer = raw.answer();
+    assert_eq!(answer.status, 202);
+    assert_eq!(verified(&sandbox, &answer), Ok(()));
+    assert!(took_effect(&sandbox));
+}
+
+#[test]
+fn signatures_are_wrong_in_the_way_ordered() {
+    let answer = |signing| {
+        let (sandbox, mut raw) = under(Fault::Signature(signing));
+        let answer = raw.answer();
+        assert_eq!(answer.status, 200);
+        assert!(took_effect(&sandbox));
+        let verified = verified(&sandbox, &answer);
+        (answer, verified.err())
+    };
+    assert_eq!(answer(Signing::Right).1, None);
+    for signing in [Signing::Wrong, Signing::Foreign] {
+        let (answer, error) = answer(signing);
+        assert_eq!(error, Some(VerifyError::WrongSignature), "{signing:?}");
+        assert_eq!(
+            answer.header("wechatpay-serial"),
+            Some(Sandbox::PUBLIC_KEY_ID)
+        );
+        assert_eq!(answer.header("wechatpay-signature").unwrap().len(), 344);
+    }
+    let (probed, error) = answer(Signing::Probe);
+    assert_eq!(error, Some(VerifyError::Probe));
+    let signature = probed.header("wechatpay-signature").unwrap();
+    assert!(signature.starts_with("WECHATPAY/SIGNTEST/"));
+    let (unsigned, error) = answer(Signing::Missing);
+    assert!(matches!(error, Some(VerifyError::MissingHeader { .. })));
+    let is_signature = |name: &str| name.to_ascii_lowercase().starts_with("wechatpay-");
+    assert!(!unsigned.headers.iter().any(|(name, _)| is_signature(name)));
+    let (_, error) = answer(Signing::UnknownSerial);
+    let Some(VerifyError::UnknownSerial { received, .. }) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(received, Signing::UNKNOWN_SERIAL);
+    for (signing, future) in [(Signing::Stale, false), (Signing::Future, true)] {
+        let (_, error) = answer(signing);
+        let Some(VerifyError::Stale { timestamp, now }) = error else {
+            panic!("{signing:?}: {error:?}");
+        };
+        assert_eq!(timestamp > now, future);
+    }
+}
+
+#[test]
+fn headers_are_absurd_as_ordered() {
+    let (sandbox, mut raw) = under(Fault::DuplicateHeader("wechatpay-nonce".into()));
+    let answer = raw.answer();
+    let duplicate = VerifyError::DuplicateHeader {
+        name: "Wechatpay-Nonce",
+    };
+    assert_eq!(verified(&sandbox, &answer), Err(duplicate));
+    for value in [&[b'x'; 8192][..], b"\xff\x80", b"a\tb", b""] {
+        let (sandbox, mut raw) = under(Fault::Header {
+            name: "Request-ID".into(),
+            value: value.to_vec(),
+        });
+        let answer = raw.answer();
+        let found: Vec<_> = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "Request-ID")
+            .map(|(_, value)| value.as_slice())
+            .collect();
+        assert_eq!(found, [value]);
+        assert_eq!(verified(&sandbox, &answer), Ok(()));
+        assert!(took_effect(&sandbox));
+    }
+}
+
+#[test]
+fn bodies_are_absurd_as_ordered_and_rightly_signed() {
+    let body = |fault: Fault| {
+        let (sandbox, mut raw) = under(fault.clone());
+        let answer = raw.answer();
+        assert_eq!(verified(&sandbox, &answer), Ok(()), "{fault:?}");
+        assert!(took_effect(&sandbox), "{fault:?}");
+        answer.body
+    };
+    let large = body(Fault::LargeBody {
+        length: 100_000_000,
+    });
+    assert_eq!(large.len(), 100_000_000);
+    assert!(std::str::from_utf8(&body(Fault::InvalidUtf8)).is_err());
+    let deep = body(Fault::DeepJson { depth: 10_000 });
+    assert_eq!(deep.iter().filter(|byte| **byte == b'[').count(), 10_000);
+    let twice = String::from_utf8(body(Fault::DuplicateKeys)).unwrap();
+    assert_eq!(twice.matches("\"out_contract_code\"").count(), 2);
+    assert_eq!(body(Fault::Body(b"null".to_vec())), b"null");
+}
+
+#[test]
+fn a_compressed_body_is_real_gzip_of_what_was_signed() {
+    let (sandbox, mut raw) = under(Fault::Gzip);
+    let mut answer = raw.answer();
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    assert_eq!(
+        verified(&sandbox, &answer),
+        Err(VerifyError::WrongSignature)
+    );
+    answer.body = crate::raw::command("gzip", &["-dc"], &answer.body);
+    assert_eq!(verified(&sandbox, &answer), Ok(()));
+    assert_eq!(answer.json()["out_contract_code"], "code1");
+    assert!(took_effect(&sandbox));
+}
+
+#[test]
+fn a_refused_request_is_spoiled_too_and_has_no_effect() {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(Fault::Signature(Signing::Probe));
+    let mut raw = Raw::connect(&sandbox);
+    raw.pre_sign("not allowed");
+    let answer = raw.answer();
+    assert_eq!(answer.status, 400);
+    assert_eq!(verified(&sandbox, &answer), Err(VerifyError::Probe));
+    assert!(!took_effect(&sandbox));
+}
+
+#[test]
+fn connections_are_refused_hung_up_or_closed() {
+    let sandbox = Sandbox::start().unwrap();
+    let address = sandbox.url().strip_prefix("http://").unwrap().to_owned();
+    let mut kept = Raw::connect(&sandbox);
+    kept.pre_sign("code1");
+    kept.answer();
+
+    sandbox.refuse_connections(true).unwrap();
+    let error = TcpStream::connect(&address).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    kept.pre_sign("code2");
+    assert_eq!(kept.answer().status, 200);
+    sandbox.refuse_connections(false).unwrap();
+
+    sandbox.hang_up(1);
+    let mut hung_up = TcpStream::connect(&address).unwrap();
+    assert_eq!(hung_up.read(&mut [0]).unwrap(), 0);
+    let mut raw = Raw::connect(&sandbox);
+    raw.pre_sign("code3");
+    assert_eq!(raw.answer().status, 200);
+
+    assert_eq!(sandbox.connections_open(), 2);
+    sandbox.close_connections();
+    assert_eq!(sandbox.connections_open(), 0);
+    assert_eq!(raw.rest(), b"");
+    let _ = hung_up.write(b"x");
+    assert_eq!(sandbox.requests().len(), 3);
+}
