@@ -12,6 +12,7 @@ use super::faults::{Fault, Faults};
 use super::http::{HttpReply, HttpRequest};
 use super::platform::Platform;
 use super::record::Record;
+use crate::endpoint::CERTIFICATES;
 use crate::verifier::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
@@ -68,7 +69,8 @@ impl Gateway {
     /// The whole way from a request to its reply.
     pub(super) fn handle(&self, request: HttpRequest) -> HttpReply {
         let now = unix_seconds(self.now());
-        let platform = self.platform.answering(request.header("Wechatpay-Serial"));
+        let asked = request.header("Wechatpay-Serial");
+        let platform = self.platform.answering(&request.target, asked, now);
         let fault = self.faults.take(&request);
         let answer = fault
             .as_ref()
@@ -115,7 +117,7 @@ impl Gateway {
             .split_once('?')
             .unwrap_or((&request.target, ""));
         match (request.method.as_str(), path) {
-            ("GET", "/v3/certificates") => return self.platform.certificates(now),
+            ("GET", CERTIFICATES) => return self.platform.certificates(now),
             ("POST", "/v3/security/echo") => return echo(request),
             _ => {}
         }

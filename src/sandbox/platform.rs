@@ -12,6 +12,7 @@ use super::Sandbox;
 use super::answer::{Answer, Refusal, new_id};
 use super::time::rfc3339;
 use super::x509;
+use crate::endpoint::CERTIFICATES;
 use crate::error::{Error, InvalidField, KeyError};
 use crate::keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
 use crate::verifier::{Verifier, signed_message};
@@ -182,11 +183,17 @@ impl Platform {
         self.state().forgery = forgery;
     }
 
-    /// The same platform, for answering a request that asks for this key.
-    pub(super) fn answering(&self, asked: Option<&str>) -> Self {
+    /// The same platform, for answering a request that asks for this key. The list of certificates, when no key is
+    /// asked for, is signed with one of them: nobody without a key could verify it otherwise.
+    pub(super) fn answering(&self, target: &str, asked: Option<&str>, now: u64) -> Self {
+        let newest = || {
+            let state = self.state();
+            let newest = state.newest(now).filter(|_| target == CERTIFICATES);
+            newest.map(|one| one.serial_no.clone())
+        };
         Self {
             inner: Arc::clone(&self.inner),
-            asked: asked.map(str::to_owned),
+            asked: asked.map(str::to_owned).or_else(newest),
         }
     }
 

@@ -10,6 +10,7 @@
 mod certificates;
 mod contract_requests;
 mod contract_responses;
+mod key_life;
 mod merchant;
 mod order;
 mod pre_sign;
