@@ -16,6 +16,7 @@ use crate::endpoint::{Endpoint, Method, Request};
 use crate::error::{Cause, CertificateError, Error, InvalidField, Outcome, VerifyError};
 use crate::keys::{ApiV3Key, random_nonce};
 use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
+use crate::order::PayParameters;
 use crate::signer::Signer;
 use crate::transport::{self, Failure, Proxy, Roots, TransportOptions};
 use crate::verifier::Verifier;
@@ -127,6 +128,16 @@ impl Client {
         let inner = &*self.inner;
         inner.refresh_if_due()?;
         inner.call(&request, |answer| inner.accept(answer))
+    }
+
+    /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, for now and
+    /// with a new nonce; see [`PayParameters`].
+    ///
+    /// Nothing is sent. Fails with [`Error::InvalidField`] or [`Error::Sign`].
+    pub fn pay_parameters(&self, appid: &str, prepay_id: &str) -> Result<PayParameters, Error> {
+        let nonce_str = random_nonce().map_err(Error::Sign)?;
+        let signer = self.inner.merchant.signer();
+        PayParameters::sign(signer, appid, prepay_id, (self.inner.clock)(), &nonce_str)
     }
 
     /// The merchant: signer and platform keys.

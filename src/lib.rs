@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod keys;
 mod merchant;
+mod notification;
 pub mod order;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
@@ -31,5 +32,9 @@ pub use error::{
 };
 pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
 pub use merchant::{Merchant, SignedRequest};
+pub use notification::{
+    ContractEvent, Event, EventKind, Notification, NotificationError, NotificationReceiver,
+    NotificationReply,
+};
 pub use signer::Signer;
 pub use verifier::{SignatureHeaders, Verifier};

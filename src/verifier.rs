@@ -59,7 +59,8 @@ impl Verifier {
 
     /// Puts `keys` in the place of all the keys held until now, for this verifier and its clones.
     ///
-    /// Messages being checked at the same moment are checked with the old keys.
+    /// Messages being checked at the same moment are checked with the old keys. Requests under way have named an old
+    /// key: keep it among the new ones until they are answered, or their answers cannot be verified.
     ///
     /// # Errors
     ///
@@ -192,16 +193,18 @@ impl<'a> SignatureHeaders<'a> {
         (headers, checked)
     }
 
-    /// Asks `lookup` for each header by its name. For frameworks that offer no iterator: a header that came twice
-    /// cannot be noticed this way, so prefer [`from_pairs`](Self::from_pairs).
+    /// Asks `lookup` for each header by its name, such as `Wechatpay-Serial`, and again in lower case when there is
+    /// none of that name. For frameworks that offer no iterator: a header that came twice cannot be noticed this way, so
+    /// prefer [`from_pairs`](Self::from_pairs).
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let find = |name: &str| lookup(name).or_else(|| lookup(&name.to_ascii_lowercase()));
         Self {
-            serial: lookup(SERIAL),
-            timestamp: lookup(TIMESTAMP),
-            nonce: lookup(NONCE),
-            signature: lookup(SIGNATURE),
-            signature_type: lookup(SIGNATURE_TYPE),
-            request_id: lookup(REQUEST_ID),
+            serial: find(SERIAL),
+            timestamp: find(TIMESTAMP),
+            nonce: find(NONCE),
+            signature: find(SIGNATURE),
+            signature_type: find(SIGNATURE_TYPE),
+            request_id: find(REQUEST_ID),
         }
     }
 

@@ -13,6 +13,7 @@ mod terminate;
 
 pub use key::ContractKey;
 pub use query::{Contract, QueryContract, TerminateInfo};
+pub(crate) use session::number_or_text;
 pub use session::{LaunchExtraData, LaunchParameters, MiniProgramSession};
 pub use state::{ContractState, TerminationMode};
 pub use terminate::TerminateContract;

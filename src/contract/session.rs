@@ -75,7 +75,7 @@ pub struct LaunchExtraData<'a> {
 }
 
 /// Reads `service_id` as a number or as a numeric text, since peers have met both.
-pub(super) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     struct NumberOrText;
 
     impl Visitor<'_> for NumberOrText {

@@ -1,16 +1,22 @@
 //! The gateway: an HTTP request is authenticated, dispatched, answered and the answer signed.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Draft, Refusal};
 use super::authorization::Identity;
-use super::contracts::Contracts;
+use super::clock::Clock;
+use super::contracts::{Contract, Contracts, UserError};
+use super::control;
 use super::faults::{Fault, Faults};
 use super::http::{HttpReply, HttpRequest};
+use super::notification::{Change, Notification};
+use super::notifier::Notifier;
+use super::orders::{self, Orderer};
 use super::platform::Platform;
+use super::pre_sign::{Mode, Way};
 use super::record::Record;
 use crate::endpoint::CERTIFICATES;
 use crate::verifier::unix_seconds;
@@ -20,29 +26,38 @@ const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
 /// The state of a sandbox and what it answers.
 pub(super) struct Gateway {
     identity: Identity,
-    platform: Platform,
+    platform: Arc<Platform>,
+    clock: Clock,
     contracts: Mutex<Contracts>,
+    /// How far the clock is ahead that sessions go by.
+    ahead: Mutex<Duration>,
     faults: Faults,
+    notifier: Notifier,
     record: Record,
-    clock: Mutex<Arc<Clock>>,
 }
-
-type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
 impl Gateway {
     pub(super) fn new(identity: Identity, platform: Platform) -> Self {
+        let platform = Arc::new(platform);
+        let clock = Clock::new();
         Self {
             identity,
+            notifier: Notifier::new(Arc::clone(&platform), clock.clone()),
             platform,
+            clock,
             contracts: Mutex::default(),
+            ahead: Mutex::default(),
             faults: Faults::default(),
             record: Record::default(),
-            clock: Mutex::new(Arc::new(SystemTime::now)),
         }
     }
 
     pub(super) fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    pub(super) fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     pub(super) fn record(&self) -> &Record {
@@ -57,18 +72,16 @@ impl Gateway {
         &self.platform
     }
 
-    pub(super) fn set_clock(&self, clock: Arc<Clock>) {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
-    }
-
-    fn now(&self) -> SystemTime {
-        let clock = Arc::clone(&self.clock.lock().unwrap_or_else(PoisonError::into_inner));
-        clock()
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The whole way from a request to its reply.
     pub(super) fn handle(&self, request: HttpRequest) -> HttpReply {
-        let now = unix_seconds(self.now());
+        if let Some(reply) = control::handle(self, &request) {
+            return reply;
+        }
+        let now = unix_seconds(self.clock.now());
         let asked = request.header("Wechatpay-Serial");
         let platform = self.platform.answering(&request.target, asked, now);
         let fault = self.faults.take(&request);
@@ -112,28 +125,119 @@ impl Gateway {
     }
 
     fn dispatch(&self, request: &HttpRequest, now: u64) -> Result<Answer, Refusal> {
-        let (path, _query) = request
-            .target
-            .split_once('?')
-            .unwrap_or((&request.target, ""));
-        match (request.method.as_str(), path) {
-            ("GET", CERTIFICATES) => return self.platform.certificates(now),
-            ("POST", "/v3/security/echo") => return echo(request),
-            _ => {}
-        }
-        match (request.method.as_str(), path.strip_prefix(CONTRACTS)) {
-            ("POST", Some("ecommerce/pre-entrust-sign/mini-program")) => self
-                .contracts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pre_sign_mini_program(self.identity.mchid(), &json_body(request)?),
-            _ => Err(Refusal::new(
-                404,
-                "RESOURCE_NOT_EXISTS",
-                "the sandbox does not know this path",
-            )),
+        let method = request.method.as_str();
+        match (method, request.path()) {
+            ("GET", CERTIFICATES) => self.platform.certificates(now),
+            ("POST", "/v3/security/echo") => echo(request),
+            ("POST", "/v3/pay/transactions/jsapi-with-contract") => {
+                self.order(Orderer::Direct, request)
+            }
+            ("POST", "/v3/pay/partner/transactions/jsapi-with-contract") => {
+                self.order(Orderer::Partner, request)
+            }
+            (_, path) => match path.strip_prefix(CONTRACTS) {
+                Some(rest) => self.dispatch_contract(request, rest),
+                None => Err(unknown_path()),
+            },
         }
     }
+
+    fn dispatch_contract(&self, request: &HttpRequest, path: &str) -> Result<Answer, Refusal> {
+        let segments: Vec<&str> = path.split('/').collect();
+        match (request.method.as_str(), segments.as_slice()) {
+            ("POST", [mode, "pre-entrust-sign", way]) => {
+                let (mode, way) = Mode::parse(mode)
+                    .zip(Way::parse(way))
+                    .ok_or_else(unknown_path)?;
+                let (body, now) = (json_body(request)?, self.now());
+                self.contracts()
+                    .pre_sign(mode, way, self.identity.mchid(), body, now)
+            }
+            ("GET", ["service-id", service_id, "out-contract-code", code]) => {
+                self.contracts().query(service_id, code)
+            }
+            (
+                "POST",
+                [
+                    "service-id",
+                    service_id,
+                    "out-contract-code",
+                    code,
+                    "terminate",
+                ],
+            ) => {
+                let (body, now) = (json_body(request)?, self.now());
+                let mut contracts = self.contracts();
+                let (answer, contract) = contracts.terminate(service_id, code, &body, now)?;
+                self.notify(Change::Terminated, contract, now);
+                Ok(answer)
+            }
+            _ => Err(unknown_path()),
+        }
+    }
+
+    fn order(&self, orderer: Orderer, request: &HttpRequest) -> Result<Answer, Refusal> {
+        let body = json_body(request)?;
+        let mchid = self.identity.mchid();
+        // Orders go by the true clock: their `time_expire` comes from the caller's.
+        orders::order(orderer, mchid, &body, &self.contracts(), self.clock.now())
+    }
+
+    pub(super) fn user_signs(&self, code: &str, way: Way) -> Result<String, UserError> {
+        let now = self.now();
+        let mut contracts = self.contracts();
+        let contract = contracts.sign(code, way, now)?;
+        self.notify(Change::Signed, contract, now);
+        Ok(contract.contract_id().unwrap_or_default().to_owned())
+    }
+
+    pub(super) fn user_gives_up(&self, code: &str) -> Result<(), UserError> {
+        let now = self.now();
+        self.contracts().give_up(code, now)
+    }
+
+    pub(super) fn user_terminates(&self, code: &str) -> Result<(), UserError> {
+        let now = self.now();
+        let mut contracts = self.contracts();
+        let contract = contracts.end_by_user(code, now)?;
+        self.notify(Change::Terminated, contract, now);
+        Ok(())
+    }
+
+    pub(super) fn list_contracts(&self) -> Vec<Value> {
+        self.contracts().list()
+    }
+
+    pub(super) fn advance_clock(&self, by: Duration) {
+        let mut ahead = lock(&self.ahead);
+        *ahead = ahead.saturating_add(by);
+    }
+
+    fn now(&self) -> SystemTime {
+        let now = self.clock.now();
+        now.checked_add(*lock(&self.ahead)).unwrap_or(now)
+    }
+
+    fn contracts(&self) -> MutexGuard<'_, Contracts> {
+        lock(&self.contracts)
+    }
+
+    /// Called with the contracts locked, so that notifications are in the order of the changes.
+    fn notify(&self, change: Change, contract: &Contract, now: SystemTime) {
+        let code = contract.out_contract_code();
+        let content = contract.notified();
+        let key = self.platform.api_v3_key();
+        self.notifier
+            .send(Notification::new(change, code, &content, key, now));
+    }
+}
+
+fn unknown_path() -> Refusal {
+    Refusal::new(
+        404,
+        "RESOURCE_NOT_EXISTS",
+        "the sandbox does not know this path and method",
+    )
 }
 
 /// The gateway refuses requests without `User-Agent` or with an unsuitable `Accept`.
@@ -188,4 +292,8 @@ fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
     }
     serde_json::from_slice(&request.body)
         .map_err(|_| Refusal::new(400, "PARAM_ERROR", "the body is not JSON"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

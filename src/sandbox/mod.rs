@@ -23,16 +23,24 @@
 
 mod answer;
 mod authorization;
+mod clock;
 mod contracts;
+mod control;
 mod faults;
 mod fields;
 mod gateway;
 mod http;
+mod notification;
+mod notifier;
+mod orders;
 mod platform;
+mod post;
+mod pre_sign;
 mod record;
+mod rfc3339;
 mod signing;
 mod spoil;
-mod time;
+mod user;
 mod x509;
 
 use std::fmt;
@@ -50,12 +58,13 @@ use self::authorization::Identity;
 use self::gateway::Gateway;
 use self::http::HttpServer;
 
+pub use self::contracts::UserError;
 pub use self::faults::{Fault, FaultOrder};
+pub use self::notifier::{DeliveryAttempt, SentNotification};
 pub use self::platform::{Forgery, Platform, SignsWith};
 pub use self::record::RecordedRequest;
 pub use self::signing::Signing;
 
-const MERCHANT_KEY: &str = include_str!("keys/merchant_key.pem");
 const RENEWED_KEY: &str = include_str!("keys/merchant_key_2.pem");
 
 /// A running sandbox; it stops when it is dropped.
@@ -73,10 +82,14 @@ impl Sandbox {
     pub const MERCHANT_SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
     /// The serial number of the certificate that renews it, accepted as well from the start.
     pub const RENEWED_SERIAL_NO: &str = "6A3C9D2E17F04B58A1C2D3E4F5061728394A5B6C";
-    /// The merchant's APIv3 key.
-    pub const API_V3_KEY: &str = "SandboxSandboxSandboxSandbox0123";
+    /// The sandbox merchant's private key as PEM; it protects nothing.
+    pub const MERCHANT_KEY_PEM: &str = include_str!("keys/merchant_key.pem");
+    /// The APIv3 key APIv3密钥 with which notifications and platform certificates are encrypted.
+    pub const API_V3_KEY: &str = "SandboxApiV3KeyOf32BytesExactly!";
     /// The id of the sandbox's WeChat Pay public key.
     pub const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
+    /// The sandbox's WeChat Pay public key as PEM.
+    pub const PUBLIC_KEY_PEM: &str = include_str!("keys/platform_public_key.pem");
 
     /// Starts a sandbox for the merchant [`MCHID`](Self::MCHID).
     ///
@@ -165,7 +178,7 @@ impl Sandbox {
 
     /// The clock by which the sandbox checks requests and signs answers, instead of the system's.
     pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
-        self.gateway.set_clock(Arc::new(clock));
+        self.gateway.clock().set(Arc::new(clock));
     }
 
     /// A verifier with the sandbox's platform keys.
@@ -240,7 +253,7 @@ impl fmt::Debug for Sandbox {
 }
 
 fn merchant_key() -> Result<PrivateKey, Error> {
-    Ok(PrivateKey::from_pem(MERCHANT_KEY)?)
+    Ok(PrivateKey::from_pem(Sandbox::MERCHANT_KEY_PEM)?)
 }
 
 fn renewed_key() -> Result<PrivateKey, Error> {

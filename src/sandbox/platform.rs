@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,8 +11,7 @@ use serde_json::{Value, json};
 
 use super::Sandbox;
 use super::answer::{Answer, Refusal, new_id};
-use super::time::rfc3339;
-use super::x509;
+use super::{rfc3339, x509};
 use crate::endpoint::CERTIFICATES;
 use crate::error::{Error, InvalidField, KeyError};
 use crate::keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
@@ -21,6 +21,9 @@ const KEYS: [&str; 2] = [
     include_str!("keys/platform_key.pem"),
     include_str!("keys/platform_key_2.pem"),
 ];
+
+/// No certificate can be valid for that long, in Unix seconds.
+const YEAR_10000: u64 = 253_402_300_800;
 
 /// The platform keys that the sandbox plays with: a WeChat Pay public key alone at first.
 ///
@@ -147,7 +150,7 @@ impl Platform {
     /// # Errors
     ///
     /// [`InvalidField`] when the serial number is not one of up to 40 hexadecimal digits, when it is listed already, or
-    /// when the validity ends before it starts.
+    /// when the validity ends before it starts or after the year 9999.
     pub fn issue_certificate(
         &self,
         serial_no: &str,
@@ -195,6 +198,10 @@ impl Platform {
             inner: Arc::clone(&self.inner),
             asked: asked.map(str::to_owned).or_else(newest),
         }
+    }
+
+    pub(super) fn api_v3_key(&self) -> &ApiV3Key {
+        &self.inner.api_v3_key
     }
 
     pub(super) fn public_key(&self) -> Result<PublicKey, KeyError> {
@@ -304,8 +311,12 @@ impl Platform {
         validity: Validity,
         key: usize,
     ) -> Result<Certificate, InvalidField> {
-        if validity.not_before > validity.not_after {
-            return Err(InvalidField::new("validity", "ends before it starts"));
+        if validity.not_before > validity.not_after || validity.not_after >= YEAR_10000 {
+            let wanted = "wanted an end that is not before the start, nor after the year 9999";
+            return Err(InvalidField::new(
+                "validity",
+                format!("found {validity:?}: {wanted}"),
+            ));
         }
         let serial = from_hex(serial_no).ok_or_else(|| {
             InvalidField::new(
@@ -337,8 +348,8 @@ impl Platform {
         let ciphertext = key.encrypt(bytes, ASSOCIATED_DATA.as_bytes(), content.as_bytes());
         json!({
             "serial_no": certificate.serial_no,
-            "effective_time": rfc3339(certificate.validity.not_before),
-            "expire_time": rfc3339(certificate.validity.not_after),
+            "effective_time": time(certificate.validity.not_before),
+            "expire_time": time(certificate.validity.not_after),
             "encrypt_certificate": {
                 "algorithm": "AEAD_AES_256_GCM",
                 "nonce": nonce,
@@ -376,7 +387,7 @@ impl Platform {
                 Some(self.entry_as("serial_no", other, newest))
             }
             Forgery::LaterEnd => {
-                let later = rfc3339(newest.validity.not_after + 1);
+                let later = time(newest.validity.not_after + 1);
                 Some(self.entry_as("expire_time", later, newest))
             }
         };
@@ -413,6 +424,10 @@ impl State {
             .filter(|one| (one.validity.not_before..=one.validity.not_after).contains(&now))
             .max_by_key(|one| one.validity.not_after)
     }
+}
+
+fn time(unix_seconds: u64) -> String {
+    rfc3339::format(UNIX_EPOCH + Duration::from_secs(unix_seconds))
 }
 
 /// The bytes of a serial number of up to 40 hexadecimal digits that is not zero.

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aes_gcm::aead::{Aead as _, Payload};
-use aes_gcm::{Aes256Gcm, KeyInit as _};
+use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn encrypt(key: &[u8], nonce: &str, associated_data: &str, plaintext: &str) -> S
     };
     let ciphertext = Aes256Gcm::new_from_slice(key)
         .unwrap()
-        .encrypt(nonce.as_bytes().into(), payload)
+        .encrypt(&Nonce::try_from(nonce.as_bytes()).unwrap(), payload)
         .unwrap();
     STANDARD.encode(ciphertext)
 }

@@ -444,7 +444,7 @@ fn codes_are_digits_and_letters_in_every_call() {
 #[test]
 fn notify_urls_are_https_with_a_path_and_no_query() {
     let rows = [
-        ("", "which is not https"),
+        ("", "which is not a URL"),
         ("http://yourapp.com/notify", "which is not https"),
         ("https://yourapp.com", "without a path"),
         ("https:///notify", "without a host"),

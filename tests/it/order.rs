@@ -747,11 +747,11 @@ fn pay_parameters_are_refused_when_a_line_would_be_another() {
         ),
         (
             ("a", "p", ""),
-            "nonce_str: found \"\": wanted 1 to 32 ASCII letters and digits",
+            "nonce_str: is empty: wanted 1 to 32 ASCII letters and digits",
         ),
         (
             ("a", "p", "n\n"),
-            "nonce_str: found \"n\\n\": wanted 1 to 32 ASCII letters and digits",
+            "nonce_str: found the character '\\n': wanted 1 to 32 ASCII letters and digits",
         ),
     ];
     for ((appid, prepay_id, nonce), problem) in rows {

@@ -95,16 +95,18 @@ mod accepts {
     #[test]
     fn headers_by_lookup() {
         let headers = signed_by_openssl();
-        let map: HashMap<String, &str> = headers
-            .pairs()
-            .map(|(name, value)| (name.to_lowercase(), std::str::from_utf8(value).unwrap()))
-            .collect();
-        let looked_up =
-            SignatureHeaders::from_lookup(|name| map.get(&name.to_lowercase()).copied());
-        assert!(looked_up.is_signed());
-        assert_eq!(looked_up.request_id(), Some("08F78BB5AF0610D3"));
-        assert_eq!(verifier().verify(&looked_up, BODY, at(NOW)), Ok(()));
-
+        let map = |change: fn(&str) -> String| -> HashMap<String, &str> {
+            let names = headers.pairs().map(|(name, _)| name);
+            names
+                .map(|name| (change(name), headers.get(name)))
+                .collect()
+        };
+        for map in [map(str::to_owned), map(str::to_lowercase)] {
+            let found = SignatureHeaders::from_lookup(|name| map.get(name).copied());
+            assert!(found.is_signed());
+            assert_eq!(found.request_id(), Some("08F78BB5AF0610D3"));
+            assert_eq!(verifier().verify(&found, BODY, at(NOW)), Ok(()));
+        }
         let none = SignatureHeaders::from_lookup(|_| None);
         assert!(!none.is_signed());
         assert_eq!(
@@ -345,6 +347,20 @@ mod refuses {
         let digits = (count * 8).div_ceil(6);
         let padding = (4 - digits % 4) % 4;
         "A".repeat(digits) + &"=".repeat(padding)
+    }
+
+    #[test]
+    fn every_altered_byte_of_the_body() {
+        let headers = signed_by_openssl();
+        for position in 0..BODY.len() {
+            let mut body = BODY.to_vec();
+            body[position] ^= 1 << (position % 8);
+            assert_eq!(
+                verify(&headers, &body),
+                Err(VerifyError::WrongSignature),
+                "{position}"
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,156 @@
+//! Why a notification was not opened, and what to do next.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use super::{NotificationReceiver, NotificationReply};
+use crate::error::VerifyError;
+
+/// Why a notification was not opened.
+///
+/// Answer with [`reply`](Self::reply); WeChat Pay then sends the notification again, and for its contracts the query
+/// tells the same at any time.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NotificationError {
+    /// The signature was not accepted, so nothing in the notification is to be believed.
+    ///
+    /// After [`VerifyError::UnknownSerial`] the platform keys may be out of date: refresh them, then open the same
+    /// notification once more. Anyone can send such a message, so refresh at most once in a few minutes. After
+    /// [`VerifyError::Stale`], check this machine's clock. After [`VerifyError::WrongSignature`], check that the raw
+    /// body was passed; [`is_probe`](Self::is_probe) tells WeChat Pay's own tests from forgeries.
+    Verify(VerifyError),
+    /// The body is longer than [`NotificationReceiver::MAX_BODY`]; it was not even verified.
+    TooLarge {
+        /// The body's length, in bytes.
+        bytes: usize,
+    },
+    /// The notification is signed by WeChat Pay, but its body is not the JSON of a notification: not UTF-8, not JSON, or
+    /// a field is missing, comes twice, or is of the wrong type; the source says which. Query the contract's state, and
+    /// report it: the format may have changed.
+    Envelope(serde_json::Error),
+    /// The notification is signed by WeChat Pay, but a field has not the form that decryption needs. Query the
+    /// contract's state, and report it: the format may have changed.
+    MalformedField {
+        /// The field's name, as on the wire.
+        name: &'static str,
+        /// What is wanted.
+        wanted: &'static str,
+    },
+    /// The notification is signed by WeChat Pay, but encrypted with another algorithm than `AEAD_AES_256_GCM`. Query the
+    /// contract's state, and report it.
+    UnsupportedAlgorithm {
+        /// The algorithm named.
+        found: String,
+    },
+    /// The notification is signed by WeChat Pay, but does not decrypt. The APIv3 key is almost certainly not the one set
+    /// in the merchant platform, or not this merchant's; else the ciphertext is damaged. Once the right key is set, the
+    /// repetition can be opened.
+    Decrypt,
+    /// The notification is signed by WeChat Pay and decrypted, but the content is not of the type asked for: not UTF-8,
+    /// not JSON, or the source says which field is missing or does not fit.
+    ///
+    /// Perhaps it belongs to another product: see `event_type`. [`NotificationReceiver::open_as`] with
+    /// [`serde_json::Value`] opens any content, to see what is in it.
+    Content {
+        /// The notification's id.
+        id: String,
+        /// The event's type, such as `TRANSACTION.SUCCESS`.
+        event_type: String,
+        /// What did not fit, and where.
+        source: serde_json::Error,
+    },
+}
+
+impl NotificationError {
+    /// Whether this is WeChat Pay's own test with a wrong signature, so that alarms can stay quiet. It is refused like
+    /// any other.
+    pub fn is_probe(&self) -> bool {
+        matches!(self, Self::Verify(error) if error.is_probe())
+    }
+
+    /// What to answer WeChat Pay.
+    ///
+    /// | error | status |
+    /// |---|---|
+    /// | [`Verify`](Self::Verify) | 401 |
+    /// | [`TooLarge`](Self::TooLarge) | 413 |
+    /// | [`Envelope`](Self::Envelope), [`MalformedField`](Self::MalformedField), [`UnsupportedAlgorithm`](Self::UnsupportedAlgorithm) | 400 |
+    /// | [`Decrypt`](Self::Decrypt), [`Content`](Self::Content) | 500 |
+    ///
+    /// The message names the kind of error and no more, so that a forger learns nothing about keys or clock. A
+    /// notification that is WeChat Pay's but cannot be read is answered with failure too, so that it is sent again: the
+    /// cause can be mended meanwhile, or the contract queried. To end the repetitions of events that are of no interest,
+    /// answer them with [`NotificationReply::success`].
+    pub fn reply(&self) -> NotificationReply {
+        match self {
+            Self::Verify(_) => NotificationReply::fail(401, "the signature was not accepted"),
+            Self::TooLarge { .. } => NotificationReply::fail(413, "the body is too long"),
+            Self::Envelope(_) | Self::MalformedField { .. } => {
+                NotificationReply::fail(400, "the body is not a notification")
+            }
+            Self::UnsupportedAlgorithm { .. } => {
+                NotificationReply::fail(400, "the algorithm is not supported")
+            }
+            Self::Decrypt => NotificationReply::fail(500, "the content could not be decrypted"),
+            Self::Content { .. } => NotificationReply::fail(500, "the content could not be read"),
+        }
+    }
+
+    pub(super) fn content(id: &str, event_type: &str, source: serde_json::Error) -> Self {
+        Self::Content {
+            id: id.to_owned(),
+            event_type: event_type.to_owned(),
+            source,
+        }
+    }
+}
+
+impl fmt::Display for NotificationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verify(_) => f.write_str("the notification could not be verified"),
+            Self::TooLarge { bytes } => write!(
+                f,
+                "the notification's body has {bytes} bytes: wanted at most {}",
+                NotificationReceiver::MAX_BODY
+            ),
+            Self::Envelope(_) => {
+                f.write_str("the notification is verified, but its body is not a notification")
+            }
+            Self::MalformedField { name, wanted } => {
+                write!(f, "the notification's {name} is malformed: wanted {wanted}")
+            }
+            Self::UnsupportedAlgorithm { found } => write!(
+                f,
+                "the notification's resource.algorithm is {found:?}: wanted AEAD_AES_256_GCM"
+            ),
+            Self::Decrypt => f.write_str(
+                "the notification does not decrypt: the APIv3 key is wrong or the ciphertext damaged",
+            ),
+            Self::Content { id, event_type, .. } => write!(
+                f,
+                "the content of notification {id:?} of type {event_type:?} is not of the type asked for"
+            ),
+        }
+    }
+}
+
+impl StdError for NotificationError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Verify(source) => Some(source),
+            Self::Envelope(source) | Self::Content { source, .. } => Some(source),
+            Self::TooLarge { .. }
+            | Self::MalformedField { .. }
+            | Self::UnsupportedAlgorithm { .. }
+            | Self::Decrypt => None,
+        }
+    }
+}
+
+impl From<VerifyError> for NotificationError {
+    fn from(error: VerifyError) -> Self {
+        Self::Verify(error)
+    }
+}
