@@ -130,6 +130,20 @@ impl Client {
         inner.call(&request, |answer| inner.accept(answer))
     }
 
+    /// [`execute`](Self::execute) that shows the head of the answer, before it is verified.
+    pub(crate) fn execute_watched<R: DeserializeOwned>(
+        &self,
+        request: &Request,
+        watch: &Watch<'_>,
+    ) -> Result<R, Error> {
+        let inner = &*self.inner;
+        inner.refresh_if_due()?;
+        inner.call(request, |answer| {
+            watch(&inner.head(answer));
+            inner.accept(answer)
+        })
+    }
+
     /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, for now and
     /// with a new nonce; see [`PayParameters`].
     ///
@@ -205,13 +219,28 @@ impl Client {
     ///
     /// [`Error::Certificates`], and the keys held are kept; [`Error::InvalidField`] for a client without APIv3 key.
     pub fn refresh_certificates(&self) -> Result<(), Error> {
+        self.refresh_certificates_watched(&|_| ())
+    }
+
+    /// [`refresh_certificates`](Self::refresh_certificates) that shows the head of the answer, before it is verified.
+    pub(crate) fn refresh_certificates_watched(&self, watch: &Watch<'_>) -> Result<(), Error> {
         let Some(certificates) = &self.inner.certificates else {
             let problem =
                 "found none: wanted the APIv3 key, with ClientBuilder::platform_certificates";
             return Err(InvalidField::new("api_v3_key", problem).into());
         };
         let permit = certificates.on_demand((self.inner.clock)());
-        Ok(self.inner.download(certificates, permit)?)
+        Ok(self.inner.download(certificates, permit, watch)?)
+    }
+
+    /// Whether it was made with [`ClientBuilder::platform_certificates`].
+    pub(crate) fn downloads_certificates(&self) -> bool {
+        self.inner.certificates.is_some()
+    }
+
+    /// The time by the client's clock.
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.inner.clock)()
     }
 
     /// To be asked when a notification could not be verified: whether it is worth verifying once more.
@@ -288,7 +317,7 @@ impl Inner {
     fn call<R>(
         &self,
         request: &Request,
-        accept: impl Fn(&Answer) -> Result<R, Error>,
+        accept: impl Fn(&Answer<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let started = Instant::now();
         let first = self.attempt(request, &self.first_route(), &accept);
@@ -306,7 +335,7 @@ impl Inner {
         &self,
         request: &Request,
         route: &Route<'_>,
-        accept: impl Fn(&Answer) -> Result<R, Error>,
+        accept: impl Fn(&Answer<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let began = Instant::now();
         let mut status = None;
@@ -330,7 +359,7 @@ impl Inner {
 
     /// An answer signed with an unknown certificate is verified once more when the certificate could be downloaded; the
     /// request is not sent again.
-    fn accept<R: DeserializeOwned>(&self, answer: &Answer) -> Result<R, Error> {
+    fn accept<R: DeserializeOwned>(&self, answer: &Answer<'_>) -> Result<R, Error> {
         let now = (self.clock)();
         match self.accept_at(answer, now) {
             Err(Error::Unverified {
@@ -341,9 +370,25 @@ impl Inner {
         }
     }
 
-    fn accept_at<R: DeserializeOwned>(&self, answer: &Answer, now: SystemTime) -> Result<R, Error> {
+    fn accept_at<R: DeserializeOwned>(
+        &self,
+        answer: &Answer<'_>,
+        now: SystemTime,
+    ) -> Result<R, Error> {
         self.merchant
             .accept(answer.status, answer.headers.iter(), &answer.body, now)
+    }
+
+    fn head<'a>(&self, answer: &'a Answer<'_>) -> AnswerHead<'a> {
+        let text = |name| answer.headers.get(name)?.to_str().ok();
+        AnswerHead {
+            host: answer.host,
+            status: answer.status,
+            received: (self.clock)(),
+            date: text("Date"),
+            serial: text("Wechatpay-Serial"),
+            request_id: text("Request-ID"),
+        }
     }
 
     /// Downloads the platform certificates when they are due. A failure matters only to those without a valid key.
@@ -353,7 +398,7 @@ impl Inner {
         };
         let now = (self.clock)();
         if let Some(permit) = certificates.before_use(now)? {
-            let result = self.download(certificates, permit);
+            let result = self.download(certificates, permit, &|_| ());
             if self.merchant.verifier().preferred(now).is_none() {
                 result?;
             }
@@ -369,7 +414,7 @@ impl Inner {
         match certificates.for_serial(serial, (self.clock)()) {
             ForSerial::Held => true,
             ForSerial::Refresh(permit) => {
-                self.download(certificates, permit).is_ok()
+                self.download(certificates, permit, &|_| ()).is_ok()
                     && self.merchant.verifier().holds(serial)
             }
             ForSerial::Leave => false,
@@ -381,8 +426,10 @@ impl Inner {
         &self,
         certificates: &PlatformCertificates,
         permit: Refresh<'_>,
+        watch: &Watch<'_>,
     ) -> Result<(), Arc<CertificateError>> {
         let result = self.call(&certificates::request(), |answer| {
+            watch(&self.head(answer));
             self.take_over(certificates.api_v3_key(), answer)
                 .map_err(|error| Arc::new(error).into())
         });
@@ -392,7 +439,11 @@ impl Inner {
         }))
     }
 
-    fn take_over(&self, api_v3_key: &ApiV3Key, answer: &Answer) -> Result<(), CertificateError> {
+    fn take_over(
+        &self,
+        api_v3_key: &ApiV3Key,
+        answer: &Answer<'_>,
+    ) -> Result<(), CertificateError> {
         let downloaded = certificates::accept(
             answer.status,
             answer.headers.iter(),
@@ -407,7 +458,7 @@ impl Inner {
     }
 
     /// Sends a request and reads the answer, which is not verified yet.
-    fn exchange(&self, request: &Request, route: &Route<'_>) -> Result<Answer, Error> {
+    fn exchange<'c>(&self, request: &Request, route: &Route<'c>) -> Result<Answer<'c>, Error> {
         let nonce = random_nonce().map_err(Error::Sign)?;
         let signed = self.merchant.prepare(request, (self.clock)(), &nonce)?;
         let request = self.http_request(&signed, route)?;
@@ -427,6 +478,7 @@ impl Inner {
             .map_err(|error| failed(error.into()))?;
         let (head, mut body) = response.into_parts();
         Ok(Answer {
+            host: &route.host.name,
             status: head.status.as_u16(),
             body: transport::read_body(&mut body, MAX_BODY).map_err(failed)?,
             headers: head.headers,
@@ -467,10 +519,25 @@ struct Route<'c> {
 }
 
 /// What came back, not verified.
-struct Answer {
+struct Answer<'c> {
+    host: &'c str,
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
+}
+
+/// Looks at an answer before it is verified.
+pub(crate) type Watch<'w> = dyn Fn(&AnswerHead<'_>) + 'w;
+
+/// What the self-test wants to know of an answer; not verified.
+pub(crate) struct AnswerHead<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) status: u16,
+    /// By the client's clock.
+    pub(crate) received: SystemTime,
+    pub(crate) date: Option<&'a str>,
+    pub(crate) serial: Option<&'a str>,
+    pub(crate) request_id: Option<&'a str>,
 }
 
 /// A host that requests go to.

@@ -13,6 +13,8 @@ mod notification;
 pub mod order;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "client")]
+pub mod self_test;
 mod signer;
 #[cfg(feature = "client")]
 mod transport;

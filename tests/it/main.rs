@@ -21,6 +21,7 @@ mod request;
 mod sandbox_contracts;
 mod sandbox_faults;
 mod sandbox_gateway;
+mod self_test;
 mod signer;
 mod support;
 mod verifier;
