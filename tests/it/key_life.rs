@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Forgery, Sandbox, Signing, SignsWith};
 use wechatpay_contract::{
-    ApiV3Key, CertificateError, Client, ClientBuilder, Error, Outcome, PublicKey, Request,
-    SignatureHeaders, Validity, Verifier, VerifyError,
+    ApiV3Key, CertificateError, Client, ClientBuilder, Error, Outcome, PrivateKey, PublicKey,
+    Request, SignatureHeaders, Signer, Validity, Verifier, VerifyError,
 };
 
 use crate::support::{at, chain, message, openssl, signature_by};
@@ -796,6 +796,82 @@ fn a_move_from_certificates_to_the_public_key_under_traffic_loses_no_call() {
         let error = client.last_certificate_error().unwrap();
         assert!(matches!(*error, CertificateError::NoneValid { .. }));
     });
+}
+
+#[test]
+fn the_merchants_own_certificate_is_renewed_under_traffic_without_a_lost_call() {
+    let world = World::new();
+    let first = Client::builder(
+        world.sandbox.signer(),
+        Verifier::new([public_key()]).unwrap(),
+    )
+    .host(world.sandbox.url())
+    .clock(world.clock())
+    .build()
+    .unwrap();
+    let current = RwLock::new(first.clone());
+    let client = || current.read().unwrap().clone();
+    Traffic::run_with(&client, |traffic| {
+        traffic.flow();
+        let renewed = client()
+            .with_signer(world.sandbox.renewed_signer().unwrap())
+            .unwrap();
+        *current.write().unwrap() = renewed;
+        traffic.flow();
+        // Whoever began with the old one has ended.
+        traffic.paused(|| world.sandbox.revoke_first_certificate());
+        traffic.flow();
+    });
+    for serial_no in [Sandbox::MERCHANT_SERIAL_NO, Sandbox::RENEWED_SERIAL_NO] {
+        let part = format!("serial_no=\"{serial_no}\"");
+        let requests = world.sandbox.requests();
+        let count = requests
+            .iter()
+            .filter(|one| one.header("Authorization").unwrap().contains(&part))
+            .count();
+        assert!(count >= Traffic::THREADS, "{serial_no}: {count}");
+    }
+    match call(&first).unwrap_err() {
+        Error::Api(error) => assert_eq!((error.status, &*error.code), (401, "SIGN_ERROR")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_renewed_client_shares_platform_keys_downloads_and_connections_of_the_first() {
+    let world = World::with_certificate();
+    let first = world.client();
+    let renewed = first
+        .with_signer(world.sandbox.renewed_signer().unwrap())
+        .unwrap();
+    call(&renewed).unwrap();
+    call(&first).unwrap();
+    assert_eq!(held(&first), [OLD]);
+    assert_eq!(world.downloads(), 1);
+    assert_eq!(world.sandbox.connections_accepted(), 1);
+}
+
+#[test]
+fn another_merchants_signer_is_refused_and_one_whose_certificate_is_a_platform_key() {
+    let world = World::with_certificate();
+    let client = world.client();
+    call(&client).unwrap();
+    let signer = |mchid: &str, serial_no: &str| {
+        let key = PrivateKey::from_pem(Sandbox::MERCHANT_KEY_PEM).unwrap();
+        Signer::new(mchid, serial_no, key).unwrap()
+    };
+    let refused = |signer| match client.with_signer(signer).unwrap_err() {
+        Error::InvalidField(error) => error,
+        other => panic!("{other:?}"),
+    };
+    let error = refused(signer("1900000110", NEW));
+    assert_eq!(
+        error.to_string(),
+        "mchid: found \"1900000110\": wanted \"1900000109\", since another merchant has other platform keys"
+    );
+    let error = refused(signer(Sandbox::MCHID, OLD));
+    assert_eq!(error.field(), "keys");
+    client.with_signer(signer(Sandbox::MCHID, NEW)).unwrap();
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod key_life;
 mod merchant;
 mod notification;
 mod order;
+mod outside_signer;
 mod pre_sign;
 mod pre_sign_request;
 mod raw;
