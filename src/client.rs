@@ -77,7 +77,10 @@ impl Client {
     /// # Errors
     ///
     /// As for [`Client::new`].
-    pub fn with_certificates(signer: Signer, api_v3_key: ApiV3Key) -> Result<Self, Error> {
+    pub fn with_certificates(
+        signer: Signer,
+        api_v3_key: impl Into<Arc<ApiV3Key>>,
+    ) -> Result<Self, Error> {
         Self::builder(signer, Verifier::without_keys())
             .platform_certificates(api_v3_key)
             .build()
@@ -249,6 +252,24 @@ impl Client {
     /// [`ClientBuilder::platform_certificates`], the certificates are downloaded, at most once a minute, and `true`
     /// says that the verifier holds the key now. Anything else is `false` at once. The download counts in the 5
     /// seconds in which a notification is to be answered; if they do not suffice, WeChat Pay sends it again.
+    ///
+    /// ```
+    /// # use std::time::SystemTime;
+    /// # use wechatpay_contract::{Client, Event, NotificationError, NotificationReceiver, SignatureHeaders};
+    /// fn open(
+    ///     client: &Client,
+    ///     receiver: &NotificationReceiver,
+    ///     headers: &SignatureHeaders<'_>,
+    ///     body: &[u8],
+    /// ) -> Result<Event, NotificationError> {
+    ///     match receiver.open(headers, body, SystemTime::now()) {
+    ///         Err(NotificationError::Verify(error)) if client.refresh_for(&error) => {
+    ///             receiver.open(headers, body, SystemTime::now())
+    ///         }
+    ///         result => result,
+    ///     }
+    /// }
+    /// ```
     pub fn refresh_for(&self, error: &VerifyError) -> bool {
         match error {
             VerifyError::UnknownSerial { received, .. } => self.inner.learn(received),
@@ -618,7 +639,7 @@ impl Exchange<'_> {
 pub struct ClientBuilder {
     signer: Signer,
     verifier: Verifier,
-    api_v3_key: Option<ApiV3Key>,
+    api_v3_key: Option<Arc<ApiV3Key>>,
     host: String,
     backup_host: Option<String>,
     accept_language: Option<String>,
@@ -644,9 +665,12 @@ impl ClientBuilder {
     ///
     /// Requests ask for answers signed with the public key if there is one, else with the certificate that is valid
     /// and ends last.
+    ///
+    /// `api_v3_key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too, as by a
+    /// [`NotificationReceiver`](crate::NotificationReceiver).
     #[must_use]
-    pub fn platform_certificates(mut self, api_v3_key: ApiV3Key) -> Self {
-        self.api_v3_key = Some(api_v3_key);
+    pub fn platform_certificates(mut self, api_v3_key: impl Into<Arc<ApiV3Key>>) -> Self {
+        self.api_v3_key = Some(api_v3_key.into());
         self
     }
 

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// the keys they have, and remembers how it went.
 #[derive(Debug)]
 pub(crate) struct PlatformCertificates {
-    api_v3_key: ApiV3Key,
+    api_v3_key: Arc<ApiV3Key>,
     verifier: Verifier,
     state: Mutex<State>,
     finished: Condvar,
@@ -46,7 +46,7 @@ pub(crate) enum ForSerial<'a> {
 }
 
 impl PlatformCertificates {
-    pub(crate) fn new(api_v3_key: ApiV3Key, verifier: Verifier) -> Self {
+    pub(crate) fn new(api_v3_key: Arc<ApiV3Key>, verifier: Verifier) -> Self {
         Self {
             api_v3_key,
             verifier,
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn certificates() -> PlatformCertificates {
-        let api_v3_key = ApiV3Key::new([7; 32]).unwrap();
+        let api_v3_key = Arc::new(ApiV3Key::new([7; 32]).unwrap());
         PlatformCertificates::new(api_v3_key, Verifier::without_keys())
     }
 

@@ -9,8 +9,9 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Forgery, Sandbox, Signing, SignsWith};
 use wechatpay_contract::{
-    ApiV3Key, CertificateError, Client, ClientBuilder, Error, Outcome, PrivateKey, PublicKey,
-    Request, SignatureHeaders, Signer, Validity, Verifier, VerifyError,
+    ApiV3Key, CertificateError, Client, ClientBuilder, Error, NotificationReceiver, Outcome,
+    PrivateKey, PublicKey, Request, SignatureHeaders, Signer, Validity, Verifier, VerifyError,
+    ecommerce,
 };
 
 use crate::support::{at, chain, message, openssl, signature_by};
@@ -643,6 +644,53 @@ fn what_a_receiver_of_notifications_meets_the_client_learns_and_the_other_way_ro
     assert_eq!(receiver.key_ids(), [OLD, NEW]);
     assert!(client.refresh_for(&unknown));
     assert_eq!(world.downloads(), 3);
+}
+
+/// Notifications are moved over seven days, while some come signed with the certificate and some with the public key.
+#[test]
+fn notifications_signed_with_either_kind_of_key_are_opened_during_the_move() {
+    let world = World::with_certificate();
+    world.sandbox.platform().offer_public_key(true);
+    let client = world.migrating_client();
+    let api_v3_key = ApiV3Key::new(Sandbox::API_V3_KEY).unwrap();
+    let receiver = NotificationReceiver::new(client.merchant().verifier().clone(), api_v3_key);
+    let mut signed_with = Vec::new();
+    for (day, permille) in [0, 1, 10, 50, 100, 200, 500, 1000].into_iter().enumerate() {
+        let platform = world.sandbox.platform();
+        platform.sign_with(SignsWith::Moving { permille });
+        for number in 0..4 {
+            let out_contract_code = format!("day{day}contract{number}");
+            client.send(&pre_sign(&out_contract_code)).unwrap();
+            world.sandbox.user_signs(&out_contract_code).unwrap();
+            let sent = world.sandbox.notifications().pop().unwrap();
+            let pairs = sent.headers.iter().map(|(name, value)| (name, value));
+            let headers = SignatureHeaders::from_pairs(pairs).unwrap();
+            let now = at(world.now.load(Ordering::SeqCst));
+            let event = receiver.open(&headers, &sent.body, now).unwrap();
+            assert_eq!(event.content.out_contract_code, out_contract_code);
+            let (_, serial) = sent
+                .headers
+                .iter()
+                .find(|(name, _)| name == "Wechatpay-Serial")
+                .unwrap();
+            signed_with.push(serial.clone());
+        }
+        world.pass(DAY);
+    }
+    assert_eq!(signed_with[..4], [OLD; 4]);
+    assert_eq!(signed_with[28..], [Sandbox::PUBLIC_KEY_ID; 4]);
+    assert_eq!(held(&client), [Sandbox::PUBLIC_KEY_ID, OLD]);
+}
+
+fn pre_sign(out_contract_code: &str) -> ecommerce::MiniProgramPreSign<'_> {
+    ecommerce::MiniProgramPreSign {
+        appid: "wxd678efh567hg6787",
+        service_id: 12535,
+        out_contract_code,
+        notify_url: "https://yourapp.com/notify",
+        contract_display_account: "微信代扣用户A",
+        openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+    }
 }
 
 /// Threads that call without a pause. The first failed call ends the test.
