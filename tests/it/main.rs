@@ -7,15 +7,18 @@
     clippy::indexing_slicing
 )]
 
+mod certificates;
 mod contract_requests;
 mod contract_responses;
 mod counts;
 mod failover;
 mod faults;
+mod key_life;
 mod merchant;
 mod notification;
 mod order;
 mod outcome;
+mod outside_signer;
 #[path = "../support/platform.rs"]
 mod platform;
 mod pre_sign;
@@ -29,6 +32,7 @@ mod sandbox_example;
 mod sandbox_faults;
 mod sandbox_gateway;
 mod sandbox_notifications;
+mod self_test;
 mod signer;
 mod support;
 #[path = "../support/tls_server.rs"]
