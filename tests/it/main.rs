@@ -9,6 +9,8 @@
 
 mod contract_requests;
 mod contract_responses;
+mod desk;
+mod inbox;
 mod merchant;
 mod notification;
 mod order;
@@ -20,8 +22,10 @@ mod sandbox_contracts;
 mod sandbox_control;
 mod sandbox_example;
 mod sandbox_faults;
+mod sandbox_fields;
 mod sandbox_gateway;
 mod sandbox_notifications;
+mod sandbox_orders;
 mod signer;
 mod support;
 mod verifier;
