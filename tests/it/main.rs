@@ -18,6 +18,7 @@ mod merchant;
 mod notification;
 mod order;
 mod outcome;
+#[path = "../support/platform.rs"]
 mod platform;
 mod pre_sign;
 mod pre_sign_request;
@@ -34,7 +35,6 @@ mod sandbox_notifications;
 mod sandbox_orders;
 mod signer;
 mod support;
+#[path = "../support/tls_server.rs"]
 mod tls_server;
 mod verifier;
-#[path = "../support/platform.rs"]
-#[path = "../support/tls_server.rs"]
