@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,7 @@ use crate::keys::random_nonce;
 use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
 use crate::order::PayParameters;
 use crate::signer::Signer;
-use crate::transport::{self, Failure, Proxy, Roots, TransportOptions};
+use crate::transport::{self, Failure, Lookup, Proxy, Roots, TransportOptions};
 use crate::verifier::{SignatureHeaders, Verifier};
 
 const HOST: &str = "https://api.mch.weixin.qq.com";
@@ -79,6 +79,7 @@ impl Client {
             timeout: Duration::from_secs(15),
             proxy: None,
             root_certificates: None,
+            resolver: None,
             clock: Arc::new(SystemTime::now),
             observer: None,
         }
@@ -389,6 +390,7 @@ pub struct ClientBuilder {
     timeout: Duration,
     proxy: Option<String>,
     root_certificates: Option<Vec<u8>>,
+    resolver: Option<Lookup>,
     clock: Arc<Clock>,
     observer: Option<Arc<Observer>>,
 }
@@ -445,6 +447,29 @@ impl ClientBuilder {
     #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificates = Some(pem.into());
+        self
+    }
+
+    /// Finds the addresses of a host and port, instead of the operating system: for pinned addresses, a resolver of
+    /// one's own, or tests.
+    ///
+    /// It is asked when a connection has to be made, at most once in 60 seconds per host while that leads to
+    /// connections; a literal address is never asked for. It counts as a part of connecting, but cannot be cut short.
+    /// The certificate is still checked against the name. With a [`proxy`](Self::proxy) it is asked for the proxy's
+    /// name.
+    ///
+    /// ```
+    /// # use wechatpay_contract::ClientBuilder;
+    /// # fn pinned(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.resolver(|_host, port| Ok(vec![([203, 0, 113, 7], port).into()]))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn resolver(
+        mut self,
+        resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        self.resolver = Some(Arc::new(resolver));
         self
     }
 
@@ -524,6 +549,7 @@ impl ClientBuilder {
                 .map(Roots::from_pem)
                 .transpose()?
                 .unwrap_or_default(),
+            lookup: self.resolver.unwrap_or_else(transport::system_lookup),
             ..TransportOptions::default()
         };
         let second_options = TransportOptions {

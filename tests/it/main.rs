@@ -9,12 +9,15 @@
 
 mod contract_requests;
 mod contract_responses;
+mod counts;
 mod failover;
 mod faults;
 mod merchant;
 mod notification;
 mod order;
 mod outcome;
+#[path = "../support/platform.rs"]
+mod platform;
 mod pre_sign;
 mod pre_sign_request;
 mod properties;
@@ -25,4 +28,6 @@ mod sandbox_faults;
 mod sandbox_gateway;
 mod signer;
 mod support;
+#[path = "../support/tls_server.rs"]
+mod tls_server;
 mod verifier;
