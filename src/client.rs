@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::de::DeserializeOwned;
 use ureq::Agent;
+use ureq::http::uri::Authority;
 use ureq::http::{self, HeaderMap, Uri};
 
 use crate::endpoint::{Endpoint, Method, Request};
@@ -325,6 +326,9 @@ impl Host {
         if uri.path() != "/" || uri.query().is_some() || authority.as_str().contains('@') {
             return Err(refuse("found a path, a query or a user"));
         }
+        if !has_usable_port(authority) {
+            return Err(refuse("found a port that is none"));
+        }
         match scheme {
             "https" => {}
             "http" if is_loopback(authority.host()) => {}
@@ -619,9 +623,18 @@ fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
     }
 }
 
+/// A port that is too large would otherwise be taken for none, and the scheme's used.
+fn has_usable_port(authority: &Authority) -> bool {
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => true,
+        Some(_) => authority.port_u16().is_some_and(|port| port > 0),
+        None => false,
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     let v6 = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
+    host.eq_ignore_ascii_case("localhost")
         || host
             .parse()
             .is_ok_and(|address: Ipv4Addr| address.is_loopback())
