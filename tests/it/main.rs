@@ -28,6 +28,7 @@ mod sandbox_faults;
 mod sandbox_gateway;
 mod signer;
 mod support;
+mod tls;
 #[path = "../support/tls_server.rs"]
 mod tls_server;
 mod verifier;
