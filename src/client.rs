@@ -323,8 +323,9 @@ impl Host {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(refuse("found no scheme or no name"));
         };
-        if uri.path() != "/" || uri.query().is_some() || authority.as_str().contains('@') {
-            return Err(refuse("found a path, a query or a user"));
+        let has_more = uri.path() != "/" || uri.query().is_some() || url.contains(['#', '@']);
+        if has_more {
+            return Err(refuse("found a path, a query, a fragment or a user"));
         }
         if !has_usable_port(authority) {
             return Err(refuse("found a port that is none"));

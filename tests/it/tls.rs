@@ -399,6 +399,7 @@ mod hosts {
             "http://[::ffff:127.0.0.1]",
             "http://[::127.0.0.1]",
             "http://[fe80::1]",
+            "http://[::1%25eth0]",
             "http://localhost.",
         ] {
             assert_eq!(problem(url), plain, "{url}");
@@ -407,7 +408,7 @@ mod hosts {
 
     #[test]
     fn are_a_scheme_a_name_and_a_port() {
-        let more = "found a path, a query or a user";
+        let more = "found a path, a query, a fragment or a user";
         let none = "found no scheme or no name";
         let port = "found a port that is none";
         for (url, wanted) in [
@@ -442,8 +443,7 @@ mod hosts {
             ("https://pay.example:port", port),
             ("https://pay.example#fragment", more),
             ("https://[::1", "not a URL"),
-            ("http://[::1]evil.example", "not a URL"),
-            ("http://[::1%25eth0]", "not a URL"),
+            ("http://[::1]evil.example", port),
             ("https://pay.example\\@evil.example", "not a URL"),
         ] {
             assert_eq!(problem(url).as_deref(), Some(wanted), "{url}");
