@@ -1,6 +1,6 @@
 //! The second host: when it is tried, with what, and that nothing which may have arrived is sent again.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -135,6 +135,45 @@ fn the_main_host_is_asked_first_again_on_the_next_call() {
     let (main, backup) = hosts.received();
     assert_eq!((main.len(), backup.len()), (1, 1));
     assert_eq!(main[0].header("User-Agent"), Some(AGENT));
+}
+
+#[test]
+fn a_host_whose_name_is_unknown_was_not_reached() {
+    let hosts = TwoHosts::start();
+    let unknown = |host: &str, _| {
+        assert_eq!(host, "gateway.invalid");
+        Err(io::Error::new(io::ErrorKind::NotFound, "no such name"))
+    };
+    let builder = || {
+        hosts
+            .builder()
+            .host("https://gateway.invalid")
+            .resolver(unknown)
+    };
+    let result = builder().build().unwrap().send(&PRE_SIGN);
+    assert_eq!(
+        told(&result),
+        "connect: look-up of gateway.invalid: no such name"
+    );
+    assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
+
+    let client = builder()
+        .backup_host(Some(hosts.backup.url()))
+        .build()
+        .unwrap();
+    client.send(&PRE_SIGN).unwrap();
+    let (main, backup) = hosts.received();
+    assert_eq!((main.len(), backup.len()), (0, 1));
+
+    let nowhere = hosts
+        .builder()
+        .host("https://gateway.invalid")
+        .resolver(|_, _| Ok(Vec::new()));
+    let result = nowhere.build().unwrap().send(&PRE_SIGN);
+    assert_eq!(
+        told(&result),
+        "connect: look-up of gateway.invalid: no address found"
+    );
 }
 
 /// An `https` URL where somebody speaks plain HTTP, for so many connections.

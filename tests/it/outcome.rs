@@ -1,5 +1,6 @@
 //! The table of failures and outcomes in the documentation of `Outcome`, row by row.
 
+use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -131,6 +132,11 @@ fn no_connection() -> Vec<Error> {
     let silent_url = format!("https://{}", silent.local_addr().unwrap());
     let errors = vec![
         failure(builder()),
+        failure(
+            builder()
+                .host("https://gateway.invalid")
+                .resolver(|_, _| Err(io::ErrorKind::NotFound.into())),
+        ),
         failure(builder().backup_host(Some(closed.url()))),
         failure(
             builder()
