@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::de::DeserializeOwned;
 use ureq::Agent;
+use ureq::http::uri::Authority;
 use ureq::http::{self, HeaderMap, Uri};
 
 use crate::certificates::{self, ForSerial, PlatformCertificates, Refresh};
@@ -598,8 +599,12 @@ impl Host {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(refuse("found no scheme or no name"));
         };
-        if uri.path() != "/" || uri.query().is_some() || authority.as_str().contains('@') {
-            return Err(refuse("found a path, a query or a user"));
+        let has_more = uri.path() != "/" || uri.query().is_some() || url.contains(['#', '@']);
+        if has_more {
+            return Err(refuse("found a path, a query, a fragment or a user"));
+        }
+        if !has_usable_port(authority) {
+            return Err(refuse("found a port that is none"));
         }
         match scheme {
             "https" => {}
@@ -923,9 +928,18 @@ fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
     }
 }
 
+/// A port that is too large would otherwise be taken for none, and the scheme's used.
+fn has_usable_port(authority: &Authority) -> bool {
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => true,
+        Some(_) => authority.port_u16().is_some_and(|port| port > 0),
+        None => false,
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     let v6 = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
+    host.eq_ignore_ascii_case("localhost")
         || host
             .parse()
             .is_ok_and(|address: Ipv4Addr| address.is_loopback())

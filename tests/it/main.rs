@@ -39,6 +39,7 @@ mod sandbox_orders;
 mod self_test;
 mod signer;
 mod support;
+mod tls;
 #[path = "../support/tls_server.rs"]
 mod tls_server;
 mod verifier;
