@@ -125,6 +125,16 @@ impl Draft {
         self.body = body.into();
     }
 
+    /// The reply without a signature.
+    pub(super) fn unsigned(self) -> HttpReply {
+        HttpReply {
+            status: self.status,
+            headers: self.headers,
+            body: self.body,
+            delivery: self.delivery,
+        }
+    }
+
     /// The reply with its signature.
     pub(super) fn seal(self, platform: &Platform, now: u64) -> HttpReply {
         let mut headers = vec![("Request-ID".to_owned(), new_id().into_bytes())];

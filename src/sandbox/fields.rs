@@ -4,66 +4,184 @@
 use serde_json::Value;
 
 use super::answer::Refusal;
+use super::rfc3339;
 
-/// The text `field`, required, of at most `max` characters.
-pub(super) fn text<'a>(body: &'a Value, field: &str, max: usize) -> Result<&'a str, Refusal> {
-    let value = body.get(field).unwrap_or(&Value::Null);
-    let refuse = |issue: &str| Refusal::param_error(field, value, issue);
-    match value {
-        Value::Null => Err(refuse("is required")),
-        Value::String(text) if text.is_empty() => Err(refuse("is empty")),
-        Value::String(text) if text.chars().count() > max => Err(refuse("is too long")),
-        Value::String(text) if text.chars().any(|c| c > '\u{FFFF}') => {
-            Err(refuse("has a character of four UTF-8 bytes"))
+type Checked = Result<(), Refusal>;
+
+/// A field of a body, or of an object in it.
+pub(super) struct Field {
+    name: &'static str,
+    required: bool,
+    rule: Rule,
+}
+
+/// What a field holds.
+pub(super) enum Rule {
+    /// Text of at most so many characters.
+    Text(usize),
+    /// Text of a length that is not documented.
+    AnyText,
+    /// A whole number, not negative.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// ASCII digits and letters, up to so many.
+    Code(usize),
+    /// An order's number: digits, letters, `_`, `-` and `*`, from so many characters to 32.
+    OrderNumber {
+        /// The least number of characters.
+        from: usize,
+    },
+    /// `https://`, with a path and without a query; up to so many characters.
+    NotifyUrl(usize),
+    /// RFC 3339, up to 64 characters.
+    Time,
+    /// An object with these fields.
+    Object(&'static [Field]),
+    /// A list of objects with these fields.
+    List(&'static [Field]),
+}
+
+impl Field {
+    pub(super) const fn required(name: &'static str, rule: Rule) -> Self {
+        Self {
+            name,
+            required: true,
+            rule,
         }
-        Value::String(text) => Ok(text),
-        _ => Err(refuse("is not a string")),
+    }
+
+    pub(super) const fn optional(name: &'static str, rule: Rule) -> Self {
+        Self {
+            name,
+            required: false,
+            rule,
+        }
+    }
+
+    fn check(&self, parent: &str, object: &Value) -> Checked {
+        let path = join(parent, self.name);
+        match object.get(self.name) {
+            None if self.required => Err(Refusal::param_error(&path, &Value::Null, "is required")),
+            None => Ok(()),
+            Some(value) => self.rule.check(&path, value),
+        }
     }
 }
 
-/// The positive whole number `field`, required.
-pub(super) fn number(body: &Value, field: &str) -> Result<u64, Refusal> {
-    let value = body.get(field).unwrap_or(&Value::Null);
-    value.as_u64().ok_or_else(|| {
-        let issue = if value.is_null() {
-            "is required"
-        } else {
-            "is not a whole number"
+/// Checks a whole body: it is an object, nothing in it breaks the rules for all bodies, and the fields are as they
+/// should be. Fields that are not known do no harm.
+pub(super) fn check(body: &Value, fields: &[Field]) -> Checked {
+    check_everywhere("", body)?;
+    check_object("", body, fields)
+}
+
+/// The text `name`, or nothing.
+pub(super) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
+    body.get(name).and_then(Value::as_str)
+}
+
+fn check_object(path: &str, value: &Value, fields: &[Field]) -> Checked {
+    if !value.is_object() {
+        return Err(Refusal::param_error(path, value, "is not an object"));
+    }
+    fields.iter().try_for_each(|field| field.check(path, value))
+}
+
+/// No `null` and no characters of four UTF-8 bytes anywhere.
+fn check_everywhere(path: &str, value: &Value) -> Checked {
+    match value {
+        Value::Null => Err(Refusal::param_error(path, value, "is null")),
+        Value::String(text) if text.chars().any(|c| c.len_utf8() > 3) => Err(Refusal::param_error(
+            path,
+            value,
+            "has a character of four UTF-8 bytes",
+        )),
+        Value::Array(values) => values
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, value)| check_everywhere(&join(path, index), value)),
+        Value::Object(members) => members
+            .iter()
+            .try_for_each(|(name, value)| check_everywhere(&join(path, name), value)),
+        _ => Ok(()),
+    }
+}
+
+impl Rule {
+    fn check(&self, path: &str, value: &Value) -> Checked {
+        match self {
+            Self::Number if value.is_u64() => return Ok(()),
+            Self::Number => return Err(Refusal::param_error(path, value, "is not a whole number")),
+            Self::Boolean if value.is_boolean() => return Ok(()),
+            Self::Boolean => return Err(Refusal::param_error(path, value, "is not a boolean")),
+            Self::Object(fields) => return check_object(path, value, fields),
+            Self::List(fields) => return check_list(path, value, fields),
+            _ => {}
+        }
+        let issue = match value.as_str() {
+            None => Some("is not a string"),
+            Some("") => Some("is empty"),
+            Some(text) => self.issue_with(text),
         };
-        Refusal::param_error(field, value, issue)
-    })
-}
-
-/// `out_contract_code`: up to 32 ASCII digits and letters.
-pub(super) fn out_contract_code(body: &Value) -> Result<&str, Refusal> {
-    let field = "out_contract_code";
-    let code = text(body, field, 32)?;
-    if code
-        .chars()
-        .all(|c| matches!(c, '0'..='9' | 'a'..='z' | 'A'..='Z'))
-    {
-        return Ok(code);
+        issue.map_or(Ok(()), |issue| {
+            Err(Refusal::param_error(path, value, issue))
+        })
     }
-    Err(Refusal::param_error(
-        field,
-        &code.into(),
-        "has characters other than digits and letters",
-    ))
+
+    fn issue_with(&self, text: &str) -> Option<&'static str> {
+        let length = text.chars().count();
+        match *self {
+            Self::Text(max) | Self::Code(max) | Self::NotifyUrl(max) if length > max => {
+                Some("is too long")
+            }
+            Self::Code(_) if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                Some("has characters other than digits and letters")
+            }
+            Self::OrderNumber { from } if !(from..=32).contains(&length) => {
+                Some("is too short or too long")
+            }
+            Self::OrderNumber { .. } if !text.bytes().all(is_of_order_number) => {
+                Some("has characters other than digits, letters, _, - and *")
+            }
+            Self::NotifyUrl(_) if !is_notify_url(text) => {
+                Some("is not an https URL with a path and without a query")
+            }
+            Self::Time if length > 64 => Some("is too long"),
+            Self::Time if rfc3339::parse(text).is_none() => {
+                Some("is not a time in the form of RFC 3339")
+            }
+            _ => None,
+        }
+    }
 }
 
-/// `notify_url`: HTTPS, with a path, without a query.
-pub(super) fn notify_url(body: &Value, max: usize) -> Result<&str, Refusal> {
-    let field = "notify_url";
-    let url = text(body, field, max)?;
+fn check_list(path: &str, value: &Value, fields: &[Field]) -> Checked {
+    let entries = value
+        .as_array()
+        .ok_or_else(|| Refusal::param_error(path, value, "is not a list"))?;
+    entries
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, entry)| check_object(&join(path, index), entry, fields))
+}
+
+fn join(parent: &str, name: impl std::fmt::Display) -> String {
+    match parent {
+        "" => name.to_string(),
+        _ => format!("{parent}/{name}"),
+    }
+}
+
+fn is_of_order_number(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'*')
+}
+
+fn is_notify_url(url: &str) -> bool {
     let after_host = url
         .strip_prefix("https://")
         .and_then(|rest| rest.find('/').map(|slash| rest.split_at(slash)));
-    match after_host {
-        Some((host, path)) if !host.is_empty() && !path.contains('?') => Ok(url),
-        _ => Err(Refusal::param_error(
-            field,
-            &url.into(),
-            "is not an https URL with a path and without a query",
-        )),
-    }
+    after_host.is_some_and(|(host, path)| {
+        !host.is_empty() && !host.contains(['?', '#']) && !path.contains(['?', '#'])
+    })
 }

@@ -1,17 +1,24 @@
 //! The gateway: an HTTP request is authenticated, dispatched, answered and the answer signed.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use super::answer::{Answer, Draft, Refusal};
 use super::authorization::Identity;
-use super::contracts::Contracts;
+use super::contracts::{Contract, Contracts, UserError};
 use super::faults::{Fault, Faults};
 use super::http::{HttpReply, HttpRequest};
+use super::notification::{Change, Notification};
+use super::notifier::Notifier;
+use super::orders::{self, Orderer};
 use super::platform::Platform;
+use super::pre_sign::{Mode, Way};
 use super::record::Record;
+use super::{Sandbox, control};
+use crate::error::KeyError;
+use crate::keys::ApiV3Key;
 use crate::verifier::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
@@ -19,25 +26,37 @@ const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
 /// The state of a sandbox and what it answers.
 pub(super) struct Gateway {
     identity: Identity,
-    platform: Platform,
+    platform: Arc<Platform>,
+    api_v3_key: ApiV3Key,
     contracts: Mutex<Contracts>,
+    /// How far the clock is ahead that sessions go by.
+    ahead: Mutex<Duration>,
     faults: Faults,
+    notifier: Notifier,
     record: Record,
 }
 
 impl Gateway {
-    pub(super) fn new(identity: Identity, platform: Platform) -> Self {
-        Self {
+    pub(super) fn new(identity: Identity, platform: Platform) -> Result<Self, KeyError> {
+        let platform = Arc::new(platform);
+        Ok(Self {
             identity,
+            notifier: Notifier::new(Arc::clone(&platform)),
             platform,
+            api_v3_key: ApiV3Key::new(Sandbox::API_V3_KEY)?,
             contracts: Mutex::default(),
+            ahead: Mutex::default(),
             faults: Faults::default(),
             record: Record::default(),
-        }
+        })
     }
 
     pub(super) fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    pub(super) fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     pub(super) fn record(&self) -> &Record {
@@ -46,6 +65,9 @@ impl Gateway {
 
     /// The whole way from a request to its reply.
     pub(super) fn handle(&self, request: HttpRequest) -> HttpReply {
+        if let Some(reply) = control::handle(self, &request) {
+            return reply;
+        }
         let now = unix_seconds(SystemTime::now());
         let fault = self.faults.take(&request);
         let answer = fault
@@ -88,23 +110,117 @@ impl Gateway {
     }
 
     fn dispatch(&self, request: &HttpRequest) -> Result<Answer, Refusal> {
-        let (path, _query) = request
-            .target
-            .split_once('?')
-            .unwrap_or((&request.target, ""));
-        match (request.method.as_str(), path.strip_prefix(CONTRACTS)) {
-            ("POST", Some("ecommerce/pre-entrust-sign/mini-program")) => self
-                .contracts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pre_sign_mini_program(self.identity.mchid(), &json_body(request)?),
-            _ => Err(Refusal::new(
-                404,
-                "RESOURCE_NOT_EXISTS",
-                "the sandbox does not know this path",
-            )),
+        let method = request.method.as_str();
+        match (method, request.path()) {
+            ("POST", "/v3/pay/transactions/jsapi-with-contract") => {
+                self.order(Orderer::Direct, request)
+            }
+            ("POST", "/v3/pay/partner/transactions/jsapi-with-contract") => {
+                self.order(Orderer::Partner, request)
+            }
+            (_, path) => match path.strip_prefix(CONTRACTS) {
+                Some(rest) => self.dispatch_contract(request, rest),
+                None => Err(unknown_path()),
+            },
         }
     }
+
+    fn dispatch_contract(&self, request: &HttpRequest, path: &str) -> Result<Answer, Refusal> {
+        let segments: Vec<&str> = path.split('/').collect();
+        match (request.method.as_str(), segments.as_slice()) {
+            ("POST", [mode, "pre-entrust-sign", way]) => {
+                let (mode, way) = Mode::parse(mode)
+                    .zip(Way::parse(way))
+                    .ok_or_else(unknown_path)?;
+                let (body, now) = (json_body(request)?, self.now());
+                self.contracts()
+                    .pre_sign(mode, way, self.identity.mchid(), body, now)
+            }
+            ("GET", ["service-id", service_id, "out-contract-code", code]) => {
+                self.contracts().query(service_id, code)
+            }
+            (
+                "POST",
+                [
+                    "service-id",
+                    service_id,
+                    "out-contract-code",
+                    code,
+                    "terminate",
+                ],
+            ) => {
+                let (body, now) = (json_body(request)?, self.now());
+                let mut contracts = self.contracts();
+                let (answer, contract) = contracts.terminate(service_id, code, &body, now)?;
+                self.notify(Change::Terminated, contract, now);
+                Ok(answer)
+            }
+            _ => Err(unknown_path()),
+        }
+    }
+
+    fn order(&self, orderer: Orderer, request: &HttpRequest) -> Result<Answer, Refusal> {
+        let body = json_body(request)?;
+        let mchid = self.identity.mchid();
+        // Orders go by the true clock: their `time_expire` comes from the caller's.
+        orders::order(orderer, mchid, &body, &self.contracts(), SystemTime::now())
+    }
+
+    pub(super) fn user_signs(&self, code: &str, way: Way) -> Result<String, UserError> {
+        let now = self.now();
+        let mut contracts = self.contracts();
+        let contract = contracts.sign(code, way, now)?;
+        self.notify(Change::Signed, contract, now);
+        Ok(contract.contract_id().unwrap_or_default().to_owned())
+    }
+
+    pub(super) fn user_gives_up(&self, code: &str) -> Result<(), UserError> {
+        let now = self.now();
+        self.contracts().give_up(code, now)
+    }
+
+    pub(super) fn user_terminates(&self, code: &str) -> Result<(), UserError> {
+        let now = self.now();
+        let mut contracts = self.contracts();
+        let contract = contracts.end_by_user(code, now)?;
+        self.notify(Change::Terminated, contract, now);
+        Ok(())
+    }
+
+    pub(super) fn list_contracts(&self) -> Vec<Value> {
+        self.contracts().list()
+    }
+
+    pub(super) fn advance_clock(&self, by: Duration) {
+        let mut ahead = lock(&self.ahead);
+        *ahead = ahead.saturating_add(by);
+    }
+
+    fn now(&self) -> SystemTime {
+        let now = SystemTime::now();
+        now.checked_add(*lock(&self.ahead)).unwrap_or(now)
+    }
+
+    fn contracts(&self) -> MutexGuard<'_, Contracts> {
+        lock(&self.contracts)
+    }
+
+    /// Called with the contracts locked, so that notifications are in the order of the changes.
+    fn notify(&self, change: Change, contract: &Contract, now: SystemTime) {
+        let code = contract.out_contract_code();
+        let content = contract.notified();
+        let key = &self.api_v3_key;
+        self.notifier
+            .send(Notification::new(change, code, &content, key, now));
+    }
+}
+
+fn unknown_path() -> Refusal {
+    Refusal::new(
+        404,
+        "RESOURCE_NOT_EXISTS",
+        "the sandbox does not know this path and method",
+    )
 }
 
 /// The gateway refuses requests without `User-Agent` or with an unsuitable `Accept`.
@@ -138,4 +254,8 @@ fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
     }
     serde_json::from_slice(&request.body)
         .map_err(|_| Refusal::new(400, "PARAM_ERROR", "the body is not JSON"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -24,14 +24,22 @@
 mod answer;
 mod authorization;
 mod contracts;
+mod control;
 mod faults;
 mod fields;
 mod gateway;
 mod http;
+mod notification;
+mod notifier;
+mod orders;
 mod platform;
+mod post;
+mod pre_sign;
 mod record;
+mod rfc3339;
 mod signing;
 mod spoil;
+mod user;
 
 use std::fmt;
 use std::io;
@@ -48,7 +56,9 @@ use self::gateway::Gateway;
 use self::http::HttpServer;
 use self::platform::Platform;
 
+pub use self::contracts::UserError;
 pub use self::faults::{Fault, FaultOrder};
+pub use self::notifier::{DeliveryAttempt, SentNotification};
 pub use self::record::RecordedRequest;
 pub use self::signing::Signing;
 
@@ -67,6 +77,8 @@ impl Sandbox {
     pub const MCHID: &str = "1900000109";
     /// The serial number of the sandbox merchant's certificate.
     pub const MERCHANT_SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
+    /// The APIv3 key APIv3密钥 with which notifications are encrypted.
+    pub const API_V3_KEY: &str = "SandboxApiV3KeyOf32BytesExactly!";
     /// The id of the sandbox's WeChat Pay public key.
     pub const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
 
@@ -85,7 +97,8 @@ impl Sandbox {
         let identity = merchant_key()
             .and_then(|key| Ok(Identity::new(&mchid, &key)?))
             .map_err(unusable)?;
-        let gateway = Arc::new(Gateway::new(identity, platform));
+        let gateway =
+            Arc::new(Gateway::new(identity, platform).map_err(|error| unusable(error.into()))?);
         let handler = Arc::clone(&gateway);
         let server = HttpServer::start(move |request| handler.handle(request))?;
         let url = format!("http://{}", server.address());

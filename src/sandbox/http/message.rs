@@ -67,6 +67,13 @@ impl HttpRequest {
         self.header_all(name).next()
     }
 
+    /// The target without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.target
+            .split_once('?')
+            .map_or(&self.target, |(path, _query)| path)
+    }
+
     /// Every value of a header, in the order received.
     pub(crate) fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers

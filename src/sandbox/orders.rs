@@ -1,0 +1,167 @@
+//! Ordering with a contract: the fields of the two calls, and the `prepay_id`.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Refusal, new_id};
+use super::contracts::Contracts;
+use super::fields::{self, Field, Rule, text};
+use super::rfc3339;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const FIFTEEN_DAYS: Duration = Duration::from_secs(15 * 24 * 60 * 60);
+
+/// Who orders, by the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Orderer {
+    /// A direct merchant.
+    Direct,
+    /// A service provider or an e-commerce platform.
+    Partner,
+}
+
+/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>.
+const DIRECT: &[Field] = &[
+    Field::required("appid", Rule::Text(32)),
+    Field::required("mchid", Rule::Text(32)),
+    Field::required("out_trade_no", Rule::OrderNumber { from: 6 }),
+    Field::required("payer", Rule::Object(PAYER)),
+];
+
+const PAYER: &[Field] = &[Field::required("openid", Rule::Text(128))];
+
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
+const PARTNER: &[Field] = &[
+    Field::required("sp_appid", Rule::Text(32)),
+    Field::required("sp_mchid", Rule::Text(32)),
+    Field::required("sub_mchid", Rule::Text(32)),
+    Field::optional("sub_appid", Rule::Text(32)),
+    Field::required("out_trade_no", Rule::OrderNumber { from: 1 }),
+    Field::required("payer", Rule::Object(PARTNER_PAYER)),
+];
+
+const PARTNER_PAYER: &[Field] = &[
+    Field::optional("sp_openid", Rule::Text(128)),
+    Field::optional("sub_openid", Rule::Text(128)),
+];
+
+const BOTH: &[Field] = &[
+    Field::required("description", Rule::Text(127)),
+    Field::optional("time_expire", Rule::Time),
+    Field::optional("attach", Rule::Text(128)),
+    Field::required("notify_url", Rule::NotifyUrl(255)),
+    Field::optional("goods_tag", Rule::Text(32)),
+    Field::optional("support_fapiao", Rule::Boolean),
+    Field::required("amount", Rule::Object(AMOUNT)),
+    Field::optional("detail", Rule::Object(DETAIL)),
+    Field::optional("scene_info", Rule::Object(SCENE_INFO)),
+    Field::optional("settle_info", Rule::Object(SETTLE_INFO)),
+    Field::required("contract_info", Rule::Object(CONTRACT_INFO)),
+];
+
+const AMOUNT: &[Field] = &[
+    Field::required("total", Rule::Number),
+    Field::optional("currency", Rule::AnyText),
+];
+
+const DETAIL: &[Field] = &[
+    Field::optional("cost_price", Rule::Number),
+    Field::optional("invoice_id", Rule::AnyText),
+    Field::optional("goods_detail", Rule::List(GOODS)),
+];
+
+const GOODS: &[Field] = &[
+    Field::required("merchant_goods_id", Rule::AnyText),
+    Field::optional("wechatpay_goods_id", Rule::AnyText),
+    Field::optional("goods_name", Rule::AnyText),
+    Field::required("quantity", Rule::Number),
+    Field::required("unit_price", Rule::Number),
+];
+
+const SCENE_INFO: &[Field] = &[
+    Field::required("payer_client_ip", Rule::AnyText),
+    Field::optional("device_id", Rule::AnyText),
+    Field::optional("store_info", Rule::Object(STORE_INFO)),
+];
+
+const STORE_INFO: &[Field] = &[
+    Field::required("id", Rule::AnyText),
+    Field::optional("name", Rule::AnyText),
+    Field::optional("area_code", Rule::AnyText),
+    Field::optional("address", Rule::AnyText),
+];
+
+const SETTLE_INFO: &[Field] = &[Field::optional("profit_sharing", Rule::Boolean)];
+
+const CONTRACT_INFO: &[Field] = &[Field::required("password_free_contract_id", Rule::AnyText)];
+
+/// Places an order. That the contract must be in force, and the status and code when it is not, are inferred.
+pub(super) fn order(
+    orderer: Orderer,
+    mchid: &str,
+    body: &Value,
+    contracts: &Contracts,
+    now: SystemTime,
+) -> Result<Answer, Refusal> {
+    let (own_fields, own_mchid) = match orderer {
+        Orderer::Direct => (DIRECT, "mchid"),
+        Orderer::Partner => (PARTNER, "sp_mchid"),
+    };
+    fields::check(body, own_fields)?;
+    fields::check(body, BOTH)?;
+    if text(body, own_mchid) != Some(mchid) {
+        let value = body.get(own_mchid).unwrap_or(&Value::Null);
+        return Err(Refusal::param_error(
+            own_mchid,
+            value,
+            "is not the caller's",
+        ));
+    }
+    if orderer == Orderer::Partner {
+        check_partner_payer(body)?;
+    }
+    check_expiry(body, now)?;
+    let contract_id = body
+        .pointer("/contract_info/password_free_contract_id")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if !contracts.is_in_force(contract_id) {
+        return Err(Refusal::invalid_request(
+            "password_free_contract_id names no contract that is in force",
+        ));
+    }
+    let prepay_id = format!("wx{}", new_id());
+    Ok(Answer::ok(json!({"prepay_id": prepay_id})))
+}
+
+fn check_partner_payer(body: &Value) -> Result<(), Refusal> {
+    let given = |pointer| body.pointer(pointer).is_some();
+    let refuse = |field, issue| Err(Refusal::param_error(field, &Value::Null, issue));
+    if !given("/payer/sp_openid") && !given("/payer/sub_openid") {
+        return refuse(
+            "payer/sp_openid",
+            "is required unless payer/sub_openid is given",
+        );
+    }
+    if given("/payer/sub_openid") && !given("/sub_appid") {
+        return refuse("sub_appid", "is required with payer/sub_openid");
+    }
+    Ok(())
+}
+
+fn check_expiry(body: &Value, now: SystemTime) -> Result<(), Refusal> {
+    let Some(time) = text(body, "time_expire") else {
+        return Ok(());
+    };
+    let in_range = rfc3339::parse(time)
+        .is_some_and(|expiry| (now + MINUTE..=now + FIFTEEN_DAYS).contains(&expiry));
+    if in_range {
+        return Ok(());
+    }
+    Err(Refusal::param_error(
+        "time_expire",
+        &time.into(),
+        "is not from 1 minute to 15 days after now",
+    ))
+}

@@ -1,0 +1,126 @@
+//! The eight pre-signing calls: what each of the four kinds of callers has to send.
+
+use serde_json::Value;
+
+use super::answer::Refusal;
+use super::fields::{self, Field, Rule};
+
+/// The kinds of callers, by the part of the path that tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Normal,
+    ServiceProvider,
+    Ecommerce,
+    Qs,
+}
+
+/// Where the user signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// In the signing mini program, with a session.
+    MiniProgram,
+    /// On the page after a payment.
+    PayRedirect,
+}
+
+/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472870>.
+const NORMAL: &[Field] = &[
+    Field::required("appid", Rule::Text(32)),
+    Field::required("service_id", Rule::Number),
+    Field::required("out_contract_code", Rule::Code(32)),
+    Field::required("notify_url", Rule::NotifyUrl(256)),
+    Field::required("contract_display_account", Rule::Text(32)),
+    Field::required("openid", Rule::Text(128)),
+];
+
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4013369177>; it gives no lengths.
+const ECOMMERCE: &[Field] = &[
+    Field::required("appid", Rule::AnyText),
+    Field::required("service_id", Rule::Number),
+    Field::required("out_contract_code", Rule::Code(usize::MAX)),
+    Field::required("notify_url", Rule::NotifyUrl(usize::MAX)),
+    Field::required("contract_display_account", Rule::AnyText),
+    Field::required("openid", Rule::AnyText),
+];
+
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>; it gives no lengths, and does not say that one of
+/// the two users is required.
+const SERVICE_PROVIDER: &[Field] = &[
+    Field::required("sp_appid", Rule::AnyText),
+    Field::required("sub_mchid", Rule::AnyText),
+    Field::required("sub_appid", Rule::AnyText),
+    Field::required("service_id", Rule::Number),
+    Field::required("out_contract_code", Rule::Code(usize::MAX)),
+    Field::required("notify_url", Rule::NotifyUrl(usize::MAX)),
+    Field::required("contract_display_account", Rule::AnyText),
+    Field::optional("sp_openid", Rule::AnyText),
+    Field::optional("sub_openid", Rule::AnyText),
+];
+
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471282>.
+const QS: &[Field] = &[
+    Field::required("appid", Rule::Text(32)),
+    Field::required("sub_appid", Rule::Text(32)),
+    Field::required("sub_mchid", Rule::Text(32)),
+    Field::required("service_id", Rule::Number),
+    Field::required("out_contract_code", Rule::Code(32)),
+    Field::required("notify_url", Rule::NotifyUrl(256)),
+    Field::required("contract_display_account", Rule::Text(32)),
+    Field::optional("openid", Rule::Text(128)),
+    Field::optional("sub_openid", Rule::Text(128)),
+];
+
+/// Any text will do: the order may have been placed through a call that the sandbox does not play.
+const PREPAY_ID: &[Field] = &[Field::required("prepay_id", Rule::Text(64))];
+
+impl Mode {
+    pub(super) fn parse(segment: &str) -> Option<Self> {
+        match segment {
+            "normal" => Some(Self::Normal),
+            "service-provider" => Some(Self::ServiceProvider),
+            "ecommerce" => Some(Self::Ecommerce),
+            "qs" => Some(Self::Qs),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer names the sub-merchant.
+    pub(super) fn answers_sub_mchid(self) -> bool {
+        self == Self::ServiceProvider
+    }
+
+    fn fields(self) -> &'static [Field] {
+        match self {
+            Self::Normal => NORMAL,
+            Self::ServiceProvider => SERVICE_PROVIDER,
+            Self::Ecommerce => ECOMMERCE,
+            Self::Qs => QS,
+        }
+    }
+}
+
+impl Way {
+    pub(super) fn parse(segment: &str) -> Option<Self> {
+        match segment {
+            "mini-program" => Some(Self::MiniProgram),
+            "pay-redirect-sign" => Some(Self::PayRedirect),
+            _ => None,
+        }
+    }
+}
+
+/// Refuses a body that is not as the mode's page wants it.
+pub(super) fn check(mode: Mode, way: Way, body: &Value) -> Result<(), Refusal> {
+    fields::check(body, mode.fields())?;
+    if way == Way::PayRedirect {
+        fields::check(body, PREPAY_ID)?;
+    }
+    let names_user = ["openid", "sub_openid"]
+        .iter()
+        .any(|name| body.get(name).is_some());
+    if mode == Mode::Qs && !names_user {
+        let issue = "is required unless sub_openid is given";
+        return Err(Refusal::param_error("openid", &Value::Null, issue));
+    }
+    Ok(())
+}
