@@ -62,8 +62,6 @@ pub use self::notifier::{DeliveryAttempt, SentNotification};
 pub use self::record::RecordedRequest;
 pub use self::signing::Signing;
 
-const MERCHANT_KEY: &str = include_str!("keys/merchant_key.pem");
-
 /// A running sandbox; it stops when it is dropped.
 pub struct Sandbox {
     gateway: Arc<Gateway>,
@@ -77,10 +75,14 @@ impl Sandbox {
     pub const MCHID: &str = "1900000109";
     /// The serial number of the sandbox merchant's certificate.
     pub const MERCHANT_SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
+    /// The sandbox merchant's private key as PEM; it protects nothing.
+    pub const MERCHANT_KEY_PEM: &str = include_str!("keys/merchant_key.pem");
     /// The APIv3 key APIv3密钥 with which notifications are encrypted.
     pub const API_V3_KEY: &str = "SandboxApiV3KeyOf32BytesExactly!";
     /// The id of the sandbox's WeChat Pay public key.
     pub const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
+    /// The sandbox's WeChat Pay public key as PEM.
+    pub const PUBLIC_KEY_PEM: &str = include_str!("keys/platform_public_key.pem");
 
     /// Starts a sandbox for the merchant [`MCHID`](Self::MCHID).
     ///
@@ -206,7 +208,7 @@ impl fmt::Debug for Sandbox {
 }
 
 fn merchant_key() -> Result<PrivateKey, Error> {
-    Ok(PrivateKey::from_pem(MERCHANT_KEY)?)
+    Ok(PrivateKey::from_pem(Sandbox::MERCHANT_KEY_PEM)?)
 }
 
 fn unusable(error: Error) -> io::Error {

@@ -1,0 +1,332 @@
+//! What the sandbox refuses before it looks at a request's fields: signature, clock, headers, paths.
+
+use std::process::Command;
+
+use wechatpay_contract::sandbox::Sandbox;
+
+use crate::raw::{self, PRE_SIGN_PATH, Raw, authorization, command, now, pre_sign_body};
+
+/// Sends a pre-signing with this `Authorization`, and gives status and code of the answer.
+fn authorized_by(sandbox: &Sandbox, authorization: &str) -> (u16, String) {
+    let body = pre_sign_body("code1").to_string().into_bytes();
+    let mut raw = Raw::connect(sandbox);
+    let headers = [
+        ("Authorization", authorization),
+        ("Accept", "application/json"),
+        ("User-Agent", "raw"),
+        ("Content-Type", "application/json"),
+    ];
+    raw.send("POST", PRE_SIGN_PATH, &headers, &body);
+    let answer = raw.answer();
+    let is_signed = answer.header("wechatpay-signature").is_some();
+    assert_eq!(is_signed, answer.status != 401, "{authorization}");
+    assert!(answer.header("request-id").is_some());
+    answer.refusal()
+}
+
+fn right(sandbox: &Sandbox) -> String {
+    let body = pre_sign_body("code1").to_string();
+    let signer = sandbox.signer();
+    authorization(&signer, "POST", PRE_SIGN_PATH, now(), body.as_bytes())
+}
+
+fn sign_error() -> (u16, String) {
+    (401, "SIGN_ERROR".to_owned())
+}
+
+#[test]
+fn authorization_has_each_part_once_in_any_order() {
+    let sandbox = Sandbox::start().unwrap();
+    let right = right(&sandbox);
+    let ok = (200, String::new());
+    assert_eq!(authorized_by(&sandbox, &right), ok);
+
+    let (scheme, parts) = right.split_once(' ').unwrap();
+    let parts: Vec<&str> = parts.split(',').collect();
+    assert_eq!(parts.len(), 5);
+    let with = |parts: &[&str]| format!("{scheme} {}", parts.join(","));
+    let reversed: Vec<_> = parts.iter().rev().copied().collect();
+    assert_eq!(authorized_by(&sandbox, &with(&reversed)), ok);
+
+    for position in 0..5 {
+        let mut missing = parts.clone();
+        let part = missing.remove(position);
+        assert_eq!(
+            authorized_by(&sandbox, &with(&missing)),
+            sign_error(),
+            "without {part}"
+        );
+
+        let mut twice = parts.clone();
+        twice.push(part);
+        assert_eq!(
+            authorized_by(&sandbox, &with(&twice)),
+            sign_error(),
+            "{part} twice"
+        );
+
+        let (name, value) = part.split_once('=').unwrap();
+        let bare = format!("{name}={}", value.trim_matches('"'));
+        let empty = format!("{name}=\"\"");
+        let renamed = format!("x{part}");
+        for changed in [bare.as_str(), &empty, name, &renamed] {
+            let mut parts = parts.clone();
+            parts[position] = changed;
+            assert_eq!(
+                authorized_by(&sandbox, &with(&parts)),
+                sign_error(),
+                "{changed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn authorization_is_of_the_known_scheme() {
+    let sandbox = Sandbox::start().unwrap();
+    let right = right(&sandbox);
+    for wrong in [
+        String::new(),
+        "Basic Zm9vOmJhcg==".to_owned(),
+        right.replace("WECHATPAY2-SHA256-RSA2048 ", ""),
+        right.replace("RSA2048", "RSA4096"),
+        right.replace("WECHATPAY2", "wechatpay2"),
+        right.replacen("RSA2048 ", "RSA2048,", 1),
+        format!("{right},"),
+        format!("{right},extra=\"1\""),
+    ] {
+        assert_eq!(authorized_by(&sandbox, &wrong), sign_error(), "{wrong}");
+    }
+}
+
+#[test]
+fn authorization_names_the_merchant_and_the_certificate() {
+    let sandbox = Sandbox::start().unwrap();
+    let right = right(&sandbox);
+    for wrong in [
+        right.replace(Sandbox::MCHID, "1900000110"),
+        right.replace(Sandbox::MERCHANT_SERIAL_NO, &"0".repeat(40)),
+        right.replace(Sandbox::MERCHANT_SERIAL_NO, Sandbox::PUBLIC_KEY_ID),
+    ] {
+        assert_ne!(wrong, right);
+        assert_eq!(authorized_by(&sandbox, &wrong), sign_error(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_clock_is_off_by_less_than_five_minutes() {
+    let sandbox = Sandbox::start().unwrap();
+    let signer = sandbox.signer();
+    let body = pre_sign_body("code1").to_string();
+    // A minute is left to the machine that runs the test.
+    for (time, status) in [
+        (now() - 240, 200),
+        (now() + 240, 200),
+        (now() - 301, 401),
+        (now() + 360, 401),
+        (0, 401),
+        (u64::MAX, 401),
+    ] {
+        let authorization = authorization(&signer, "POST", PRE_SIGN_PATH, time, body.as_bytes());
+        assert_eq!(authorized_by(&sandbox, &authorization).0, status, "{time}");
+    }
+}
+
+#[test]
+fn the_signature_covers_method_path_query_time_nonce_and_body() {
+    let sandbox = Sandbox::start().unwrap();
+    let signer = sandbox.signer();
+    let body = pre_sign_body("code1").to_string();
+    let by =
+        |method, target, body: &str| authorization(&signer, method, target, now(), body.as_bytes());
+    let query = format!("{PRE_SIGN_PATH}?x=1");
+    for (other, authorization) in [
+        ("method", by("PUT", PRE_SIGN_PATH, &body)),
+        ("path", by("POST", "/v3/pay/transactions/jsapi", &body)),
+        ("query", by("POST", &query, &body)),
+        (
+            "body",
+            by("POST", PRE_SIGN_PATH, &body.replace("code1", "code2")),
+        ),
+        ("no body", by("POST", PRE_SIGN_PATH, "")),
+        ("blank", by("POST", PRE_SIGN_PATH, &format!("{body} "))),
+    ] {
+        assert_eq!(
+            authorized_by(&sandbox, &authorization),
+            sign_error(),
+            "{other}"
+        );
+    }
+    let right = right(&sandbox);
+    let (_, after) = right.split_once("timestamp=\"").unwrap();
+    let (time, _) = after.split_once('"').unwrap();
+    let earlier = (time.parse::<u64>().unwrap() - 1).to_string();
+    for wrong in [
+        right.replace("593BEC0C", "593BEC0D"),
+        right.replace(time, &earlier),
+        right.replace("signature=\"", "signature=\"AAAA"),
+        right.replace("==\"", "\""),
+    ] {
+        assert_ne!(wrong, right);
+        assert_eq!(authorized_by(&sandbox, &wrong), sign_error(), "{wrong}");
+    }
+}
+
+#[test]
+fn nothing_that_is_refused_takes_effect() {
+    let sandbox = Sandbox::start().unwrap();
+    let wrong = right(&sandbox).replace("593BEC0C", "593BEC0D");
+    assert_eq!(authorized_by(&sandbox, &wrong), sign_error());
+    let requests = sandbox.requests();
+    assert_eq!((requests[0].status, requests[0].took_effect), (401, false));
+    assert!(sandbox.user_signs("code1").is_err());
+}
+
+#[test]
+fn user_agent_accept_and_content_type_are_wanted() {
+    let sandbox = Sandbox::start().unwrap();
+    let right_authorization = right(&sandbox);
+    let body = pre_sign_body("code1").to_string();
+    let answer = |change: (&str, Option<&str>)| {
+        let headers = [
+            ("Authorization", right_authorization.as_str()),
+            ("Accept", "application/json"),
+            ("User-Agent", "raw"),
+            ("Content-Type", "application/json"),
+        ]
+        .map(|(name, value)| {
+            (
+                name,
+                if name == change.0 {
+                    change.1
+                } else {
+                    Some(value)
+                },
+            )
+        });
+        let headers: Vec<_> = headers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        let mut raw = Raw::connect(&sandbox);
+        raw.send("POST", PRE_SIGN_PATH, &headers, body.as_bytes());
+        raw.answer()
+    };
+    for ok in [
+        ("Accept", Some("*/*")),
+        ("Accept", Some("text/html, application/json;q=0.9")),
+        ("Content-Type", Some("application/json; charset=utf-8")),
+    ] {
+        assert_eq!(answer(ok).status, 200, "{ok:?}");
+    }
+    for wrong in [
+        ("Accept", None),
+        ("Accept", Some("text/html")),
+        ("User-Agent", None),
+        ("User-Agent", Some("")),
+        ("Content-Type", None),
+        ("Content-Type", Some("text/plain")),
+    ] {
+        let answer = answer(wrong);
+        let refusal = (400, "PARAM_ERROR".to_owned());
+        assert_eq!(answer.refusal(), refusal, "{wrong:?}");
+        assert!(answer.header("wechatpay-signature").is_some());
+    }
+    assert_eq!(answer(("Authorization", None)).refusal(), sign_error());
+}
+
+#[test]
+fn other_paths_and_methods_are_unknown() {
+    let sandbox = Sandbox::start().unwrap();
+    let contracts = "/v3/password-exempt-contract/contracts";
+    let mut raw = Raw::connect(&sandbox);
+    for (method, target) in [
+        ("GET", "/".to_owned()),
+        ("GET", "/v3/certificatesx".to_owned()),
+        ("GET", PRE_SIGN_PATH.to_owned()),
+        ("PUT", PRE_SIGN_PATH.to_owned()),
+        ("POST", format!("{PRE_SIGN_PATH}/")),
+        (
+            "POST",
+            format!("{contracts}/other/pre-entrust-sign/mini-program"),
+        ),
+        ("POST", format!("{contracts}/normal/pre-entrust-sign/h5")),
+        (
+            "POST",
+            format!("{contracts}/service-id/1/out-contract-code/a"),
+        ),
+        (
+            "GET",
+            format!("{contracts}/service-id/1/out-contract-code/a/terminate"),
+        ),
+        (
+            "GET",
+            format!("{contracts}/service-id/1/out-contract-code/a/b"),
+        ),
+        ("GET", "/v3/pay/transactions/jsapi-with-contract".to_owned()),
+    ] {
+        raw.request(method, &target, b"");
+        let refusal = (404, "RESOURCE_NOT_EXISTS".to_owned());
+        assert_eq!(raw.answer().refusal(), refusal, "{method} {target}");
+    }
+}
+
+#[test]
+fn a_client_made_of_openssl_and_a_socket_gets_along() {
+    let sandbox = Sandbox::start().unwrap();
+    let folder = raw::Folder::new("openssl-client");
+    let merchant_key = folder.write("merchant.pem", Sandbox::MERCHANT_KEY_PEM.as_bytes());
+    let platform_key = folder.write("platform.pem", Sandbox::PUBLIC_KEY_PEM.as_bytes());
+
+    // Signs as the page on signing says: the five lines through `openssl dgst -sha256 -sign`, then base64.
+    let body = pre_sign_body("code1").to_string();
+    let (time, nonce) = (now(), "593BEC0C930BF1AFEB40B4A08C8FB242");
+    let message = format!("POST\n{PRE_SIGN_PATH}\n{time}\n{nonce}\n{body}\n");
+    let signature = command(
+        "openssl",
+        &["dgst", "-sha256", "-sign", &merchant_key],
+        message.as_bytes(),
+    );
+    let signature = command("openssl", &["base64", "-A"], &signature);
+    let signature = String::from_utf8(signature).unwrap();
+    let authorization = format!(
+        "WECHATPAY2-SHA256-RSA2048 mchid=\"1900000109\",nonce_str=\"{nonce}\",signature=\"{signature}\",timestamp=\"{time}\",serial_no=\"5157F09EFDC096DE15EBE81A47057A7232F1B8E1\""
+    );
+    let headers = [
+        ("Authorization", authorization.as_str()),
+        ("Accept", "application/json"),
+        ("User-Agent", "openssl"),
+        ("Content-Type", "application/json"),
+    ];
+    let mut raw = Raw::connect(&sandbox);
+    raw.send("POST", PRE_SIGN_PATH, &headers, body.as_bytes());
+    let answer = raw.answer();
+    assert_eq!(answer.status, 200);
+
+    let header = |name| answer.header(name).unwrap();
+    let signature = command(
+        "openssl",
+        &["base64", "-d", "-A"],
+        header("wechatpay-signature").as_bytes(),
+    );
+    let signature = folder.write("signature", &signature);
+    let verified = |body: &[u8]| {
+        let head = format!(
+            "{}\n{}\n",
+            header("wechatpay-timestamp"),
+            header("wechatpay-nonce")
+        );
+        let message = folder.write("message", &[head.as_bytes(), body, b"\n"].concat());
+        Command::new("openssl")
+            .args(["dgst", "-sha256", "-verify", &platform_key])
+            .args(["-signature", &signature, &message])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    };
+    assert!(verified(&answer.body));
+    let mut altered = answer.body.clone();
+    altered[0] ^= 1;
+    assert!(!verified(&altered));
+}
