@@ -127,8 +127,8 @@ impl Platform {
         };
         request.respond(response(&reply))?;
         let event = opened?;
-        show("notification", format!("{} {}", event.event_type, event.id));
-        show("verified", event.json());
+        show("notification", &event.event_type);
+        show("content", event.json());
         show("answered", reply.status());
         expect("notified kind", event.kind, expected)?;
         // A service compares the other fields with what it pre-signed, too.
