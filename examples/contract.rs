@@ -33,8 +33,10 @@
 
 use std::env;
 use std::error::Error as _;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs;
+use std::io::{self, Write};
 use std::iter;
 use std::process::ExitCode;
 
@@ -65,15 +67,7 @@ enum Failure {
 type Values = fn(&str) -> String;
 
 fn main() -> ExitCode {
-    let mut arguments: Vec<_> = env::args_os()
-        .skip(1)
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
-    let sandbox = arguments.first().is_some_and(|first| first == "--sandbox");
-    if sandbox {
-        arguments.remove(0);
-    }
-    let Some(command) = Command::parse(arguments) else {
+    let Some((sandbox, command)) = parse(env::args_os().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -88,20 +82,26 @@ fn main() -> ExitCode {
     }
 }
 
-impl Command {
-    fn parse(arguments: Vec<String>) -> Option<Self> {
-        let mut arguments = arguments.into_iter();
-        let command = match arguments.next()?.as_str() {
-            "pre-sign" => Self::PreSign,
-            "query" => Self::Query,
-            "terminate" => Self::Terminate {
-                remark: arguments.next()?,
-            },
-            _ => return None,
-        };
-        arguments.next().is_none().then_some(command)
-    }
+/// Whether to use a sandbox, and the command.
+fn parse(arguments: impl Iterator<Item = OsString>) -> Option<(bool, Command)> {
+    let arguments: Vec<_> = arguments
+        .map(OsString::into_string)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let mut words = arguments.iter().map(String::as_str).peekable();
+    let sandbox = words.next_if_eq(&"--sandbox").is_some();
+    let command = match (words.next()?, words.next(), words.next()) {
+        ("pre-sign", None, _) => Command::PreSign,
+        ("query", None, _) => Command::Query,
+        ("terminate", Some(remark), None) => Command::Terminate {
+            remark: remark.to_owned(),
+        },
+        _ => return None,
+    };
+    Some((sandbox, command))
+}
 
+impl Command {
     /// The variables that the command needs.
     fn variables(&self) -> Vec<&'static str> {
         let mut names = vec![
@@ -206,7 +206,8 @@ fn terminate(client: &Client, values: Values, remark: &str) -> Result<(), Failur
 }
 
 fn show(label: &str, value: impl Display) {
-    println!("{label:<12}{value}");
+    // That nobody reads it, as behind `| head`, changes nothing about what was done.
+    let _ = writeln!(io::stdout(), "{label:<12}{value}");
 }
 
 impl Failure {
@@ -240,6 +241,11 @@ fn report(error: &Error, command: &Command) {
         eprintln!("  because   {cause}");
     }
     eprintln!("outcome     {}", error.outcome());
+    if let Error::Unverified { .. } = error {
+        eprintln!(
+            "check       that WECHATPAY_PUBLIC_KEY and WECHATPAY_PUBLIC_KEY_ID belong together"
+        );
+    }
     eprintln!("do next     {}", advice(error, command));
     eprintln!("Request-ID  {}", error.request_id().unwrap_or("none"));
 }
@@ -251,6 +257,9 @@ fn advice(error: &Error, command: &Command) -> &'static str {
         }
         (Error::Api(answer), ..) if answer.status == 403 => {
             "ask WeChat Pay for the permission to make this call"
+        }
+        (Error::Api(answer), ..) if answer.status == 404 => {
+            "check WECHATPAY_SERVICE_ID and WECHATPAY_OUT_CONTRACT_CODE, and whether the user has signed"
         }
         (Error::Api(answer), ..) if answer.status == 429 => "wait a while, then run it again",
         (_, Outcome::NotSent, _) => "mend what is named above, then run it again",
