@@ -31,7 +31,7 @@ use std::time::SystemTime;
 use tiny_http::{Header, Method, Request, Response, Server};
 use wechatpay_contract::{
     ApiV3Key, Event, EventKind, KeyError, NotificationError, NotificationReceiver,
-    NotificationReply, PublicKey, SignatureHeaders, Verifier,
+    NotificationReply, PublicKey, SignatureHeaders, TerminationMode, Verifier,
 };
 
 /// One slow request must not keep the others from their answer within five seconds.
@@ -135,7 +135,11 @@ fn record(event: &Event, ledger: &Ledger) {
     match &event.kind {
         EventKind::Signed => println!("{code}: signed"),
         EventKind::Terminated => {
-            println!("{code}: terminated, {:?}", event.content.termination_mode())
+            let mode = event.content.termination_mode();
+            println!(
+                "{code}: terminated, {}",
+                mode.map_or("no mode", TerminationMode::as_str)
+            );
         }
         other => println!("{code}: {other:?}, {}", event.json()),
     }

@@ -123,7 +123,7 @@ impl Service {
         println!(
             "{} {}: {}",
             request.method(),
-            request.url(),
+            request.url().escape_default(),
             answer.status_code().0
         );
         if let Err(error) = request.respond(answer) {
