@@ -9,19 +9,32 @@
 
 mod contract_requests;
 mod contract_responses;
+mod counts;
+mod desk;
+mod failover;
+mod faults;
+mod inbox;
 mod merchant;
 mod notification;
 mod order;
+mod outcome;
+mod platform;
 mod pre_sign;
 mod pre_sign_request;
+mod properties;
 mod raw;
 mod request;
 mod sandbox_contracts;
 mod sandbox_control;
 mod sandbox_example;
 mod sandbox_faults;
+mod sandbox_fields;
 mod sandbox_gateway;
 mod sandbox_notifications;
+mod sandbox_orders;
 mod signer;
 mod support;
+mod tls_server;
 mod verifier;
+#[path = "../support/platform.rs"]
+#[path = "../support/tls_server.rs"]
