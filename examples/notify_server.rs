@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `WECHATPAY_PUBLIC_KEY_ID` | id of the WeChat Pay public key, `PUB_KEY_ID_…` |
 //! | `WECHATPAY_PUBLIC_KEY` | path of the WeChat Pay public key, `pub_key.pem` |
-//! | `WECHATPAY_API_V3_KEY` | path of a file with the 32 characters of the APIv3 key |
+//! | `WECHATPAY_API_V3_KEY` | the APIv3 key, 32 characters |
 //! | `WECHATPAY_LISTEN` | address to listen at, such as `127.0.0.1:8080` |
 //!
 //! WeChat Pay only calls HTTPS. Put a reverse proxy in front that does TLS, sets time limits for slow senders, and hands
@@ -194,10 +194,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let public_key = key("WECHATPAY_PUBLIC_KEY", &public_key, |pem| {
         PublicKey::from_pem(key_id, pem)
     })?;
-    let api_v3_key = key("WECHATPAY_API_V3_KEY", &api_v3_key, |text| {
-        ApiV3Key::new(text.trim_ascii_end())
-    })?;
-    let receiver = NotificationReceiver::new(Verifier::new([public_key])?, api_v3_key);
+    let receiver =
+        NotificationReceiver::new(Verifier::new([public_key])?, ApiV3Key::new(api_v3_key)?);
     let server = listen_at(&listen)?;
     serve(&server, &receiver, &Ledger::default());
     Ok(())

@@ -21,7 +21,7 @@
 //! | `WECHATPAY_PRIVATE_KEY` | path of the merchant's `apiclient_key.pem` |
 //! | `WECHATPAY_PUBLIC_KEY_ID` | id of the WeChat Pay public key, `PUB_KEY_ID_…` |
 //! | `WECHATPAY_PUBLIC_KEY` | path of the WeChat Pay public key, `pub_key.pem` |
-//! | `WECHATPAY_API_V3_KEY` | path of a file with the 32 characters of the APIv3 key |
+//! | `WECHATPAY_API_V3_KEY` | the APIv3 key, 32 characters |
 //! | `WECHATPAY_APPID` | the mini program's AppID |
 //! | `WECHATPAY_SERVICE_ID` | the password-exempt service's id |
 //! | `WECHATPAY_NOTIFY_URL` | the URL under which the internet reaches `/notify` |
@@ -451,16 +451,13 @@ fn with_wechat_pay(values: [String; 10]) -> Result<(), Box<dyn Error>> {
     let public_key = key("WECHATPAY_PUBLIC_KEY", &public_key, |pem| {
         PublicKey::from_pem(key_id, pem)
     })?;
-    let api_v3_key = key("WECHATPAY_API_V3_KEY", &api_v3_key, |text| {
-        ApiV3Key::new(text.trim_ascii_end())
-    })?;
     let verifier = Verifier::new([public_key])?;
     let service = Service {
         client: Client::new(
             Signer::new(mchid, serial_no, private_key)?,
             verifier.clone(),
         )?,
-        receiver: NotificationReceiver::new(verifier, api_v3_key),
+        receiver: NotificationReceiver::new(verifier, ApiV3Key::new(api_v3_key)?),
         appid,
         service_id: service_id.parse().map_err(|_| {
             format!("WECHATPAY_SERVICE_ID: found {service_id:?}: wanted a whole number")
