@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,8 +17,8 @@ use crate::keys::random_nonce;
 use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
 use crate::order::PayParameters;
 use crate::signer::Signer;
-use crate::transport::{self, Failure, Proxy, Roots, TransportOptions};
-use crate::verifier::Verifier;
+use crate::transport::{self, Failure, Lookup, Proxy, Roots, TransportOptions};
+use crate::verifier::{SignatureHeaders, Verifier};
 
 const HOST: &str = "https://api.mch.weixin.qq.com";
 const BACKUP_HOST: &str = "https://api2.mch.weixin.qq.com";
@@ -79,6 +79,7 @@ impl Client {
             timeout: Duration::from_secs(15),
             proxy: None,
             root_certificates: None,
+            resolver: None,
             clock: Arc::new(SystemTime::now),
             observer: None,
         }
@@ -114,9 +115,13 @@ impl Client {
         let Err(error) = first else {
             return first;
         };
-        match inner.second_route(&request, &error, started.elapsed()) {
-            Some(route) => inner.attempt(&request, &route),
-            None => Err(error),
+        let Some(route) = inner.second_route(&request, &error, started.elapsed()) else {
+            return Err(error);
+        };
+        match inner.attempt(&request, &route) {
+            // That the second attempt was not sent says nothing about the first.
+            Err(second) if second.outcome() == Outcome::NotSent => Err(worse(error, second)),
+            second => second,
         }
     }
 
@@ -191,18 +196,22 @@ impl Inner {
         route: &Route<'_>,
     ) -> Result<R, Error> {
         let began = Instant::now();
-        let mut status = None;
-        let result = self.exchange(request, route).and_then(|answer| {
-            status = Some(answer.status);
-            self.accept(&answer)
-        });
+        let answer = self.exchange(request, route);
+        let (answer, result) = match answer {
+            Ok(answer) => {
+                let result = self.accept(&answer);
+                (Some(answer), result)
+            }
+            Err(error) => (None, Err(error)),
+        };
         if let Some(observer) = &self.observer {
             observer(&Exchange {
                 method: request.method(),
                 template: request.template(),
                 host: &route.host.name,
                 attempt: route.attempt,
-                status,
+                status: answer.as_ref().map(|answer| answer.status),
+                request_id: answer.as_ref().and_then(Answer::request_id),
                 elapsed: began.elapsed(),
                 error: result.as_ref().err(),
             });
@@ -286,6 +295,13 @@ struct Answer {
     body: Vec<u8>,
 }
 
+impl Answer {
+    fn request_id(&self) -> Option<&str> {
+        let (headers, _) = SignatureHeaders::read(self.headers.iter());
+        headers.request_id()
+    }
+}
+
 /// A host that requests go to.
 struct Host {
     /// Scheme and authority, to which the target is appended.
@@ -333,6 +349,8 @@ impl fmt::Debug for Host {
 }
 
 /// One exchange with WeChat Pay, as told to [`ClientBuilder::on_exchange`]: never a body, a path's values or a secret.
+///
+/// Only [`error`](Self::error) may quote what WeChat Pay's answer, or a check, says about a single value.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exchange<'a> {
@@ -344,11 +362,13 @@ pub struct Exchange<'a> {
     pub host: &'a str,
     /// 1, or 2 for the second attempt of a call.
     pub attempt: u8,
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if there was a complete answer; to be believed only as far as [`error`](Self::error) says.
     pub status: Option<u16>,
+    /// `Request-ID` of the answer, which WeChat Pay's support asks for, if it had one; on success too.
+    pub request_id: Option<&'a str>,
     /// From before signing to after verifying.
     pub elapsed: Duration,
-    /// The error in which the exchange ended, if it did.
+    /// The error in which the exchange ended, if it did. When a second attempt follows it is not the call's.
     pub error: Option<&'a Error>,
 }
 
@@ -370,6 +390,7 @@ pub struct ClientBuilder {
     timeout: Duration,
     proxy: Option<String>,
     root_certificates: Option<Vec<u8>>,
+    resolver: Option<Lookup>,
     clock: Arc<Clock>,
     observer: Option<Arc<Observer>>,
 }
@@ -429,6 +450,29 @@ impl ClientBuilder {
         self
     }
 
+    /// Finds the addresses of a host and port, instead of the operating system: for pinned addresses, a resolver of
+    /// one's own, or tests.
+    ///
+    /// It is asked when a connection has to be made, at most once in 60 seconds per host while that leads to
+    /// connections; a literal address is never asked for. It counts as a part of connecting, but cannot be cut short.
+    /// The certificate is still checked against the name. With a [`proxy`](Self::proxy) it is asked for the proxy's
+    /// name.
+    ///
+    /// ```
+    /// # use wechatpay_contract::ClientBuilder;
+    /// # fn pinned(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.resolver(|_host, port| Ok(vec![([203, 0, 113, 7], port).into()]))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn resolver(
+        mut self,
+        resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
     /// The clock for signing and verifying, instead of the system's: for tests.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
@@ -438,6 +482,9 @@ impl ClientBuilder {
 
     /// Is called after each exchange, for logs and metrics; a call that is tried twice is two exchanges.
     ///
+    /// It runs on the thread of the call, which waits for it. A panic in it is not caught: it leaves through the call,
+    /// whose answer is lost then, and a second attempt is not made; the client can be used afterwards.
+    ///
     /// ```
     /// # use wechatpay_contract::ClientBuilder;
     /// # fn with_log(builder: ClientBuilder) -> ClientBuilder {
@@ -445,6 +492,37 @@ impl ClientBuilder {
     ///     eprintln!(
     ///         "{} {} at {}: HTTP {:?} in {:?}, {:?}",
     ///         exchange.method, exchange.template, exchange.host, exchange.status, exchange.elapsed, exchange.outcome(),
+    ///     );
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// With `log` or `tracing`, which this crate does not depend on:
+    ///
+    /// ```
+    /// # use wechatpay_contract::ClientBuilder;
+    /// # fn with_log(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.on_exchange(|exchange| match exchange.error {
+    ///     None => log::info!("{} {} {:?}", exchange.method, exchange.template, exchange.request_id),
+    ///     Some(error) => log::warn!("{} {} {:?}: {error}", exchange.method, exchange.template, exchange.request_id),
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use wechatpay_contract::ClientBuilder;
+    /// # fn with_tracing(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.on_exchange(|exchange| {
+    ///     tracing::info!(
+    ///         method = %exchange.method,
+    ///         path = exchange.template,
+    ///         host = exchange.host,
+    ///         attempt = exchange.attempt,
+    ///         status = exchange.status,
+    ///         request_id = exchange.request_id,
+    ///         elapsed = ?exchange.elapsed,
+    ///         outcome = ?exchange.outcome(),
+    ///         error = exchange.error.map(tracing::field::display),
     ///     );
     /// })
     /// # }
@@ -471,6 +549,7 @@ impl ClientBuilder {
                 .map(Roots::from_pem)
                 .transpose()?
                 .unwrap_or_default(),
+            lookup: self.resolver.unwrap_or_else(transport::system_lookup),
             ..TransportOptions::default()
         };
         let second_options = TransportOptions {
@@ -549,6 +628,14 @@ fn is_loopback(host: &str) -> bool {
         || v6
             .parse()
             .is_ok_and(|address: Ipv6Addr| address.is_loopback())
+}
+
+/// Of the errors of two attempts, the second of which was not sent, the one that holds for both.
+fn worse(first: Error, second: Error) -> Error {
+    match first.outcome() {
+        Outcome::NotSent => second,
+        _ => first,
+    }
 }
 
 /// Whether the connection broke, as opposed to a time-out or an answer that cannot be read.

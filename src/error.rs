@@ -11,7 +11,29 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 
 /// Whether a request that ended in an error may have taken effect at WeChat Pay.
 ///
-/// This is the first question after any failure of a payment call; [`Error::outcome`] answers it.
+/// This is the first question after any failure of a payment call; [`Error::outcome`] answers it:
+///
+/// | failure | error | outcome |
+/// |---|---|---|
+/// | a field breaks a documented rule, or a variable of the path is unfilled | [`Error::InvalidField`] | [`NotSent`](Self::NotSent) |
+/// | a key cannot be read | [`Error::Key`] | [`NotSent`](Self::NotSent) |
+/// | no platform key is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
+/// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
+/// | no connection to any host: name unknown, port or proxy closed, TLS refused, or not in time | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
+/// | the connection breaks before the whole answer is there | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | the time runs out after connecting | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | the answer is not HTTP, or longer than 1 MiB | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | 2xx without a signature | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
+/// | any status with a signature that is wrong, a probe, too old or of an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
+/// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |
+/// | another 2xx whose body is not of the expected shape | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
+/// | 400, 401, 403, 404 or 429, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 405, 406, 411, 413, 414, 415, 417 or 431, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 3xx or another 4xx, signed or not | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | 5xx, signed or not | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+///
+/// The client itself sends again only what cannot be carried out twice by that: to the backup host when no connection
+/// could be made to the main one, and a `GET` whose connection broke, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Nothing was sent: the request certainly had no effect. It can be sent again as it is once the cause is mended.

@@ -90,7 +90,7 @@ impl fmt::Debug for TransportOptions {
 }
 
 /// The operating system's look-up.
-fn system_lookup() -> Lookup {
+pub(crate) fn system_lookup() -> Lookup {
     Arc::new(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
 }
 

@@ -337,5 +337,14 @@ fn checked_id(id: String) -> Result<String, KeyError> {
 }
 
 fn upper_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    let digit = |nibble: u8| match nibble {
+        0..10 => char::from(b'0' + nibble),
+        _ => char::from(b'A' - 10 + nibble),
+    };
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }

@@ -20,6 +20,60 @@
 //! assert_eq!(session.out_contract_code, "wxwtdk20200910100000");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! What it plays: the ten calls about contracts and the two that order with one. A contract is pre-signed for two hours,
+//! then signed by the user ([`Sandbox::user_signs`]), then terminated; each change is notified, signed and encrypted
+//! ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). Anything can be made to go wrong
+//! ([`Sandbox::fault`]), and [`Sandbox::requests`] tells what really happened.
+//!
+//! Where WeChat Pay's pages are silent, this is inferred: a query for a contract that nobody signed gives
+//! 404 `RESOURCE_NOT_EXISTS`; a code that cannot be used any more, a termination without a signed contract, and an order
+//! with a contract that is not in force give 400 `INVALID_REQUEST`; a user who gives up ends the session; the
+//! notifications are those of the sister product 委托代扣, `ENTRUST.SIGN` and `ENTRUST.TERMINATE`. Lengths that no page
+//! gives are not checked. Messages are in English, whatever `Accept-Language` asks for.
+//!
+//! # From other languages
+//!
+//! `cargo run --example sandbox` runs a sandbox by itself. The user's part and faults are taken through these paths,
+//! unsigned, as JSON. The answer is 200 with JSON, or 400, 404 or 409 with `code` and `message`.
+//!
+//! | path | body | does |
+//! |---|---|---|
+//! | `POST /sandbox/sign` | `out_contract_code` | the user signs; gives `contract_id` |
+//! | `POST /sandbox/pay-and-sign` | `out_contract_code` | the user pays and signs; gives `contract_id` |
+//! | `POST /sandbox/give-up` | `out_contract_code` | the user gives up |
+//! | `POST /sandbox/terminate` | `out_contract_code` | the user terminates |
+//! | `POST /sandbox/clock` | `advance_seconds` | time passes for contracts |
+//! | `POST /sandbox/notify-url` | `url` | notifications go to this URL on loopback |
+//! | `POST /sandbox/notify-again` | `id` | a notification is sent once more; gives `sent` |
+//! | `POST /sandbox/fault` | see below | orders a fault |
+//! | `POST /sandbox/clear-faults` | | takes back all orders |
+//! | `GET /sandbox/contracts` | | all contracts; states `PRE_SIGNED` and `GIVEN_UP` beside the documented ones |
+//! | `GET /sandbox/requests` | | all requests, with `status` and `took_effect` |
+//! | `GET /sandbox/notifications` | | all notifications, with headers, body and the statuses answered |
+//!
+//! The body of `/sandbox/fault` has the name of a [`Fault`] and what belongs to it. `times` and, together, `method` and
+//! `path` (the start of one) say for which requests; without them it is the next one.
+//!
+//! | `fault` | beside it |
+//! |---|---|
+//! | `close` | `took_effect` |
+//! | `close_after_head`, `cut_body`, `close_after_answer`, `chunked`, `accepted`, `gzip`, `invalid_utf8`, `duplicate_keys` | |
+//! | `slow_body`, `late` | `milliseconds` |
+//! | `informational` | `status` |
+//! | `redirect` | `status`, `location` |
+//! | `error` | `status`, `code`, `signing`, `took_effect` |
+//! | `html_page`, `empty_body` | `status`, `took_effect` |
+//! | `signature` | `signing` |
+//! | `duplicate_header` | `name` |
+//! | `header` | `name`, `value` |
+//! | `large_body` | `length` |
+//! | `deep_json` | `depth` |
+//! | `body` | `body` |
+//! | `raw` | `raw` |
+//!
+//! `signing` is `right` (also when absent), `missing`, `wrong`, `probe`, `foreign`, `unknown_serial`, `stale` or
+//! `future`; `took_effect` is `false` when absent.
 
 mod answer;
 mod authorization;

@@ -9,16 +9,28 @@
 
 mod contract_requests;
 mod contract_responses;
+mod counts;
+mod failover;
+mod faults;
 mod merchant;
 mod notification;
 mod order;
+mod outcome;
+#[path = "../support/platform.rs"]
+mod platform;
 mod pre_sign;
 mod pre_sign_request;
+mod properties;
 mod raw;
 mod request;
 mod sandbox_contracts;
+mod sandbox_control;
+mod sandbox_example;
 mod sandbox_faults;
 mod sandbox_gateway;
+mod sandbox_notifications;
 mod signer;
 mod support;
+#[path = "../support/tls_server.rs"]
+mod tls_server;
 mod verifier;

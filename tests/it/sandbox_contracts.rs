@@ -547,14 +547,18 @@ fn partner_order(contract_id: &str) -> Value {
 #[test]
 fn an_order_needs_a_contract_that_is_in_force() {
     for (path, order) in [
-        (DIRECT, direct_order as fn(&str) -> Value),
-        (PARTNER, partner_order),
+        (DIRECT, direct_order("unknown")),
+        (PARTNER, partner_order("unknown")),
     ] {
+        let naming = |id: &str| {
+            let field = "contract_info/password_free_contract_id";
+            with(&order, field, Some(id.into()))
+        };
         let mut desk = Desk::open();
-        let answer = desk.post(path, &order("unknown"));
+        let answer = desk.post(path, &order);
         assert_eq!(answer.refusal(), invalid_request());
         let contract_id = desk.signed("code1");
-        let answer = desk.post(path, &order(&contract_id));
+        let answer = desk.post(path, &naming(&contract_id));
         assert_eq!(answer.status, 200, "{answer:?}");
         let prepay_id = answer.json()["prepay_id"].as_str().unwrap().to_owned();
         assert!(prepay_id.starts_with("wx") && prepay_id.len() <= 64);
@@ -565,7 +569,7 @@ fn an_order_needs_a_contract_that_is_in_force() {
         assert_eq!(answer.status, 200);
 
         desk.sandbox.user_terminates("code1").unwrap();
-        let answer = desk.post(path, &order(&contract_id));
+        let answer = desk.post(path, &naming(&contract_id));
         assert_eq!(answer.refusal(), invalid_request());
     }
 }

@@ -1,0 +1,139 @@
+//! How many heap allocations things cost, on the thread that does them. A program of its own, because it counts with an
+//! allocator of its own. `cargo test --test allocations -- --nocapture` prints the counts.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::hint::black_box;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::SystemRandom;
+use ring::signature::{
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
+use wechatpay_contract::{
+    ApiV3Key, Endpoint, Merchant, MiniProgramSession, NotificationReceiver, SignatureHeaders,
+};
+
+use platform::{API_V3_KEY, CONTRACT_SIGNED, MERCHANT_KEY, PRE_SIGN, Platform, SESSION};
+use tls_server::{Authority, Leaf, TlsServer};
+
+#[path = "support/platform.rs"]
+mod platform;
+#[path = "support/tls_server.rs"]
+mod tls_server;
+
+const NONCE: &str = "593BEC0C930BF1AFEB40B4A08C8FB242";
+
+/// What `call` allocates once it has run before, so that what is kept for later calls is not counted.
+fn allocations<T>(mut call: impl FnMut() -> T) -> u64 {
+    for _ in 0..3 {
+        drop(black_box(call()));
+    }
+    let mut result = None;
+    let counted = allocation_counter::measure(|| result = Some(black_box(call())));
+    drop(result);
+    counted.count_total
+}
+
+fn assert_at_most(what: &str, found: u64, limit: u64) {
+    println!("{what}: {found} allocations, at most {limit}");
+    assert!(
+        found <= limit,
+        "{what}: {found} allocations, at most {limit}"
+    );
+}
+
+/// One raw signature by ring.
+fn raw_signature() -> u64 {
+    let key = RsaKeyPair::from_pkcs8(&platform::der(MERCHANT_KEY)).unwrap();
+    let mut signature = [0; 256];
+    allocations(|| {
+        key.sign(
+            &RSA_PKCS1_SHA256,
+            &SystemRandom::new(),
+            SESSION.as_bytes(),
+            &mut signature,
+        )
+        .unwrap();
+    })
+}
+
+/// One raw verification by ring.
+fn raw_verification(platform: &Platform) -> u64 {
+    let signature = STANDARD.decode(platform.sign(SESSION.as_bytes())).unwrap();
+    let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, platform.public_der());
+    allocations(|| key.verify(SESSION.as_bytes(), &signature).unwrap())
+}
+
+#[test]
+fn preparing_a_request() {
+    let platform = Platform::new();
+    let merchant = Merchant::new(platform.signer(), platform.verifier()).unwrap();
+    let now = SystemTime::now();
+    let found = allocations(|| {
+        let request = PRE_SIGN.request().unwrap();
+        let signed = merchant.prepare(&request, now, NONCE).unwrap();
+        signed.headers().for_each(|header| {
+            black_box(header);
+        });
+    });
+    assert_at_most("prepare, beyond ring's", found - raw_signature(), 4);
+}
+
+#[test]
+fn accepting_an_answer() {
+    let platform = Platform::new();
+    let merchant = Merchant::new(platform.signer(), platform.verifier()).unwrap();
+    let now = SystemTime::now();
+    let headers = platform.headers(SESSION);
+    let found = allocations(|| {
+        let pairs = headers.iter().map(|(name, value)| (*name, value));
+        let session: MiniProgramSession = merchant
+            .accept(200, pairs, SESSION.as_bytes(), now)
+            .unwrap();
+        session
+    });
+    assert_at_most(
+        "accept, beyond ring's",
+        found - raw_verification(&platform),
+        8,
+    );
+}
+
+#[test]
+fn opening_a_notification() {
+    let platform = Platform::new();
+    let receiver =
+        NotificationReceiver::new(platform.verifier(), ApiV3Key::new(API_V3_KEY).unwrap());
+    let body = Platform::notification(CONTRACT_SIGNED);
+    let headers = platform.headers(&body);
+    let now = SystemTime::now();
+    let found = allocations(|| {
+        let pairs = headers.iter().map(|(name, value)| (*name, value));
+        let headers = SignatureHeaders::from_pairs(pairs).unwrap();
+        receiver.open(&headers, body.as_bytes(), now).unwrap()
+    });
+    assert_at_most("open a notification, ring's included", found, 34);
+    assert_at_most("ring's verification", raw_verification(&platform), found);
+}
+
+#[test]
+fn a_call_over_tls() {
+    let authority = Authority::new();
+    let platform = Platform::new();
+    let answer = platform.answer(200, SESSION);
+    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
+    let client = platform
+        .client(&authority, server.address())
+        .build()
+        .unwrap();
+    let found = allocations(|| client.send(&PRE_SIGN).unwrap());
+    assert_eq!(server.connections(), 1);
+    assert_at_most("a call over TLS", found, 95);
+}
