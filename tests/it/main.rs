@@ -10,8 +10,10 @@
 mod contract_requests;
 mod contract_responses;
 mod counts;
+mod exchange;
 mod failover;
 mod faults;
+mod load;
 mod merchant;
 mod notification;
 mod order;
