@@ -10,7 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use wechatpay_contract::sandbox::{Fault, RecordedRequest, Sandbox};
-use wechatpay_contract::{Client, ClientBuilder, Error, Method, Outcome, Request, Signer};
+use wechatpay_contract::{
+    ApiV3Key, CertificateError, Client, ClientBuilder, Error, Method, Outcome, Request, Signer,
+};
 
 use crate::faults::{cases, told};
 use crate::pre_sign::PRE_SIGN;
@@ -470,6 +472,28 @@ fn a_second_try_that_is_not_sent_does_not_undo_the_first() {
     // The second try ended without a connection; the first had arrived.
     assert!(matches!(error, Error::Transport { .. }), "{error:?}");
     assert_eq!(error.outcome(), Outcome::Unknown);
+}
+
+/// The answer to the second try says more than the connection that broke.
+#[test]
+fn a_download_of_certificates_that_is_repeated_ends_as_the_second_says() {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(Fault::Close { took_effect: true });
+    sandbox.fault(Fault::error(404, "RESOURCE_NOT_EXISTS"));
+    let client = sandbox
+        .client_builder()
+        .platform_certificates(ApiV3Key::new(Sandbox::API_V3_KEY).unwrap())
+        .build()
+        .unwrap();
+    let error = client.refresh_certificates().unwrap_err();
+    let Error::Certificates(error) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        matches!(**error, CertificateError::NoCertificates { .. }),
+        "{error:?}"
+    );
+    assert_eq!(sandbox.requests().len(), 2);
 }
 
 #[test]
