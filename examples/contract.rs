@@ -225,7 +225,7 @@ fn terminate(client: &Client, values: Values, remark: &str) -> Result<(), Failur
 
 fn self_test(client: &Client) -> Result<(), Failure> {
     let report = client.self_test();
-    println!("{report}");
+    let _ = writeln!(io::stdout(), "{report}");
     if report.is_success() {
         return Ok(());
     }
