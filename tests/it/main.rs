@@ -8,6 +8,7 @@
 )]
 
 mod certificates;
+mod contract_example;
 mod contract_requests;
 mod contract_responses;
 mod counts;
