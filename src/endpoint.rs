@@ -75,6 +75,7 @@ impl fmt::Display for Method {
 /// # Ok::<(), wechatpay_contract::InvalidField>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "nothing is sent by itself: give it to `Client::execute` or `Merchant::prepare`"]
 pub struct Request {
     method: Method,
     template: Cow<'static, str>,

@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod api;
 mod contract_requests;
 mod contract_responses;
 mod counts;
