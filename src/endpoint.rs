@@ -131,7 +131,6 @@ impl Request {
     /// Fills the variable `{name}` of the path. The value is percent-encoded and never changed otherwise; a value that
     /// is empty, `.` or `..` is refused, since it would name another path. A variable that stands in the path twice
     /// gets the value in both places.
-    #[must_use]
     pub fn path(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
         let name = name.into();
         let value = self.displayed(&name, value);
@@ -140,7 +139,6 @@ impl Request {
     }
 
     /// Adds a query parameter; name and value are percent-encoded. Order and repetitions are kept.
-    #[must_use]
     pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
         let name = name.into();
         let value = self.displayed(&name, value);
@@ -150,7 +148,6 @@ impl Request {
 
     /// Sets the JSON body. WeChat Pay wants absent keys rather than `null`, and refuses characters of four UTF-8
     /// bytes, such as emoji.
-    #[must_use]
     pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
         match json_body(body) {
             Ok(body) => self.body = Some(body),
