@@ -1,5 +1,6 @@
 //! The table of failures and outcomes in the documentation of `Outcome`, row by row.
 
+use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
 use wechatpay_contract::{Client, ClientBuilder, Error, PrivateKey, Request, Signer, Verifier};
 
-use crate::failover::plain_server;
+use crate::failover::{CLOSED_PORT, plain_server};
 use crate::pre_sign::PRE_SIGN;
 use crate::support::{EXPIRED, certificate};
 
@@ -123,19 +124,24 @@ fn signing_function() -> Error {
 }
 
 fn no_connection() -> Vec<Error> {
-    let closed = Sandbox::start().unwrap();
-    closed.refuse_connections(true).unwrap();
-    let builder = || closed.client_builder();
+    let sandbox = Sandbox::start().unwrap();
+    let closed = format!("http://127.0.0.1:{CLOSED_PORT}");
+    let builder = || sandbox.client_builder().host(&closed);
     let (plain, server) = plain_server(1);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_url = format!("https://{}", silent.local_addr().unwrap());
     let errors = vec![
         failure(builder()),
-        failure(builder().backup_host(Some(closed.url()))),
+        failure(
+            builder()
+                .host("https://gateway.invalid")
+                .resolver(|_, _| Err(io::ErrorKind::NotFound.into())),
+        ),
+        failure(builder().backup_host(Some(&closed))),
         failure(
             builder()
                 .host("https://gateway.example")
-                .proxy(closed.url()),
+                .proxy(closed.as_str()),
         ),
         failure(builder().host(plain)),
         failure(
