@@ -6,8 +6,8 @@ use std::mem::size_of;
 use std::ptr;
 
 use wechatpay_contract::sandbox::{
-    DeliveryAttempt, Fault, FaultOrder, RecordedRequest, Sandbox, SentNotification, Signing,
-    UserError,
+    DeliveryAttempt, Fault, FaultOrder, Forgery, Platform, RecordedRequest, Sandbox,
+    SentNotification, Signing, SignsWith, UserError,
 };
 use wechatpay_contract::{
     ApiError, ApiV3Key, Authenticity, Client, ClientBuilder, Contract, ContractEvent, ContractKey,
@@ -15,7 +15,7 @@ use wechatpay_contract::{
     LaunchParameters, Merchant, Method, MiniProgramSession, Notification, NotificationError,
     NotificationReceiver, NotificationReply, Outcome, PrivateKey, PublicKey, QueryContract,
     Request, SignatureHeaders, SignedRequest, Signer, TerminateContract, TerminateInfo,
-    TerminationMode, Validity, Verifier, VerifyError, ecommerce, normal, order, qs,
+    TerminationMode, Validity, Verifier, VerifyError, ecommerce, normal, order, qs, self_test,
     service_provider,
 };
 
@@ -37,6 +37,7 @@ fn all_types_can_be_shared_among_threads() {
         ApiError,
         ApiV3Key,
         Authenticity,
+        CertificateError,
         Client,
         ClientBuilder,
         Contract,
@@ -49,6 +50,7 @@ fn all_types_can_be_shared_among_threads() {
         Exchange<'_>,
         Fault,
         FaultOrder,
+        Forgery,
         InvalidField,
         KeyError,
         LaunchExtraData<'_>,
@@ -61,6 +63,7 @@ fn all_types_can_be_shared_among_threads() {
         NotificationReceiver,
         NotificationReply,
         Outcome,
+        Platform,
         PrivateKey,
         PublicKey,
         QueryContract<'_>,
@@ -72,6 +75,7 @@ fn all_types_can_be_shared_among_threads() {
         SignedRequest<'_>,
         Signer,
         Signing,
+        SignsWith,
         TerminateContract<'_>,
         TerminateInfo,
         TerminationMode,
@@ -101,6 +105,10 @@ fn all_types_can_be_shared_among_threads() {
         qs::MiniProgramPreSign<'_>,
         qs::PayRedirectPreSign<'_>,
         qs::User<'_>,
+        self_test::Check,
+        self_test::Finding,
+        self_test::Report,
+        self_test::Verdict,
         service_provider::Answer<MiniProgramSession>,
         service_provider::MiniProgramPreSign<'_>,
         service_provider::PayRedirectPreSign<'_>,
@@ -131,6 +139,7 @@ fn all_errors_go_through_threads_and_boxes() {
     let errors = hold![
         [StdError + Send + Sync + 'static]
         ApiError,
+        CertificateError,
         Error,
         InvalidField,
         KeyError,

@@ -17,13 +17,15 @@ use crate::pre_sign::PRE_SIGN;
 
 const AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
 
+/// Host, attempt and outcome of an exchange.
+type Seen = (String, u8, Option<Outcome>);
+
 /// Two sandboxes of one merchant, and all that the client signs and reports.
 struct TwoHosts {
     main: Sandbox,
     backup: Sandbox,
     signed: Arc<Mutex<Vec<String>>>,
-    /// Host, attempt and outcome of each exchange.
-    exchanges: Arc<Mutex<Vec<(String, u8, Option<Outcome>)>>>,
+    exchanges: Arc<Mutex<Vec<Seen>>>,
     /// The ports of the hosts that cannot be reached.
     down: Arc<Mutex<Vec<u16>>>,
 }
@@ -104,7 +106,7 @@ impl TwoHosts {
         (self.main.requests(), self.backup.requests())
     }
 
-    fn exchanges(&self) -> Vec<(String, u8, Option<Outcome>)> {
+    fn exchanges(&self) -> Vec<Seen> {
         self.exchanges.lock().unwrap().clone()
     }
 }

@@ -464,9 +464,8 @@ fn raw_cases() -> Vec<Case> {
 
 /// What a caller is told, in short.
 pub(crate) fn told<T>(result: &Result<T, Error>) -> String {
-    let error = match result {
-        Ok(_) => return "success".to_owned(),
-        Err(error) => error,
+    let Err(error) = result else {
+        return "success".to_owned();
     };
     match error {
         Error::Transport { source, .. } => format!("transport: {source}"),
