@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod api;
 mod certificates;
 mod contract_example;
 mod contract_requests;
