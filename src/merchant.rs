@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::endpoint::{Method, Request};
@@ -233,12 +233,7 @@ fn decode<R: DeserializeOwned>(
     request_id: Option<String>,
 ) -> Result<R, Error> {
     let json = if body.is_empty() { b"null" } else { body };
-    // Text as a whole is checked faster than each string in it by itself.
-    let read = match std::str::from_utf8(json) {
-        Ok(json) => serde_json::from_str(json),
-        Err(error) => Err(serde_json::Error::custom(error)),
-    };
-    read.map_err(|source| Error::Decode {
+    serde_json::from_slice(json).map_err(|source| Error::Decode {
         status,
         request_id,
         source,
