@@ -25,6 +25,9 @@ pub trait Endpoint {
     fn request(&self) -> Result<Request, InvalidField>;
 }
 
+/// Where the platform certificates are.
+pub(crate) const CERTIFICATES: &str = "/v3/certificates";
+
 /// An HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -171,6 +174,11 @@ impl Request {
     /// The JSON body's bytes, if there is a body.
     pub fn body(&self) -> Option<&[u8]> {
         self.body.as_deref()
+    }
+
+    /// Whether this asks for the platform certificates: the one request that may go out without a platform key.
+    pub(crate) fn is_certificate_download(&self) -> bool {
+        self.method == Method::Get && self.template == CERTIFICATES
     }
 
     /// Path and query exactly as they are signed and sent.

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod certificates;
 mod check;
 #[cfg(feature = "client")]
 mod client;
@@ -12,6 +13,8 @@ mod notification;
 pub mod order;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "client")]
+pub mod self_test;
 mod signer;
 #[cfg(feature = "client")]
 mod transport;
@@ -26,7 +29,8 @@ pub use contract::{
 };
 pub use endpoint::{Endpoint, Method, Request};
 pub use error::{
-    ApiError, Authenticity, Cause, Error, InvalidField, KeyError, Outcome, VerifyError,
+    ApiError, Authenticity, Cause, CertificateError, Error, InvalidField, KeyError, Outcome,
+    VerifyError,
 };
 pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
 pub use merchant::{Merchant, SignedRequest};

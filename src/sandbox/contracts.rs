@@ -246,8 +246,8 @@ impl Contract {
     }
 
     fn has_service_id(&self, service_id: &str) -> bool {
-        let own = self.request.get("service_id");
-        own.is_some_and(|own| own.to_string() == service_id)
+        let own = self.request.get("service_id").and_then(Value::as_u64);
+        own.is_some_and(|own| service_id == own.to_string())
     }
 
     fn check_session(&self, now: SystemTime) -> Result<(), UserError> {

@@ -7,23 +7,39 @@
     clippy::indexing_slicing
 )]
 
+mod certificates;
 mod contract_requests;
 mod contract_responses;
 mod counts;
+mod desk;
+mod failover;
+mod faults;
+mod inbox;
+mod key_life;
 mod merchant;
 mod notification;
 mod order;
+mod outcome;
+mod outside_signer;
 #[path = "../support/platform.rs"]
 mod platform;
 mod pre_sign;
 mod pre_sign_request;
+mod properties;
 mod raw;
 mod request;
 mod sandbox_contracts;
+mod sandbox_control;
+mod sandbox_example;
 mod sandbox_faults;
+mod sandbox_fields;
 mod sandbox_gateway;
+mod sandbox_notifications;
+mod sandbox_orders;
+mod self_test;
 mod signer;
 mod support;
+mod tls;
 #[path = "../support/tls_server.rs"]
 mod tls_server;
 mod verifier;

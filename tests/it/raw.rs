@@ -17,7 +17,7 @@ pub(crate) const PRE_SIGN_PATH: &str =
 /// One connection to a sandbox.
 pub(crate) struct Raw {
     stream: BufReader<TcpStream>,
-    signer: Signer,
+    signer: Option<Signer>,
 }
 
 /// An answer as it came.
@@ -48,13 +48,21 @@ impl Answer {
 }
 
 impl Raw {
+    /// A client with the sandbox's signer.
     pub(crate) fn connect(sandbox: &Sandbox) -> Self {
-        let address = sandbox.url().strip_prefix("http://").unwrap();
-        let stream = TcpStream::connect(address).unwrap();
+        Self {
+            signer: Some(sandbox.signer()),
+            ..Self::connect_to(sandbox.url())
+        }
+    }
+
+    /// A client that has to be told each header.
+    pub(crate) fn connect_to(url: &str) -> Self {
+        let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
         stream.set_nodelay(true).unwrap();
         let raw = Self {
             stream: BufReader::new(stream),
-            signer: sandbox.signer(),
+            signer: None,
         };
         // Only so that a broken sandbox fails a test and does not stop it.
         raw.set_patience(Duration::from_secs(30));
@@ -74,7 +82,8 @@ impl Raw {
 
     /// Sends a rightly signed request.
     pub(crate) fn request(&mut self, method: &str, target: &str, body: &[u8]) {
-        let authorization = authorization(&self.signer, method, target, now(), body);
+        let authorization =
+            authorization(self.signer.as_ref().unwrap(), method, target, now(), body);
         let headers = [
             ("Authorization", authorization.as_str()),
             ("Accept", "application/json"),
@@ -229,8 +238,8 @@ impl Folder {
         Self(path)
     }
 
-    pub(crate) fn path(&self) -> &str {
-        self.0.to_str().unwrap()
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Writes a file and gives its path.

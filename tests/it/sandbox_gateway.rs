@@ -1,10 +1,8 @@
 //! What the sandbox refuses before it looks at a request's fields: signature, clock, headers, paths.
 
-use std::process::Command;
-
 use wechatpay_contract::sandbox::Sandbox;
 
-use crate::raw::{self, PRE_SIGN_PATH, Raw, authorization, command, now, pre_sign_body};
+use crate::raw::{PRE_SIGN_PATH, Raw, authorization, now, pre_sign_body};
 
 /// Sends a pre-signing with this `Authorization`, and gives status and code of the answer.
 fn authorized_by(sandbox: &Sandbox, authorization: &str) -> (u16, String) {
@@ -269,64 +267,4 @@ fn other_paths_and_methods_are_unknown() {
         let refusal = (404, "RESOURCE_NOT_EXISTS".to_owned());
         assert_eq!(raw.answer().refusal(), refusal, "{method} {target}");
     }
-}
-
-#[test]
-fn a_client_made_of_openssl_and_a_socket_gets_along() {
-    let sandbox = Sandbox::start().unwrap();
-    let folder = raw::Folder::new("openssl-client");
-    let merchant_key = folder.write("merchant.pem", Sandbox::MERCHANT_KEY_PEM.as_bytes());
-    let platform_key = folder.write("platform.pem", Sandbox::PUBLIC_KEY_PEM.as_bytes());
-
-    // Signs as the page on signing says: the five lines through `openssl dgst -sha256 -sign`, then base64.
-    let body = pre_sign_body("code1").to_string();
-    let (time, nonce) = (now(), "593BEC0C930BF1AFEB40B4A08C8FB242");
-    let message = format!("POST\n{PRE_SIGN_PATH}\n{time}\n{nonce}\n{body}\n");
-    let signature = command(
-        "openssl",
-        &["dgst", "-sha256", "-sign", &merchant_key],
-        message.as_bytes(),
-    );
-    let signature = command("openssl", &["base64", "-A"], &signature);
-    let signature = String::from_utf8(signature).unwrap();
-    let authorization = format!(
-        "WECHATPAY2-SHA256-RSA2048 mchid=\"1900000109\",nonce_str=\"{nonce}\",signature=\"{signature}\",timestamp=\"{time}\",serial_no=\"5157F09EFDC096DE15EBE81A47057A7232F1B8E1\""
-    );
-    let headers = [
-        ("Authorization", authorization.as_str()),
-        ("Accept", "application/json"),
-        ("User-Agent", "openssl"),
-        ("Content-Type", "application/json"),
-    ];
-    let mut raw = Raw::connect(&sandbox);
-    raw.send("POST", PRE_SIGN_PATH, &headers, body.as_bytes());
-    let answer = raw.answer();
-    assert_eq!(answer.status, 200);
-
-    let header = |name| answer.header(name).unwrap();
-    let signature = command(
-        "openssl",
-        &["base64", "-d", "-A"],
-        header("wechatpay-signature").as_bytes(),
-    );
-    let signature = folder.write("signature", &signature);
-    let verified = |body: &[u8]| {
-        let head = format!(
-            "{}\n{}\n",
-            header("wechatpay-timestamp"),
-            header("wechatpay-nonce")
-        );
-        let message = folder.write("message", &[head.as_bytes(), body, b"\n"].concat());
-        Command::new("openssl")
-            .args(["dgst", "-sha256", "-verify", &platform_key])
-            .args(["-signature", &signature, &message])
-            .output()
-            .unwrap()
-            .status
-            .success()
-    };
-    assert!(verified(&answer.body));
-    let mut altered = answer.body.clone();
-    altered[0] ^= 1;
-    assert!(!verified(&altered));
 }

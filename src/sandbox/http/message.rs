@@ -95,6 +95,7 @@ impl HttpReply {
     }
 
     /// Adds a header.
+    #[cfg(test)]
     pub(crate) fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self

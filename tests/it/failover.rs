@@ -1,0 +1,500 @@
+//! The second host: when it is tried, with what, and that nothing which may have arrived is sent again.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use wechatpay_contract::sandbox::{Fault, RecordedRequest, Sandbox};
+use wechatpay_contract::{Client, ClientBuilder, Error, Method, Outcome, Request, Signer};
+
+use crate::faults::{cases, told};
+use crate::pre_sign::PRE_SIGN;
+
+const AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
+
+/// Two sandboxes of one merchant, and all that the client signs and reports.
+struct TwoHosts {
+    main: Sandbox,
+    backup: Sandbox,
+    signed: Arc<Mutex<Vec<String>>>,
+    /// Host, attempt and outcome of each exchange.
+    exchanges: Arc<Mutex<Vec<(String, u8, Option<Outcome>)>>>,
+    /// The ports of the hosts that cannot be reached.
+    down: Arc<Mutex<Vec<u16>>>,
+}
+
+impl TwoHosts {
+    fn start() -> Self {
+        Self {
+            main: Sandbox::start().unwrap(),
+            backup: Sandbox::start().unwrap(),
+            signed: Arc::default(),
+            exchanges: Arc::default(),
+            down: Arc::default(),
+        }
+    }
+
+    /// A client whose main host cannot be reached, as nobody listens there.
+    fn without_main() -> (Self, Client) {
+        let hosts = Self::start();
+        hosts.take_down(&hosts.main);
+        let client = hosts.client();
+        (hosts, client)
+    }
+
+    /// Leads connections to nowhere. The port itself is not closed, or another test's server could get it.
+    fn take_down(&self, host: &Sandbox) {
+        self.down.lock().unwrap().push(port(host));
+    }
+
+    fn bring_back(&self, host: &Sandbox) {
+        self.down.lock().unwrap().retain(|down| *down != port(host));
+    }
+
+    fn client(&self) -> Client {
+        self.builder().build().unwrap()
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let exchanges = Arc::clone(&self.exchanges);
+        let down = Arc::clone(&self.down);
+        Client::builder(self.signer(), self.main.verifier())
+            .host(url(&self.main))
+            .backup_host(Some(&url(&self.backup)))
+            .resolver(move |_, port| {
+                let down = down.lock().unwrap().contains(&port);
+                let port = if down { CLOSED_PORT } else { port };
+                Ok(vec![([127, 0, 0, 1], port).into()])
+            })
+            .on_exchange(move |exchange| {
+                let host = exchange.host.to_owned();
+                let seen = (host, exchange.attempt, exchange.outcome());
+                exchanges.lock().unwrap().push(seen);
+            })
+    }
+
+    /// Signs with the sandbox's key and keeps what it signed.
+    fn signer(&self) -> Signer {
+        let inner = self.main.signer();
+        let signed = Arc::clone(&self.signed);
+        Signer::from_function(
+            Sandbox::MCHID,
+            Sandbox::MERCHANT_SERIAL_NO,
+            move |message| {
+                let text = String::from_utf8(message.to_vec())?;
+                signed.lock().unwrap().push(text);
+                Ok(STANDARD.decode(inner.sign(message)?)?)
+            },
+        )
+        .unwrap()
+    }
+
+    fn nonces(&self) -> Vec<String> {
+        let signed = self.signed.lock().unwrap();
+        let nonce = |message: &String| message.lines().nth(3).unwrap().to_owned();
+        signed.iter().map(nonce).collect()
+    }
+
+    fn received(&self) -> (Vec<RecordedRequest>, Vec<RecordedRequest>) {
+        (self.main.requests(), self.backup.requests())
+    }
+
+    fn exchanges(&self) -> Vec<(String, u8, Option<Outcome>)> {
+        self.exchanges.lock().unwrap().clone()
+    }
+}
+
+/// Nobody listens there, and the system gives it to nobody who asks for any port.
+pub(crate) const CLOSED_PORT: u16 = 1;
+
+fn port(sandbox: &Sandbox) -> u16 {
+    let (_, port) = sandbox.url().rsplit_once(':').unwrap();
+    port.parse().unwrap()
+}
+
+fn name(sandbox: &Sandbox) -> String {
+    format!("localhost:{}", port(sandbox))
+}
+
+/// By name, so that it is looked up.
+fn url(sandbox: &Sandbox) -> String {
+    format!("http://{}", name(sandbox))
+}
+
+fn nonce(request: &RecordedRequest) -> &str {
+    let authorization = request.header("Authorization").unwrap();
+    let (_, rest) = authorization.split_once("nonce_str=\"").unwrap();
+    rest.split_once('"').unwrap().0
+}
+
+#[test]
+fn without_a_connection_the_backup_host_is_asked_once_freshly_signed() {
+    let (hosts, client) = TwoHosts::without_main();
+    let session = client.send(&PRE_SIGN).unwrap();
+    assert_eq!(session.out_contract_code, PRE_SIGN.out_contract_code);
+
+    let (main, backup) = hosts.received();
+    assert_eq!((main.len(), backup.len()), (0, 1));
+    let nonces = hosts.nonces();
+    assert_eq!(nonces.len(), 2);
+    assert_ne!(nonces[0], nonces[1]);
+    assert_eq!(nonce(&backup[0]), nonces[1]);
+    assert_eq!(
+        backup[0].header("User-Agent"),
+        Some(format!("{AGENT} (backup-host)").as_str())
+    );
+    assert_eq!(
+        hosts.exchanges(),
+        [
+            (name(&hosts.main), 1, Some(Outcome::NotSent)),
+            (name(&hosts.backup), 2, None),
+        ]
+    );
+}
+
+#[test]
+fn the_main_host_is_asked_first_again_on_the_next_call() {
+    let (hosts, client) = TwoHosts::without_main();
+    client.send(&PRE_SIGN).unwrap();
+    hosts.bring_back(&hosts.main);
+    client.send(&PRE_SIGN).unwrap();
+    let (main, backup) = hosts.received();
+    assert_eq!((main.len(), backup.len()), (1, 1));
+    assert_eq!(main[0].header("User-Agent"), Some(AGENT));
+}
+
+#[test]
+fn a_host_whose_name_is_unknown_was_not_reached() {
+    let hosts = TwoHosts::start();
+    let unknown = |host: &str, _| {
+        assert_eq!(host, "gateway.invalid");
+        Err(io::Error::new(io::ErrorKind::NotFound, "no such name"))
+    };
+    let builder = || {
+        hosts
+            .builder()
+            .host("https://gateway.invalid")
+            .resolver(unknown)
+    };
+    let result = builder().build().unwrap().send(&PRE_SIGN);
+    assert_eq!(
+        told(&result),
+        "connect: look-up of gateway.invalid: no such name"
+    );
+    assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
+
+    let client = builder()
+        .backup_host(Some(hosts.backup.url()))
+        .build()
+        .unwrap();
+    client.send(&PRE_SIGN).unwrap();
+    let (main, backup) = hosts.received();
+    assert_eq!((main.len(), backup.len()), (0, 1));
+
+    let nowhere = hosts
+        .builder()
+        .host("https://gateway.invalid")
+        .resolver(|_, _| Ok(Vec::new()));
+    let result = nowhere.build().unwrap().send(&PRE_SIGN);
+    assert_eq!(
+        told(&result),
+        "connect: look-up of gateway.invalid: no address found"
+    );
+}
+
+/// An `https` URL where somebody speaks plain HTTP, for so many connections.
+pub(crate) fn plain_server(connections: usize) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        for _connection in 0..connections {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .unwrap();
+            // Reads on, or the answer could be lost to a reset.
+            stream.shutdown(Shutdown::Write).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    (url, server)
+}
+
+#[test]
+fn a_host_that_does_not_speak_tls_was_not_reached() {
+    let hosts = TwoHosts::start();
+    let (plain, server) = plain_server(2);
+    let without_backup = hosts.builder().host(&plain).build().unwrap();
+    let result = without_backup.send(&PRE_SIGN);
+    assert_eq!(
+        told(&result),
+        "connect: TLS: received corrupt message of type InvalidContentType"
+    );
+    assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
+
+    let client = hosts
+        .builder()
+        .host(plain)
+        .backup_host(Some(hosts.backup.url()))
+        .build()
+        .unwrap();
+    client.send(&PRE_SIGN).unwrap();
+    let (main, backup) = hosts.received();
+    assert_eq!((main.len(), backup.len()), (0, 1));
+    server.join().unwrap();
+}
+
+#[test]
+fn when_no_host_can_be_reached_nothing_was_sent() {
+    let (hosts, client) = TwoHosts::without_main();
+    hosts.take_down(&hosts.backup);
+    let error = client.send(&PRE_SIGN).unwrap_err();
+    let Error::Connect { host, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(*host, name(&hosts.backup));
+    assert_eq!(error.outcome(), Outcome::NotSent);
+    // Two tries, not more.
+    assert_eq!(hosts.nonces().len(), 2);
+    assert_eq!(hosts.exchanges().len(), 2);
+
+    hosts.bring_back(&hosts.backup);
+    client.send(&PRE_SIGN).unwrap();
+    let (main, backup) = hosts.received();
+    assert_eq!((main.len(), backup.len()), (0, 1));
+}
+
+#[test]
+fn an_error_of_the_backup_host_is_the_calls_error() {
+    let (hosts, client) = TwoHosts::without_main();
+    hosts.backup.fault(Fault::Close { took_effect: true });
+    let error = client.send(&PRE_SIGN).unwrap_err();
+    assert!(matches!(error, Error::Transport { .. }), "{error:?}");
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    let (main, backup) = hosts.received();
+    assert_eq!((main.len(), backup.len()), (0, 1));
+    assert_eq!(hosts.nonces().len(), 2);
+}
+
+#[test]
+fn the_backup_host_can_be_switched_off() {
+    let hosts = TwoHosts::start();
+    hosts.take_down(&hosts.main);
+    let client = hosts.builder().backup_host(None).build().unwrap();
+    let error = client.send(&PRE_SIGN).unwrap_err();
+    let Error::Connect { host, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(*host, name(&hosts.main));
+    assert_eq!(hosts.nonces().len(), 1);
+    assert!(hosts.received().1.is_empty());
+}
+
+#[test]
+fn both_hosts_of_wechat_pay_are_the_default() {
+    let sandbox = Sandbox::start().unwrap();
+    let builder = || Client::builder(sandbox.signer(), sandbox.verifier());
+    let hosts = |builder: ClientBuilder| format!("{:?}", builder.build().unwrap());
+    let (main, backup) = (
+        "host: https://api.mch.weixin.qq.com",
+        "backup_host: Some(https://api2.mch.weixin.qq.com)",
+    );
+    let default = hosts(builder());
+    assert!(
+        default.contains(main) && default.contains(backup),
+        "{default}"
+    );
+    // Another main host has no backup host, unless one is named.
+    let other = hosts(builder().host("https://gateway.example"));
+    assert!(other.contains("backup_host: None"), "{other}");
+    assert!(!other.contains("weixin"), "{other}");
+    let off = hosts(builder().backup_host(None));
+    assert!(
+        off.contains(main) && off.contains("backup_host: None"),
+        "{off}"
+    );
+}
+
+#[test]
+fn whatever_may_have_arrived_is_not_sent_again() {
+    let hosts = TwoHosts::start();
+    let client = hosts.client();
+    for case in cases() {
+        let before = hosts.main.requests().len();
+        hosts.main.fault(case.fault.clone());
+        let result = client.send(&PRE_SIGN);
+        assert_eq!(
+            hosts.main.requests().len(),
+            before + 1,
+            "{}: {:?}",
+            case.told,
+            result
+        );
+        // So that the next request does not go out on a connection that is ending.
+        hosts.main.close_connections();
+    }
+    hosts.main.hang_up(1);
+    let before = hosts.main.requests().len();
+    let error = client.send(&PRE_SIGN).unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    assert_eq!(hosts.main.requests().len(), before);
+    assert_eq!(hosts.backup.connections_accepted(), 0);
+}
+
+#[test]
+fn no_method_but_get_is_sent_again() {
+    let hosts = TwoHosts::start();
+    let client = hosts.client();
+    for method in [Method::Post, Method::Put, Method::Patch, Method::Delete] {
+        let before = hosts.main.requests().len();
+        hosts.main.fault(Fault::Close { took_effect: true });
+        let result = client.execute::<Value>(Request::new(method, "/v3/x"));
+        assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown, "{method}");
+        assert_eq!(hosts.main.requests().len(), before + 1, "{method}");
+    }
+    assert_eq!(hosts.backup.connections_accepted(), 0);
+}
+
+/// Asks once under `fault` and gives the requests that the main host received.
+fn get_under(fault: Fault) -> (TwoHosts, Result<Value, Error>, Vec<RecordedRequest>) {
+    let hosts = TwoHosts::start();
+    hosts.main.fault(fault);
+    let result = hosts.client().execute::<Value>(Request::get("/v3/x"));
+    let (main, backup) = hosts.received();
+    assert!(backup.is_empty());
+    (hosts, result, main)
+}
+
+#[test]
+fn a_get_whose_connection_broke_is_sent_once_more_to_the_same_host() {
+    for fault in [
+        Fault::Close { took_effect: true },
+        Fault::Close { took_effect: false },
+        Fault::CloseAfterHead,
+        Fault::CutBody,
+        Fault::Raw(Vec::new()),
+        Fault::Raw(b"HTTP/1.1 200 OK\r\n".to_vec()),
+    ] {
+        let label = format!("{fault:?}");
+        let (hosts, result, requests) = get_under(fault);
+        assert_eq!(
+            told(&result),
+            "api: 404 RESOURCE_NOT_EXISTS signed",
+            "{label}"
+        );
+        let [first, second] = requests.as_slice() else {
+            panic!("{label}: {} requests", requests.len());
+        };
+        assert_ne!(nonce(first), nonce(second), "{label}");
+        assert_ne!(
+            first.header("Authorization"),
+            second.header("Authorization"),
+            "{label}"
+        );
+        // It is not the backup host.
+        assert_eq!(second.header("User-Agent"), Some(AGENT), "{label}");
+        assert_eq!(
+            hosts.exchanges(),
+            [
+                (name(&hosts.main), 1, Some(Outcome::Unknown)),
+                (name(&hosts.main), 2, Some(Outcome::Refused)),
+            ],
+            "{label}"
+        );
+    }
+}
+
+#[test]
+fn a_get_is_not_sent_again_for_any_other_reason() {
+    let hosts = TwoHosts::start();
+    let client = hosts.client();
+    for case in cases() {
+        if case.told.starts_with("transport") {
+            continue;
+        }
+        let before = hosts.main.requests().len();
+        hosts.main.fault(case.fault);
+        let result = client.execute::<Value>(Request::get("/v3/x"));
+        let requests = hosts.main.requests().len() - before;
+        assert_eq!(requests, 1, "{}: {result:?}", case.told);
+        hosts.main.close_connections();
+    }
+    assert_eq!(hosts.backup.connections_accepted(), 0);
+}
+
+#[test]
+fn a_get_that_took_too_long_is_not_sent_again() {
+    let hosts = TwoHosts::start();
+    let client = hosts
+        .builder()
+        .connect_timeout(Duration::from_millis(900))
+        .timeout(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    hosts.main.fault(Fault::Late(Duration::from_secs(3_600)));
+    let result = client.execute::<Value>(Request::get("/v3/x"));
+    assert_eq!(told(&result), "transport: no complete answer within 1s");
+    assert_eq!(hosts.main.requests().len(), 1);
+    assert_eq!(hosts.backup.connections_accepted(), 0);
+}
+
+#[test]
+fn a_get_whose_connection_breaks_twice_is_given_up() {
+    let hosts = TwoHosts::start();
+    hosts
+        .main
+        .fault(Fault::Close { took_effect: true }.times(3));
+    let result = hosts.client().execute::<Value>(Request::get("/v3/x"));
+    assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown);
+    assert_eq!(hosts.main.requests().len(), 2);
+}
+
+#[test]
+fn a_second_try_that_is_not_sent_does_not_undo_the_first() {
+    let hosts = TwoHosts::start();
+    hosts.main.fault(Fault::Close { took_effect: true });
+    let (down, port) = (Arc::clone(&hosts.down), port(&hosts.main));
+    let client = hosts
+        .builder()
+        .on_exchange(move |_| down.lock().unwrap().push(port))
+        .build()
+        .unwrap();
+    let error = client.execute::<Value>(Request::get("/v3/x")).unwrap_err();
+    assert_eq!(hosts.nonces().len(), 2);
+    assert_eq!(hosts.main.requests().len(), 1);
+    // The second try ended without a connection; the first had arrived.
+    assert!(matches!(error, Error::Transport { .. }), "{error:?}");
+    assert_eq!(error.outcome(), Outcome::Unknown);
+}
+
+#[test]
+fn what_is_wrong_before_sending_is_not_tried_at_another_host() {
+    let hosts = TwoHosts::start();
+    let sandbox = &hosts.main;
+    let builder = |signer| {
+        Client::builder(signer, sandbox.verifier())
+            .host(hosts.main.url())
+            .backup_host(Some(hosts.backup.url()))
+            .build()
+            .unwrap()
+    };
+    let broken = |_: &[u8]| Err("the key service is down".into());
+    let signer =
+        Signer::from_function(Sandbox::MCHID, Sandbox::MERCHANT_SERIAL_NO, broken).unwrap();
+    let error = builder(signer).send(&PRE_SIGN).unwrap_err();
+    assert!(matches!(error, Error::Sign(_)), "{error:?}");
+    assert_eq!(error.outcome(), Outcome::NotSent);
+
+    let client = builder(sandbox.signer());
+    let error = client
+        .execute::<Value>(Request::get("/v3/{unfilled}"))
+        .unwrap_err();
+    assert!(matches!(error, Error::InvalidField(_)), "{error:?}");
+    assert_eq!(hosts.main.connections_accepted(), 0);
+    assert_eq!(hosts.backup.connections_accepted(), 0);
+}

@@ -1,0 +1,240 @@
+//! The paths under `/sandbox/`, for clients in any language.
+
+use serde_json::{Value, json};
+use wechatpay_contract::sandbox::Sandbox;
+
+use crate::raw::Raw;
+
+/// Posts an order, unsigned and without any header.
+fn order(raw: &mut Raw, action: &str, body: &Value) -> (u16, Value) {
+    let target = format!("/sandbox/{action}");
+    raw.send("POST", &target, &[], body.to_string().as_bytes());
+    let answer = raw.answer();
+    assert_eq!(answer.header("wechatpay-signature"), None);
+    (answer.status, answer.json())
+}
+
+fn look(raw: &mut Raw, what: &str) -> Value {
+    raw.send("GET", &format!("/sandbox/{what}"), &[], b"");
+    let answer = raw.answer();
+    assert_eq!(answer.status, 200, "{what}");
+    answer.json()
+}
+
+fn pre_signed() -> (Sandbox, Raw) {
+    let sandbox = Sandbox::start().unwrap();
+    let mut raw = Raw::connect(&sandbox);
+    raw.pre_sign("code1");
+    assert_eq!(raw.answer().status, 200);
+    (sandbox, raw)
+}
+
+#[test]
+fn the_users_part_is_played() {
+    let (_sandbox, mut raw) = pre_signed();
+    let code = json!({"out_contract_code": "code1"});
+    assert_eq!(
+        look(&mut raw, "contracts")[0]["contract_state"],
+        "PRE_SIGNED"
+    );
+    let (status, problem) = order(&mut raw, "terminate", &code);
+    assert_eq!(
+        (status, &problem["message"]),
+        (409, &json!("the contract is not signed yet"))
+    );
+    assert_eq!(order(&mut raw, "pay-and-sign", &code).0, 409);
+
+    assert_eq!(order(&mut raw, "give-up", &code), (200, json!({})));
+    assert_eq!(look(&mut raw, "contracts")[0]["contract_state"], "GIVEN_UP");
+    raw.pre_sign("code1");
+    raw.answer();
+    let (status, signed) = order(&mut raw, "sign", &code);
+    assert_eq!(status, 200);
+    let contract = look(&mut raw, "contracts")[0].clone();
+    assert_eq!(contract["contract_state"], "SIGNED");
+    assert_eq!(contract["contract_id"], signed["contract_id"]);
+    assert_eq!(order(&mut raw, "terminate", &code), (200, json!({})));
+    assert_eq!(
+        look(&mut raw, "contracts")[0]["contract_state"],
+        "TERMINATED"
+    );
+
+    let sent = look(&mut raw, "notifications");
+    assert_eq!(sent[0]["event_type"], "ENTRUST.SIGN");
+    assert_eq!(sent[1]["event_type"], "ENTRUST.TERMINATE");
+    assert_eq!(sent[1]["acknowledged"], false);
+}
+
+#[test]
+fn time_passes_and_notifications_go_where_they_are_told_to() {
+    let (sandbox, mut raw) = pre_signed();
+    let order = |raw: &mut Raw, action, body| order(raw, action, &body).0;
+    assert_eq!(
+        order(&mut raw, "clock", json!({"advance_seconds": 7200})),
+        200
+    );
+    assert_eq!(
+        order(&mut raw, "sign", json!({"out_contract_code": "code1"})),
+        409
+    );
+    let receiver = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/notify", receiver.local_addr().unwrap());
+    assert_eq!(order(&mut raw, "notify-url", json!({"url": url})), 200);
+    assert_eq!(
+        order(&mut raw, "notify-url", json!({"url": "https://a.com/"})),
+        400
+    );
+    raw.pre_sign("code1");
+    raw.answer();
+    assert_eq!(
+        order(&mut raw, "sign", json!({"out_contract_code": "code1"})),
+        200
+    );
+    receiver.accept().unwrap();
+    let id = sandbox.notifications()[0].id.clone();
+    assert_eq!(order(&mut raw, "notify-again", json!({"id": id})), 200);
+    receiver.accept().unwrap();
+}
+
+#[test]
+fn each_fault_can_be_ordered() {
+    let sandbox = Sandbox::start().unwrap();
+    let mut raw = Raw::connect(&sandbox);
+    for fault in [
+        json!({"fault": "close", "took_effect": true}),
+        json!({"fault": "close_after_head"}),
+        json!({"fault": "cut_body"}),
+        json!({"fault": "slow_body", "milliseconds": 1}),
+        json!({"fault": "late", "milliseconds": 1}),
+        json!({"fault": "close_after_answer"}),
+        json!({"fault": "informational", "status": 103}),
+        json!({"fault": "chunked"}),
+        json!({"fault": "redirect", "status": 302, "location": "https://example.com/"}),
+        json!({"fault": "error", "status": 500, "code": "SYSTEM_ERROR", "took_effect": true}),
+        json!({"fault": "html_page", "status": 502}),
+        json!({"fault": "empty_body", "status": 503}),
+        json!({"fault": "accepted"}),
+        json!({"fault": "duplicate_header", "name": "Wechatpay-Nonce"}),
+        json!({"fault": "header", "name": "Content-Type", "value": "text/plain"}),
+        json!({"fault": "large_body", "length": 5000}),
+        json!({"fault": "gzip"}),
+        json!({"fault": "invalid_utf8"}),
+        json!({"fault": "deep_json", "depth": 10}),
+        json!({"fault": "duplicate_keys"}),
+        json!({"fault": "body", "body": "[]"}),
+        json!({"fault": "raw", "raw": "nonsense"}),
+    ] {
+        assert_eq!(
+            order(&mut raw, "fault", &fault),
+            (200, json!({})),
+            "{fault}"
+        );
+        assert_eq!(order(&mut raw, "clear-faults", &json!({})).0, 200);
+    }
+    for signing in [
+        "right",
+        "missing",
+        "wrong",
+        "probe",
+        "foreign",
+        "unknown_serial",
+        "stale",
+        "future",
+    ] {
+        let fault = json!({"fault": "signature", "signing": signing});
+        assert_eq!(
+            order(&mut raw, "fault", &fault),
+            (200, json!({})),
+            "{fault}"
+        );
+    }
+    order(&mut raw, "clear-faults", &json!({}));
+    let fault = json!({
+        "fault": "error", "status": 500, "code": "SYSTEM_ERROR", "signing": "missing", "took_effect": true,
+        "times": 2, "method": "POST", "path": "/v3/",
+    });
+    assert_eq!(order(&mut raw, "fault", &fault).0, 200);
+    raw.request("GET", "/v3/", b"");
+    assert_eq!(raw.answer().status, 404);
+    for status in [500, 500, 200] {
+        raw.pre_sign("code1");
+        assert_eq!(raw.answer().status, status);
+    }
+    let requests = look(&mut raw, "requests");
+    let requests: Vec<_> = requests
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|request| {
+            (
+                request["status"].as_u64().unwrap(),
+                request["took_effect"] == true,
+            )
+        })
+        .collect();
+    assert_eq!(
+        requests,
+        [(404, false), (500, true), (500, true), (200, true)]
+    );
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_a_reason() {
+    let (_sandbox, mut raw) = pre_signed();
+    for (action, body, status, message) in [
+        (
+            "sign",
+            json!({"out_contract_code": "other"}),
+            409,
+            "no contract was pre-signed under this code",
+        ),
+        ("sign", json!({}), 400, "out_contract_code: wanted a text"),
+        (
+            "clock",
+            json!({"advance_seconds": -1}),
+            400,
+            "advance_seconds: wanted a whole number",
+        ),
+        (
+            "fault",
+            json!({"fault": "nonsense"}),
+            400,
+            "fault: found \"nonsense\"",
+        ),
+        (
+            "fault",
+            json!({"fault": "accepted", "path": "/"}),
+            400,
+            "method: wanted a text",
+        ),
+        (
+            "fault",
+            json!({"fault": "html_page", "status": 99}),
+            400,
+            "status: wanted an HTTP status",
+        ),
+        (
+            "fault",
+            json!({"fault": "signature", "signing": "x"}),
+            400,
+            "signing: found \"x\"",
+        ),
+        (
+            "nonsense",
+            json!({}),
+            404,
+            "the sandbox has no such path and method",
+        ),
+    ] {
+        let (found, problem) = order(&mut raw, action, &body);
+        assert_eq!(
+            (found, problem["message"].as_str().unwrap()),
+            (status, message)
+        );
+        assert_eq!(problem["code"], "SANDBOX_ERROR");
+    }
+    raw.send("POST", "/sandbox/sign", &[], b"{");
+    assert_eq!(raw.answer().status, 400);
+    raw.send("GET", "/sandbox/sign", &[], b"");
+    assert_eq!(raw.answer().status, 404);
+}

@@ -1,0 +1,128 @@
+//! The sandbox as `examples/sandbox.rs` runs it, with a client that knows no more than the line of JSON: it signs and
+//! verifies with the `openssl` command, speaks through a socket, and shares no code with the crate.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::raw::{Answer, Folder, PRE_SIGN_PATH, Raw, command, now, pre_sign_body};
+
+#[allow(dead_code)] // what is only for its own process
+#[path = "../../examples/sandbox.rs"]
+mod example;
+
+/// What a shell script has: files, names, and the programs on the machine.
+struct Shell {
+    folder: Folder,
+    description: Value,
+}
+
+impl Shell {
+    fn get(&self, name: &str) -> &str {
+        self.description[name].as_str().unwrap()
+    }
+
+    /// `openssl dgst -sha256 -sign`, then base64, over the five lines.
+    fn authorization(&self, method: &str, target: &str, body: &str) -> String {
+        let (time, nonce) = (now(), "593BEC0C930BF1AFEB40B4A08C8FB242");
+        let message = format!("{method}\n{target}\n{time}\n{nonce}\n{body}\n");
+        let sign = ["dgst", "-sha256", "-sign", self.get("merchant_key")];
+        let signature = command("openssl", &sign, message.as_bytes());
+        let signature = command("openssl", &["base64", "-A"], &signature);
+        let signature = String::from_utf8(signature).unwrap();
+        let (mchid, serial_no) = (self.get("mchid"), self.get("merchant_serial_no"));
+        format!(
+            "WECHATPAY2-SHA256-RSA2048 mchid=\"{mchid}\",nonce_str=\"{nonce}\",signature=\"{signature}\",\
+             timestamp=\"{time}\",serial_no=\"{serial_no}\""
+        )
+    }
+
+    fn call(&self, raw: &mut Raw, method: &str, target: &str, body: &str) -> Answer {
+        let authorization = self.authorization(method, target, body);
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Accept", "application/json"),
+            ("User-Agent", "openssl"),
+            ("Content-Type", "application/json"),
+            ("Wechatpay-Serial", self.get("public_key_id")),
+        ];
+        raw.send(method, target, &headers, body.as_bytes());
+        raw.answer()
+    }
+
+    /// `openssl dgst -sha256 -verify` over time, nonce and body.
+    fn verifies(&self, answer: &Answer) -> bool {
+        let header = |name| answer.header(name).unwrap();
+        assert_eq!(header("wechatpay-serial"), self.get("public_key_id"));
+        let signature = header("wechatpay-signature").as_bytes();
+        let signature = command("openssl", &["base64", "-d", "-A"], signature);
+        let signature = self.folder.write("signature", &signature);
+        let (time, nonce) = (header("wechatpay-timestamp"), header("wechatpay-nonce"));
+        let head = format!("{time}\n{nonce}\n");
+        let message = [head.as_bytes(), &answer.body, b"\n"].concat();
+        let message = self.folder.write("message", &message);
+        let output = Command::new("openssl")
+            .args(["dgst", "-sha256", "-verify", self.get("public_key")])
+            .args(["-signature", &signature, &message])
+            .output()
+            .unwrap();
+        output.status.success()
+    }
+}
+
+#[test]
+fn a_client_made_of_openssl_and_a_socket_gets_along() {
+    let folder = Folder::new("openssl-client");
+    let (_sandbox, description) = example::start(folder.path()).unwrap();
+    assert!(!description.to_string().contains('\n'));
+    let shell = Shell {
+        folder,
+        description,
+    };
+    let mut raw = Raw::connect_to(shell.get("url"));
+
+    let body = pre_sign_body("code1").to_string();
+    let mut answer = shell.call(&mut raw, "POST", PRE_SIGN_PATH, &body);
+    assert_eq!(answer.status, 200);
+    assert!(shell.verifies(&answer));
+
+    let code = json!({"out_contract_code": "code1"}).to_string();
+    raw.send("POST", "/sandbox/sign", &[], code.as_bytes());
+    let contract_id = raw.answer().json()["contract_id"].clone();
+    let target = "/v3/password-exempt-contract/contracts/service-id/12535/out-contract-code/code1";
+    let contract = shell.call(&mut raw, "GET", target, "");
+    assert!(shell.verifies(&contract));
+    assert_eq!(contract.json()["contract_id"], contract_id);
+
+    answer.body[0] ^= 1;
+    assert!(!shell.verifies(&answer));
+    let authorization = shell.authorization("POST", PRE_SIGN_PATH, "another body");
+    let headers = [
+        ("Authorization", authorization.as_str()),
+        ("Accept", "application/json"),
+        ("User-Agent", "openssl"),
+        ("Content-Type", "application/json"),
+    ];
+    raw.send("POST", PRE_SIGN_PATH, &headers, body.as_bytes());
+    assert_eq!(raw.answer().refusal(), (401, "SIGN_ERROR".to_owned()));
+}
+
+#[test]
+fn the_keys_are_written_where_the_line_says() {
+    let folder = Folder::new("sandbox-keys");
+    let (_sandbox, description) = example::start(&folder.path().join("new")).unwrap();
+    let size = |name: &str| {
+        let path = Path::new(description[name].as_str().unwrap());
+        assert!(path.starts_with(folder.path().join("new")));
+        path.metadata().unwrap().len()
+    };
+    assert_eq!(size("api_v3_key"), 32);
+    assert!(size("merchant_key") > 1600);
+    assert!(size("public_key") > 400);
+
+    let file = folder.write("file", b"");
+    let error = example::start(Path::new(&file)).unwrap_err();
+    let expected = format!("cannot make the folder {file}: ");
+    assert!(error.to_string().starts_with(&expected), "{error}");
+}

@@ -1,0 +1,213 @@
+//! Ordering with a contract, asked of the sandbox by a raw client.
+
+use serde_json::{Value, json};
+use wechatpay_contract::sandbox::Sandbox;
+
+use crate::desk::{Desk, assert_param_error, invalid_request, with};
+use crate::raw::pre_sign_body;
+
+const DIRECT: &str = "/v3/pay/transactions/jsapi-with-contract";
+const PARTNER: &str = "/v3/pay/partner/transactions/jsapi-with-contract";
+
+fn order(contract_id: &str) -> Value {
+    json!({
+        "description": "Image形象店-深圳腾大-QQ公仔",
+        "out_trade_no": "1217752501201407033233368018",
+        "attach": "自定义数据说明",
+        "notify_url": "https://www.weixin.qq.com/wxpay/pay.php",
+        "goods_tag": "WXG",
+        "support_fapiao": false,
+        "amount": {"total": 100, "currency": "CNY"},
+        "detail": {
+            "cost_price": 608800,
+            "invoice_id": "微信123",
+            "goods_detail": [{
+                "merchant_goods_id": "1246464644",
+                "wechatpay_goods_id": "1001",
+                "goods_name": "iPhoneX 256G",
+                "quantity": 1,
+                "unit_price": 528800,
+            }],
+        },
+        "scene_info": {
+            "payer_client_ip": "14.23.150.211",
+            "device_id": "013467007045764",
+            "store_info": {"id": "0001", "name": "腾讯大厦分店", "area_code": "440305", "address": "广东省深圳市"},
+        },
+        "settle_info": {"profit_sharing": false},
+        "contract_info": {"password_free_contract_id": contract_id},
+    })
+}
+
+fn direct_order(contract_id: &str) -> Value {
+    let mut order = order(contract_id);
+    order["appid"] = "wxd678efh567hg6787".into();
+    order["mchid"] = Sandbox::MCHID.into();
+    order["payer"] = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"});
+    order
+}
+
+fn partner_order(contract_id: &str) -> Value {
+    let mut order = order(contract_id);
+    order["sp_appid"] = "wxd678efh567hg6787".into();
+    order["sp_mchid"] = Sandbox::MCHID.into();
+    order["sub_mchid"] = "1900000110".into();
+    order["sub_appid"] = "wxcbda96de0b165489".into();
+    order["payer"] = json!({"sub_openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"});
+    order
+}
+
+#[test]
+fn an_order_needs_a_contract_that_is_in_force() {
+    for (path, order) in [
+        (DIRECT, direct_order("unknown")),
+        (PARTNER, partner_order("unknown")),
+    ] {
+        let naming = |id: &str| {
+            let field = "contract_info/password_free_contract_id";
+            with(&order, field, Some(id.into()))
+        };
+        let mut desk = Desk::open();
+        let answer = desk.post(path, &order);
+        assert_eq!(answer.refusal(), invalid_request());
+        let contract_id = desk.signed("code1");
+        let answer = desk.post(path, &naming(&contract_id));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let prepay_id = answer.json()["prepay_id"].as_str().unwrap().to_owned();
+        assert!(prepay_id.starts_with("wx") && prepay_id.len() <= 64);
+
+        let mut body = pre_sign_body("code2");
+        body["prepay_id"] = prepay_id.into();
+        let answer = desk.pre_sign("ecommerce", "pay-redirect-sign", &body);
+        assert_eq!(answer.status, 200);
+
+        desk.sandbox.user_terminates("code1").unwrap();
+        let answer = desk.post(path, &naming(&contract_id));
+        assert_eq!(answer.refusal(), invalid_request());
+    }
+}
+
+#[test]
+fn each_required_field_of_an_order_is_required() {
+    let mut desk = Desk::open();
+    let contract_id = desk.signed("code1");
+    let both = [
+        "description",
+        "out_trade_no",
+        "notify_url",
+        "amount",
+        "amount/total",
+        "payer",
+        "detail/goods_detail/0/merchant_goods_id",
+        "detail/goods_detail/0/quantity",
+        "detail/goods_detail/0/unit_price",
+        "scene_info/payer_client_ip",
+        "scene_info/store_info/id",
+        "contract_info",
+        "contract_info/password_free_contract_id",
+    ];
+    let direct = ["appid", "mchid", "payer/openid"];
+    let partner = ["sp_appid", "sp_mchid", "sub_mchid"];
+    for (path, order, own) in [
+        (DIRECT, direct_order(&contract_id), direct),
+        (PARTNER, partner_order(&contract_id), partner),
+    ] {
+        assert_eq!(desk.post(path, &order).status, 200);
+        for field in both.into_iter().chain(own) {
+            let answer = desk.post(path, &with(&order, field, None));
+            assert_param_error(&answer, field, "is required");
+        }
+        for field in [
+            "attach",
+            "goods_tag",
+            "support_fapiao",
+            "amount/currency",
+            "detail",
+            "detail/goods_detail",
+            "scene_info",
+            "scene_info/store_info",
+            "settle_info",
+        ] {
+            let answer = desk.post(path, &with(&order, field, None));
+            assert_eq!(answer.status, 200, "{field}");
+        }
+    }
+}
+
+#[test]
+fn the_values_of_an_order_are_of_their_documented_form() {
+    let mut desk = Desk::open();
+    let contract_id = desk.signed("code1");
+    let order = direct_order(&contract_id);
+    let not_a_time = "is not a time in the form of RFC 3339";
+    let out_of_range = "is not from 1 minute to 15 days after now";
+    for (field, value, issue) in [
+        ("description", json!("a".repeat(128)), "is too long"),
+        ("attach", json!("a".repeat(129)), "is too long"),
+        ("goods_tag", json!("a".repeat(33)), "is too long"),
+        (
+            "out_trade_no",
+            json!("a".repeat(33)),
+            "is too short or too long",
+        ),
+        ("out_trade_no", json!("12345"), "is too short or too long"),
+        (
+            "out_trade_no",
+            json!("123 456"),
+            "has characters other than digits, letters, _, - and *",
+        ),
+        (
+            "notify_url",
+            json!("http://a.com/b"),
+            "is not an https URL with a path and without a query",
+        ),
+        ("support_fapiao", json!("true"), "is not a boolean"),
+        ("amount", json!(100), "is not an object"),
+        ("amount/total", json!("100"), "is not a whole number"),
+        ("detail/goods_detail", json!({}), "is not a list"),
+        ("detail/goods_detail/0", json!(1), "is not an object"),
+        ("settle_info/profit_sharing", json!(1), "is not a boolean"),
+        ("mchid", json!("1900000110"), "is not the caller's"),
+        ("time_expire", json!("tomorrow"), not_a_time),
+        (
+            "time_expire",
+            json!("2018-06-08T10:34:56+08:00"),
+            out_of_range,
+        ),
+        (
+            "time_expire",
+            json!("9999-06-08T10:34:56+08:00"),
+            out_of_range,
+        ),
+    ] {
+        let answer = desk.post(DIRECT, &with(&order, field, Some(value)));
+        assert_param_error(&answer, field, issue);
+    }
+    let partner = partner_order(&contract_id);
+    let short = with(&partner, "out_trade_no", Some("_-*1".into()));
+    assert_eq!(desk.post(PARTNER, &short).status, 200);
+    let answer = desk.post(PARTNER, &with(&partner, "sub_appid", None));
+    assert_param_error(&answer, "sub_appid", "is required with payer/sub_openid");
+    let answer = desk.post(PARTNER, &with(&partner, "payer", Some(json!({}))));
+    let issue = "is required unless payer/sub_openid is given";
+    assert_param_error(&answer, "payer/sp_openid", issue);
+}
+
+#[test]
+fn an_order_may_expire_soon() {
+    let mut desk = Desk::open();
+    let contract_id = desk.signed("code1");
+    let in_an_hour = crate::raw::now() + 3600;
+    let time = crate::raw::command(
+        "date",
+        &["-u", "-d", &format!("@{in_an_hour}"), "+%FT%TZ"],
+        b"",
+    );
+    let time = String::from_utf8(time).unwrap();
+    let order = with(
+        &direct_order(&contract_id),
+        "time_expire",
+        Some(time.trim().into()),
+    );
+    assert_eq!(desk.post(DIRECT, &order).status, 200);
+}
