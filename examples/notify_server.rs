@@ -1,13 +1,17 @@
 //! The smallest correct receiver of notifications: a blocking HTTP server that knows duplicates when it sees them.
 //!
-//! Without any configuration it sends itself a notification, the same once more, and a forged one, shows what became of
-//! them, and ends. With the environment variables below it serves until it is interrupted:
+//! ```sh
+//! cargo run --example notify_server
+//! ```
+//!
+//! Without any configuration the sandbox sends it a notification, the same once more, and a forged one; it shows what
+//! became of them, and ends. With the environment variables below it serves until it is interrupted:
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `WECHATPAY_PUBLIC_KEY_ID` | id of the WeChat Pay public key, `PUB_KEY_ID_…` |
 //! | `WECHATPAY_PUBLIC_KEY` | path of the WeChat Pay public key, `pub_key.pem` |
-//! | `WECHATPAY_APIV3_KEY` | path of a file with the 32 bytes of the APIv3 key and nothing else |
+//! | `WECHATPAY_API_V3_KEY` | the APIv3 key, 32 characters |
 //! | `WECHATPAY_LISTEN` | address to listen at, such as `127.0.0.1:8080` |
 //!
 //! WeChat Pay only calls HTTPS. Put a reverse proxy in front that does TLS, sets time limits for slow senders, and hands
@@ -18,7 +22,7 @@ use std::env;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::iter;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -26,8 +30,8 @@ use std::time::SystemTime;
 
 use tiny_http::{Header, Method, Request, Response, Server};
 use wechatpay_contract::{
-    ApiV3Key, Event, EventKind, NotificationError, NotificationReceiver, NotificationReply,
-    PublicKey, SignatureHeaders, Verifier,
+    ApiV3Key, Event, EventKind, KeyError, NotificationError, NotificationReceiver,
+    NotificationReply, PublicKey, SignatureHeaders, TerminationMode, Verifier,
 };
 
 /// One slow request must not keep the others from their answer within five seconds.
@@ -131,30 +135,21 @@ fn record(event: &Event, ledger: &Ledger) {
     match &event.kind {
         EventKind::Signed => println!("{code}: signed"),
         EventKind::Terminated => {
-            println!("{code}: terminated, {:?}", event.content.termination_mode())
+            let mode = event.content.termination_mode();
+            println!(
+                "{code}: terminated, {}",
+                mode.map_or("no mode", TerminationMode::as_str)
+            );
         }
         other => println!("{code}: {other:?}, {}", event.json()),
     }
 }
 
 fn response(reply: &NotificationReply) -> Response<io::Cursor<Vec<u8>>> {
+    let content_type = reply.content_type();
+    let header = content_type.and_then(|value| Header::from_bytes("Content-Type", value).ok());
     let response = Response::from_data(reply.body()).with_status_code(reply.status());
-    match reply
-        .content_type()
-        .map(|value| Header::from_bytes("Content-Type", value))
-    {
-        Some(Ok(header)) => response.with_header(header),
-        _ => response,
-    }
-}
-
-fn report(error: &dyn Error) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
+    header.into_iter().fold(response, Response::with_header)
 }
 
 fn main() -> ExitCode {
@@ -167,85 +162,87 @@ fn main() -> ExitCode {
     }
 }
 
+fn report(error: &(dyn Error + 'static)) {
+    eprintln!("error: {error}");
+    for cause in iter::successors(error.source(), |&error| error.source()) {
+        eprintln!("  because: {cause}");
+    }
+}
+
 const VARIABLES: [&str; 4] = [
     "WECHATPAY_PUBLIC_KEY_ID",
     "WECHATPAY_PUBLIC_KEY",
-    "WECHATPAY_APIV3_KEY",
+    "WECHATPAY_API_V3_KEY",
     "WECHATPAY_LISTEN",
 ];
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let missing: Vec<_> = VARIABLES
-        .into_iter()
-        .filter(|name| env::var_os(name).is_none_or(|value| value.is_empty()))
-        .collect();
+    let mut missing = VARIABLES.to_vec();
+    missing.retain(|name| variable(name).is_empty());
     if missing.len() == VARIABLES.len() {
         return demonstration::run();
     }
     if !missing.is_empty() {
+        let missing = missing.join(", ");
         return Err(format!(
-            "some variables are set, but these are missing: {}; set all of them to serve, or none for a demonstration",
-            missing.join(", ")
+            "missing: {missing}; set all variables to serve, or none for a demonstration"
         )
         .into());
     }
-    let receiver = NotificationReceiver::new(
-        Verifier::new([PublicKey::from_pem(
-            variable("WECHATPAY_PUBLIC_KEY_ID")?,
-            file("WECHATPAY_PUBLIC_KEY")?,
-        )?])?,
-        ApiV3Key::new(file("WECHATPAY_APIV3_KEY")?)?,
-    );
-    let (server, address) = listen(&variable("WECHATPAY_LISTEN")?)?;
-    println!("notifications are received at http://{address}/notify");
+    let public_key = key("WECHATPAY_PUBLIC_KEY", |pem| {
+        PublicKey::from_pem(variable("WECHATPAY_PUBLIC_KEY_ID"), pem)
+    })?;
+    let api_v3_key = ApiV3Key::new(variable("WECHATPAY_API_V3_KEY"))?;
+    let receiver = NotificationReceiver::new(Verifier::new([public_key])?, api_v3_key);
+    let server = listen_at(&variable("WECHATPAY_LISTEN"))?;
     serve(&server, &receiver, &Ledger::default());
     Ok(())
 }
 
-fn listen(address: &str) -> Result<(Server, SocketAddr), Box<dyn Error>> {
+/// Reads a key from the file that the variable `name` names.
+fn key<K>(name: &str, parse: impl FnOnce(Vec<u8>) -> Result<K, KeyError>) -> Result<K, String> {
+    let path = variable(name);
+    let bytes = fs::read(&path).map_err(|error| format!("{name}: cannot read {path}: {error}"))?;
+    parse(bytes).map_err(|error| format!("{name}: {path}: {error}"))
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_default()
+}
+
+fn listen_at(address: &str) -> Result<Server, String> {
     let server =
         Server::http(address).map_err(|error| format!("cannot listen at {address}: {error}"))?;
-    let address = server.server_addr().to_ip().ok_or("not an IP address")?;
-    Ok((server, address))
+    println!(
+        "notifications are received at http://{}/notify",
+        server.server_addr()
+    );
+    Ok(server)
 }
 
-fn variable(name: &str) -> Result<String, String> {
-    env::var(name).map_err(|error| format!("{name}: {error}"))
-}
-
-fn file(name: &str) -> Result<Vec<u8>, String> {
-    let path = variable(name)?;
-    fs::read(&path).map_err(|error| format!("{name}: cannot read {path}: {error}"))
-}
-
-/// Plays WeChat Pay with the keys of this crate's tests, which protect nothing.
+/// The sandbox plays WeChat Pay and the user; a receiver of one's own does not need this.
 mod demonstration {
     use std::error::Error;
-    use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpStream};
     use std::thread;
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::time::Duration;
 
-    use wechatpay_contract::{
-        ApiV3Key, NotificationReceiver, PrivateKey, PublicKey, Signer, Verifier,
-    };
+    use wechatpay_contract::sandbox::{Sandbox, SentNotification, Signing};
+    use wechatpay_contract::{ApiV3Key, NotificationReceiver, ecommerce};
 
-    use super::{Ledger, THREADS, listen, serve};
+    use super::{Ledger, THREADS, listen_at, serve};
 
-    const KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
-    const BODY: &str = include_str!("../tests/notification/signed.json");
+    const CODE: &str = "wxwtdk20200910100000";
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     pub(super) fn run() -> Result<(), Box<dyn Error>> {
-        let public = PublicKey::from_pem(KEY_ID, include_str!("../tests/platform/public.pem"))?;
-        let receiver = NotificationReceiver::new(
-            Verifier::new([public])?,
-            ApiV3Key::new("a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb")?,
-        );
-        let (server, address) = listen("127.0.0.1:0")?;
-        println!("notifications are received at http://{address}/notify");
+        let sandbox = Sandbox::start()?;
+        let key = ApiV3Key::new(Sandbox::API_V3_KEY)?;
+        let receiver = NotificationReceiver::new(sandbox.verifier(), key);
+        let server = listen_at("127.0.0.1:0")?;
+        sandbox.deliver_notifications_to(&format!("http://{}/notify", server.server_addr()))?;
         thread::scope(|scope| {
             scope.spawn(|| serve(&server, &receiver, &Ledger::default()));
-            let result = send_three(address);
+            let result = send_three(&sandbox);
             for _ in 0..THREADS {
                 server.unblock();
             }
@@ -253,46 +250,42 @@ mod demonstration {
         })
     }
 
-    fn send_three(address: SocketAddr) -> Result<(), Box<dyn Error>> {
-        let notification = notification(BODY)?;
-        let forged = notification.replace("EV-2018", "EV-2019");
-        for (what, request) in [
-            ("a notification", &notification),
-            ("the same once more", &notification),
-            ("a forged one", &forged),
-        ] {
-            println!("\nsending {what}");
-            let mut connection = TcpStream::connect(address)?;
-            connection.write_all(request.as_bytes())?;
-            let mut answer = String::new();
-            connection.read_to_string(&mut answer)?;
-            println!("answered {}", answer.lines().next().unwrap_or_default());
-        }
-        Ok(())
+    fn send_three(sandbox: &Sandbox) -> Result<(), Box<dyn Error>> {
+        // Otherwise the forged one would come again after 15 seconds.
+        sandbox.retry_schedule([]);
+        sandbox.client().send(&ecommerce::MiniProgramPreSign {
+            appid: "wxd678efh567hg6787",
+            service_id: 12535,
+            out_contract_code: CODE,
+            notify_url: "https://yourapp.com/notify",
+            contract_display_account: "微信代扣用户A",
+            openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+        })?;
+        println!("\nsending a notification");
+        sandbox.user_signs(CODE)?;
+        sandbox.wait_for_deliveries(PATIENCE);
+        println!("\nsending the same once more");
+        send_again(sandbox);
+        println!("\nsending a forged one");
+        sandbox.sign_notifications(Signing::Wrong);
+        send_again(sandbox);
+        check_answers(&sandbox.notifications())
     }
 
-    /// The HTTP request with which WeChat Pay would send `body` now.
-    fn notification(body: &str) -> Result<String, Box<dyn Error>> {
-        let key = PrivateKey::from_pem(include_str!("../tests/platform/private.pem"))?;
-        let timestamp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let nonce = "593BEC0C930BF1AFEB40B4A08C8FB242";
-        // A signer is a merchant's, but an RSA signature is the same whoever makes it.
-        let signature = Signer::new("1", "1", key)?
-            .sign(format!("{timestamp}\n{nonce}\n{body}\n").as_bytes())?;
-        Ok(format!(
-            "POST /notify HTTP/1.1\r\n\
-             Host: localhost\r\n\
-             Connection: close\r\n\
-             Content-Type: application/json\r\n\
-             Content-Length: {}\r\n\
-             Wechatpay-Serial: {KEY_ID}\r\n\
-             Wechatpay-Timestamp: {timestamp}\r\n\
-             Wechatpay-Nonce: {nonce}\r\n\
-             Wechatpay-Signature: {signature}\r\n\
-             Wechatpay-Signature-Type: WECHATPAY2-SHA256-RSA2048\r\n\
-             \r\n\
-             {body}",
-            body.len()
-        ))
+    fn send_again(sandbox: &Sandbox) {
+        for sent in sandbox.notifications() {
+            sandbox.notify_again(&sent.id);
+        }
+        sandbox.wait_for_deliveries(PATIENCE);
+    }
+
+    fn check_answers(notifications: &[SentNotification]) -> Result<(), Box<dyn Error>> {
+        let attempts = notifications.iter().flat_map(|sent| &sent.attempts);
+        let answers: Vec<_> = attempts.map(|attempt| attempt.status).collect();
+        println!("\nanswered {answers:?}");
+        if answers == [Some(204), Some(204), Some(401)] {
+            return Ok(());
+        }
+        Err("wanted two to be accepted and one to be refused".into())
     }
 }

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::de::DeserializeOwned;
 use ureq::Agent;
+use ureq::http::uri::Authority;
 use ureq::http::{self, HeaderMap, Uri};
 
+use crate::certificates::{self, ForSerial, PlatformCertificates, Refresh};
 use crate::endpoint::{Endpoint, Method, Request};
-use crate::error::{Cause, Error, InvalidField, Outcome};
-use crate::keys::random_nonce;
+use crate::error::{Cause, CertificateError, Error, InvalidField, Outcome, VerifyError};
+use crate::keys::{ApiV3Key, random_nonce};
 use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
 use crate::order::PayParameters;
 use crate::signer::Signer;
@@ -41,8 +43,11 @@ pub struct Client {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     merchant: Merchant,
+    /// In certificate mode.
+    certificates: Option<Arc<PlatformCertificates>>,
     host: Host,
     backup: Option<Host>,
     /// For first attempts.
@@ -67,11 +72,27 @@ impl Client {
         Self::builder(signer, verifier).build()
     }
 
+    /// A client that downloads the platform certificates 平台证书 by itself, for a merchant that has no WeChat Pay public
+    /// key; see [`ClientBuilder::platform_certificates`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::new`].
+    pub fn with_certificates(
+        signer: Signer,
+        api_v3_key: impl Into<Arc<ApiV3Key>>,
+    ) -> Result<Self, Error> {
+        Self::builder(signer, Verifier::without_keys())
+            .platform_certificates(api_v3_key)
+            .build()
+    }
+
     /// A client with other settings.
     pub fn builder(signer: Signer, verifier: Verifier) -> ClientBuilder {
         ClientBuilder {
             signer,
             verifier,
+            api_v3_key: None,
             host: HOST.to_owned(),
             backup_host: Some(BACKUP_HOST.to_owned()),
             accept_language: None,
@@ -110,19 +131,22 @@ impl Client {
     /// ```
     pub fn execute<R: DeserializeOwned>(&self, request: Request) -> Result<R, Error> {
         let inner = &*self.inner;
-        let started = Instant::now();
-        let first = inner.attempt(&request, &inner.first_route());
-        let Err(error) = first else {
-            return first;
-        };
-        let Some(route) = inner.second_route(&request, &error, started.elapsed()) else {
-            return Err(error);
-        };
-        match inner.attempt(&request, &route) {
-            // That the second attempt was not sent says nothing about the first.
-            Err(second) if second.outcome() == Outcome::NotSent => Err(worse(error, second)),
-            second => second,
-        }
+        inner.refresh_if_due()?;
+        inner.call(&request, |answer| inner.accept(answer))
+    }
+
+    /// [`execute`](Self::execute) that shows the head of the answer, before it is verified.
+    pub(crate) fn execute_watched<R: DeserializeOwned>(
+        &self,
+        request: &Request,
+        watch: &Watch<'_>,
+    ) -> Result<R, Error> {
+        let inner = &*self.inner;
+        inner.refresh_if_due()?;
+        inner.call(request, |answer| {
+            watch(&inner.head(answer));
+            inner.accept(answer)
+        })
     }
 
     /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, for now and
@@ -136,8 +160,131 @@ impl Client {
     }
 
     /// The merchant: signer and platform keys.
+    ///
+    /// Clones of its verifier share the platform keys with this client: give one to whatever receives notifications,
+    /// so that what one learns the other knows.
     pub fn merchant(&self) -> &Merchant {
         &self.inner.merchant
+    }
+
+    /// A client that signs with another certificate of the same merchant, and shares connections, platform keys and
+    /// settings with this one: for the time when the merchant's own API certificate 商户API证书 is renewed.
+    ///
+    /// No request is lost when both certificates are valid while one client takes the other's place: calls that are
+    /// under way end as they began.
+    ///
+    /// ```
+    /// use std::sync::RwLock;
+    /// # use wechatpay_contract::{Client, Error, Signer};
+    ///
+    /// struct Service {
+    ///     client: RwLock<Client>,
+    /// }
+    ///
+    /// impl Service {
+    ///     /// For each call; cheap, and the lock is not held during the call.
+    ///     fn client(&self) -> Client {
+    ///         self.client.read().unwrap().clone()
+    ///     }
+    ///
+    ///     fn renew(&self, signer: Signer) -> Result<(), Error> {
+    ///         let renewed = self.client().with_signer(signer)?;
+    ///         *self.client.write().unwrap() = renewed;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] when the signer is another merchant's, or when its certificate is among the platform
+    /// keys.
+    pub fn with_signer(&self, signer: Signer) -> Result<Self, Error> {
+        let mchid = self.merchant().signer().mchid();
+        if signer.mchid() != mchid {
+            let problem = format!(
+                "found {:?}: wanted {mchid:?}, since another merchant has other platform keys",
+                signer.mchid()
+            );
+            return Err(InvalidField::new("mchid", problem).into());
+        }
+        let merchant = Merchant::new(signer, self.merchant().verifier().clone())?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                merchant,
+                ..(*self.inner).clone()
+            }),
+        })
+    }
+
+    /// Downloads the platform certificates now and puts them in the place of those held. Rarely needed: a client made
+    /// with [`ClientBuilder::platform_certificates`] does so by itself. Not limited to once a minute.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Certificates`], and the keys held are kept; [`Error::InvalidField`] for a client without APIv3 key.
+    pub fn refresh_certificates(&self) -> Result<(), Error> {
+        self.refresh_certificates_watched(&|_| ())
+    }
+
+    /// [`refresh_certificates`](Self::refresh_certificates) that shows the head of the answer, before it is verified.
+    pub(crate) fn refresh_certificates_watched(&self, watch: &Watch<'_>) -> Result<(), Error> {
+        let Some(certificates) = &self.inner.certificates else {
+            let problem =
+                "found none: wanted the APIv3 key, with ClientBuilder::platform_certificates";
+            return Err(InvalidField::new("api_v3_key", problem).into());
+        };
+        let permit = certificates.on_demand((self.inner.clock)());
+        Ok(self.inner.download(certificates, permit, watch)?)
+    }
+
+    /// Whether it was made with [`ClientBuilder::platform_certificates`].
+    pub(crate) fn downloads_certificates(&self) -> bool {
+        self.inner.certificates.is_some()
+    }
+
+    /// The time by the client's clock.
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.inner.clock)()
+    }
+
+    /// To be asked when a notification could not be verified: whether it is worth verifying once more.
+    ///
+    /// When the message names an unknown platform certificate, and the client was made with
+    /// [`ClientBuilder::platform_certificates`], the certificates are downloaded, at most once a minute, and `true`
+    /// says that the verifier holds the key now. Anything else is `false` at once. The download counts in the 5
+    /// seconds in which a notification is to be answered; if they do not suffice, WeChat Pay sends it again.
+    ///
+    /// ```
+    /// # use std::time::SystemTime;
+    /// # use wechatpay_contract::{Client, Event, NotificationError, NotificationReceiver, SignatureHeaders};
+    /// fn open(
+    ///     client: &Client,
+    ///     receiver: &NotificationReceiver,
+    ///     headers: &SignatureHeaders<'_>,
+    ///     body: &[u8],
+    /// ) -> Result<Event, NotificationError> {
+    ///     match receiver.open(headers, body, SystemTime::now()) {
+    ///         Err(NotificationError::Verify(error)) if client.refresh_for(&error) => {
+    ///             receiver.open(headers, body, SystemTime::now())
+    ///         }
+    ///         result => result,
+    ///     }
+    /// }
+    /// ```
+    pub fn refresh_for(&self, error: &VerifyError) -> bool {
+        match error {
+            VerifyError::UnknownSerial { received, .. } => self.inner.learn(received),
+            _ => false,
+        }
+    }
+
+    /// Why the last download of platform certificates failed; `None` when it succeeded, or when there was none.
+    ///
+    /// A download that fails while valid keys are held does not fail the call that started it: this, and
+    /// [`ClientBuilder::on_exchange`], are where it shows.
+    pub fn last_certificate_error(&self) -> Option<Arc<CertificateError>> {
+        self.inner.certificates.as_ref()?.last_error()
     }
 }
 
@@ -189,17 +336,39 @@ impl Inner {
         })
     }
 
+    /// One call: a second attempt follows a first where that cannot carry anything out twice.
+    fn call<R>(
+        &self,
+        request: &Request,
+        accept: impl Fn(&Answer<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let started = Instant::now();
+        let first = self.attempt(request, &self.first_route(), &accept);
+        let Err(error) = first else {
+            return first;
+        };
+        let Some(route) = self.second_route(request, &error, started.elapsed()) else {
+            return Err(error);
+        };
+        match self.attempt(request, &route, &accept) {
+            // That the second attempt was not sent says nothing about the first.
+            Err(second) if was_not_sent(&second) && !was_not_sent(&error) => Err(error),
+            second => second,
+        }
+    }
+
     /// One exchange: signed afresh, sent, verified, and reported.
-    fn attempt<R: DeserializeOwned>(
+    fn attempt<R>(
         &self,
         request: &Request,
         route: &Route<'_>,
+        accept: impl Fn(&Answer<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let began = Instant::now();
         let answer = self.exchange(request, route);
         let (answer, result) = match answer {
             Ok(answer) => {
-                let result = self.accept(&answer);
+                let result = accept(&answer);
                 (Some(answer), result)
             }
             Err(error) => (None, Err(error)),
@@ -219,17 +388,108 @@ impl Inner {
         result
     }
 
-    fn accept<R: DeserializeOwned>(&self, answer: &Answer) -> Result<R, Error> {
-        self.merchant.accept(
+    /// An answer signed with an unknown certificate is verified once more when the certificate could be downloaded; the
+    /// request is not sent again.
+    fn accept<R: DeserializeOwned>(&self, answer: &Answer<'_>) -> Result<R, Error> {
+        let now = (self.clock)();
+        match self.accept_at(answer, now) {
+            Err(Error::Unverified {
+                source: VerifyError::UnknownSerial { received, .. },
+                ..
+            }) if self.learn(&received) => self.accept_at(answer, now),
+            result => result,
+        }
+    }
+
+    fn accept_at<R: DeserializeOwned>(
+        &self,
+        answer: &Answer<'_>,
+        now: SystemTime,
+    ) -> Result<R, Error> {
+        self.merchant
+            .accept(answer.status, answer.headers.iter(), &answer.body, now)
+    }
+
+    fn head<'a>(&self, answer: &'a Answer<'_>) -> AnswerHead<'a> {
+        let text = |name| answer.headers.get(name)?.to_str().ok();
+        AnswerHead {
+            host: answer.host,
+            status: answer.status,
+            received: (self.clock)(),
+            date: text("Date"),
+            serial: text("Wechatpay-Serial"),
+            request_id: text("Request-ID"),
+        }
+    }
+
+    /// Downloads the platform certificates when they are due. A failure matters only to those without a valid key.
+    fn refresh_if_due(&self) -> Result<(), Error> {
+        let Some(certificates) = &self.certificates else {
+            return Ok(());
+        };
+        let now = (self.clock)();
+        if let Some(permit) = certificates.before_use(now)? {
+            let result = self.download(certificates, permit, &|_| ());
+            if self.merchant.verifier().preferred(now).is_none() {
+                result?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries to get the platform certificate with this serial number; whether it is held now.
+    fn learn(&self, serial: &str) -> bool {
+        let Some(certificates) = &self.certificates else {
+            return false;
+        };
+        match certificates.for_serial(serial, (self.clock)()) {
+            ForSerial::Held => true,
+            ForSerial::Refresh(permit) => {
+                self.download(certificates, permit, &|_| ()).is_ok()
+                    && self.merchant.verifier().holds(serial)
+            }
+            ForSerial::Leave => false,
+        }
+    }
+
+    /// Downloads the platform certificates and takes them over, or keeps the old ones.
+    fn download(
+        &self,
+        certificates: &PlatformCertificates,
+        permit: Refresh<'_>,
+        watch: &Watch<'_>,
+    ) -> Result<(), Arc<CertificateError>> {
+        let result = self.call(&certificates::request(), |answer| {
+            watch(&self.head(answer));
+            self.take_over(certificates.api_v3_key(), answer)
+                .map_err(|error| Arc::new(error).into())
+        });
+        permit.finish(result.map_err(|error| match error {
+            Error::Certificates(error) => error,
+            error => Arc::new(CertificateError::Download(Box::new(error))),
+        }))
+    }
+
+    fn take_over(
+        &self,
+        api_v3_key: &ApiV3Key,
+        answer: &Answer<'_>,
+    ) -> Result<(), CertificateError> {
+        let downloaded = certificates::accept(
             answer.status,
             answer.headers.iter(),
             &answer.body,
             (self.clock)(),
-        )
+            api_v3_key,
+            self.merchant.verifier(),
+        )?;
+        self.merchant
+            .replace_certificates(downloaded)
+            .map_err(CertificateError::OwnCertificate)
     }
 
     /// Sends a request and reads the answer, which is not verified yet.
-    fn exchange(&self, request: &Request, route: &Route<'_>) -> Result<Answer, Error> {
+    fn exchange<'c>(&self, request: &Request, route: &Route<'c>) -> Result<Answer<'c>, Error> {
         let nonce = random_nonce().map_err(Error::Sign)?;
         let signed = self.merchant.prepare(request, (self.clock)(), &nonce)?;
         let request = self.http_request(&signed, route)?;
@@ -249,6 +509,7 @@ impl Inner {
             .map_err(|error| failed(error.into()))?;
         let (head, mut body) = response.into_parts();
         Ok(Answer {
+            host: &route.host.name,
             status: head.status.as_u16(),
             body: transport::read_body(&mut body, MAX_BODY).map_err(failed)?,
             headers: head.headers,
@@ -289,20 +550,36 @@ struct Route<'c> {
 }
 
 /// What came back, not verified.
-struct Answer {
+struct Answer<'c> {
+    host: &'c str,
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Answer<'_> {
     fn request_id(&self) -> Option<&str> {
         let (headers, _) = SignatureHeaders::read(self.headers.iter());
         headers.request_id()
     }
 }
 
+/// Looks at an answer before it is verified.
+pub(crate) type Watch<'w> = dyn Fn(&AnswerHead<'_>) + 'w;
+
+/// What the self-test wants to know of an answer; not verified.
+pub(crate) struct AnswerHead<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) status: u16,
+    /// By the client's clock.
+    pub(crate) received: SystemTime,
+    pub(crate) date: Option<&'a str>,
+    pub(crate) serial: Option<&'a str>,
+    pub(crate) request_id: Option<&'a str>,
+}
+
 /// A host that requests go to.
+#[derive(Clone)]
 struct Host {
     /// Scheme and authority, to which the target is appended.
     url: String,
@@ -322,8 +599,12 @@ impl Host {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(refuse("found no scheme or no name"));
         };
-        if uri.path() != "/" || uri.query().is_some() || authority.as_str().contains('@') {
-            return Err(refuse("found a path, a query or a user"));
+        let has_more = uri.path() != "/" || uri.query().is_some() || url.contains(['#', '@']);
+        if has_more {
+            return Err(refuse("found a path, a query, a fragment or a user"));
+        }
+        if !has_usable_port(authority) {
+            return Err(refuse("found a port that is none"));
         }
         match scheme {
             "https" => {}
@@ -383,6 +664,7 @@ impl Exchange<'_> {
 pub struct ClientBuilder {
     signer: Signer,
     verifier: Verifier,
+    api_v3_key: Option<Arc<ApiV3Key>>,
     host: String,
     backup_host: Option<String>,
     accept_language: Option<String>,
@@ -396,6 +678,28 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
+    /// Downloads the platform certificates 平台证书 with the merchant's APIv3 key and keeps them fresh, beside the keys
+    /// that the verifier holds already: for a merchant without a WeChat Pay public key, or for the time of moving from
+    /// certificates to the public key, when messages come signed with either. Not needed with the public key alone.
+    ///
+    /// Nothing is downloaded before the first call. From then on a call downloads them first when they are older than
+    /// 10 hours or none of the keys is valid, and after an answer that is signed with an unknown certificate, which is
+    /// then verified again; at most once a minute, and while one thread does it the others go on with the keys they
+    /// have. A list of which a part is wrong is not taken over. A failed download leaves the keys as they are; only
+    /// without any valid key it fails the call, with [`Error::Certificates`]. Public keys of the verifier stay,
+    /// certificates are replaced.
+    ///
+    /// Requests ask for answers signed with the public key if there is one, else with the certificate that is valid
+    /// and ends last.
+    ///
+    /// `api_v3_key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too, as by a
+    /// [`NotificationReceiver`](crate::NotificationReceiver).
+    #[must_use]
+    pub fn platform_certificates(mut self, api_v3_key: impl Into<Arc<ApiV3Key>>) -> Self {
+        self.api_v3_key = Some(api_v3_key.into());
+        self
+    }
+
     /// The host to send to, instead of `https://api.mch.weixin.qq.com`: scheme, name and optionally a port. Plain
     /// `http` is refused except for loopback. Unless [`backup_host`](Self::backup_host) is set afterwards, there is
     /// no backup host then.
@@ -480,7 +784,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Is called after each exchange, for logs and metrics; a call that is tried twice is two exchanges.
+    /// Is called after each exchange, for logs and metrics; a call that is tried twice is two exchanges, and a download
+    /// of platform certificates is one by itself. It must not use this client.
     ///
     /// It runs on the thread of the call, which waits for it. A panic in it is not caught: it leaves through the call,
     /// whose answer is lost then, and a second attempt is not made; the client can be used afterwards.
@@ -556,9 +861,13 @@ impl ClientBuilder {
             total_timeout: self.timeout.saturating_sub(self.connect_timeout),
             ..options.clone()
         };
+        let verifier = self.verifier.clone();
         Ok(Client {
             inner: Arc::new(Inner {
                 merchant: Merchant::new(self.signer, self.verifier)?,
+                certificates: self
+                    .api_v3_key
+                    .map(|key| Arc::new(PlatformCertificates::new(key, verifier))),
                 host: Host::parse("host", &self.host)?,
                 backup: self
                     .backup_host
@@ -619,9 +928,18 @@ fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
     }
 }
 
+/// A port that is too large would otherwise be taken for none, and the scheme's used.
+fn has_usable_port(authority: &Authority) -> bool {
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => true,
+        Some(_) => authority.port_u16().is_some_and(|port| port > 0),
+        None => false,
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     let v6 = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
+    host.eq_ignore_ascii_case("localhost")
         || host
             .parse()
             .is_ok_and(|address: Ipv4Addr| address.is_loopback())
@@ -630,12 +948,9 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address: Ipv6Addr| address.is_loopback())
 }
 
-/// Of the errors of two attempts, the second of which was not sent, the one that holds for both.
-fn worse(first: Error, second: Error) -> Error {
-    match first.outcome() {
-        Outcome::NotSent => second,
-        _ => first,
-    }
+/// Whether an attempt ended before anything was sent. Not so when certificates came that cannot be used.
+fn was_not_sent(error: &Error) -> bool {
+    error.outcome() == Outcome::NotSent && !matches!(error, Error::Certificates(_))
 }
 
 /// Whether the connection broke, as opposed to a time-out or an answer that cannot be read.

@@ -2,9 +2,10 @@
 
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The cause of an error that comes from outside this crate, such as a broken connection.
 pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
@@ -18,6 +19,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | a field breaks a documented rule, or a variable of the path is unfilled | [`Error::InvalidField`] | [`NotSent`](Self::NotSent) |
 /// | a key cannot be read | [`Error::Key`] | [`NotSent`](Self::NotSent) |
 /// | no platform key is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
+/// | no platform key is there, and no certificates to be downloaded | [`Error::Certificates`] | [`NotSent`](Self::NotSent) |
 /// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
 /// | no connection to any host: name unknown, port or proxy closed, TLS refused, or not in time | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
 /// | the connection breaks before the whole answer is there | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
@@ -68,6 +70,10 @@ pub enum Error {
     /// No platform key is valid any more, so that no answer could be verified. Nothing was sent; give the verifier a
     /// key that is valid.
     NoPlatformKey,
+    /// There is no valid platform key, and the platform certificates could not be downloaded; or the download was asked
+    /// for by itself. Nothing of the call was sent; see the source for what to do. It is shared by all threads that
+    /// waited for the same download.
+    Certificates(Arc<CertificateError>),
     /// The function that signs in place of a private key failed. Nothing was sent; see the source.
     Sign(Cause),
     /// No connection could be made: name look-up, TCP or TLS. Nothing was sent; try again later, or see the source for
@@ -122,6 +128,7 @@ impl Error {
             Self::InvalidField(_)
             | Self::Key(_)
             | Self::NoPlatformKey
+            | Self::Certificates(_)
             | Self::Sign(_)
             | Self::Connect { .. } => Outcome::NotSent,
             Self::Api(error) => error.outcome(),
@@ -139,6 +146,7 @@ impl Error {
             | Self::Accepted { request_id }
             | Self::Decode { request_id, .. } => request_id.as_deref(),
             Self::Api(error) => error.request_id.as_deref(),
+            Self::Certificates(error) => error.request_id(),
             _ => None,
         }
     }
@@ -151,6 +159,9 @@ impl fmt::Display for Error {
             Self::Key(error) => error.fmt(f),
             Self::NoPlatformKey => f.write_str(
                 "none of the platform keys is valid now, so no answer could be verified; nothing was sent",
+            ),
+            Self::Certificates(_) => f.write_str(
+                "the platform certificates could not be downloaded, so no answer could be verified; nothing was sent",
             ),
             Self::Sign(_) => f.write_str("the request could not be signed; nothing was sent"),
             Self::Connect { host, .. } => write!(f, "no connection to {host}; nothing was sent"),
@@ -177,6 +188,7 @@ impl StdError for Error {
             }
             Self::Unverified { source, .. } => Some(source),
             Self::Decode { source, .. } => Some(source),
+            Self::Certificates(source) => Some(&**source),
             Self::InvalidField(error) => error.source(),
             Self::Key(error) => error.source(),
             Self::Api(error) => error.source(),
@@ -194,6 +206,12 @@ impl From<InvalidField> for Error {
 impl From<KeyError> for Error {
     fn from(error: KeyError) -> Self {
         Self::Key(error)
+    }
+}
+
+impl From<Arc<CertificateError>> for Error {
+    fn from(error: Arc<CertificateError>) -> Self {
+        Self::Certificates(error)
     }
 }
 
@@ -241,7 +259,7 @@ impl StdError for InvalidField {}
 /// An error that WeChat Pay answered, with any status but 2xx.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiError {
     /// The HTTP status.
@@ -259,6 +277,25 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// Reads whatever came with the status; never fails.
+    pub(crate) fn from_answer(
+        status: u16,
+        body: &[u8],
+        request_id: Option<String>,
+        authenticity: Authenticity,
+    ) -> Self {
+        // It may be anything, such as the error page of a proxy: then the status alone has to do.
+        let mut failure: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        Self {
+            status,
+            code: text(failure.remove("code")),
+            message: text(failure.remove("message")),
+            detail: failure.remove("detail").filter(|detail| !detail.is_null()),
+            request_id,
+            authenticity,
+        }
+    }
+
     /// Whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
     /// HTTP itself, turns a request away; [`Outcome::Unknown`] for all others, 5xx among them.
     pub fn outcome(&self) -> Outcome {
@@ -301,6 +338,15 @@ impl fmt::Display for ApiError {
 
 impl StdError for ApiError {}
 
+/// A text as it is; anything else that is there as JSON, so that nothing said about a failure is lost.
+fn text(value: Option<Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+    }
+}
+
 /// Text from the network, which may be unsigned, made fit for one line of a log.
 struct OneLine<'a>(&'a str);
 
@@ -327,7 +373,8 @@ impl fmt::Display for OneLine<'_> {
 pub enum Authenticity {
     /// Its signature was verified.
     Signed,
-    /// It had no signature, as every 401 and some other errors: a proxy could have written it as well.
+    /// It had no signature, as every 401 and some other errors: a proxy could have written it as well. So could the
+    /// answer to a download of certificates whose signature names a key that is not held.
     Unsigned,
 }
 
@@ -522,3 +569,166 @@ impl fmt::Display for KeyError {
 }
 
 impl StdError for KeyError {}
+
+/// Why the platform certificates could not be downloaded or taken over. The keys held until then are kept, and nothing
+/// is taken over from a list of which a part is wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// There was no answer, or another error than [`NoCertificates`](Self::NoCertificates). See the source; the next
+    /// attempt is made by itself, a minute later at the earliest.
+    Download(Box<Error>),
+    /// WeChat Pay has no platform certificates for this merchant (HTTP 404 `RESOURCE_NOT_EXISTS`): it only ever had the
+    /// WeChat Pay public key 微信支付公钥. Configure that key with
+    /// [`PublicKey::from_pem`](crate::PublicKey::from_pem): its id `PUB_KEY_ID_…` and the file `pub_key.pem` are in the
+    /// merchant platform under account center, API security (账户中心 › API安全 › 微信支付公钥).
+    NoCertificates {
+        /// What WeChat Pay answered.
+        answer: Box<ApiError>,
+        /// The key that the answer says it is signed with, if that is a WeChat Pay public key: probably the one to
+        /// configure. Not verified when the key is not held.
+        public_key_id: Option<String>,
+    },
+    /// The list's own signature could not be verified, neither with a certificate in it nor with a key held.
+    Unverified {
+        /// `Request-ID` of the answer, if it had one.
+        request_id: Option<String>,
+        /// Why the answer was not accepted.
+        source: VerifyError,
+    },
+    /// The answer is not a list of encrypted certificates.
+    Malformed {
+        /// What was found where, and what is wanted.
+        problem: String,
+    },
+    /// A certificate of the list does not decrypt: the APIv3 key is not the one set in the merchant platform, or the
+    /// list was altered.
+    Undecryptable {
+        /// The serial number that the list gives it.
+        serial_no: String,
+    },
+    /// What decrypts is not a platform certificate.
+    Unreadable {
+        /// The serial number that the list gives it.
+        serial_no: String,
+        /// Why it could not be read.
+        source: KeyError,
+    },
+    /// The list's serial number is not the certificate's.
+    SerialMismatch {
+        /// The serial number in the list.
+        listed: String,
+        /// The serial number in the certificate.
+        certificate: String,
+    },
+    /// A time in the list is not the certificate's: `effective_time` is another one, or `expire_time` a later one. An
+    /// earlier `expire_time` is documented for a certificate that is being replaced.
+    ValidityMismatch {
+        /// The certificate's serial number.
+        serial_no: String,
+        /// `effective_time` or `expire_time`.
+        field: &'static str,
+        /// The time in the list, in Unix seconds.
+        listed: u64,
+        /// The time in the certificate, in Unix seconds.
+        certificate: u64,
+    },
+    /// Two certificates of the list have the same serial number.
+    DuplicateSerial {
+        /// The serial number.
+        serial_no: String,
+    },
+    /// No certificate of the list is valid now. Check this machine's clock.
+    NoneValid {
+        /// How many certificates the list has.
+        listed: usize,
+        /// The time of the check, in Unix seconds.
+        now: u64,
+    },
+    /// The merchant's own certificate is in the list. Answers are signed by WeChat Pay.
+    OwnCertificate(InvalidField),
+}
+
+impl CertificateError {
+    /// `Request-ID` of the answer, which WeChat Pay's support asks for; absent when there was none.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Download(error) => error.request_id(),
+            Self::NoCertificates { answer, .. } => answer.request_id.as_deref(),
+            Self::Unverified { request_id, .. } => request_id.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Download(_) => f.write_str("the download of the platform certificates failed"),
+            Self::NoCertificates { public_key_id, .. } => {
+                let id = public_key_id.as_deref().unwrap_or("PUB_KEY_ID_…");
+                write!(
+                    f,
+                    "this merchant has no platform certificates (HTTP 404): configure the WeChat Pay public key, \
+                     id {id} and file pub_key.pem, from the merchant platform (账户中心 › API安全 › 微信支付公钥)"
+                )
+            }
+            Self::Unverified { .. } => {
+                f.write_str("the list of platform certificates could not be verified")
+            }
+            Self::Malformed { problem } => {
+                write!(
+                    f,
+                    "the list of platform certificates is malformed: {problem}"
+                )
+            }
+            Self::Undecryptable { serial_no } => write!(
+                f,
+                "platform certificate {serial_no:?} of the list does not decrypt: the APIv3 key is not the one set in \
+                 the merchant platform, or the list was altered"
+            ),
+            Self::Unreadable { serial_no, .. } => write!(
+                f,
+                "what the list gives as platform certificate {serial_no:?} is not one"
+            ),
+            Self::SerialMismatch {
+                listed,
+                certificate,
+            } => write!(
+                f,
+                "the list gives the platform certificate {certificate} the serial_no {listed:?}"
+            ),
+            Self::ValidityMismatch {
+                serial_no,
+                field,
+                listed,
+                certificate,
+            } => write!(
+                f,
+                "the list gives platform certificate {serial_no} the {field} {listed}, but in the certificate it is \
+                 {certificate}"
+            ),
+            Self::DuplicateSerial { serial_no } => {
+                write!(f, "the list has platform certificate {serial_no} twice")
+            }
+            Self::NoneValid { listed, now } => write!(
+                f,
+                "none of the {listed} platform certificates of the list is valid at {now}: check this machine's clock"
+            ),
+            Self::OwnCertificate(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StdError for CertificateError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Download(source) => Some(&**source),
+            Self::NoCertificates { answer, .. } => Some(&**answer),
+            Self::Unverified { source, .. } => Some(source),
+            Self::Unreadable { source, .. } => Some(source),
+            Self::OwnCertificate(error) => error.source(),
+            _ => None,
+        }
+    }
+}

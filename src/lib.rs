@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
+// Only docs.rs sets this, whose toolchain is a nightly one.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod certificates;
 mod check;
 #[cfg(feature = "client")]
 mod client;
@@ -12,6 +15,8 @@ mod notification;
 pub mod order;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "client")]
+pub mod self_test;
 mod signer;
 #[cfg(feature = "client")]
 mod transport;
@@ -26,7 +31,8 @@ pub use contract::{
 };
 pub use endpoint::{Endpoint, Method, Request};
 pub use error::{
-    ApiError, Authenticity, Cause, Error, InvalidField, KeyError, Outcome, VerifyError,
+    ApiError, Authenticity, Cause, CertificateError, Error, InvalidField, KeyError, Outcome,
+    VerifyError,
 };
 pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
 pub use merchant::{Merchant, SignedRequest};

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 use crate::endpoint::{Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
@@ -22,8 +21,8 @@ pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_P
 ///
 /// For services that bring their own HTTP stack, an async one too: [`prepare`](Self::prepare) a request, send it,
 /// [`accept`](Self::accept) the answer. Time and nonce are arguments; nothing is read from the clock, the network or a
-/// random source.
-#[derive(Debug)]
+/// random source. Cheap to clone; the clones share the keys.
+#[derive(Debug, Clone)]
 pub struct Merchant {
     signer: Signer,
     verifier: Verifier,
@@ -37,19 +36,8 @@ impl Merchant {
     /// [`InvalidField`] when the merchant's own certificate is among the platform keys: answers are signed by WeChat
     /// Pay.
     pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, InvalidField> {
-        if verifier
-            .keys()
-            .iter()
-            .any(|key| key.id().eq_ignore_ascii_case(signer.serial_no()))
-        {
-            return Err(InvalidField::new(
-                "keys",
-                format!(
-                    "found the merchant's own certificate {} among the platform keys: wanted WeChat Pay's public key or \
-                     platform certificate, since answers are signed by WeChat Pay",
-                    signer.serial_no()
-                ),
-            ));
+        for key in verifier.keys().iter() {
+            refuse_own(&signer, key)?;
         }
         Ok(Self { signer, verifier })
     }
@@ -64,9 +52,31 @@ impl Merchant {
         &self.verifier
     }
 
+    /// Puts downloaded platform certificates, see [`certificates::accept`](crate::certificates::accept), in the place of
+    /// those held until now, for this merchant's verifier and its clones. Public keys stay.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] when there is none, when one is there twice, or when the merchant's own is among them; then the
+    /// old ones stay.
+    pub fn replace_certificates(
+        &self,
+        certificates: impl IntoIterator<Item = PublicKey>,
+    ) -> Result<(), InvalidField> {
+        let certificates: Vec<_> = certificates.into_iter().collect();
+        for certificate in &certificates {
+            refuse_own(&self.signer, certificate)?;
+        }
+        self.verifier.replace_certificates(certificates)
+    }
+
     /// Makes the signed form of `request`, to be sent within 5 minutes of `now`.
     ///
     /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request.
+    ///
+    /// The header `Wechatpay-Serial` names the WeChat Pay public key if the verifier holds one, else the certificate
+    /// that is valid and ends last. Without any valid key only the download of the platform certificates is prepared,
+    /// and goes without that header: there is nothing yet that it could name.
     ///
     /// # Errors
     ///
@@ -80,7 +90,10 @@ impl Merchant {
     ) -> Result<SignedRequest<'r>, Error> {
         check_nonce(nonce_str)?;
         let target = request.target()?;
-        let platform_key = self.verifier.preferred(now).ok_or(Error::NoPlatformKey)?;
+        let platform_key = self.verifier.preferred(now);
+        if platform_key.is_none() && !request.is_certificate_download() {
+            return Err(Error::NoPlatformKey);
+        }
         let timestamp = unix_seconds(now);
         let message = request_message(
             request.method().as_str(),
@@ -142,7 +155,7 @@ impl Merchant {
                 source,
             }),
             Ok(authenticity) if !is_success => {
-                Err(api_error(status, body, request_id, authenticity).into())
+                Err(ApiError::from_answer(status, body, request_id, authenticity).into())
             }
             Ok(_) if status == 202 => Err(Error::Accepted { request_id }),
             Ok(_) => decode(status, body, request_id),
@@ -151,12 +164,14 @@ impl Merchant {
 }
 
 /// A request as it goes over the wire: send exactly these bytes.
+#[must_use = "nothing is sent by itself"]
 pub struct SignedRequest<'r> {
     method: Method,
     target: Cow<'r, str>,
     body: Option<&'r [u8]>,
     authorization: String,
-    platform_key: Arc<PublicKey>,
+    /// Absent only for the first download of certificates.
+    platform_key: Option<Arc<PublicKey>>,
 }
 
 impl SignedRequest<'_> {
@@ -177,15 +192,16 @@ impl SignedRequest<'_> {
 
     /// The headers to be sent, as pairs of name and value, beside `Host` and `Content-Length`.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let content_type = self.body.map(|_| ("Content-Type", "application/json"));
+        let platform_key = self.platform_key.as_deref();
         [
-            ("Authorization", self.authorization.as_str()),
-            ("Wechatpay-Serial", self.platform_key.id()),
-            ("Accept", "application/json"),
-            ("User-Agent", USER_AGENT),
+            Some(("Authorization", self.authorization.as_str())),
+            platform_key.map(|key| ("Wechatpay-Serial", key.id())),
+            Some(("Accept", "application/json")),
+            Some(("User-Agent", USER_AGENT)),
+            self.body.map(|_| ("Content-Type", "application/json")),
         ]
         .into_iter()
-        .chain(content_type)
+        .flatten()
     }
 }
 
@@ -200,31 +216,21 @@ impl fmt::Debug for SignedRequest<'_> {
     }
 }
 
-fn api_error(
-    status: u16,
-    body: &[u8],
-    request_id: Option<String>,
-    authenticity: Authenticity,
-) -> ApiError {
-    // It may be anything, such as the error page of a proxy: then the status alone has to do.
-    let mut failure: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
-    ApiError {
-        status,
-        code: text(failure.remove("code")),
-        message: text(failure.remove("message")),
-        detail: failure.remove("detail").filter(|detail| !detail.is_null()),
-        request_id,
-        authenticity,
+/// Refuses the merchant's own certificate among the platform keys.
+fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), InvalidField> {
+    // Either may be written with leading zeros, and a public key's id in lower case.
+    let own = signer.serial_no().trim_start_matches('0');
+    if !own.eq_ignore_ascii_case(key.id().trim_start_matches('0')) {
+        return Ok(());
     }
-}
-
-/// A text as it is; anything else that is there as JSON, so that nothing said about a failure is lost.
-fn text(value: Option<Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text,
-        Some(other) => other.to_string(),
-    }
+    Err(InvalidField::new(
+        "keys",
+        format!(
+            "found the merchant's own certificate {} among the platform keys: wanted WeChat Pay's public key or \
+             platform certificate, since answers are signed by WeChat Pay",
+            signer.serial_no()
+        ),
+    ))
 }
 
 fn decode<R: DeserializeOwned>(

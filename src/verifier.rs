@@ -1,6 +1,7 @@
 //! Checks messages from WeChat Pay against the platform keys, one message at a given time.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -48,6 +49,14 @@ impl Verifier {
         })
     }
 
+    /// A verifier without keys, which refuses every message until it is given some, by
+    /// [`replace`](Self::replace) or by the download of the platform certificates.
+    pub fn without_keys() -> Self {
+        Self {
+            keys: Arc::new(RwLock::new(Arc::new([]))),
+        }
+    }
+
     /// Puts `keys` in the place of all the keys held until now, for this verifier and its clones.
     ///
     /// Messages being checked at the same moment are checked with the old keys. Requests under way have named an old
@@ -59,6 +68,26 @@ impl Verifier {
     pub fn replace(&self, keys: impl IntoIterator<Item = PublicKey>) -> Result<(), InvalidField> {
         let keys = checked_keys(keys)?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// Puts `certificates` in the place of the certificates held until now and keeps the public keys, other than those
+    /// that stand under the serial number of one of the certificates.
+    pub(crate) fn replace_certificates(
+        &self,
+        certificates: Vec<PublicKey>,
+    ) -> Result<(), InvalidField> {
+        let certificates = checked_keys(certificates)?;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let is_kept = |key: &Arc<PublicKey>| {
+            !key.is_certificate() && !certificates.iter().any(|new| new.id() == key.id())
+        };
+        *keys = keys
+            .iter()
+            .filter(|key| is_kept(key))
+            .chain(certificates.iter())
+            .cloned()
+            .collect();
         Ok(())
     }
 
@@ -80,19 +109,7 @@ impl Verifier {
         body: &[u8],
         now: SystemTime,
     ) -> Result<(), VerifyError> {
-        let now = unix_seconds(now);
-        let serial = require(SERIAL, headers.serial)?;
-        let timestamp = require(TIMESTAMP, headers.timestamp)?;
-        let nonce = require(NONCE, headers.nonce)?;
-        let signature = require(SIGNATURE, headers.signature)?;
-        check_signature_type(headers.signature_type)?;
-        check_nonce(nonce)?;
-        check_time(timestamp, now)?;
-        if signature.starts_with(PROBE_PREFIX) {
-            return Err(VerifyError::Probe);
-        }
-        let key = self.find(serial, now)?;
-        verify_signature(&key, &signed_message(timestamp, nonce, body), signature)
+        verify_with(&self.keys(), headers, body, now)
     }
 
     /// The key with which an answer is to be signed, named in `Wechatpay-Serial` of a request: a public key if there
@@ -109,27 +126,14 @@ impl Verifier {
             .cloned()
     }
 
-    pub(crate) fn keys(&self) -> Arc<[Arc<PublicKey>]> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    /// Whether there is a key with this id, valid or not.
+    #[cfg(feature = "client")]
+    pub(crate) fn holds(&self, id: &str) -> bool {
+        self.keys().iter().any(|key| key.id() == id)
     }
 
-    fn find(&self, serial: &str, now: u64) -> Result<Arc<PublicKey>, VerifyError> {
-        let keys = self.keys();
-        let Some(key) = keys.iter().find(|key| key.id() == serial) else {
-            return Err(VerifyError::UnknownSerial {
-                received: serial.to_owned(),
-                known: keys.iter().map(|key| key.id().to_owned()).collect(),
-            });
-        };
-        match key.validity() {
-            Some(validity) if !key.is_valid_at(now) => Err(VerifyError::OutsideValidity {
-                serial: serial.to_owned(),
-                not_before: validity.not_before,
-                not_after: validity.not_after,
-                now,
-            }),
-            _ => Ok(Arc::clone(key)),
-        }
+    pub(crate) fn keys(&self) -> Arc<[Arc<PublicKey>]> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -209,6 +213,11 @@ impl<'a> SignatureHeaders<'a> {
         self.request_id
     }
 
+    /// `Wechatpay-Serial`, the id of the key that the message says it is signed with.
+    pub(crate) fn serial(&self) -> Option<&'a str> {
+        self.serial
+    }
+
     /// Whether there is a signature at all, right or wrong.
     pub fn is_signed(&self) -> bool {
         self.signature.is_some()
@@ -240,6 +249,28 @@ impl<'a> SignatureHeaders<'a> {
         *slot = Some(text);
         Ok(())
     }
+}
+
+/// Verifies a message as [`Verifier::verify`] does, against these keys.
+pub(crate) fn verify_with<K: Deref<Target = PublicKey>>(
+    keys: &[K],
+    headers: &SignatureHeaders<'_>,
+    body: &[u8],
+    now: SystemTime,
+) -> Result<(), VerifyError> {
+    let now = unix_seconds(now);
+    let serial = require(SERIAL, headers.serial)?;
+    let timestamp = require(TIMESTAMP, headers.timestamp)?;
+    let nonce = require(NONCE, headers.nonce)?;
+    let signature = require(SIGNATURE, headers.signature)?;
+    check_signature_type(headers.signature_type)?;
+    check_nonce(nonce)?;
+    check_time(timestamp, now)?;
+    if signature.starts_with(PROBE_PREFIX) {
+        return Err(VerifyError::Probe);
+    }
+    let key = find(keys, serial, now)?;
+    verify_signature(key, &signed_message(timestamp, nonce, body), signature)
 }
 
 /// Seconds since 1970; a time before that is 1970.
@@ -284,6 +315,28 @@ fn checked_keys(
         }
     }
     Ok(keys)
+}
+
+fn find<'k, K: Deref<Target = PublicKey>>(
+    keys: &'k [K],
+    serial: &str,
+    now: u64,
+) -> Result<&'k PublicKey, VerifyError> {
+    let Some(key) = keys.iter().find(|key| key.id() == serial) else {
+        return Err(VerifyError::UnknownSerial {
+            received: serial.to_owned(),
+            known: keys.iter().map(|key| key.id().to_owned()).collect(),
+        });
+    };
+    match key.validity() {
+        Some(validity) if !key.is_valid_at(now) => Err(VerifyError::OutsideValidity {
+            serial: serial.to_owned(),
+            not_before: validity.not_before,
+            not_after: validity.not_after,
+            now,
+        }),
+        _ => Ok(key),
+    }
 }
 
 fn require<'a>(name: &'static str, value: Option<&'a str>) -> Result<&'a str, VerifyError> {

@@ -255,7 +255,8 @@ fn time((tag, text): (u8, &[u8])) -> Option<u64> {
     unix_seconds(year, next()?, next()?, next()?, next()?, next()?)
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+/// The number that is written in these decimal digits, few enough not to overflow.
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |value, digit| {
         digit
             .is_ascii_digit()
@@ -263,7 +264,8 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-fn unix_seconds(
+/// Unix seconds of a date and time in UTC; `None` when there is no such date after 1970.
+pub(crate) fn unix_seconds(
     year: u64,
     month: u64,
     day: u64,

@@ -24,6 +24,7 @@ use ring::signature::{
 
 use crate::error::KeyError;
 
+pub(crate) use self::formats::{number as decimal, unix_seconds as unix_seconds_of_date};
 #[cfg(feature = "client")]
 pub(crate) use self::random::random_nonce;
 
@@ -83,6 +84,14 @@ impl PrivateKey {
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, out)
             .map_err(|_| SigningFailed)?;
         Ok(signature)
+    }
+
+    /// Modulus and public exponent, big-endian.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn public_numbers(&self) -> (Vec<u8>, Vec<u8>) {
+        let RsaPublicKeyComponents { n, e } =
+            RsaPublicKeyComponents::<Vec<u8>>::from(self.pair.public());
+        (n, e)
     }
 
     /// The public half, under the given id.

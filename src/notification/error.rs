@@ -16,7 +16,8 @@ pub enum NotificationError {
     /// The signature was not accepted, so nothing in the notification is to be believed.
     ///
     /// After [`VerifyError::UnknownSerial`] the platform keys may be out of date: refresh them, then open the same
-    /// notification once more. Anyone can send such a message, so refresh at most once in a few minutes. After
+    /// notification once more. Anyone can send such a message, so refresh at most once a minute, as
+    /// [`Client::refresh_for`](crate::Client::refresh_for) does. After
     /// [`VerifyError::Stale`], check this machine's clock. After [`VerifyError::WrongSignature`], check that the raw
     /// body was passed; [`is_probe`](Self::is_probe) tells WeChat Pay's own tests from forgeries.
     Verify(VerifyError),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::http::{Delivery, HttpReply};
 use super::platform::Platform;
+use super::rfc3339;
 use super::signing::Signing;
 use crate::keys;
 
@@ -19,6 +20,13 @@ impl Answer {
         Self {
             status: 200,
             body: Some(body),
+        }
+    }
+
+    pub(super) fn no_content() -> Self {
+        Self {
+            status: 204,
+            body: None,
         }
     }
 }
@@ -137,7 +145,10 @@ impl Draft {
 
     /// The reply with its signature.
     pub(super) fn seal(self, platform: &Platform, now: u64) -> HttpReply {
-        let mut headers = vec![("Request-ID".to_owned(), new_id().into_bytes())];
+        let mut headers = vec![
+            ("Date".to_owned(), rfc3339::http_date(now).into_bytes()),
+            ("Request-ID".to_owned(), new_id().into_bytes()),
+        ];
         headers.extend(self.headers);
         headers.extend(self.signing.headers(platform, &self.body, now));
         HttpReply {

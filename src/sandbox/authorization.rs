@@ -1,6 +1,8 @@
 //! Checks that a request comes from the sandbox's merchant: the grammar of `Authorization`, the merchant, the clock and
 //! the signature over the raw bytes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -14,17 +16,38 @@ use crate::signer::request_message;
 /// The merchant whose requests are accepted.
 pub(super) struct Identity {
     mchid: String,
-    serial_no: &'static str,
-    key: PublicKey,
+    /// By the serial numbers of the merchant's certificates.
+    keys: [PublicKey; 2],
+    /// Whether the first certificate is no longer valid.
+    is_first_revoked: AtomicBool,
 }
 
 impl Identity {
-    pub(super) fn new(mchid: &str, key: &PrivateKey) -> Result<Self, KeyError> {
+    pub(super) fn new(
+        mchid: &str,
+        key: &PrivateKey,
+        renewed: &PrivateKey,
+    ) -> Result<Self, KeyError> {
         Ok(Self {
             mchid: mchid.to_owned(),
-            serial_no: Sandbox::MERCHANT_SERIAL_NO,
-            key: key.public_key(Sandbox::MERCHANT_SERIAL_NO)?,
+            keys: [
+                key.public_key(Sandbox::MERCHANT_SERIAL_NO)?,
+                renewed.public_key(Sandbox::RENEWED_SERIAL_NO)?,
+            ],
+            is_first_revoked: AtomicBool::new(false),
         })
+    }
+
+    pub(super) fn revoke_first(&self) {
+        self.is_first_revoked.store(true, Ordering::SeqCst);
+    }
+
+    fn key(&self, serial_no: &str) -> Option<&PublicKey> {
+        let [first, _] = &self.keys;
+        self.keys
+            .iter()
+            .find(|key| key.id() == serial_no)
+            .filter(|key| key.id() != first.id() || !self.is_first_revoked.load(Ordering::SeqCst))
     }
 
     pub(super) fn mchid(&self) -> &str {
@@ -39,11 +62,12 @@ impl Identity {
             .ok_or_else(|| {
                 Refusal::sign_error("the Authorization header is missing or malformed")
             })?;
-        if authorization.mchid != self.mchid || authorization.serial_no != self.serial_no {
-            return Err(Refusal::sign_error(
-                "the certificate serial number does not belong to the merchant",
-            ));
-        }
+        let key = self
+            .key(authorization.serial_no)
+            .filter(|_| authorization.mchid == self.mchid)
+            .ok_or_else(|| {
+                Refusal::sign_error("the certificate serial number does not belong to the merchant")
+            })?;
         if authorization.timestamp.abs_diff(now) >= 300 {
             return Err(Refusal::sign_error(
                 "the timestamp differs by 5 minutes or more from the time of the request",
@@ -58,7 +82,7 @@ impl Identity {
         );
         if STANDARD
             .decode(authorization.signature)
-            .is_ok_and(|signature| self.key.verify(&message, &signature))
+            .is_ok_and(|signature| key.verify(&message, &signature))
         {
             return Ok(());
         }

@@ -3,32 +3,34 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::answer::{Answer, Draft, Refusal};
 use super::authorization::Identity;
+use super::clock::Clock;
 use super::contracts::{Contract, Contracts, UserError};
+use super::control;
 use super::faults::{Fault, Faults};
 use super::http::{HttpReply, HttpRequest};
 use super::notification::{Change, Notification};
 use super::notifier::Notifier;
-use super::orders::{self, Orderer};
+use super::orders::{self, Orderer, Orders};
 use super::platform::Platform;
 use super::pre_sign::{Mode, Way};
 use super::record::Record;
-use super::{Sandbox, control};
-use crate::error::KeyError;
-use crate::keys::ApiV3Key;
+use crate::endpoint::CERTIFICATES;
 use crate::verifier::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
+const ORDERS: &str = "/v3/pay/transactions/out-trade-no/";
 
 /// The state of a sandbox and what it answers.
 pub(super) struct Gateway {
     identity: Identity,
     platform: Arc<Platform>,
-    api_v3_key: ApiV3Key,
+    clock: Clock,
     contracts: Mutex<Contracts>,
+    orders: Mutex<Orders>,
     /// How far the clock is ahead that sessions go by.
     ahead: Mutex<Duration>,
     faults: Faults,
@@ -37,18 +39,20 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    pub(super) fn new(identity: Identity, platform: Platform) -> Result<Self, KeyError> {
+    pub(super) fn new(identity: Identity, platform: Platform) -> Self {
         let platform = Arc::new(platform);
-        Ok(Self {
+        let clock = Clock::new();
+        Self {
             identity,
-            notifier: Notifier::new(Arc::clone(&platform)),
+            notifier: Notifier::new(Arc::clone(&platform), clock.clone()),
             platform,
-            api_v3_key: ApiV3Key::new(Sandbox::API_V3_KEY)?,
+            clock,
             contracts: Mutex::default(),
+            orders: Mutex::default(),
             ahead: Mutex::default(),
             faults: Faults::default(),
             record: Record::default(),
-        })
+        }
     }
 
     pub(super) fn faults(&self) -> &Faults {
@@ -63,12 +67,26 @@ impl Gateway {
         &self.record
     }
 
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(super) fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// The whole way from a request to its reply.
     pub(super) fn handle(&self, request: HttpRequest) -> HttpReply {
         if let Some(reply) = control::handle(self, &request) {
             return reply;
         }
-        let now = unix_seconds(SystemTime::now());
+        let now = unix_seconds(self.clock.now());
+        let asked = request.header("Wechatpay-Serial");
+        let platform = self.platform.answering(&request.target, asked, now);
         let fault = self.faults.take(&request);
         let answer = fault
             .as_ref()
@@ -84,7 +102,7 @@ impl Gateway {
             None => truth,
         };
         self.record.push(request, draft.status, took_effect);
-        let mut reply = draft.seal(&self.platform, now);
+        let mut reply = draft.seal(&platform, now);
         if let Some(fault) = &fault {
             fault.spoil_reply(&mut reply);
         }
@@ -95,7 +113,7 @@ impl Gateway {
         check_headers(request)?;
         self.identity.check(request, now)?;
         self.check_platform_serial(request)?;
-        self.dispatch(request)
+        self.dispatch(request, now)
     }
 
     fn check_platform_serial(&self, request: &HttpRequest) -> Result<(), Refusal> {
@@ -109,19 +127,38 @@ impl Gateway {
         }
     }
 
-    fn dispatch(&self, request: &HttpRequest) -> Result<Answer, Refusal> {
+    fn dispatch(&self, request: &HttpRequest, now: u64) -> Result<Answer, Refusal> {
         let method = request.method.as_str();
         match (method, request.path()) {
+            ("GET", CERTIFICATES) => self.platform.certificates(now),
+            ("POST", "/v3/security/echo") => echo(request),
             ("POST", "/v3/pay/transactions/jsapi-with-contract") => {
                 self.order(Orderer::Direct, request)
             }
             ("POST", "/v3/pay/partner/transactions/jsapi-with-contract") => {
                 self.order(Orderer::Partner, request)
             }
-            (_, path) => match path.strip_prefix(CONTRACTS) {
-                Some(rest) => self.dispatch_contract(request, rest),
-                None => Err(unknown_path()),
+            (_, path) => match (path.strip_prefix(CONTRACTS), path.strip_prefix(ORDERS)) {
+                (Some(rest), _) => self.dispatch_contract(request, rest),
+                (_, Some(rest)) => self.dispatch_order(request, rest),
+                _ => Err(unknown_path()),
             },
+        }
+    }
+
+    fn dispatch_order(&self, request: &HttpRequest, path: &str) -> Result<Answer, Refusal> {
+        let mchid = self.identity.mchid();
+        match (request.method.as_str(), path.strip_suffix("/close")) {
+            ("GET", None) => {
+                orders::check_mchid(mchid, request.query("mchid"))?;
+                lock(&self.orders).query(mchid, path)
+            }
+            ("POST", Some(number)) => {
+                let body = json_body(request)?;
+                orders::check_mchid(mchid, body.get("mchid").and_then(Value::as_str))?;
+                lock(&self.orders).close(number)
+            }
+            _ => Err(unknown_path()),
         }
     }
 
@@ -163,7 +200,11 @@ impl Gateway {
         let body = json_body(request)?;
         let mchid = self.identity.mchid();
         // Orders go by the true clock: their `time_expire` comes from the caller's.
-        orders::order(orderer, mchid, &body, &self.contracts(), SystemTime::now())
+        let answer = orders::order(orderer, mchid, &body, &self.contracts(), self.clock.now())?;
+        if orderer == Orderer::Direct {
+            lock(&self.orders).keep(&body);
+        }
+        Ok(answer)
     }
 
     pub(super) fn user_signs(&self, code: &str, way: Way) -> Result<String, UserError> {
@@ -197,7 +238,7 @@ impl Gateway {
     }
 
     fn now(&self) -> SystemTime {
-        let now = SystemTime::now();
+        let now = self.clock.now();
         now.checked_add(*lock(&self.ahead)).unwrap_or(now)
     }
 
@@ -209,7 +250,7 @@ impl Gateway {
     fn notify(&self, change: Change, contract: &Contract, now: SystemTime) {
         let code = contract.out_contract_code();
         let content = contract.notified();
-        let key = &self.api_v3_key;
+        let key = self.platform.api_v3_key();
         self.notifier
             .send(Notification::new(change, code, &content, key, now));
     }
@@ -239,6 +280,27 @@ fn check_headers(request: &HttpRequest) -> Result<(), Refusal> {
         "PARAM_ERROR",
         "the header Accept or User-Agent is missing or unsuitable",
     ))
+}
+
+/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>.
+fn echo(request: &HttpRequest) -> Result<Answer, Refusal> {
+    if request.header("Wechatpay-Serial").is_none() {
+        return Err(Refusal::new(
+            400,
+            "PARAM_ERROR",
+            "the header Wechatpay-Serial is missing",
+        ));
+    }
+    let body = json_body(request)?;
+    let message = body.get("echo_message").unwrap_or(&Value::Null);
+    match message.as_str() {
+        None | Some("") => Err(Refusal::param_error(
+            "echo_message",
+            message,
+            "is missing, empty or not a text",
+        )),
+        Some(_) => Ok(Answer::ok(json!({"echo_message": message}))),
+    }
 }
 
 fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {

@@ -21,7 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it plays: the ten calls about contracts and the two that order with one. A contract is pre-signed for two hours,
+//! What it plays: the ten calls about contracts, the two that order with one, and for direct merchants the query and the
+//! closing of an order, which nobody pays. A contract is pre-signed for two hours,
 //! then signed by the user ([`Sandbox::user_signs`]), then terminated; each change is notified, signed and encrypted
 //! ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). Anything can be made to go wrong
 //! ([`Sandbox::fault`]), and [`Sandbox::requests`] tells what really happened.
@@ -77,6 +78,7 @@
 
 mod answer;
 mod authorization;
+mod clock;
 mod contracts;
 mod control;
 mod faults;
@@ -94,27 +96,31 @@ mod rfc3339;
 mod signing;
 mod spoil;
 mod user;
+mod x509;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::client::{Client, ClientBuilder};
 use crate::error::Error;
-use crate::keys::PrivateKey;
+use crate::keys::{ApiV3Key, PrivateKey};
 use crate::signer::Signer;
 use crate::verifier::Verifier;
 
 use self::authorization::Identity;
 use self::gateway::Gateway;
 use self::http::HttpServer;
-use self::platform::Platform;
 
 pub use self::contracts::UserError;
 pub use self::faults::{Fault, FaultOrder};
 pub use self::notifier::{DeliveryAttempt, SentNotification};
+pub use self::platform::{Forgery, Platform, SignsWith};
 pub use self::record::RecordedRequest;
 pub use self::signing::Signing;
+
+const RENEWED_KEY: &str = include_str!("keys/merchant_key_2.pem");
 
 /// A running sandbox; it stops when it is dropped.
 pub struct Sandbox {
@@ -129,9 +135,11 @@ impl Sandbox {
     pub const MCHID: &str = "1900000109";
     /// The serial number of the sandbox merchant's certificate.
     pub const MERCHANT_SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
+    /// The serial number of the certificate that renews it, accepted as well from the start.
+    pub const RENEWED_SERIAL_NO: &str = "6A3C9D2E17F04B58A1C2D3E4F5061728394A5B6C";
     /// The sandbox merchant's private key as PEM; it protects nothing.
     pub const MERCHANT_KEY_PEM: &str = include_str!("keys/merchant_key.pem");
-    /// The APIv3 key APIv3密钥 with which notifications are encrypted.
+    /// The APIv3 key APIv3密钥 with which notifications and platform certificates are encrypted.
     pub const API_V3_KEY: &str = "SandboxApiV3KeyOf32BytesExactly!";
     /// The id of the sandbox's WeChat Pay public key.
     pub const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
@@ -151,10 +159,9 @@ impl Sandbox {
         let platform = Platform::new().map_err(unusable)?;
         let verifier = platform.verifier().map_err(unusable)?;
         let identity = merchant_key()
-            .and_then(|key| Ok(Identity::new(&mchid, &key)?))
+            .and_then(|key| Ok(Identity::new(&mchid, &key, &renewed_key()?)?))
             .map_err(unusable)?;
-        let gateway =
-            Arc::new(Gateway::new(identity, platform).map_err(|error| unusable(error.into()))?);
+        let gateway = Arc::new(Gateway::new(identity, platform));
         let handler = Arc::clone(&gateway);
         let server = HttpServer::start(move |request| handler.handle(request))?;
         let url = format!("http://{}", server.address());
@@ -188,6 +195,45 @@ impl Sandbox {
     /// The merchant's signer.
     pub fn signer(&self) -> Signer {
         self.client.merchant().signer().clone()
+    }
+
+    /// The same merchant's signer with the renewed certificate, [`RENEWED_SERIAL_NO`](Self::RENEWED_SERIAL_NO).
+    ///
+    /// # Errors
+    ///
+    /// Does not fail in practice: the key is a part of this crate.
+    pub fn renewed_signer(&self) -> Result<Signer, Error> {
+        let mchid = self.client.merchant().signer().mchid();
+        Ok(Signer::new(mchid, Self::RENEWED_SERIAL_NO, renewed_key()?)?)
+    }
+
+    /// Refuses requests that are signed with the merchant's first certificate from now on, as WeChat Pay does when it
+    /// has expired or was revoked.
+    pub fn revoke_first_certificate(&self) {
+        self.gateway.identity().revoke_first();
+    }
+
+    /// The settings of a client that knows no platform key yet and downloads the platform certificates.
+    ///
+    /// It finds some only after [`Platform::issue_certificate`].
+    ///
+    /// # Errors
+    ///
+    /// Does not fail in practice: the APIv3 key is a part of this crate.
+    pub fn certificate_client_builder(&self) -> Result<ClientBuilder, Error> {
+        Ok(Client::builder(self.signer(), Verifier::without_keys())
+            .platform_certificates(ApiV3Key::new(Self::API_V3_KEY)?)
+            .host(&self.url))
+    }
+
+    /// The platform keys, to be changed while the sandbox runs.
+    pub fn platform(&self) -> Platform {
+        self.gateway.platform().clone()
+    }
+
+    /// The clock by which the sandbox checks requests and signs answers, instead of the system's.
+    pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
+        self.gateway.clock().set(Arc::new(clock));
     }
 
     /// A verifier with the sandbox's platform keys.
@@ -263,6 +309,10 @@ impl fmt::Debug for Sandbox {
 
 fn merchant_key() -> Result<PrivateKey, Error> {
     Ok(PrivateKey::from_pem(Sandbox::MERCHANT_KEY_PEM)?)
+}
+
+fn renewed_key() -> Result<PrivateKey, Error> {
+    Ok(PrivateKey::from_pem(RENEWED_KEY)?)
 }
 
 fn unusable(error: Error) -> io::Error {

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::answer::new_id;
+use super::clock::Clock;
 use super::notification::Notification;
 use super::platform::Platform;
 use super::post::{Line, Target};
@@ -69,6 +70,7 @@ pub(super) struct Notifier {
 
 struct Shared {
     platform: Arc<Platform>,
+    clock: Clock,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -84,10 +86,11 @@ struct State {
 }
 
 impl Notifier {
-    pub(super) fn new(platform: Arc<Platform>) -> Self {
+    pub(super) fn new(platform: Arc<Platform>, clock: Clock) -> Self {
         Self {
             shared: Arc::new(Shared {
                 platform,
+                clock,
                 state: Mutex::new(State {
                     sent: Vec::new(),
                     target: None,
@@ -274,7 +277,7 @@ impl Shared {
             ("Request-ID", new_id()),
         ]
         .map(|(name, value)| (name.to_owned(), value));
-        let now = unix_seconds(SystemTime::now());
+        let now = unix_seconds(self.clock.now());
         let signature = signing.headers(&self.platform, body, now);
         let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
         own.into_iter()

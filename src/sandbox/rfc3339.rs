@@ -1,4 +1,4 @@
-//! Times as WeChat Pay writes and reads them: RFC 3339, written in China's time zone.
+//! Times as WeChat Pay writes and reads them: RFC 3339, written in China's time zone; and HTTP's for the header `Date`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,31 @@ pub(super) fn format(time: SystemTime) -> String {
     let second = local % DAY;
     format!(
         "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}+08:00",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub(super) fn http_date(unix_seconds: u64) -> String {
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (days, second) = (unix_seconds / DAY, unix_seconds % DAY);
+    let (year, month, day) = date(days);
+    // The first day, 1 January 1970, was a Thursday.
+    let weekday = usize::try_from(days % 7)
+        .ok()
+        .and_then(|at| WEEKDAYS.get(at));
+    let month = usize::try_from(month - 1)
+        .ok()
+        .and_then(|at| MONTHS.get(at));
+    format!(
+        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
+        weekday.unwrap_or(&""),
+        month.unwrap_or(&""),
         second / 3600,
         second / 60 % 60,
         second % 60
@@ -83,7 +108,7 @@ fn numbers<const N: usize>(text: &str, separator: char, widths: [usize; N]) -> O
 }
 
 /// Year, month and day of the day with this number, counted from 1970-01-01.
-fn date(mut days: u64) -> (u64, u64, u64) {
+pub(super) fn date(mut days: u64) -> (u64, u64, u64) {
     let mut year = 1970;
     while days >= days_of_year(year) {
         days -= days_of_year(year);
@@ -141,6 +166,13 @@ mod tests {
             assert_eq!(format(time), text);
             assert_eq!(parse(text), Some(time), "{text}");
         }
+    }
+
+    #[test]
+    fn writes_the_date_of_an_answer() {
+        // RFC 9110's example, and one made by `date`.
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(1_709_251_199), "Thu, 29 Feb 2024 23:59:59 GMT");
     }
 
     #[test]

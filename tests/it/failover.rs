@@ -1,6 +1,6 @@
 //! The second host: when it is tried, with what, and that nothing which may have arrived is sent again.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -10,20 +10,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use wechatpay_contract::sandbox::{Fault, RecordedRequest, Sandbox};
-use wechatpay_contract::{Client, ClientBuilder, Error, Method, Outcome, Request, Signer};
+use wechatpay_contract::{
+    ApiV3Key, CertificateError, Client, ClientBuilder, Error, Method, Outcome, Request, Signer,
+};
 
 use crate::faults::{cases, told};
 use crate::pre_sign::PRE_SIGN;
 
 const AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
 
+/// Host, attempt and outcome of an exchange.
+type Seen = (String, u8, Option<Outcome>);
+
 /// Two sandboxes of one merchant, and all that the client signs and reports.
 struct TwoHosts {
     main: Sandbox,
     backup: Sandbox,
     signed: Arc<Mutex<Vec<String>>>,
-    /// Host, attempt and outcome of each exchange.
-    exchanges: Arc<Mutex<Vec<(String, u8, Option<Outcome>)>>>,
+    exchanges: Arc<Mutex<Vec<Seen>>>,
+    /// The ports of the hosts that cannot be reached.
+    down: Arc<Mutex<Vec<u16>>>,
 }
 
 impl TwoHosts {
@@ -33,15 +39,25 @@ impl TwoHosts {
             backup: Sandbox::start().unwrap(),
             signed: Arc::default(),
             exchanges: Arc::default(),
+            down: Arc::default(),
         }
     }
 
     /// A client whose main host cannot be reached, as nobody listens there.
     fn without_main() -> (Self, Client) {
         let hosts = Self::start();
-        hosts.main.refuse_connections(true).unwrap();
+        hosts.take_down(&hosts.main);
         let client = hosts.client();
         (hosts, client)
+    }
+
+    /// Leads connections to nowhere. The port itself is not closed, or another test's server could get it.
+    fn take_down(&self, host: &Sandbox) {
+        self.down.lock().unwrap().push(port(host));
+    }
+
+    fn bring_back(&self, host: &Sandbox) {
+        self.down.lock().unwrap().retain(|down| *down != port(host));
     }
 
     fn client(&self) -> Client {
@@ -50,9 +66,15 @@ impl TwoHosts {
 
     fn builder(&self) -> ClientBuilder {
         let exchanges = Arc::clone(&self.exchanges);
+        let down = Arc::clone(&self.down);
         Client::builder(self.signer(), self.main.verifier())
-            .host(self.main.url())
-            .backup_host(Some(self.backup.url()))
+            .host(url(&self.main))
+            .backup_host(Some(&url(&self.backup)))
+            .resolver(move |_, port| {
+                let down = down.lock().unwrap().contains(&port);
+                let port = if down { CLOSED_PORT } else { port };
+                Ok(vec![([127, 0, 0, 1], port).into()])
+            })
             .on_exchange(move |exchange| {
                 let host = exchange.host.to_owned();
                 let seen = (host, exchange.attempt, exchange.outcome());
@@ -86,13 +108,26 @@ impl TwoHosts {
         (self.main.requests(), self.backup.requests())
     }
 
-    fn exchanges(&self) -> Vec<(String, u8, Option<Outcome>)> {
+    fn exchanges(&self) -> Vec<Seen> {
         self.exchanges.lock().unwrap().clone()
     }
 }
 
+/// Nobody listens there, and the system gives it to nobody who asks for any port.
+pub(crate) const CLOSED_PORT: u16 = 1;
+
+fn port(sandbox: &Sandbox) -> u16 {
+    let (_, port) = sandbox.url().rsplit_once(':').unwrap();
+    port.parse().unwrap()
+}
+
 fn name(sandbox: &Sandbox) -> String {
-    sandbox.url().strip_prefix("http://").unwrap().to_owned()
+    format!("localhost:{}", port(sandbox))
+}
+
+/// By name, so that it is looked up.
+fn url(sandbox: &Sandbox) -> String {
+    format!("http://{}", name(sandbox))
 }
 
 fn nonce(request: &RecordedRequest) -> &str {
@@ -130,11 +165,50 @@ fn without_a_connection_the_backup_host_is_asked_once_freshly_signed() {
 fn the_main_host_is_asked_first_again_on_the_next_call() {
     let (hosts, client) = TwoHosts::without_main();
     client.send(&PRE_SIGN).unwrap();
-    hosts.main.refuse_connections(false).unwrap();
+    hosts.bring_back(&hosts.main);
     client.send(&PRE_SIGN).unwrap();
     let (main, backup) = hosts.received();
     assert_eq!((main.len(), backup.len()), (1, 1));
     assert_eq!(main[0].header("User-Agent"), Some(AGENT));
+}
+
+#[test]
+fn a_host_whose_name_is_unknown_was_not_reached() {
+    let hosts = TwoHosts::start();
+    let unknown = |host: &str, _| {
+        assert_eq!(host, "gateway.invalid");
+        Err(io::Error::new(io::ErrorKind::NotFound, "no such name"))
+    };
+    let builder = || {
+        hosts
+            .builder()
+            .host("https://gateway.invalid")
+            .resolver(unknown)
+    };
+    let result = builder().build().unwrap().send(&PRE_SIGN);
+    assert_eq!(
+        told(&result),
+        "connect: look-up of gateway.invalid: no such name"
+    );
+    assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
+
+    let client = builder()
+        .backup_host(Some(hosts.backup.url()))
+        .build()
+        .unwrap();
+    client.send(&PRE_SIGN).unwrap();
+    let (main, backup) = hosts.received();
+    assert_eq!((main.len(), backup.len()), (0, 1));
+
+    let nowhere = hosts
+        .builder()
+        .host("https://gateway.invalid")
+        .resolver(|_, _| Ok(Vec::new()));
+    let result = nowhere.build().unwrap().send(&PRE_SIGN);
+    assert_eq!(
+        told(&result),
+        "connect: look-up of gateway.invalid: no address found"
+    );
 }
 
 /// An `https` URL where somebody speaks plain HTTP, for so many connections.
@@ -182,7 +256,7 @@ fn a_host_that_does_not_speak_tls_was_not_reached() {
 #[test]
 fn when_no_host_can_be_reached_nothing_was_sent() {
     let (hosts, client) = TwoHosts::without_main();
-    hosts.backup.refuse_connections(true).unwrap();
+    hosts.take_down(&hosts.backup);
     let error = client.send(&PRE_SIGN).unwrap_err();
     let Error::Connect { host, .. } = &error else {
         panic!("{error:?}");
@@ -193,7 +267,7 @@ fn when_no_host_can_be_reached_nothing_was_sent() {
     assert_eq!(hosts.nonces().len(), 2);
     assert_eq!(hosts.exchanges().len(), 2);
 
-    hosts.backup.refuse_connections(false).unwrap();
+    hosts.bring_back(&hosts.backup);
     client.send(&PRE_SIGN).unwrap();
     let (main, backup) = hosts.received();
     assert_eq!((main.len(), backup.len()), (0, 1));
@@ -214,7 +288,7 @@ fn an_error_of_the_backup_host_is_the_calls_error() {
 #[test]
 fn the_backup_host_can_be_switched_off() {
     let hosts = TwoHosts::start();
-    hosts.main.refuse_connections(true).unwrap();
+    hosts.take_down(&hosts.main);
     let client = hosts.builder().backup_host(None).build().unwrap();
     let error = client.send(&PRE_SIGN).unwrap_err();
     let Error::Connect { host, .. } = &error else {
@@ -386,19 +460,42 @@ fn a_get_whose_connection_breaks_twice_is_given_up() {
 
 #[test]
 fn a_second_try_that_is_not_sent_does_not_undo_the_first() {
-    let sandbox = Arc::new(Sandbox::start().unwrap());
-    sandbox.fault(Fault::Close { took_effect: true });
-    let door = Arc::clone(&sandbox);
-    let client = sandbox
-        .client_builder()
-        .on_exchange(move |_| door.refuse_connections(true).unwrap())
+    let hosts = TwoHosts::start();
+    hosts.main.fault(Fault::Close { took_effect: true });
+    let (down, port) = (Arc::clone(&hosts.down), port(&hosts.main));
+    let client = hosts
+        .builder()
+        .on_exchange(move |_| down.lock().unwrap().push(port))
         .build()
         .unwrap();
     let error = client.execute::<Value>(Request::get("/v3/x")).unwrap_err();
-    assert_eq!(sandbox.requests().len(), 1);
+    assert_eq!(hosts.nonces().len(), 2);
+    assert_eq!(hosts.main.requests().len(), 1);
     // The second try ended without a connection; the first had arrived.
     assert!(matches!(error, Error::Transport { .. }), "{error:?}");
     assert_eq!(error.outcome(), Outcome::Unknown);
+}
+
+/// The answer to the second try says more than the connection that broke.
+#[test]
+fn a_download_of_certificates_that_is_repeated_ends_as_the_second_says() {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(Fault::Close { took_effect: true });
+    sandbox.fault(Fault::error(404, "RESOURCE_NOT_EXISTS"));
+    let client = sandbox
+        .client_builder()
+        .platform_certificates(ApiV3Key::new(Sandbox::API_V3_KEY).unwrap())
+        .build()
+        .unwrap();
+    let error = client.refresh_certificates().unwrap_err();
+    let Error::Certificates(error) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        matches!(**error, CertificateError::NoCertificates { .. }),
+        "{error:?}"
+    );
+    assert_eq!(sandbox.requests().len(), 2);
 }
 
 #[test]

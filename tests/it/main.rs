@@ -7,17 +7,24 @@
     clippy::indexing_slicing
 )]
 
+mod api;
+mod certificates;
+mod contract_example;
 mod contract_requests;
 mod contract_responses;
 mod counts;
 mod desk;
+mod exchange;
 mod failover;
 mod faults;
 mod inbox;
+mod key_life;
+mod load;
 mod merchant;
 mod notification;
 mod order;
 mod outcome;
+mod outside_signer;
 #[path = "../support/platform.rs"]
 mod platform;
 mod pre_sign;
@@ -33,8 +40,10 @@ mod sandbox_fields;
 mod sandbox_gateway;
 mod sandbox_notifications;
 mod sandbox_orders;
+mod self_test;
 mod signer;
 mod support;
+mod tls;
 #[path = "../support/tls_server.rs"]
 mod tls_server;
 mod verifier;

@@ -278,7 +278,7 @@ mod prepare {
 
     fn named_key(keys: impl IntoIterator<Item = PublicKey>, now: u64) -> Result<String, Error> {
         let merchant = Merchant::new(merchant_signer(), Verifier::new(keys).unwrap()).unwrap();
-        let request = Request::get("/v3/certificates");
+        let request = Request::get("/v3/other");
         let signed = merchant.prepare(&request, at(now), NONCE)?;
         Ok(header(&signed, "Wechatpay-Serial").to_owned())
     }
@@ -339,7 +339,7 @@ mod prepare {
         assert_eq!(
             format!("{signed:?}"),
             format!(
-                "SignedRequest {{ method: Post, platform_key: PublicKey {{ id: {KEY_ID:?}, validity: None, .. }}, .. }}"
+                "SignedRequest {{ method: Post, platform_key: Some(PublicKey {{ id: {KEY_ID:?}, validity: None, .. }}), .. }}"
             )
         );
     }

@@ -1,14 +1,17 @@
 //! The table of failures and outcomes in the documentation of `Outcome`, row by row.
 
+use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::Value;
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
-use wechatpay_contract::{Client, ClientBuilder, Error, PrivateKey, Request, Signer, Verifier};
+use wechatpay_contract::{
+    ApiV3Key, Client, ClientBuilder, Error, PrivateKey, Request, Signer, Verifier,
+};
 
-use crate::failover::plain_server;
+use crate::failover::{CLOSED_PORT, plain_server};
 use crate::pre_sign::PRE_SIGN;
 use crate::support::{EXPIRED, certificate};
 
@@ -36,33 +39,34 @@ fn failures(row: usize) -> Vec<Error> {
         0 => invalid_fields(),
         1 => vec![PrivateKey::from_pem("no key").unwrap_err().into()],
         2 => vec![no_platform_key()],
-        3 => vec![signing_function()],
-        4 => no_connection(),
-        5 => under([
+        3 => vec![no_certificates()],
+        4 => vec![signing_function()],
+        5 => no_connection(),
+        6 => under([
             Fault::Close { took_effect: true },
             Fault::CloseAfterHead,
             Fault::CutBody,
         ]),
-        6 => vec![too_late()],
-        7 => under([
+        7 => vec![too_late()],
+        8 => under([
             Fault::Raw(b"220 mail.example ESMTP\r\n".to_vec()),
             Fault::LargeBody {
                 length: 1024 * 1024 + 1,
             },
         ]),
-        8 => under([
+        9 => under([
             Fault::Signature(Signing::Missing),
             Fault::EmptyBody {
                 status: 204,
                 took_effect: true,
             },
         ]),
-        9 => wrong_signatures(),
-        10 => under([Fault::Accepted]),
-        11 => under([Fault::Body(b"{}".to_vec())]),
-        12 => answered(&[400, 401, 403, 404, 429]),
-        13 => answered(&[405, 406, 411, 413, 414, 415, 417, 431]),
-        14 => {
+        10 => wrong_signatures(),
+        11 => under([Fault::Accepted]),
+        12 => under([Fault::Body(b"{}".to_vec())]),
+        13 => answered(&[400, 401, 403, 404, 429]),
+        14 => answered(&[405, 406, 411, 413, 414, 415, 417, 431]),
+        15 => {
             let refused = [
                 400, 401, 403, 404, 429, 405, 406, 411, 413, 414, 415, 417, 431,
             ];
@@ -71,7 +75,7 @@ fn failures(row: usize) -> Vec<Error> {
             let others: Vec<u16> = others.collect();
             answered(&others)
         }
-        15 => answered(&(500..600).collect::<Vec<_>>()),
+        16 => answered(&(500..600).collect::<Vec<_>>()),
         row => panic!("no failure for row {row}"),
     }
 }
@@ -79,7 +83,7 @@ fn failures(row: usize) -> Vec<Error> {
 #[test]
 fn each_row_is_so() {
     let rows = rows();
-    assert_eq!(rows.len(), 16);
+    assert_eq!(rows.len(), 17);
     for (number, [failure, variant, outcome]) in rows.iter().enumerate() {
         for error in failures(number) {
             let debug = format!("{error:?}");
@@ -114,6 +118,14 @@ fn no_platform_key() -> Error {
     failure(Client::builder(sandbox.signer(), verifier).host(sandbox.url()))
 }
 
+fn no_certificates() -> Error {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(Fault::error(404, "RESOURCE_NOT_EXISTS").on("GET", "/v3/certificates"));
+    let builder = Client::builder(sandbox.signer(), Verifier::without_keys());
+    let key = ApiV3Key::new(Sandbox::API_V3_KEY).unwrap();
+    failure(builder.platform_certificates(key).host(sandbox.url()))
+}
+
 fn signing_function() -> Error {
     let sandbox = Sandbox::start().unwrap();
     let signer = Signer::from_function(Sandbox::MCHID, Sandbox::MERCHANT_SERIAL_NO, |_| {
@@ -123,19 +135,24 @@ fn signing_function() -> Error {
 }
 
 fn no_connection() -> Vec<Error> {
-    let closed = Sandbox::start().unwrap();
-    closed.refuse_connections(true).unwrap();
-    let builder = || closed.client_builder();
+    let sandbox = Sandbox::start().unwrap();
+    let closed = format!("http://127.0.0.1:{CLOSED_PORT}");
+    let builder = || sandbox.client_builder().host(&closed);
     let (plain, server) = plain_server(1);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_url = format!("https://{}", silent.local_addr().unwrap());
     let errors = vec![
         failure(builder()),
-        failure(builder().backup_host(Some(closed.url()))),
+        failure(
+            builder()
+                .host("https://gateway.invalid")
+                .resolver(|_, _| Err(io::ErrorKind::NotFound.into())),
+        ),
+        failure(builder().backup_host(Some(&closed))),
         failure(
             builder()
                 .host("https://gateway.example")
-                .proxy(closed.url()),
+                .proxy(closed.as_str()),
         ),
         failure(builder().host(plain)),
         failure(

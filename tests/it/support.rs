@@ -4,6 +4,8 @@
 //! platform's, all `certificate_*.pem` but the merchant's hold its public half. The `*signature*.txt` were made by
 //! `openssl dgst -sha256 -sign`. The merchant's key is the one that Tencent published for such tests.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -178,4 +180,18 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> Vec<String> {
     std::iter::successors(Some(error), |error| error.source())
         .map(ToString::to_string)
         .collect()
+}
+
+/// Runs the `openssl` command and returns what it prints.
+pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new("openssl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "openssl {arguments:?} failed");
+    output.stdout
 }

@@ -1,0 +1,420 @@
+//! When the platform certificates are downloaded, and by whom: no I/O and no clock of its own.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::is_serial_number;
+use crate::error::CertificateError;
+use crate::keys::ApiV3Key;
+use crate::verifier::Verifier;
+
+/// WeChat Pay asks for less than 12 hours.
+const MAX_AGE: Duration = Duration::from_secs(10 * 60 * 60);
+/// Between the starts of two downloads that nobody asked for by name.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Keeps a verifier's platform certificates fresh: says when to download, lets one thread do it while others go on with
+/// the keys they have, and remembers how it went.
+#[derive(Debug)]
+pub(crate) struct PlatformCertificates {
+    api_v3_key: Arc<ApiV3Key>,
+    verifier: Verifier,
+    state: Mutex<State>,
+    finished: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_running: bool,
+    /// The start of the last download.
+    attempted: Option<SystemTime>,
+    /// The start of the last download that gave certificates, or the answer that there are none.
+    checked: Option<SystemTime>,
+    /// How the last download failed.
+    error: Option<Arc<CertificateError>>,
+}
+
+/// What a message with an unknown key calls for.
+#[derive(Debug)]
+pub(crate) enum ForSerial<'a> {
+    /// The key is held by now: verify again.
+    Held,
+    /// Download, then verify again.
+    Refresh(Refresh<'a>),
+    /// It is not a certificate's serial number, or the last download is too recent: the message stays unverified.
+    Leave,
+}
+
+impl PlatformCertificates {
+    pub(crate) fn new(api_v3_key: Arc<ApiV3Key>, verifier: Verifier) -> Self {
+        Self {
+            api_v3_key,
+            verifier,
+            state: Mutex::default(),
+            finished: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn api_v3_key(&self) -> &ApiV3Key {
+        &self.api_v3_key
+    }
+
+    /// To be asked before each request: the permit to download when the certificates are due, to one thread at a time.
+    ///
+    /// Whoever has no valid key waits for a download that is running. Fails when there is no valid key and the download
+    /// failed less than a minute ago.
+    pub(crate) fn before_use(
+        &self,
+        now: SystemTime,
+    ) -> Result<Option<Refresh<'_>>, Arc<CertificateError>> {
+        let mut state = self.state();
+        loop {
+            let has_key = self.verifier.preferred(now).is_some();
+            if has_key && !state.is_due(now) {
+                return Ok(None);
+            }
+            if !state.is_running {
+                break;
+            }
+            if has_key {
+                return Ok(None);
+            }
+            state = self.wait(state);
+        }
+        if !state.is_pausing(now) {
+            return Ok(Some(self.start(state, now)));
+        }
+        match &state.error {
+            Some(error) if self.verifier.preferred(now).is_none() => Err(Arc::clone(error)),
+            _ => Ok(None),
+        }
+    }
+
+    /// To be asked when a message names a key that is not held. Waits for a download that is running, since it may
+    /// bring the key.
+    pub(crate) fn for_serial(&self, serial: &str, now: SystemTime) -> ForSerial<'_> {
+        let mut state = self.state();
+        while state.is_running {
+            state = self.wait(state);
+        }
+        if self.verifier.holds(serial) {
+            ForSerial::Held
+        } else if is_serial_number(serial) && !state.is_pausing(now) {
+            ForSerial::Refresh(self.start(state, now))
+        } else {
+            ForSerial::Leave
+        }
+    }
+
+    /// The permit to download because the caller wants to, after a download that is running.
+    pub(crate) fn on_demand(&self, now: SystemTime) -> Refresh<'_> {
+        let mut state = self.state();
+        while state.is_running {
+            state = self.wait(state);
+        }
+        self.start(state, now)
+    }
+
+    /// How the last download failed; `None` when it succeeded.
+    pub(crate) fn last_error(&self) -> Option<Arc<CertificateError>> {
+        self.state().error.clone()
+    }
+
+    fn start(&self, mut state: MutexGuard<'_, State>, now: SystemTime) -> Refresh<'_> {
+        state.is_running = true;
+        state.attempted = Some(now);
+        Refresh {
+            certificates: self,
+            started: now,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        self.finished
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_due(&self, now: SystemTime) -> bool {
+        self.checked
+            .is_none_or(|checked| distance(checked, now) >= MAX_AGE)
+    }
+
+    fn is_pausing(&self, now: SystemTime) -> bool {
+        self.attempted
+            .is_some_and(|attempted| distance(attempted, now) < PAUSE)
+    }
+}
+
+/// The permit to download. When it is dropped, however the download went, the next one is let in.
+#[derive(Debug)]
+pub(crate) struct Refresh<'a> {
+    certificates: &'a PlatformCertificates,
+    started: SystemTime,
+}
+
+impl Refresh<'_> {
+    /// Notes how it went. On success the verifier must hold the new certificates already.
+    pub(crate) fn finish(
+        self,
+        result: Result<(), Arc<CertificateError>>,
+    ) -> Result<(), Arc<CertificateError>> {
+        let mut state = self.certificates.state();
+        let is_answered = match &result {
+            Ok(()) => true,
+            Err(error) => matches!(**error, CertificateError::NoCertificates { .. }),
+        };
+        if is_answered {
+            state.checked = Some(self.started);
+        }
+        state.error = result.as_ref().err().cloned();
+        result
+    }
+}
+
+impl Drop for Refresh<'_> {
+    fn drop(&mut self) {
+        self.certificates.state().is_running = false;
+        self.certificates.finished.notify_all();
+    }
+}
+
+/// How far two times are from each other. A clock that was set back must not stop the downloads until it has caught up.
+fn distance(one: SystemTime, other: SystemTime) -> Duration {
+    other
+        .duration_since(one)
+        .unwrap_or_else(|error| error.duration())
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::error::{ApiError, Authenticity};
+    use crate::keys::PublicKey;
+
+    const OLD: &str = include_str!("../../tests/it/fixtures/certificate_old.pem");
+    const NEW: &str = include_str!("../../tests/it/fixtures/certificate_new.pem");
+    const NEW_SERIAL: &str = "2E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
+    const OLD_SERIAL: &str = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
+    const HOUR: u64 = 60 * 60;
+
+    /// Seconds after a time at which both certificates are valid.
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_710_892_800 + seconds)
+    }
+
+    fn certificates() -> PlatformCertificates {
+        let api_v3_key = Arc::new(ApiV3Key::new([7; 32]).unwrap());
+        PlatformCertificates::new(api_v3_key, Verifier::without_keys())
+    }
+
+    fn hold(certificates: &PlatformCertificates, pems: &[&str]) {
+        let keys = pems
+            .iter()
+            .map(|pem| PublicKey::from_certificate_pem(pem).unwrap());
+        certificates.verifier.replace(keys).unwrap();
+    }
+
+    fn succeed(permit: Option<Refresh<'_>>) {
+        let permit = permit.expect("a download must be due");
+        hold(permit.certificates, &[OLD]);
+        permit.finish(Ok(())).unwrap();
+    }
+
+    fn failure() -> Result<(), Arc<CertificateError>> {
+        Err(Arc::new(CertificateError::Malformed {
+            problem: "a test".to_owned(),
+        }))
+    }
+
+    fn no_certificates() -> Result<(), Arc<CertificateError>> {
+        let answer = ApiError::from_answer(404, b"", None, Authenticity::Unsigned);
+        Err(Arc::new(CertificateError::NoCertificates {
+            answer: Box::new(answer),
+            public_key_id: None,
+        }))
+    }
+
+    #[test]
+    fn the_first_use_downloads_and_then_nothing_is_due_for_ten_hours() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(0)).unwrap());
+        for seconds in [0, 1, 60, 10 * HOUR - 1] {
+            assert!(certificates.before_use(at(seconds)).unwrap().is_none());
+        }
+        succeed(certificates.before_use(at(10 * HOUR)).unwrap());
+        assert!(certificates.before_use(at(10 * HOUR)).unwrap().is_none());
+    }
+
+    #[test]
+    fn without_a_valid_key_a_download_is_due_before_its_time() {
+        let certificates = certificates();
+        let old_end = 1_711_339_165 - 1_710_892_800;
+        succeed(certificates.before_use(at(old_end - 60)).unwrap());
+        assert!(certificates.before_use(at(old_end)).unwrap().is_none());
+        assert!(certificates.before_use(at(old_end + 1)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_failure_is_repeated_to_those_without_a_key_for_a_minute() {
+        let certificates = certificates();
+        let permit = certificates.before_use(at(0)).unwrap().unwrap();
+        let failed = permit.finish(failure()).unwrap_err();
+        for seconds in [0, 59] {
+            let error = certificates.before_use(at(seconds)).unwrap_err();
+            assert!(Arc::ptr_eq(&error, &failed));
+        }
+        assert!(certificates.before_use(at(60)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_failure_leaves_those_with_a_key_alone_and_is_tried_again_after_a_minute() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(0)).unwrap());
+        let due = 10 * HOUR;
+        let permit = certificates.before_use(at(due)).unwrap().unwrap();
+        let failed = permit.finish(failure()).unwrap_err();
+        assert!(certificates.before_use(at(due)).unwrap().is_none());
+        assert!(certificates.before_use(at(due + 59)).unwrap().is_none());
+        assert!(Arc::ptr_eq(&certificates.last_error().unwrap(), &failed));
+        succeed(certificates.before_use(at(due + 60)).unwrap());
+        assert!(certificates.last_error().is_none());
+    }
+
+    #[test]
+    fn a_merchant_without_certificates_is_asked_again_after_ten_hours_only() {
+        let certificates = certificates();
+        let public_key = PublicKey::from_certificate_pem(OLD).unwrap();
+        certificates.verifier.replace([public_key]).unwrap();
+        let permit = certificates.before_use(at(0)).unwrap().unwrap();
+        permit.finish(no_certificates()).unwrap_err();
+        assert!(certificates.last_error().is_some());
+        assert!(
+            certificates
+                .before_use(at(10 * HOUR - 1))
+                .unwrap()
+                .is_none()
+        );
+        assert!(certificates.before_use(at(10 * HOUR)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_dropped_permit_counts_as_an_attempt_and_lets_the_next_in() {
+        let certificates = certificates();
+        drop(certificates.before_use(at(0)).unwrap().unwrap());
+        assert!(certificates.before_use(at(59)).unwrap().is_none());
+        assert!(certificates.before_use(at(60)).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_unknown_serial_number_is_looked_for_once_a_minute() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(0)).unwrap());
+        let ask = |serial, seconds| certificates.for_serial(serial, at(seconds));
+        assert!(matches!(ask(NEW_SERIAL, 59), ForSerial::Leave));
+        let ForSerial::Refresh(permit) = ask(NEW_SERIAL, 60) else {
+            panic!("a download must be permitted");
+        };
+        permit.finish(Ok(())).unwrap();
+        assert!(matches!(ask(NEW_SERIAL, 119), ForSerial::Leave));
+        assert!(matches!(ask(NEW_SERIAL, 120), ForSerial::Refresh(_)));
+        hold(&certificates, &[OLD, NEW]);
+        assert!(matches!(ask(NEW_SERIAL, 600), ForSerial::Held));
+    }
+
+    #[test]
+    fn nothing_is_looked_for_that_is_no_certificates_serial_number() {
+        let certificates = certificates();
+        for serial in [
+            "PUB_KEY_ID_0000000000000024101100397200000006",
+            "",
+            "2E2F 3A4B",
+            "xyz",
+        ] {
+            assert!(matches!(
+                certificates.for_serial(serial, at(0)),
+                ForSerial::Leave
+            ));
+        }
+        assert!(matches!(
+            certificates.for_serial("2e2F", at(0)),
+            ForSerial::Refresh(_)
+        ));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_stop_the_downloads() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(48 * HOUR)).unwrap());
+        assert!(
+            certificates
+                .before_use(at(48 * HOUR - 1))
+                .unwrap()
+                .is_none()
+        );
+        assert!(matches!(
+            certificates.for_serial(NEW_SERIAL, at(48 * HOUR - 60)),
+            ForSerial::Refresh(_)
+        ));
+        succeed(certificates.before_use(at(0)).unwrap());
+    }
+
+    #[test]
+    fn a_download_on_demand_needs_no_pause() {
+        let certificates = certificates();
+        for _ in 0..2 {
+            certificates.on_demand(at(0)).finish(failure()).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn those_with_a_key_go_on_while_one_downloads() {
+        let certificates = certificates();
+        succeed(certificates.before_use(at(0)).unwrap());
+        let permit = certificates.before_use(at(10 * HOUR)).unwrap();
+        assert!(permit.is_some());
+        assert!(certificates.before_use(at(10 * HOUR)).unwrap().is_none());
+        assert!(certificates.before_use(at(11 * HOUR)).unwrap().is_none());
+    }
+
+    #[test]
+    fn those_who_need_a_key_wait_for_the_one_who_downloads() {
+        let certificates = certificates();
+        let permit = certificates.before_use(at(0)).unwrap();
+        let (done, results) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                let certificates = &certificates;
+                let (one, other) = (done.clone(), done.clone());
+                scope.spawn(move || {
+                    let permit = certificates.before_use(at(0));
+                    one.send(matches!(permit, Ok(None))).unwrap();
+                });
+                scope.spawn(move || {
+                    let answer = certificates.for_serial(OLD_SERIAL, at(0));
+                    other.send(matches!(answer, ForSerial::Held)).unwrap();
+                });
+            }
+            // Whoever did not wait would have no key, and would say so.
+            succeed(permit);
+        });
+        drop(done);
+        assert_eq!(results.iter().collect::<Vec<_>>(), [true; 16]);
+    }
+}

@@ -1,0 +1,600 @@
+//! The list of platform certificates, opened without any network: what is accepted, and each reason for a refusal.
+//! Certificates made by OpenSSL, encryption by another crate than ours.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use wechatpay_contract::{
+    ApiV3Key, Authenticity, CertificateError, Error, KeyError, Merchant, Outcome, PrivateKey,
+    PublicKey, Signer, Verifier, VerifyError, certificates,
+};
+
+/// The key of [`OLD`].
+const OLD_KEY: &str = include_str!("../../src/sandbox/keys/platform_key.pem");
+/// The key of [`NEW`].
+const NEW_KEY: &str = include_str!("../../src/sandbox/keys/platform_key_2.pem");
+/// Valid from 2019-03-27 03:59:25 to 2024-03-25 03:59:25.
+const OLD: &str = include_str!("fixtures/certificate_old.pem");
+/// Valid from 2024-03-15 03:59:25 to 2029-03-14 03:59:25.
+const NEW: &str = include_str!("fixtures/certificate_new.pem");
+const OLD_SERIAL: &str = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
+const NEW_SERIAL: &str = "2E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
+const API_V3_KEY: &[u8; 32] = b"a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb";
+/// 2024-03-20 00:00:00, when both are valid.
+const BOTH_VALID: u64 = 1710892800;
+/// The last second of [`OLD`].
+const OLD_END: u64 = 1711339165;
+
+fn encrypt(key: &[u8], nonce: &str, associated_data: &str, plaintext: &str) -> String {
+    let payload = Payload {
+        msg: plaintext.as_bytes(),
+        aad: associated_data.as_bytes(),
+    };
+    let ciphertext = Aes256Gcm::new_from_slice(key)
+        .unwrap()
+        .encrypt(&Nonce::try_from(nonce.as_bytes()).unwrap(), payload)
+        .unwrap();
+    STANDARD.encode(ciphertext)
+}
+
+fn entry(serial_no: &str, effective: &str, expire: &str, pem: &str) -> Value {
+    json!({
+        "serial_no": serial_no,
+        "effective_time": effective,
+        "expire_time": expire,
+        "encrypt_certificate": {
+            "algorithm": "AEAD_AES_256_GCM",
+            "nonce": "61f9c719728a",
+            "associated_data": "certificate",
+            "ciphertext": encrypt(API_V3_KEY, "61f9c719728a", "certificate", pem),
+        },
+    })
+}
+
+fn old_entry() -> Value {
+    entry(
+        OLD_SERIAL,
+        "2019-03-27T11:59:25+08:00",
+        "2024-03-25T11:59:25+08:00",
+        OLD,
+    )
+}
+
+fn new_entry() -> Value {
+    entry(
+        NEW_SERIAL,
+        "2024-03-15T11:59:25+08:00",
+        "2029-03-14T11:59:25+08:00",
+        NEW,
+    )
+}
+
+fn list(entries: impl Into<Vec<Value>>) -> Vec<u8> {
+    json!({"data": entries.into()}).to_string().into_bytes()
+}
+
+/// The headers of an answer, signed with this key under this id.
+fn headers(serial: &str, key_pem: &str, timestamp: u64, body: &[u8]) -> Vec<(String, String)> {
+    let nonce = "c5ac7061fccab6bf3e254dcf98995b8c";
+    let mut message = format!("{timestamp}\n{nonce}\n").into_bytes();
+    message.extend_from_slice(body);
+    message.push(b'\n');
+    let key = PrivateKey::from_pem(key_pem).unwrap();
+    let signature = Signer::new("1", "1", key).unwrap().sign(&message).unwrap();
+    [
+        ("Request-ID", "08F78BB5AF0610D302"),
+        ("Wechatpay-Serial", serial),
+        ("Wechatpay-Timestamp", &timestamp.to_string()),
+        ("Wechatpay-Nonce", nonce),
+        ("Wechatpay-Signature", &signature),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+fn at(unix_seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(unix_seconds)
+}
+
+fn accept_with(
+    held: &Verifier,
+    status: u16,
+    headers: &[(String, String)],
+    body: &[u8],
+    now: u64,
+) -> Result<Vec<PublicKey>, CertificateError> {
+    let api_v3_key = ApiV3Key::new(API_V3_KEY).unwrap();
+    let headers = headers.iter().map(|(name, value)| (name, value));
+    certificates::accept(status, headers, body, at(now), &api_v3_key, held)
+}
+
+/// Accepts a list that is signed with the new certificate, holding no key yet.
+fn accept(entries: impl Into<Vec<Value>>, now: u64) -> Result<Vec<PublicKey>, CertificateError> {
+    let body = list(entries);
+    let headers = headers(NEW_SERIAL, NEW_KEY, now, &body);
+    accept_with(&Verifier::without_keys(), 200, &headers, &body, now)
+}
+
+fn ids(keys: &[PublicKey]) -> Vec<&str> {
+    keys.iter().map(PublicKey::id).collect()
+}
+
+fn refused(entries: impl Into<Vec<Value>>) -> CertificateError {
+    accept(entries, BOTH_VALID).expect_err("the list must be refused")
+}
+
+#[test]
+fn the_request_is_the_documented_one() {
+    let request = certificates::request();
+    assert_eq!(request.method().as_str(), "GET");
+    assert_eq!(request.target().unwrap(), "/v3/certificates");
+    assert_eq!(request.body(), None);
+}
+
+#[test]
+fn the_first_list_is_believed_because_it_decrypts_and_verifies_with_its_own_certificate() {
+    let keys = accept([old_entry(), new_entry()], BOTH_VALID).unwrap();
+    assert_eq!(ids(&keys), [OLD_SERIAL, NEW_SERIAL]);
+    let validity = keys[0].validity().unwrap();
+    assert_eq!(
+        (validity.not_before, validity.not_after),
+        (1553659165, OLD_END)
+    );
+}
+
+#[test]
+fn an_expired_certificate_is_dropped_after_its_last_second() {
+    let entries = [old_entry(), new_entry()];
+    let keys = accept(entries.clone(), OLD_END).unwrap();
+    assert_eq!(ids(&keys), [OLD_SERIAL, NEW_SERIAL]);
+    let keys = accept(entries, OLD_END + 1).unwrap();
+    assert_eq!(ids(&keys), [NEW_SERIAL]);
+}
+
+/// "更换平台证书前，会提前24小时修改老证书的弃用时间" of WeChat Pay's page: the list ends the old one early.
+#[test]
+fn the_list_may_end_a_certificate_early_and_then_it_is_dropped_early() {
+    let early = entry(
+        OLD_SERIAL,
+        "2019-03-27T11:59:25+08:00",
+        "2024-03-20T08:00:00+08:00",
+        OLD,
+    );
+    let keys = accept([early.clone(), new_entry()], BOTH_VALID).unwrap();
+    assert_eq!(ids(&keys), [OLD_SERIAL, NEW_SERIAL]);
+    let keys = accept([early, new_entry()], BOTH_VALID + 1).unwrap();
+    assert_eq!(ids(&keys), [NEW_SERIAL]);
+}
+
+#[test]
+fn the_published_stray_space_and_unknown_members_are_tolerated() {
+    let mut listed = new_entry();
+    let object = listed.as_object_mut().unwrap();
+    let time = object.remove("effective_time").unwrap();
+    object.insert("effective_time ".to_owned(), time);
+    object.insert("future".to_owned(), json!({"a": [1]}));
+    object.insert(
+        "serial_no".to_owned(),
+        json!(NEW_SERIAL.to_ascii_lowercase()),
+    );
+    assert_eq!(ids(&accept([listed], BOTH_VALID).unwrap()), [NEW_SERIAL]);
+}
+
+#[test]
+fn a_list_signed_with_a_key_that_is_held_is_accepted() {
+    let body = list([new_entry()]);
+    let public_key = "PUB_KEY_ID_0000000000000024101100397200000006";
+    let held = {
+        // The public half of the old certificate's key, as a WeChat Pay public key.
+        let pem = openssl_public_key(OLD_KEY);
+        Verifier::new([PublicKey::from_pem(public_key, pem).unwrap()]).unwrap()
+    };
+    let headers = headers(public_key, OLD_KEY, BOTH_VALID, &body);
+    let keys = accept_with(&held, 200, &headers, &body, BOTH_VALID).unwrap();
+    assert_eq!(ids(&keys), [NEW_SERIAL]);
+
+    let error = accept_with(&Verifier::without_keys(), 200, &headers, &body, BOTH_VALID);
+    match error.unwrap_err() {
+        CertificateError::Unverified {
+            source: VerifyError::UnknownSerial { received, known },
+            request_id,
+        } => {
+            assert_eq!(received, public_key);
+            assert_eq!(known, [NEW_SERIAL]);
+            assert_eq!(request_id.as_deref(), Some("08F78BB5AF0610D302"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn openssl_public_key(private_key: &str) -> Vec<u8> {
+    crate::support::openssl(&["pkey", "-pubout"], private_key.as_bytes())
+}
+
+#[test]
+fn another_serial_number_than_the_certificates_is_refused() {
+    let listed = entry(
+        OLD_SERIAL,
+        "2024-03-15T11:59:25+08:00",
+        "2029-03-14T11:59:25+08:00",
+        NEW,
+    );
+    match refused([listed]) {
+        CertificateError::SerialMismatch {
+            listed,
+            certificate,
+        } => assert_eq!((&*listed, &*certificate), (OLD_SERIAL, NEW_SERIAL)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn other_times_than_the_certificates_are_refused() {
+    for (effective, expire, wrong, seconds) in [
+        (
+            "2024-03-15T11:59:24+08:00",
+            "2029-03-14T11:59:25+08:00",
+            "effective_time",
+            1710475164,
+        ),
+        (
+            "2024-03-15T11:59:26+08:00",
+            "2029-03-14T11:59:25+08:00",
+            "effective_time",
+            1710475166,
+        ),
+        (
+            "2024-03-15T11:59:25+08:00",
+            "2029-03-14T11:59:26+08:00",
+            "expire_time",
+            1868155166,
+        ),
+    ] {
+        match refused([entry(NEW_SERIAL, effective, expire, NEW)]) {
+            CertificateError::ValidityMismatch {
+                serial_no,
+                field,
+                listed,
+                ..
+            } => assert_eq!((&*serial_no, field, listed), (NEW_SERIAL, wrong, seconds)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_does_not_decrypt_is_refused_though_the_rest_of_the_list_is_right() {
+    let other_key = {
+        let mut listed = old_entry();
+        listed["encrypt_certificate"]["ciphertext"] =
+            json!(encrypt(&[7; 32], "61f9c719728a", "certificate", OLD));
+        listed
+    };
+    let changed = |field: &str, value: &str| {
+        let mut listed = old_entry();
+        listed["encrypt_certificate"][field] = json!(value);
+        listed
+    };
+    for listed in [
+        other_key,
+        changed("nonce", "61f9c719728b"),
+        changed("nonce", "61f9c719728"),
+        changed("associated_data", "certificatf"),
+        changed("associated_data", ""),
+        changed("ciphertext", ""),
+        changed("ciphertext", "AAAA"),
+    ] {
+        match refused([new_entry(), listed.clone()]) {
+            CertificateError::Undecryptable { serial_no } => assert_eq!(serial_no, OLD_SERIAL),
+            other => panic!("{listed}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_decrypts_to_no_certificate_is_refused() {
+    let listed = entry(
+        NEW_SERIAL,
+        "2024-03-15T11:59:25+08:00",
+        "2029-03-14T11:59:25+08:00",
+        NEW_KEY,
+    );
+    let error = refused([listed]);
+    assert!(!format!("{error:?}{error}").contains("MII"));
+    match error {
+        CertificateError::Unreadable {
+            serial_no,
+            source: KeyError::WrongKind { found, .. },
+        } => assert_eq!((&*serial_no, &*found), (NEW_SERIAL, "PRIVATE KEY")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_no_list_is_refused_by_name() {
+    let without = |field: &str| {
+        let mut listed = new_entry();
+        listed.as_object_mut().unwrap().remove(field);
+        json!({"data": [listed]})
+    };
+    let with = |field: &str, value: Value| {
+        let mut listed = new_entry();
+        listed[field] = value;
+        json!({"data": [listed]})
+    };
+    let encrypted = |field: &str, value: Value| {
+        let mut listed = new_entry();
+        listed["encrypt_certificate"][field] = value;
+        json!({"data": [listed]})
+    };
+    for (body, wanted) in [
+        (json!({}), "data is missing or not an array"),
+        (json!({"data": {}}), "data is missing or not an array"),
+        (json!([]), "data is missing or not an array"),
+        (
+            json!({"data": [1]}),
+            "data[0].encrypt_certificate: wanted an object",
+        ),
+        (without("serial_no"), "data[0].serial_no: wanted a text"),
+        (
+            without("effective_time"),
+            "data[0].effective_time: wanted a text",
+        ),
+        (
+            with("expire_time", json!("2029-03-14")),
+            "data[0].expire_time: wanted a time after 1970 such as 2018-06-08T10:34:56+08:00",
+        ),
+        (
+            without("encrypt_certificate"),
+            "data[0].encrypt_certificate: wanted an object",
+        ),
+        (
+            encrypted("algorithm", json!("AEAD_SM4_GCM")),
+            "data[0].algorithm: wanted AEAD_AES_256_GCM, found \"AEAD_SM4_GCM\"",
+        ),
+        (
+            encrypted("ciphertext", json!("%")),
+            "data[0].ciphertext: wanted base64",
+        ),
+        (encrypted("nonce", json!(1)), "data[0].nonce: wanted a text"),
+    ] {
+        let body = body.to_string().into_bytes();
+        let headers = headers(NEW_SERIAL, NEW_KEY, BOTH_VALID, &body);
+        let held = Verifier::without_keys();
+        match accept_with(&held, 200, &headers, &body, BOTH_VALID).unwrap_err() {
+            CertificateError::Malformed { problem } => assert_eq!(problem, wanted),
+            other => panic!("{other:?}"),
+        }
+    }
+    let body = b"<html>";
+    let headers = headers(NEW_SERIAL, NEW_KEY, BOTH_VALID, body);
+    match accept_with(&Verifier::without_keys(), 200, &headers, body, BOTH_VALID).unwrap_err() {
+        CertificateError::Malformed { problem } => assert!(problem.starts_with("not JSON: ")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_certificate_listed_twice_is_refused() {
+    match refused([new_entry(), old_entry(), new_entry()]) {
+        CertificateError::DuplicateSerial { serial_no } => assert_eq!(serial_no, NEW_SERIAL),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_list_without_a_valid_certificate_is_refused() {
+    let not_yet = 1710475164;
+    for (entries, now, count) in [
+        (vec![], BOTH_VALID, 0),
+        (vec![new_entry()], not_yet, 1),
+        (vec![old_entry()], OLD_END + 1, 1),
+    ] {
+        match accept(entries, now).unwrap_err() {
+            CertificateError::NoneValid { listed, now: at } => {
+                assert_eq!((listed, at), (count, now));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // One second later the new one is valid.
+    assert_eq!(
+        ids(&accept([new_entry()], not_yet + 1).unwrap()),
+        [NEW_SERIAL]
+    );
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_yet_is_kept_for_later() {
+    let before_new = 1710475164;
+    let body = list([old_entry(), new_entry()]);
+    let headers = headers(OLD_SERIAL, OLD_KEY, before_new, &body);
+    let keys = accept_with(&Verifier::without_keys(), 200, &headers, &body, before_new).unwrap();
+    assert_eq!(ids(&keys), [OLD_SERIAL, NEW_SERIAL]);
+}
+
+#[test]
+fn a_list_whose_own_signature_is_wrong_is_refused() {
+    let body = list([old_entry(), new_entry()]);
+    let right = headers(NEW_SERIAL, NEW_KEY, BOTH_VALID, &body);
+    let empty = Verifier::without_keys();
+    let knowing = Verifier::new([PublicKey::from_certificate_pem(NEW).unwrap()]).unwrap();
+    let reason = |held: &Verifier, headers: &[(String, String)], body: &[u8]| match accept_with(
+        held, 200, headers, body, BOTH_VALID,
+    ) {
+        Ok(_) => None,
+        Err(CertificateError::Unverified { source, .. }) => Some(source),
+        Err(other) => panic!("{other:?}"),
+    };
+    let other_key = headers(NEW_SERIAL, OLD_KEY, BOTH_VALID, &body);
+    let unsigned: Vec<_> = right.iter().take(1).cloned().collect();
+    let stale = headers(NEW_SERIAL, NEW_KEY, BOTH_VALID - 300, &body);
+    let mut probe = right.clone();
+    probe[4].1 = "WECHATPAY/SIGNTEST/abc".to_owned();
+    let mut altered = body.clone();
+    altered.push(b' ');
+    for held in [&empty, &knowing] {
+        assert_eq!(reason(held, &right, &body), None);
+        assert_eq!(
+            reason(held, &other_key, &body),
+            Some(VerifyError::WrongSignature)
+        );
+        assert_eq!(
+            reason(held, &right, &altered),
+            Some(VerifyError::WrongSignature)
+        );
+        assert_eq!(
+            reason(held, &unsigned, &body),
+            Some(VerifyError::MissingHeader {
+                name: "Wechatpay-Serial"
+            })
+        );
+        assert_eq!(
+            reason(held, &stale, &body),
+            Some(VerifyError::Stale {
+                timestamp: BOTH_VALID - 300,
+                now: BOTH_VALID
+            })
+        );
+        assert_eq!(reason(held, &probe, &body), Some(VerifyError::Probe));
+    }
+}
+
+#[test]
+fn a_list_signed_with_a_certificate_that_is_not_in_it_is_refused() {
+    let body = list([new_entry()]);
+    let headers = headers(OLD_SERIAL, OLD_KEY, BOTH_VALID, &body);
+    let old = Verifier::new([PublicKey::from_certificate_pem(OLD).unwrap()]).unwrap();
+    assert_eq!(
+        ids(&accept_with(&old, 200, &headers, &body, BOTH_VALID).unwrap()),
+        [NEW_SERIAL]
+    );
+    match accept_with(&Verifier::without_keys(), 200, &headers, &body, BOTH_VALID).unwrap_err() {
+        CertificateError::Unverified {
+            source: VerifyError::UnknownSerial { received, .. },
+            ..
+        } => assert_eq!(received, OLD_SERIAL),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_merchant_without_certificates_is_told_what_to_configure() {
+    let body = br#"{"code":"RESOURCE_NOT_EXISTS","message":"no certificates"}"#;
+    let public_key = "PUB_KEY_ID_0000000000000024101100397200000006";
+    let signed = headers(public_key, OLD_KEY, BOTH_VALID, body);
+    let error = accept_with(&Verifier::without_keys(), 404, &signed, body, BOTH_VALID).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("WeChat Pay public key, id PUB_KEY_ID_0000000000000024101100397200000006 and file pub_key.pem"), "{text}");
+    assert_eq!(error.request_id(), Some("08F78BB5AF0610D302"));
+    match error {
+        CertificateError::NoCertificates {
+            answer,
+            public_key_id,
+        } => {
+            assert_eq!(answer.authenticity, Authenticity::Unsigned);
+            assert_eq!(public_key_id.as_deref(), Some(public_key));
+        }
+        other => panic!("{other:?}"),
+    }
+
+    match accept_with(&Verifier::without_keys(), 404, &[], body, BOTH_VALID).unwrap_err() {
+        CertificateError::NoCertificates { public_key_id, .. } => assert_eq!(public_key_id, None),
+        other => panic!("{other:?}"),
+    }
+    // A proxy's page is no word of WeChat Pay's.
+    match accept_with(&Verifier::without_keys(), 404, &[], b"<html>", BOTH_VALID).unwrap_err() {
+        CertificateError::Download(error) => assert_eq!(error.outcome(), Outcome::Refused),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn another_error_is_handed_on_unless_its_signature_is_wrong() {
+    let body = br#"{"code":"SYSTEM_ERROR","message":"busy"}"#;
+    let held = Verifier::new([PublicKey::from_certificate_pem(NEW).unwrap()]).unwrap();
+    let signed = headers(NEW_SERIAL, NEW_KEY, BOTH_VALID, body);
+    match accept_with(&held, 500, &signed, body, BOTH_VALID).unwrap_err() {
+        CertificateError::Download(error) => match *error {
+            Error::Api(error) => {
+                assert_eq!((error.status, &*error.code), (500, "SYSTEM_ERROR"));
+                assert_eq!(error.authenticity, Authenticity::Signed);
+            }
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+    let forged = headers(NEW_SERIAL, OLD_KEY, BOTH_VALID, body);
+    match accept_with(&held, 500, &forged, body, BOTH_VALID).unwrap_err() {
+        CertificateError::Unverified { source, .. } => {
+            assert_eq!(source, VerifyError::WrongSignature);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_merchant_without_keys_prepares_the_download_only_and_takes_certificates_over() {
+    let key = PrivateKey::from_pem(OLD_KEY).unwrap();
+    let signer = Signer::new(
+        "1900000109",
+        "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
+        key,
+    )
+    .unwrap();
+    let public_key = PublicKey::from_pem("PUB_KEY_ID_1", openssl_public_key(OLD_KEY)).unwrap();
+    let merchant = Merchant::new(signer, Verifier::without_keys()).unwrap();
+    let now = at(BOTH_VALID);
+    let names_key = |request: &wechatpay_contract::Request| {
+        let signed = merchant.prepare(request, now, "abc")?;
+        let serial = signed
+            .headers()
+            .find(|(name, _)| *name == "Wechatpay-Serial")
+            .map(|(_, value)| value.to_owned());
+        Ok::<_, Error>(serial)
+    };
+    let other = wechatpay_contract::Request::get("/v3/other");
+    assert_eq!(names_key(&certificates::request()).unwrap(), None);
+    assert!(matches!(names_key(&other), Err(Error::NoPlatformKey)));
+
+    let both = [OLD, NEW].map(|pem| PublicKey::from_certificate_pem(pem).unwrap());
+    merchant.replace_certificates(both).unwrap();
+    assert_eq!(merchant.verifier().key_ids(), [OLD_SERIAL, NEW_SERIAL]);
+    for request in [&certificates::request(), &other] {
+        assert_eq!(names_key(request).unwrap().as_deref(), Some(NEW_SERIAL));
+    }
+
+    // Public keys stay, certificates go.
+    let old = PublicKey::from_certificate_pem(OLD).unwrap();
+    merchant.verifier().replace([public_key, old]).unwrap();
+    assert_eq!(names_key(&other).unwrap().as_deref(), Some("PUB_KEY_ID_1"));
+    let new = PublicKey::from_certificate_pem(NEW).unwrap();
+    merchant.replace_certificates([new]).unwrap();
+    assert_eq!(merchant.verifier().key_ids(), ["PUB_KEY_ID_1", NEW_SERIAL]);
+    assert_eq!(names_key(&other).unwrap().as_deref(), Some("PUB_KEY_ID_1"));
+}
+
+#[test]
+fn the_merchants_own_certificate_is_not_taken_over() {
+    for own in [NEW_SERIAL.to_owned(), NEW_SERIAL.to_ascii_lowercase()] {
+        let key = PrivateKey::from_pem(NEW_KEY).unwrap();
+        let signer = Signer::new("1900000109", own, key).unwrap();
+        let old = || PublicKey::from_certificate_pem(OLD).unwrap();
+        let merchant = Merchant::new(signer, Verifier::new([old()]).unwrap()).unwrap();
+        merchant.replace_certificates([old()]).unwrap();
+        let new = PublicKey::from_certificate_pem(NEW).unwrap();
+        let error = merchant.replace_certificates([old(), new]).unwrap_err();
+        assert_eq!(error.field(), "keys");
+        assert!(
+            error.problem().starts_with(&format!(
+                "found the merchant's own certificate {NEW_SERIAL}"
+            )),
+            "{error}"
+        );
+        assert_eq!(merchant.verifier().key_ids(), [OLD_SERIAL]);
+    }
+}

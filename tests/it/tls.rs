@@ -1,0 +1,452 @@
+//! TLS for real: which servers are trusted, that a refused one gets nothing, and what a broken connection looks like
+//! from inside TLS. And where a client may go without TLS.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use wechatpay_contract::{Client, ClientBuilder, Error, Outcome, Request};
+
+use crate::faults::told;
+use crate::platform::{PRE_SIGN, Platform, SESSION};
+use crate::tls_server::{Answer, Authority, Leaf, Then, TlsServer};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A server that answers every request with the session.
+fn server(authority: &Authority, leaf: &Leaf) -> TlsServer {
+    let answer = Platform::new().answer(200, SESSION);
+    TlsServer::start(authority, leaf, move |_| answer.clone())
+}
+
+fn builder(trusted: &Authority, server: &TlsServer) -> ClientBuilder {
+    Platform::new().client(trusted, server.address())
+}
+
+/// The server is not trusted for this reason, and gets nothing to read.
+#[track_caller]
+fn assert_not_trusted(server: &TlsServer, builder: ClientBuilder, reasons: &[&str]) {
+    let error = builder.build().unwrap().send(&PRE_SIGN).unwrap_err();
+    assert_eq!(error.outcome(), Outcome::NotSent);
+    let Error::Connect { source, .. } = &error else {
+        panic!("{error:?}");
+    };
+    let source = source.to_string();
+    assert!(
+        source.starts_with("TLS: invalid peer certificate: "),
+        "{source}"
+    );
+    for reason in reasons {
+        assert!(source.contains(reason), "{source}");
+    }
+    assert_eq!(server.connections(), 1);
+    assert_eq!(server.requests(), 0);
+}
+
+#[test]
+fn a_root_given_by_the_caller_is_trusted() {
+    let authority = Authority::new();
+    let server = server(&authority, &Leaf::default());
+    let by_name = builder(&authority, &server).build().unwrap();
+    by_name.send(&PRE_SIGN).unwrap();
+    let by_address = builder(&authority, &server)
+        .host(server.url("127.0.0.1"))
+        .build()
+        .unwrap();
+    by_address.send(&PRE_SIGN).unwrap();
+    assert_eq!((server.handshakes(), server.requests()), (2, 2));
+}
+
+#[test]
+fn one_of_several_roots_will_do() {
+    let (one, other) = (Authority::new(), Authority::new());
+    let server = server(&other, &Leaf::default());
+    let both = format!("{}\nand\n{}", one.pem(), other.pem());
+    let client = builder(&one, &server).root_certificates(both);
+    client.build().unwrap().send(&PRE_SIGN).unwrap();
+}
+
+#[test]
+fn an_unknown_authority_is_not_trusted() {
+    let known = Authority::new();
+    for (name, reason) in [
+        ("another authority", "UnknownIssuer"),
+        // Another key under the same name.
+        ("test authority", "BadSignature"),
+    ] {
+        let server = server(&Authority::named(name), &Leaf::default());
+        assert_not_trusted(&server, builder(&known, &server), &[reason]);
+    }
+}
+
+#[test]
+fn without_roots_of_the_callers_only_public_ones_are_trusted() {
+    let authority = Authority::new();
+    let server = server(&authority, &Leaf::default());
+    let platform = Platform::new();
+    let builder = Client::builder(platform.signer(), platform.verifier());
+    let builder = builder.host(server.url("127.0.0.1"));
+    assert_not_trusted(&server, builder, &["UnknownIssuer"]);
+}
+
+#[test]
+fn a_certificate_for_another_name_is_not_trusted() {
+    let authority = Authority::new();
+    let leaf = Leaf {
+        names: vec!["pay.example".to_owned()],
+        ..Leaf::default()
+    };
+    for host in [
+        "https://localhost",
+        "https://sub.pay.example",
+        "https://127.0.0.1",
+    ] {
+        let server = server(&authority, &leaf);
+        let port = server.address().port();
+        let builder = builder(&authority, &server).host(format!("{host}:{port}"));
+        let name = host.strip_prefix("https://").unwrap();
+        assert_not_trusted(
+            &server,
+            builder,
+            &["not valid for name", name, "pay.example"],
+        );
+    }
+    let server = server(&authority, &leaf);
+    let builder = builder(&authority, &server).host("https://PAY.example");
+    builder.build().unwrap().send(&PRE_SIGN).unwrap();
+}
+
+#[test]
+fn a_certificate_is_trusted_in_its_time_only() {
+    let authority = Authority::new();
+    let now = SystemTime::now();
+    for (not_before, not_after, reason) in [
+        (now - 2 * DAY, now - DAY, "certificate expired"),
+        (now + DAY, now + 2 * DAY, "certificate not valid yet"),
+    ] {
+        let leaf = Leaf {
+            not_before,
+            not_after,
+            ..Leaf::default()
+        };
+        let server = server(&authority, &leaf);
+        // The clock that is set for signatures has no part in it.
+        let builder = builder(&authority, &server).clock(move || not_before + DAY / 2);
+        assert_not_trusted(&server, builder, &[reason]);
+    }
+}
+
+#[test]
+fn a_handshake_that_is_cut_was_no_connection() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = Platform::new().client(&authority, address).build().unwrap();
+    let peer = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // A part of the greeting was read.
+        stream.read_exact(&mut [0; 5]).unwrap();
+    });
+    let error = client.send(&PRE_SIGN).unwrap_err();
+    peer.join().unwrap();
+    assert_eq!(error.outcome(), Outcome::NotSent);
+    assert!(told(&Err::<(), _>(error)).starts_with("connect: TLS: "));
+}
+
+#[test]
+fn a_handshake_without_an_answer_ends_with_the_time_for_connecting() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = Platform::new()
+        .client(&authority, address)
+        .connect_timeout(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let result = client.send(&PRE_SIGN);
+    assert_eq!(told(&result), "connect: TLS: no connection within 100ms");
+    assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
+}
+
+#[test]
+fn the_backup_host_takes_over_from_one_that_is_not_trusted() {
+    let (known, unknown) = (Authority::new(), Authority::new());
+    let (main, backup) = (
+        server(&unknown, &Leaf::default()),
+        server(&known, &Leaf::default()),
+    );
+    let backup_url = backup.url("localhost");
+    let addresses = [main.address(), backup.address()];
+    let client = builder(&known, &main)
+        .host(main.url("localhost"))
+        .backup_host(Some(&backup_url))
+        .resolver(move |_, port| Ok(addresses.into_iter().filter(|a| a.port() == port).collect()))
+        .build()
+        .unwrap();
+    client.send(&PRE_SIGN).unwrap();
+    assert_eq!((main.requests(), backup.requests()), (0, 1));
+}
+
+/// Answers the first request badly and all others well.
+fn first_badly(bad: Answer) -> (TlsServer, Client) {
+    let authority = Authority::new();
+    let good = Platform::new().answer(200, SESSION);
+    let asked = AtomicUsize::new(0);
+    let server = TlsServer::start(&authority, &Leaf::default(), move |_| {
+        match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => bad.clone(),
+            _ => good.clone(),
+        }
+    });
+    let client = builder(&authority, &server).build().unwrap();
+    (server, client)
+}
+
+/// Ways to end a connection before the answer is complete.
+fn broken() -> Vec<Answer> {
+    let whole = Platform::new().answer(200, SESSION).bytes;
+    let half = &whole[..whole.len() - SESSION.len() / 2];
+    [Vec::new(), b"HTTP/1.1 200 OK\r\n".to_vec(), half.to_vec()]
+        .into_iter()
+        .flat_map(|bytes| {
+            [Then::Close, Then::Cut].map(|then| Answer::keep(bytes.clone()).then(then))
+        })
+        .collect()
+}
+
+#[test]
+fn a_connection_that_breaks_inside_tls_is_unknown_and_a_post_not_repeated() {
+    for bad in broken() {
+        let label = format!("{} bytes, {:?}", bad.bytes.len(), bad.then);
+        let (server, client) = first_badly(bad);
+        let error = client.send(&PRE_SIGN).unwrap_err();
+        assert!(
+            matches!(error, Error::Transport { .. }),
+            "{label}: {error:?}"
+        );
+        assert_eq!(error.outcome(), Outcome::Unknown, "{label}");
+        assert_eq!(server.requests(), 1, "{label}");
+        client.send(&PRE_SIGN).unwrap();
+        assert_eq!(server.requests(), 2, "{label}");
+    }
+}
+
+#[test]
+fn a_get_whose_connection_breaks_inside_tls_is_repeated() {
+    for bad in broken() {
+        let label = format!("{} bytes, {:?}", bad.bytes.len(), bad.then);
+        let (server, client) = first_badly(bad);
+        let result = client.execute::<Value>(Request::get("/v3/x"));
+        assert_eq!(told(&result), "success", "{label}");
+        assert_eq!(server.requests(), 2, "{label}");
+    }
+}
+
+#[test]
+fn a_kept_connection_that_was_closed_is_not_used() {
+    let authority = Authority::new();
+    let server = server(&authority, &Leaf::default());
+    let client = builder(&authority, &server).build().unwrap();
+    client.send(&PRE_SIGN).unwrap();
+    client.send(&PRE_SIGN).unwrap();
+    assert_eq!(server.connections(), 1);
+    server.close_connections();
+    client.send(&PRE_SIGN).unwrap();
+    assert_eq!((server.connections(), server.requests()), (2, 3));
+}
+
+#[test]
+fn an_answer_to_nothing_is_not_taken_for_the_next_calls() {
+    let good = Platform::new().answer(200, SESSION).bytes;
+    let stray = Platform::new().answer(200, "\"stray\"").bytes;
+    let (server, client) = first_badly(Answer::keep([good, stray].concat()));
+    client.send(&PRE_SIGN).unwrap();
+    let next = client.execute::<Value>(Request::get("/v3/x")).unwrap();
+    assert_eq!(next["mchid"], "1900000109");
+    assert_eq!(server.connections(), 2);
+}
+
+fn with_roots(pem: impl Into<Vec<u8>>) -> Result<Client, Error> {
+    let platform = Platform::new();
+    Client::builder(platform.signer(), platform.verifier())
+        .root_certificates(pem)
+        .build()
+}
+
+#[test]
+fn roots_that_are_none_are_refused() {
+    let good = Authority::new().pem().to_owned();
+    with_roots(good.as_str()).unwrap();
+    let none = "no CERTIFICATE block found: wanted at least one";
+    let damaged = "block 1 is damaged: wanted a CERTIFICATE block";
+    let block = |label: &str, text: &str| {
+        format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+    };
+    let private = include_str!("../keys/rsa2048_pkcs8.pem");
+    for (what, pem, problem) in [
+        ("nothing", String::new(), none),
+        ("text", "api.mch.weixin.qq.com".to_owned(), none),
+        ("a file's name", "/etc/ssl/ca.pem".to_owned(), none),
+        ("no certificate", block("CERTIFICATE", "AAAA"), damaged),
+        ("no base64", block("CERTIFICATE", "%%%%"), damaged),
+        (
+            "a private key",
+            private.to_owned(),
+            "block 1 is a private key: wanted CERTIFICATE blocks only",
+        ),
+        (
+            "a key after it",
+            good.clone() + private,
+            "block 2 is a private key: wanted CERTIFICATE blocks only",
+        ),
+        (
+            "junk after it",
+            good.clone() + &block("CERTIFICATE", "AAAA"),
+            "block 2 is damaged: wanted a CERTIFICATE block",
+        ),
+        (
+            "a cut block",
+            good.replace("-----END CERTIFICATE-----", ""),
+            damaged,
+        ),
+    ] {
+        let error = with_roots(pem).unwrap_err();
+        let Error::InvalidField(error) = error else {
+            panic!("{what}: {error:?}");
+        };
+        assert_eq!(error.field(), "root_certificates", "{what}");
+        assert_eq!(error.problem(), problem, "{what}");
+    }
+}
+
+mod hosts {
+    use super::*;
+
+    fn with(set: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, Error> {
+        let platform = Platform::new();
+        set(Client::builder(platform.signer(), platform.verifier())).build()
+    }
+
+    /// What is wrong with the URL, as main and as backup host.
+    fn problem(url: &str) -> Option<String> {
+        let main = with(|builder| builder.host(url));
+        let backup = with(|builder| builder.backup_host(Some(url)));
+        let problem = |field: &str, built| match built {
+            Ok(_) => None,
+            Err(Error::InvalidField(error)) => {
+                assert_eq!(error.field(), field, "{url}");
+                let (problem, wanted) = error.problem().split_once(": wanted ").unwrap();
+                assert_eq!(wanted, "https://name or https://name:port", "{url}");
+                Some(problem.to_owned())
+            }
+            Err(error) => panic!("{url}: {error:?}"),
+        };
+        let (main, backup) = (problem("host", main), problem("backup_host", backup));
+        assert_eq!(main, backup, "{url}");
+        main
+    }
+
+    #[test]
+    fn with_tls_can_be_anywhere() {
+        for url in [
+            "https://api.mch.weixin.qq.com",
+            "https://api.mch.weixin.qq.com/",
+            "https://api.mch.weixin.qq.com:8443",
+            "HTTPS://API.MCH.WEIXIN.QQ.COM",
+            "https://203.0.113.7",
+            "https://[2001:db8::1]:443",
+        ] {
+            assert_eq!(problem(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn without_tls_are_on_this_machine_only() {
+        for url in [
+            "http://localhost",
+            "http://LOCALHOST:8080",
+            "HTTP://localhost",
+            "http://127.0.0.1:8080",
+            "http://127.0.0.2",
+            "http://127.255.255.254",
+            "http://[::1]:8080",
+            "http://[0:0:0:0:0:0:0:1]",
+        ] {
+            assert_eq!(problem(url), None, "{url}");
+        }
+        let plain = Some("found plain http, which is accepted for loopback only".to_owned());
+        for url in [
+            "http://api.mch.weixin.qq.com",
+            "HTTP://api.mch.weixin.qq.com",
+            "http://0.0.0.0",
+            "http://[::]",
+            "http://128.0.0.1",
+            "http://10.0.0.1",
+            "http://169.254.169.254",
+            "http://127.0.0.1.evil.example",
+            "http://localhost.evil.example",
+            "http://evil-localhost",
+            "http://notlocalhost",
+            // Others than the standard library read these as loopback too.
+            "http://127.1",
+            "http://2130706433",
+            "http://0x7f.0.0.1",
+            "http://0177.0.0.1",
+            "http://127.0.0.01",
+            "http://[::ffff:127.0.0.1]",
+            "http://[::127.0.0.1]",
+            "http://[fe80::1]",
+            "http://[::1%25eth0]",
+            "http://localhost.",
+        ] {
+            assert_eq!(problem(url), plain, "{url}");
+        }
+    }
+
+    #[test]
+    fn are_a_scheme_a_name_and_a_port() {
+        let more = "found a path, a query, a fragment or a user";
+        let none = "found no scheme or no name";
+        let port = "found a port that is none";
+        for (url, wanted) in [
+            ("https://user@pay.example", more),
+            ("https://user:password@pay.example", more),
+            ("http://localhost@evil.example", more),
+            ("http://127.0.0.1:80@evil.example", more),
+            ("https://pay.example/v3", more),
+            ("https://pay.example//", more),
+            ("https://pay.example?a=b", more),
+            ("https://pay.example/?", more),
+            ("pay.example", none),
+            ("pay.example:443", none),
+            ("localhost", none),
+            ("/v3", none),
+            ("*", none),
+            ("ftp://pay.example", "found an unknown scheme"),
+            ("httpss://pay.example", "found an unknown scheme"),
+            ("ws://localhost", "found an unknown scheme"),
+            ("", "not a URL"),
+            ("https://", "not a URL"),
+            ("https:///v3", "not a URL"),
+            ("https://pay example", "not a URL"),
+            ("https://pay.example\r\nHost: evil.example", "not a URL"),
+            ("https://微信.example", "not a URL"),
+            ("https://pay.example:99999", port),
+            ("https://pay.example:65536", port),
+            ("https://pay.example:0", port),
+            ("https://pay.example:", port),
+            ("https://[::1]:99999", port),
+            ("http://127.0.0.1:99999", port),
+            ("https://pay.example:port", port),
+            ("https://pay.example#fragment", more),
+            ("https://[::1", "not a URL"),
+            ("http://[::1]evil.example", port),
+            ("https://pay.example\\@evil.example", "not a URL"),
+        ] {
+            assert_eq!(problem(url).as_deref(), Some(wanted), "{url}");
+        }
+    }
+}
