@@ -352,7 +352,7 @@ impl Inner {
         };
         match self.attempt(request, &route, &accept) {
             // That the second attempt was not sent says nothing about the first.
-            Err(second) if second.outcome() == Outcome::NotSent => Err(worse(error, second)),
+            Err(second) if was_not_sent(&second) && !was_not_sent(&error) => Err(error),
             second => second,
         }
     }
@@ -948,12 +948,9 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address: Ipv6Addr| address.is_loopback())
 }
 
-/// Of the errors of two attempts, the second of which was not sent, the one that holds for both.
-fn worse(first: Error, second: Error) -> Error {
-    match first.outcome() {
-        Outcome::NotSent => second,
-        _ => first,
-    }
+/// Whether an attempt ended before anything was sent. Not so when certificates came that cannot be used.
+fn was_not_sent(error: &Error) -> bool {
+    error.outcome() == Outcome::NotSent && !matches!(error, Error::Certificates(_))
 }
 
 /// Whether the connection broke, as opposed to a time-out or an answer that cannot be read.

@@ -19,6 +19,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | a field breaks a documented rule, or a variable of the path is unfilled | [`Error::InvalidField`] | [`NotSent`](Self::NotSent) |
 /// | a key cannot be read | [`Error::Key`] | [`NotSent`](Self::NotSent) |
 /// | no platform key is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
+/// | no platform key is there, and no certificates to be downloaded | [`Error::Certificates`] | [`NotSent`](Self::NotSent) |
 /// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
 /// | no connection to any host: name unknown, port or proxy closed, TLS refused, or not in time | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
 /// | the connection breaks before the whole answer is there | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
@@ -258,7 +259,7 @@ impl StdError for InvalidField {}
 /// An error that WeChat Pay answered, with any status but 2xx.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiError {
     /// The HTTP status.

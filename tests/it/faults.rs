@@ -464,9 +464,8 @@ fn raw_cases() -> Vec<Case> {
 
 /// What a caller is told, in short.
 pub(crate) fn told<T>(result: &Result<T, Error>) -> String {
-    let error = match result {
-        Ok(_) => return "success".to_owned(),
-        Err(error) => error,
+    let Err(error) = result else {
+        return "success".to_owned();
     };
     match error {
         Error::Transport { source, .. } => format!("transport: {source}"),
@@ -646,6 +645,25 @@ fn a_redirect_is_never_followed() {
     assert_eq!(other.connections_accepted(), 0);
 }
 
+#[test]
+fn a_body_of_100_mb_takes_no_memory() {
+    let sandbox = Sandbox::start().unwrap();
+    let client = sandbox.client();
+    pre_sign(&client, "code1").unwrap();
+    sandbox.fault(Fault::LargeBody {
+        length: 100 * 1024 * 1024,
+    });
+    let mut result = Ok(());
+    // Of this thread, so the sandbox's own 100 MB are not among it.
+    let memory = allocation_counter::measure(|| result = pre_sign(&client, "code2"));
+    assert_eq!(
+        told(&result),
+        "transport: the answer's body is longer than 1048576 bytes"
+    );
+    assert!(memory.bytes_max < 64 * 1024, "{memory:?}");
+    pre_sign(&client, "code3").unwrap();
+}
+
 /// Answers the first request on the next connection and says how much of the answer was taken.
 fn serve(listener: &TcpListener, head: &[u8], mut piece: impl FnMut() -> Vec<u8>) -> usize {
     let (mut stream, _) = listener.accept().unwrap();
@@ -702,7 +720,11 @@ fn an_answer_without_end_is_left_unread() {
     ] {
         std::thread::scope(|scope| {
             let server = scope.spawn(|| serve(&listener, head.as_bytes(), || piece.clone()));
-            let result = client.execute::<Value>(Request::delete("/v3/x"));
+            let mut result = Ok(Value::Null);
+            let memory = allocation_counter::measure(|| {
+                result = client.execute(Request::delete("/v3/x"));
+            });
+            assert!(memory.bytes_max < 4 * 1024 * 1024, "{head}: {memory:?}");
             let told = told(&result);
             assert!(
                 told.starts_with(&format!("transport: {told_as}")),
