@@ -47,6 +47,10 @@
 //! | `POST /sandbox/clock` | `advance_seconds` | time passes for contracts |
 //! | `POST /sandbox/notify-url` | `url` | notifications go to this URL on loopback |
 //! | `POST /sandbox/notify-again` | `id` | a notification is sent once more; gives `sent` |
+//! | `POST /sandbox/public-key` | `offered` | whether the merchant has the WeChat Pay public key |
+//! | `POST /sandbox/issue-certificate` | `serial_no`, `not_before`, `not_after` in Unix seconds | a platform certificate is listed; gives `pem` |
+//! | `POST /sandbox/withdraw-certificate` | `serial_no` | it is listed no longer |
+//! | `POST /sandbox/sign-with` | `key`, or `moving_permille`, or nothing | which key signs, see [`SignsWith`] |
 //! | `POST /sandbox/fault` | see below | orders a fault |
 //! | `POST /sandbox/clear-faults` | | takes back all orders |
 //! | `GET /sandbox/contracts` | | all contracts; states `PRE_SIGNED` and `GIVEN_UP` beside the documented ones |
