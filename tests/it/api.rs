@@ -10,13 +10,13 @@ use wechatpay_contract::sandbox::{
     SentNotification, Signing, SignsWith, UserError,
 };
 use wechatpay_contract::{
-    ApiError, ApiV3Key, Authenticity, Client, ClientBuilder, Contract, ContractEvent, ContractKey,
-    ContractState, Error, EventKind, Exchange, InvalidField, KeyError, LaunchExtraData,
-    LaunchParameters, Merchant, Method, MiniProgramSession, Notification, NotificationError,
-    NotificationReceiver, NotificationReply, Outcome, PrivateKey, PublicKey, QueryContract,
-    Request, SignatureHeaders, SignedRequest, Signer, TerminateContract, TerminateInfo,
-    TerminationMode, Validity, Verifier, VerifyError, ecommerce, normal, order, qs, self_test,
-    service_provider,
+    ApiError, ApiV3Key, Authenticity, CertificateError, Client, ClientBuilder, Contract,
+    ContractEvent, ContractKey, ContractState, Error, EventKind, Exchange, InvalidField, KeyError,
+    LaunchExtraData, LaunchParameters, Merchant, Method, MiniProgramSession, Notification,
+    NotificationError, NotificationReceiver, NotificationReply, Outcome, PrivateKey, PublicKey,
+    QueryContract, Request, SignatureHeaders, SignedRequest, Signer, TerminateContract,
+    TerminateInfo, TerminationMode, Validity, Verifier, VerifyError, ecommerce, normal, order, qs,
+    self_test, service_provider,
 };
 
 const LISTING: &str = include_str!("../public-api.txt");
