@@ -54,7 +54,7 @@ def is_allowed(expression):
 
 
 def version(text):
-    return [int(number) for number in text.split(".")]
+    return [int(number) for number in (text + ".0.0").split(".")[:3]]
 
 
 def title(package):
