@@ -28,7 +28,7 @@ def main():
     silent = sorted(title(package) for package in used if not package["rust_version"])
     print(f"{len(used)} crates on all platforms, with all features and build dependencies")
     print(f"of these, {len(silent)} declare no Rust version: {', '.join(silent)}")
-    sys.exit("\n".join(problems))
+    sys.exit("\n".join(problems) or 0)
 
 
 def reachable(resolve):
@@ -54,7 +54,7 @@ def is_allowed(expression):
 
 
 def version(text):
-    return [int(number) for number in text.split(".")]
+    return [int(number) for number in (text + ".0.0").split(".")[:3]]
 
 
 def title(package):
