@@ -118,7 +118,10 @@ pub(crate) fn notify_url(field: &'static str, value: &str) -> Checked {
     if value.bytes().any(|byte| !byte.is_ascii_graphic()) {
         return refuse("with a character that is not allowed in a URL");
     }
-    let Some((scheme, rest)) = value.split_once("://") else {
+    let after_scheme = value.split_once(':');
+    let Some((scheme, rest)) =
+        after_scheme.and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix("//")?)))
+    else {
         return refuse("which is not a URL");
     };
     if !scheme.eq_ignore_ascii_case("https") {

@@ -259,7 +259,7 @@ impl StdError for InvalidField {}
 /// An error that WeChat Pay answered, with any status but 2xx.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiError {
     /// The HTTP status.

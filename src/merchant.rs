@@ -21,7 +21,7 @@ pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_P
 ///
 /// For services that bring their own HTTP stack, an async one too: [`prepare`](Self::prepare) a request, send it,
 /// [`accept`](Self::accept) the answer. Time and nonce are arguments; nothing is read from the clock, the network or a
-/// random source.
+/// random source. Cheap to clone; the clones share the keys.
 #[derive(Debug, Clone)]
 pub struct Merchant {
     signer: Signer,
@@ -164,6 +164,7 @@ impl Merchant {
 }
 
 /// A request as it goes over the wire: send exactly these bytes.
+#[must_use = "nothing is sent by itself"]
 pub struct SignedRequest<'r> {
     method: Method,
     target: Cow<'r, str>,

@@ -188,7 +188,10 @@ pub(crate) fn request_message(
 /// Refuses a nonce that is not 1 to 32 ASCII letters and digits, since it is written into lines and quotes.
 pub(crate) fn check_nonce(nonce_str: &str) -> Result<(), InvalidField> {
     if (1..=32).contains(&nonce_str.len())
-        && nonce_str.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && nonce_str
+            .bytes()
+            // Without a branch for each byte, so that the compiler can look at many at once.
+            .fold(true, |all, byte| all & byte.is_ascii_alphanumeric())
     {
         return Ok(());
     }

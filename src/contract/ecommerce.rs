@@ -43,7 +43,7 @@ use crate::error::InvalidField;
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4013369177>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MiniProgramPreSign<'a> {
     /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
     pub appid: &'a str,
@@ -97,7 +97,7 @@ impl MiniProgramPreSign<'_> {
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4013369191>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PayRedirectPreSign<'a> {
     /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
     pub prepay_id: &'a str,

@@ -42,7 +42,7 @@ use crate::error::InvalidField;
 /// a contract exists only when the user signs it.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472870>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MiniProgramPreSign<'a> {
     /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
     pub appid: &'a str,
@@ -95,7 +95,7 @@ impl MiniProgramPreSign<'_> {
 /// a contract exists only when the user signs it.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472874>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PayRedirectPreSign<'a> {
     /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
     pub prepay_id: &'a str,

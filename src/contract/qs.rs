@@ -44,7 +44,7 @@ use crate::error::InvalidField;
 /// a contract exists only when the user signs it.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471282>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MiniProgramPreSign<'a> {
     /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
     pub appid: &'a str,
@@ -106,7 +106,7 @@ impl MiniProgramPreSign<'_> {
 /// a contract exists only when the user signs it.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471286>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PayRedirectPreSign<'a> {
     /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
     pub prepay_id: &'a str,

@@ -28,7 +28,7 @@ use crate::error::InvalidField;
 /// );
 /// # Ok::<(), wechatpay_contract::InvalidField>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryContract<'a> {
     /// The password-exempt service 免密支付服务ID.
     pub service_id: u64,

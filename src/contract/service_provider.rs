@@ -46,7 +46,7 @@ use crate::error::InvalidField;
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MiniProgramPreSign<'a> {
     /// AppID of the service provider's official account, mini program or app 服务商AppID, up to 32 characters.
     pub sp_appid: &'a str,
@@ -110,7 +110,7 @@ impl MiniProgramPreSign<'_> {
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471272>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PayRedirectPreSign<'a> {
     /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
     pub prepay_id: &'a str,

@@ -28,7 +28,7 @@ use crate::error::InvalidField;
 /// assert_eq!(request.body(), Some(r#"{"contract_termination_remark":"用户解约"}"#.as_bytes()));
 /// # Ok::<(), wechatpay_contract::InvalidField>(())
 /// ```
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TerminateContract<'a> {
     /// The password-exempt service 免密支付服务ID.
     #[serde(skip)]

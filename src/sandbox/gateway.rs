@@ -14,7 +14,7 @@ use super::faults::{Fault, Faults};
 use super::http::{HttpReply, HttpRequest};
 use super::notification::{Change, Notification};
 use super::notifier::Notifier;
-use super::orders::{self, Orderer};
+use super::orders::{self, Orderer, Orders};
 use super::platform::Platform;
 use super::pre_sign::{Mode, Way};
 use super::record::Record;
@@ -22,6 +22,7 @@ use crate::endpoint::CERTIFICATES;
 use crate::verifier::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
+const ORDERS: &str = "/v3/pay/transactions/out-trade-no/";
 
 /// The state of a sandbox and what it answers.
 pub(super) struct Gateway {
@@ -29,6 +30,7 @@ pub(super) struct Gateway {
     platform: Arc<Platform>,
     clock: Clock,
     contracts: Mutex<Contracts>,
+    orders: Mutex<Orders>,
     /// How far the clock is ahead that sessions go by.
     ahead: Mutex<Duration>,
     faults: Faults,
@@ -46,6 +48,7 @@ impl Gateway {
             platform,
             clock,
             contracts: Mutex::default(),
+            orders: Mutex::default(),
             ahead: Mutex::default(),
             faults: Faults::default(),
             record: Record::default(),
@@ -135,10 +138,27 @@ impl Gateway {
             ("POST", "/v3/pay/partner/transactions/jsapi-with-contract") => {
                 self.order(Orderer::Partner, request)
             }
-            (_, path) => match path.strip_prefix(CONTRACTS) {
-                Some(rest) => self.dispatch_contract(request, rest),
-                None => Err(unknown_path()),
+            (_, path) => match (path.strip_prefix(CONTRACTS), path.strip_prefix(ORDERS)) {
+                (Some(rest), _) => self.dispatch_contract(request, rest),
+                (_, Some(rest)) => self.dispatch_order(request, rest),
+                _ => Err(unknown_path()),
             },
+        }
+    }
+
+    fn dispatch_order(&self, request: &HttpRequest, path: &str) -> Result<Answer, Refusal> {
+        let mchid = self.identity.mchid();
+        match (request.method.as_str(), path.strip_suffix("/close")) {
+            ("GET", None) => {
+                orders::check_mchid(mchid, request.query("mchid"))?;
+                lock(&self.orders).query(mchid, path)
+            }
+            ("POST", Some(number)) => {
+                let body = json_body(request)?;
+                orders::check_mchid(mchid, body.get("mchid").and_then(Value::as_str))?;
+                lock(&self.orders).close(number)
+            }
+            _ => Err(unknown_path()),
         }
     }
 
@@ -180,7 +200,11 @@ impl Gateway {
         let body = json_body(request)?;
         let mchid = self.identity.mchid();
         // Orders go by the true clock: their `time_expire` comes from the caller's.
-        orders::order(orderer, mchid, &body, &self.contracts(), self.clock.now())
+        let answer = orders::order(orderer, mchid, &body, &self.contracts(), self.clock.now())?;
+        if orderer == Orderer::Direct {
+            lock(&self.orders).keep(&body);
+        }
+        Ok(answer)
     }
 
     pub(super) fn user_signs(&self, code: &str, way: Way) -> Result<String, UserError> {

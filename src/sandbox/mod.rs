@@ -21,7 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it plays: the ten calls about contracts and the two that order with one. A contract is pre-signed for two hours,
+//! What it plays: the ten calls about contracts, the two that order with one, and for direct merchants the query and the
+//! closing of an order, which nobody pays. A contract is pre-signed for two hours,
 //! then signed by the user ([`Sandbox::user_signs`]), then terminated; each change is notified, signed and encrypted
 //! ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). Anything can be made to go wrong
 //! ([`Sandbox::fault`]), and [`Sandbox::requests`] tells what really happened.

@@ -7,7 +7,9 @@
     clippy::indexing_slicing
 )]
 
+mod api;
 mod certificates;
+mod contract_example;
 mod contract_requests;
 mod contract_responses;
 mod counts;
