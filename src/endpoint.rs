@@ -23,6 +23,21 @@ pub trait Endpoint {
     ///
     /// [`InvalidField`] for the first field that breaks a rule.
     fn request(&self) -> Result<Request, InvalidField>;
+
+    /// Compares what a verified answer repeats of the request with what was asked; accepts everything unless it is
+    /// written otherwise.
+    ///
+    /// WeChat Pay signs an answer but does not bind it to a request, so that an answer to another request, signed
+    /// within the last 5 minutes, would be accepted if it came through the connection. What the answer repeats is the
+    /// only way to tell. A difference becomes [`Error::Mismatch`](crate::Error::Mismatch).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] for the first difference.
+    fn check(&self, response: &Self::Response) -> Result<(), InvalidField> {
+        let _ = response;
+        Ok(())
+    }
 }
 
 /// Where the platform certificates are.

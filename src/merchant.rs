@@ -91,8 +91,11 @@ impl Merchant {
         check_nonce(nonce_str)?;
         let target = request.target()?;
         let platform_key = self.verifier.preferred(now);
-        if platform_key.is_none() && !request.is_certificate_download() {
-            return Err(Error::NoPlatformKey);
+        match &platform_key {
+            // Keys can be replaced after construction.
+            Some(key) => refuse_own(&self.signer, key)?,
+            None if request.is_certificate_download() => {}
+            None => return Err(Error::NoPlatformKey),
         }
         let timestamp = unix_seconds(now);
         let message = request_message(

@@ -33,6 +33,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::key::check_same;
 use super::pre_sign::Terms;
 use super::{ContractKey, MiniProgramSession};
 use crate::check;
@@ -78,16 +79,27 @@ impl Endpoint for MiniProgramPreSign<'_> {
     type Response = Answer<MiniProgramSession>;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        self.check()?;
+        self.check_rules()?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/mini-program",
         )
         .json(self))
     }
+
+    fn check(&self, response: &Self::Response) -> Result<(), InvalidField> {
+        check_same(
+            (self.service_id, self.out_contract_code),
+            (
+                response.common.service_id,
+                &response.common.out_contract_code,
+            ),
+        )?;
+        check_sub_mchid(self.sub_mchid, &response.sub_mchid)
+    }
 }
 
 impl MiniProgramPreSign<'_> {
-    fn check(&self) -> Result<(), InvalidField> {
+    fn check_rules(&self) -> Result<(), InvalidField> {
         check::required("sp_appid", self.sp_appid)?;
         check::required("sub_mchid", self.sub_mchid)?;
         check::required("sub_appid", self.sub_appid)?;
@@ -123,12 +135,23 @@ impl Endpoint for PayRedirectPreSign<'_> {
     type Response = Answer<ContractKey>;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        self.contract.check()?;
+        self.contract.check_rules()?;
         check::required("prepay_id", self.prepay_id)?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/pay-redirect-sign",
         )
         .json(self))
+    }
+
+    fn check(&self, response: &Self::Response) -> Result<(), InvalidField> {
+        check_same(
+            (self.contract.service_id, self.contract.out_contract_code),
+            (
+                response.common.service_id,
+                &response.common.out_contract_code,
+            ),
+        )?;
+        check_sub_mchid(self.contract.sub_mchid, &response.sub_mchid)
     }
 }
 
@@ -143,4 +166,12 @@ pub struct Answer<T> {
     /// What the other modes answer as well: a [`MiniProgramSession`] or a [`ContractKey`].
     #[serde(flatten)]
     pub common: T,
+}
+
+fn check_sub_mchid(sent: &str, received: &str) -> Result<(), InvalidField> {
+    if received == sent {
+        return Ok(());
+    }
+    let problem = format!("found {received:?}: wanted {sent:?}, as in the request");
+    Err(InvalidField::new("sub_mchid", problem))
 }

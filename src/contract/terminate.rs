@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::key::check_same;
 use super::{ContractKey, check_code};
 use crate::check;
 use crate::endpoint::{Endpoint, Request};
@@ -56,5 +57,12 @@ impl Endpoint for TerminateContract<'_> {
         .path("service_id", self.service_id)
         .path("out_contract_code", self.out_contract_code)
         .json(self))
+    }
+
+    fn check(&self, response: &ContractKey) -> Result<(), InvalidField> {
+        check_same(
+            (self.service_id, self.out_contract_code),
+            (response.service_id, &response.out_contract_code),
+        )
     }
 }

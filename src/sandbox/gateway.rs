@@ -11,8 +11,9 @@ use super::clock::Clock;
 use super::contracts::{Contract, Contracts, UserError};
 use super::control;
 use super::faults::{Fault, Faults};
+use super::fields::{self, Field, Rule};
 use super::http::{HttpReply, HttpRequest};
-use super::notification::{Change, Notification};
+use super::notification::{Kind, Notification};
 use super::notifier::Notifier;
 use super::orders::{self, Orderer, Orders};
 use super::platform::Platform;
@@ -23,6 +24,11 @@ use crate::verifier::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
 const ORDERS: &str = "/v3/pay/transactions/out-trade-no/";
+
+const ECHO: &[Field] = &[
+    Field::required("echo_message", Rule::AnyText),
+    Field::optional("notify_url", Rule::AnyText),
+];
 
 /// The state of a sandbox and what it answers.
 pub(super) struct Gateway {
@@ -131,7 +137,7 @@ impl Gateway {
         let method = request.method.as_str();
         match (method, request.path()) {
             ("GET", CERTIFICATES) => self.platform.certificates(now),
-            ("POST", "/v3/security/echo") => echo(request),
+            ("POST", "/v3/security/echo") => self.echo(request),
             ("POST", "/v3/pay/transactions/jsapi-with-contract") => {
                 self.order(Orderer::Direct, request)
             }
@@ -189,7 +195,7 @@ impl Gateway {
                 let (body, now) = (json_body(request)?, self.now());
                 let mut contracts = self.contracts();
                 let (answer, contract) = contracts.terminate(service_id, code, &body, now)?;
-                self.notify(Change::Terminated, contract, now);
+                self.notify(Kind::Terminated, contract, now);
                 Ok(answer)
             }
             _ => Err(unknown_path()),
@@ -211,7 +217,7 @@ impl Gateway {
         let now = self.now();
         let mut contracts = self.contracts();
         let contract = contracts.sign(code, way, now)?;
-        self.notify(Change::Signed, contract, now);
+        self.notify(Kind::Signed, contract, now);
         Ok(contract.contract_id().unwrap_or_default().to_owned())
     }
 
@@ -224,7 +230,7 @@ impl Gateway {
         let now = self.now();
         let mut contracts = self.contracts();
         let contract = contracts.end_by_user(code, now)?;
-        self.notify(Change::Terminated, contract, now);
+        self.notify(Kind::Terminated, contract, now);
         Ok(())
     }
 
@@ -247,12 +253,32 @@ impl Gateway {
     }
 
     /// Called with the contracts locked, so that notifications are in the order of the changes.
-    fn notify(&self, change: Change, contract: &Contract, now: SystemTime) {
-        let code = contract.out_contract_code();
-        let content = contract.notified();
+    fn notify(&self, kind: Kind, contract: &Contract, now: SystemTime) {
+        self.send(kind, &contract.notified(), now);
+    }
+
+    fn send(&self, kind: Kind, content: &Value, now: SystemTime) {
         let key = self.platform.api_v3_key();
         self.notifier
-            .send(Notification::new(change, code, &content, key, now));
+            .send(Notification::new(kind, content, key, now));
+    }
+
+    /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>.
+    fn echo(&self, request: &HttpRequest) -> Result<Answer, Refusal> {
+        if request.header("Wechatpay-Serial").is_none() {
+            return Err(Refusal::new(
+                400,
+                "PARAM_ERROR",
+                "the header Wechatpay-Serial is missing",
+            ));
+        }
+        let body = json_body(request)?;
+        fields::check(&body, ECHO)?;
+        let content = json!({"echo_message": body.get("echo_message")});
+        if body.get("notify_url").is_some() {
+            self.send(Kind::Echo, &content, self.clock.now());
+        }
+        Ok(Answer::ok(content))
     }
 }
 
@@ -280,27 +306,6 @@ fn check_headers(request: &HttpRequest) -> Result<(), Refusal> {
         "PARAM_ERROR",
         "the header Accept or User-Agent is missing or unsuitable",
     ))
-}
-
-/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>.
-fn echo(request: &HttpRequest) -> Result<Answer, Refusal> {
-    if request.header("Wechatpay-Serial").is_none() {
-        return Err(Refusal::new(
-            400,
-            "PARAM_ERROR",
-            "the header Wechatpay-Serial is missing",
-        ));
-    }
-    let body = json_body(request)?;
-    let message = body.get("echo_message").unwrap_or(&Value::Null);
-    match message.as_str() {
-        None | Some("") => Err(Refusal::param_error(
-            "echo_message",
-            message,
-            "is missing, empty or not a text",
-        )),
-        Some(_) => Ok(Answer::ok(json!({"echo_message": message}))),
-    }
 }
 
 fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {

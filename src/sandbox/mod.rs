@@ -21,11 +21,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it plays: the ten calls about contracts, the two that order with one, and for direct merchants the query and the
-//! closing of an order, which nobody pays. A contract is pre-signed for two hours,
-//! then signed by the user ([`Sandbox::user_signs`]), then terminated; each change is notified, signed and encrypted
-//! ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). Anything can be made to go wrong
-//! ([`Sandbox::fault`]), and [`Sandbox::requests`] tells what really happened.
+//! What it plays: the ten calls about contracts; the two that order with one, and for direct merchants the query and the
+//! closing of an order, which nobody pays; the list of platform certificates ([`Sandbox::platform`]) and the self-test. A
+//! contract is pre-signed for two hours, then signed by the user ([`Sandbox::user_signs`]), then terminated; each change
+//! is notified, signed and encrypted ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). Anything can be
+//! made to go wrong ([`Sandbox::fault`]), and [`Sandbox::requests`] tells what really happened.
 //!
 //! Where WeChat Pay's pages are silent, this is inferred: a query for a contract that nobody signed gives
 //! 404 `RESOURCE_NOT_EXISTS`; a code that cannot be used any more, a termination without a signed contract, and an order

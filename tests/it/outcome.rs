@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
 use wechatpay_contract::{
@@ -63,19 +63,26 @@ fn failures(row: usize) -> Vec<Error> {
         ]),
         10 => wrong_signatures(),
         11 => under([Fault::Accepted]),
-        12 => under([Fault::Body(b"{}".to_vec())]),
-        13 => answered(&[400, 401, 403, 404, 429]),
-        14 => answered(&[405, 406, 411, 413, 414, 415, 417, 431]),
-        15 => {
+        12 => under([Fault::Body(another_session())]),
+        13 => under([Fault::Body(b"{}".to_vec())]),
+        14 => answered(&[400, 401, 403, 404, 429]),
+        15 => answered(&[405, 406, 411, 413, 414, 415, 417, 431]),
+        16 => {
             let refused = [
                 400, 401, 403, 404, 429, 405, 406, 411, 413, 414, 415, 417, 431,
             ];
             // A 304 cannot bring the body that the sandbox signs.
             let others = (300..500).filter(|s| !refused.contains(s) && *s != 304);
             let others: Vec<u16> = others.collect();
-            answered(&others)
+            let mut errors = answered(&others);
+            errors.extend(under(
+                [400, 401, 403, 404, 429, 405]
+                    .into_iter()
+                    .flat_map(without_code),
+            ));
+            errors
         }
-        16 => answered(&(500..600).collect::<Vec<_>>()),
+        17 => answered(&(500..600).collect::<Vec<_>>()),
         row => panic!("no failure for row {row}"),
     }
 }
@@ -83,7 +90,7 @@ fn failures(row: usize) -> Vec<Error> {
 #[test]
 fn each_row_is_so() {
     let rows = rows();
-    assert_eq!(rows.len(), 17);
+    assert_eq!(rows.len(), 18);
     for (number, [failure, variant, outcome]) in rows.iter().enumerate() {
         for error in failures(number) {
             let debug = format!("{error:?}");
@@ -199,6 +206,32 @@ fn wrong_signatures() -> Vec<Error> {
             .into_iter()
             .chain(errors.into_iter().flatten()),
     )
+}
+
+/// The answer to the pre-sign of another contract.
+fn another_session() -> Vec<u8> {
+    let session = json!({
+        "pre_entrustweb_id": "5778aadY9nltAsZzXixCkFIGYnV2V",
+        "mchid": Sandbox::MCHID,
+        "service_id": PRE_SIGN.service_id,
+        "out_contract_code": "another",
+        "sign_mp_appid": "wxbd687630cd02ce1d",
+        "sign_mp_path": "pages/PwdExemptContract/index",
+    });
+    session.to_string().into_bytes()
+}
+
+fn without_code(status: u16) -> [Fault; 2] {
+    [
+        Fault::HtmlPage {
+            status,
+            took_effect: true,
+        },
+        Fault::EmptyBody {
+            status,
+            took_effect: true,
+        },
+    ]
 }
 
 /// The errors for answers with these statuses, with a signature and without.

@@ -40,7 +40,7 @@ fn order(contract_id: &str) -> Value {
     })
 }
 
-fn direct_order(contract_id: &str) -> Value {
+pub(crate) fn direct_order(contract_id: &str) -> Value {
     let mut order = order(contract_id);
     order["appid"] = "wxd678efh567hg6787".into();
     order["mchid"] = Sandbox::MCHID.into();
