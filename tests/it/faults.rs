@@ -569,34 +569,38 @@ fn shortened(text: &str) -> String {
 
 #[test]
 fn a_call_ends_when_its_time_is_over() {
-    for fault in [
-        Fault::Late(Duration::from_secs(3_600)),
-        Fault::SlowBody {
-            every: Duration::from_millis(100),
-        },
-    ] {
-        let sandbox = Sandbox::start().unwrap();
-        let client = sandbox
-            .client_builder()
-            .connect_timeout(Duration::from_secs(1))
-            .timeout(Duration::from_millis(1_100))
-            .build()
-            .unwrap();
-        pre_sign(&client, "code1").unwrap();
-        sandbox.fault(fault.clone());
-        let result = pre_sign(&client, "code2");
-        assert_eq!(
-            told(&result),
-            "transport: no complete answer within 1.1s",
-            "{fault:?}"
-        );
-        assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown);
-        let requests = sandbox.requests();
-        assert_eq!(requests.len(), 2, "{fault:?}");
-        assert!(requests[1].took_effect, "{fault:?}");
-        // The late answer belongs to the connection that was given up, not to the next call.
-        pre_sign(&client, "code3").unwrap();
-    }
+    let late = Fault::Late(Duration::from_secs(3_600));
+    let slow = Fault::SlowBody {
+        every: Duration::from_millis(100),
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| ends_in_time(&late));
+        scope.spawn(|| ends_in_time(&slow));
+    });
+}
+
+fn ends_in_time(fault: &Fault) {
+    let sandbox = Sandbox::start().unwrap();
+    let client = sandbox
+        .client_builder()
+        .connect_timeout(Duration::from_secs(2))
+        .timeout(Duration::from_millis(2_100))
+        .build()
+        .unwrap();
+    pre_sign(&client, "code1").unwrap();
+    sandbox.fault(fault.clone());
+    let result = pre_sign(&client, "code2");
+    assert_eq!(
+        told(&result),
+        "transport: no complete answer within 2.1s",
+        "{fault:?}"
+    );
+    assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown);
+    let requests = sandbox.requests();
+    assert_eq!(requests.len(), 2, "{fault:?}");
+    assert!(requests[1].took_effect, "{fault:?}");
+    // The late answer belongs to the connection that was given up, not to the next call.
+    pre_sign(&client, "code3").unwrap();
 }
 
 #[test]
