@@ -12,7 +12,8 @@ use crate::endpoint::{Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
 use crate::keys::PublicKey;
 use crate::signer::{Signer, check_nonce, request_message};
-use crate::verifier::{SignatureHeaders, Verifier, unix_seconds};
+use crate::time::unix_seconds;
+use crate::verifier::{SignatureHeaders, Verifier};
 
 /// The value of `User-Agent`, without which WeChat Pay's gateway refuses a request.
 pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));

@@ -3,6 +3,7 @@
 use super::Validity;
 use super::der::{self, Reader};
 use crate::error::KeyError;
+use crate::time::{Civil, decimal};
 
 /// Modulus and public exponent, big-endian without leading zeros.
 pub(super) struct RsaNumbers<'a> {
@@ -241,52 +242,24 @@ fn time((tag, text): (u8, &[u8])) -> Option<u64> {
     let (year, rest) = match (tag, digits.len()) {
         (der::UTC_TIME, 12) => {
             let (year, rest) = digits.split_at_checked(2)?;
-            let year = number(year)?;
+            let year = decimal(year)?;
             (if year < 50 { 2000 + year } else { 1900 + year }, rest)
         }
         (der::GENERALIZED_TIME, 14) => {
             let (year, rest) = digits.split_at_checked(4)?;
-            (number(year)?, rest)
+            (decimal(year)?, rest)
         }
         _ => return None,
     };
-    let mut pairs = rest.chunks_exact(2).map(number);
+    let mut pairs = rest.chunks_exact(2).map(decimal);
     let mut next = || pairs.next().flatten();
-    unix_seconds(year, next()?, next()?, next()?, next()?, next()?)
-}
-
-/// The number that is written in these decimal digits, few enough not to overflow.
-pub(crate) fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| value * 10 + u64::from(digit - b'0'))
-    })
-}
-
-/// Unix seconds of a date and time in UTC; `None` when there is no such date after 1970.
-pub(crate) fn unix_seconds(
-    year: u64,
-    month: u64,
-    day: u64,
-    hour: u64,
-    minute: u64,
-    second: u64,
-) -> Option<u64> {
-    if year < 1970 || hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let february = if is_leap(year) { 29 } else { 28 };
-    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let before = usize::try_from(month.checked_sub(1)?).ok()?;
-    if !(1..=*months.get(before)?).contains(&day) {
-        return None;
-    }
-    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
-    let days = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969)
-        + months.iter().take(before).sum::<u64>()
-        + day
-        - 1;
-    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+    let civil = Civil {
+        year,
+        month: next()?,
+        day: next()?,
+        hour: next()?,
+        minute: next()?,
+        second: next()?,
+    };
+    civil.unix_seconds()
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::check;
 use crate::error::{Error, InvalidField};
 use crate::signer::{Signer, check_nonce};
-use crate::verifier::unix_seconds;
+use crate::time::unix_seconds;
 
 /// The argument for `wx.requestPayment` in the merchant's mini program; serialized as `{timeStamp, nonceStr, package,
 /// signType, paySign}`.
