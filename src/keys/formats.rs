@@ -148,34 +148,52 @@ pub(super) fn subject_public_key_info(input: &[u8]) -> Result<RsaNumbers<'_>, Ke
 /// `Certificate` (RFC 5280, 4.1).
 pub(super) fn certificate(input: &[u8]) -> Result<Certificate<'_>, KeyError> {
     const WHAT: &str = "the content of the PEM block is not a complete X.509 certificate";
-    let read = || {
-        let mut outer = Reader::whole(der::SEQUENCE, input)?;
-        let mut signed = outer.sequence()?;
-        let _algorithm = outer.sequence()?;
-        let _signature = outer.bytes_of_bit_string()?;
-        if signed.peek() == Some(der::CONTEXT_0) {
-            let _version = signed.any()?;
-        }
-        let serial = signed.element(der::INTEGER)?;
-        let _algorithm = signed.sequence()?;
-        let _issuer = signed.sequence()?;
-        let validity = signed.sequence()?;
-        let _subject = signed.sequence()?;
-        let key = signed.sequence()?;
-        while !signed.at_end() {
-            signed.any()?;
-        }
-        outer.at_end().then_some((serial, validity, key))
-    };
-    let (serial, validity, key) = read().ok_or_else(|| malformed(WHAT))?;
+    let outline = outline(input).ok_or_else(|| malformed(WHAT))?;
     Ok(Certificate {
-        serial: serial_number(serial).ok_or_else(|| {
+        serial: serial_number(outline.serial).ok_or_else(|| {
             malformed("the certificate's serial number is negative or longer than 32 bytes")
         })?,
-        validity: validity_period(validity).ok_or_else(|| {
+        validity: validity_period(outline.validity).ok_or_else(|| {
             malformed("the certificate's validity is not a period between two times since 1970")
         })?,
-        key: public_key_of(key, WHAT)?,
+        key: public_key_of(outline.key, WHAT)?,
+    })
+}
+
+/// Whether DER has the outline of an X.509 certificate, with a key of any kind.
+#[cfg(feature = "client")]
+pub(crate) fn is_certificate(input: &[u8]) -> bool {
+    outline(input).is_some()
+}
+
+/// The parts of a certificate that are read further.
+struct Outline<'a> {
+    serial: &'a [u8],
+    validity: Reader<'a>,
+    key: Reader<'a>,
+}
+
+fn outline(input: &[u8]) -> Option<Outline<'_>> {
+    let mut outer = Reader::whole(der::SEQUENCE, input)?;
+    let mut signed = outer.sequence()?;
+    let _algorithm = outer.sequence()?;
+    let _signature = outer.bytes_of_bit_string()?;
+    if signed.peek() == Some(der::CONTEXT_0) {
+        let _version = signed.any()?;
+    }
+    let serial = signed.element(der::INTEGER)?;
+    let _algorithm = signed.sequence()?;
+    let _issuer = signed.sequence()?;
+    let validity = signed.sequence()?;
+    let _subject = signed.sequence()?;
+    let key = signed.sequence()?;
+    while !signed.at_end() {
+        signed.any()?;
+    }
+    outer.at_end().then_some(Outline {
+        serial,
+        validity,
+        key,
     })
 }
 

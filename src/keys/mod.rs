@@ -25,6 +25,8 @@ use ring::signature::{
 use crate::error::KeyError;
 
 #[cfg(feature = "client")]
+pub(crate) use self::formats::is_certificate;
+#[cfg(feature = "client")]
 pub(crate) use self::random::random_nonce;
 
 /// The longest RSA signature: that of a key of 4096 bits.
