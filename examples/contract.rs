@@ -1,9 +1,10 @@
-//! A command-line tool for one contract: it pre-signs, queries and terminates.
+//! A command-line tool for one contract: it pre-signs, queries and terminates, and tests keys and connection.
 //!
 //! ```sh
 //! cargo run --example contract -- pre-sign
 //! cargo run --example contract -- query
 //! cargo run --example contract -- terminate "the user moved"
+//! cargo run --example contract -- self-test
 //! ```
 //!
 //! With `--sandbox` before the command a sandbox of its own plays WeChat Pay, and the user where one is needed; no variable
@@ -16,8 +17,9 @@
 //! | `WECHATPAY_PRIVATE_KEY` | all commands | path of the merchant's `apiclient_key.pem` |
 //! | `WECHATPAY_PUBLIC_KEY_ID` | all commands | id of the WeChat Pay public key, `PUB_KEY_ID_…` |
 //! | `WECHATPAY_PUBLIC_KEY` | all commands | path of the WeChat Pay public key, `pub_key.pem` |
-//! | `WECHATPAY_SERVICE_ID` | contracts | the password-exempt service's id |
-//! | `WECHATPAY_OUT_CONTRACT_CODE` | contracts | the merchant's code for the contract |
+//! | `WECHATPAY_API_V3_KEY` | all commands | the APIv3 key, for a merchant with platform certificates; the two above may be left out then |
+//! | `WECHATPAY_SERVICE_ID` | all but `self-test` | the password-exempt service's id |
+//! | `WECHATPAY_OUT_CONTRACT_CODE` | all but `self-test` | the merchant's code for the contract |
 //! | `WECHATPAY_APPID` | `pre-sign` | the mini program's AppID |
 //! | `WECHATPAY_OPENID` | `pre-sign` | the user |
 //! | `WECHATPAY_NOTIFY_URL` | `pre-sign` | where WeChat Pay notifies |
@@ -43,17 +45,33 @@ use std::process::ExitCode;
 use serde_json::json;
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
-    Client, Error, KeyError, Outcome, PrivateKey, PublicKey, QueryContract, Signer,
+    ApiV3Key, Client, Error, KeyError, Outcome, PrivateKey, PublicKey, QueryContract, Signer,
     TerminateContract, Verifier, ecommerce,
 };
 
-const USAGE: &str = "usage: contract [--sandbox] pre-sign | query | terminate REMARK";
+const USAGE: &str = "usage: contract [--sandbox] pre-sign | query | terminate REMARK | self-test";
+
+const MERCHANT: [&str; 3] = [
+    "WECHATPAY_MCHID",
+    "WECHATPAY_SERIAL_NO",
+    "WECHATPAY_PRIVATE_KEY",
+];
+const PUBLIC_KEY: [&str; 2] = ["WECHATPAY_PUBLIC_KEY_ID", "WECHATPAY_PUBLIC_KEY"];
+const API_V3_KEY: &str = "WECHATPAY_API_V3_KEY";
+const CONTRACT: [&str; 2] = ["WECHATPAY_SERVICE_ID", "WECHATPAY_OUT_CONTRACT_CODE"];
+const TERMS: [&str; 4] = [
+    "WECHATPAY_APPID",
+    "WECHATPAY_OPENID",
+    "WECHATPAY_NOTIFY_URL",
+    "WECHATPAY_DISPLAY_ACCOUNT",
+];
 
 #[derive(PartialEq)]
 enum Command {
     PreSign,
     Query,
     Terminate { remark: String },
+    SelfTest,
 }
 
 /// Why a command was not carried out.
@@ -61,6 +79,8 @@ enum Failure {
     /// Nothing could be called.
     Setup(String),
     Call(Error),
+    /// The report has said it all.
+    SelfTest,
 }
 
 /// Where the value of a variable comes from.
@@ -78,7 +98,10 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(&command),
+        Err(failure) => {
+            failure.report(&command);
+            ExitCode::from(failure.exit_code())
+        }
     }
 }
 
@@ -96,6 +119,7 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Option<(bool, Command)> {
         ("terminate", Some(remark), None) => Command::Terminate {
             remark: remark.to_owned(),
         },
+        ("self-test", None, _) => Command::SelfTest,
         _ => return None,
     };
     Some((sandbox, command))
@@ -104,22 +128,15 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Option<(bool, Command)> {
 impl Command {
     /// The variables that the command needs.
     fn variables(&self) -> Vec<&'static str> {
-        let mut names = vec![
-            "WECHATPAY_MCHID",
-            "WECHATPAY_SERIAL_NO",
-            "WECHATPAY_PRIVATE_KEY",
-            "WECHATPAY_PUBLIC_KEY_ID",
-            "WECHATPAY_PUBLIC_KEY",
-            "WECHATPAY_SERVICE_ID",
-            "WECHATPAY_OUT_CONTRACT_CODE",
-        ];
+        let mut names = MERCHANT.to_vec();
+        if environment(API_V3_KEY).is_empty() || !PUBLIC_KEY.map(environment).concat().is_empty() {
+            names.extend(PUBLIC_KEY);
+        }
+        if *self != Self::SelfTest {
+            names.extend(CONTRACT);
+        }
         if *self == Self::PreSign {
-            names.extend([
-                "WECHATPAY_APPID",
-                "WECHATPAY_OPENID",
-                "WECHATPAY_NOTIFY_URL",
-                "WECHATPAY_DISPLAY_ACCOUNT",
-            ]);
+            names.extend(TERMS);
         }
         names
     }
@@ -140,7 +157,7 @@ impl Command {
         let sandbox = Sandbox::start().map_err(|error| Failure::Setup(error.to_string()))?;
         show("sandbox", sandbox.url());
         let client = sandbox.client();
-        if *self != Self::PreSign {
+        if let Self::Query | Self::Terminate { .. } = self {
             pre_sign(&client, sandbox_value)?;
             let signed = sandbox.user_signs(&sandbox_value("WECHATPAY_OUT_CONTRACT_CODE"));
             let contract_id = signed.map_err(|error| Failure::Setup(error.to_string()))?;
@@ -154,6 +171,7 @@ impl Command {
             Self::PreSign => pre_sign(client, values),
             Self::Query => query(client, values),
             Self::Terminate { remark } => terminate(client, values, remark),
+            Self::SelfTest => self_test(client),
         }
     }
 }
@@ -205,25 +223,37 @@ fn terminate(client: &Client, values: Values, remark: &str) -> Result<(), Failur
     Ok(())
 }
 
+fn self_test(client: &Client) -> Result<(), Failure> {
+    let report = client.self_test();
+    let _ = writeln!(io::stdout(), "{report}");
+    if report.is_success() {
+        return Ok(());
+    }
+    Err(Failure::SelfTest)
+}
+
 fn show(label: &str, value: impl Display) {
     // That nobody reads it, as behind `| head`, changes nothing about what was done.
     let _ = writeln!(io::stdout(), "{label:<12}{value}");
 }
 
 impl Failure {
-    fn report(&self, command: &Command) -> ExitCode {
+    fn report(&self, command: &Command) {
         match self {
-            Self::Setup(problem) => {
-                eprintln!("error       {problem}");
-                ExitCode::from(2)
-            }
-            Self::Call(error) => {
-                report(error, command);
-                match error.outcome() {
-                    Outcome::NotSent | Outcome::Refused => ExitCode::from(1),
-                    Outcome::Unknown => ExitCode::from(3),
-                }
-            }
+            Self::Setup(problem) => eprintln!("error       {problem}"),
+            Self::Call(error) => report(error, command),
+            Self::SelfTest => {}
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Setup(_) => 2,
+            Self::SelfTest => 1,
+            Self::Call(error) => match error.outcome() {
+                Outcome::NotSent | Outcome::Refused => 1,
+                Outcome::Unknown => 3,
+            },
         }
     }
 }
@@ -268,32 +298,43 @@ fn advice(error: &Error, command: &Command) -> &'static str {
         (_, Outcome::Unknown, Command::PreSign) => {
             "run it again with the same values: nothing is lost by that"
         }
-        (_, Outcome::Unknown, Command::Query) => "run it again: a query changes nothing",
         (_, Outcome::Unknown, Command::Terminate { .. }) => {
             "run `contract query`, and this again only if the contract is still in force"
         }
+        (_, Outcome::Unknown, _) => "run it again: it changes nothing",
     }
 }
 
 fn client() -> Result<Client, Failure> {
     let private_key = key("WECHATPAY_PRIVATE_KEY", PrivateKey::from_pem)?;
-    let public_key = key("WECHATPAY_PUBLIC_KEY", |pem| {
-        PublicKey::from_pem(environment("WECHATPAY_PUBLIC_KEY_ID"), pem)
-    })?;
+    let public_key = match environment("WECHATPAY_PUBLIC_KEY_ID") {
+        id if id.is_empty() => None,
+        id => Some(key("WECHATPAY_PUBLIC_KEY", |pem| {
+            PublicKey::from_pem(id, pem)
+        })?),
+    };
     connect(private_key, public_key).map_err(|error| Failure::Setup(error.to_string()))
 }
 
-fn connect(private_key: PrivateKey, public_key: PublicKey) -> Result<Client, Error> {
+fn connect(private_key: PrivateKey, public_key: Option<PublicKey>) -> Result<Client, Error> {
     let signer = Signer::new(
         environment("WECHATPAY_MCHID"),
         environment("WECHATPAY_SERIAL_NO"),
         private_key,
     )?;
-    let builder = Client::builder(signer, Verifier::new([public_key])?);
-    match environment("WECHATPAY_HOST").as_str() {
-        "" => builder.build(),
-        host => builder.host(host).build(),
+    let verifier = match public_key {
+        Some(key) => Verifier::new([key])?,
+        None => Verifier::without_keys(),
+    };
+    let mut builder = Client::builder(signer, verifier);
+    let (api_v3_key, host) = (environment(API_V3_KEY), environment("WECHATPAY_HOST"));
+    if !api_v3_key.is_empty() {
+        builder = builder.platform_certificates(ApiV3Key::new(api_v3_key)?);
     }
+    if !host.is_empty() {
+        builder = builder.host(host);
+    }
+    builder.build()
 }
 
 /// Reads a key from the file that the variable `name` names.

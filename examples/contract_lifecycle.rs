@@ -128,7 +128,12 @@ impl Platform {
         request.respond(response(&reply))?;
         let event = opened?;
         show("notification", &event.event_type);
-        show("content", event.json());
+        if let Some(state) = &event.content.contract_state {
+            show(
+                "says",
+                format!("{} is {state}", event.content.out_contract_code),
+            );
+        }
         show("answered", reply.status());
         expect("notified kind", event.kind, expected)?;
         // A service compares the other fields with what it pre-signed, too.
@@ -190,9 +195,13 @@ impl Platform {
             options: order::OrderOptions::default(),
         })?;
         show("prepay id", &order.prepay_id);
-        // The argument of wx.requestPayment.
+        // Serialized, they are the argument of wx.requestPayment.
         let pay = self.client.pay_parameters(APPID, &order.prepay_id)?;
-        show("pay", serde_json::to_string(&pay)?);
+        show("timeStamp", pay.time_stamp());
+        show("nonceStr", pay.nonce_str());
+        show("package", pay.package());
+        show("signType", pay.sign_type());
+        show("paySign", format!("{:.40}...", pay.pay_sign()));
         Ok(())
     }
 

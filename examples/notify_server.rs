@@ -177,38 +177,37 @@ const VARIABLES: [&str; 4] = [
 ];
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let values = VARIABLES.map(|name| env::var(name).unwrap_or_default());
-    if values.iter().all(String::is_empty) {
+    let mut missing = VARIABLES.to_vec();
+    missing.retain(|name| variable(name).is_empty());
+    if missing.len() == VARIABLES.len() {
         return demonstration::run();
     }
-    let missing = iter::zip(VARIABLES, &values).filter(|(_, value)| value.is_empty());
-    let missing: Vec<_> = missing.map(|(name, _)| name).collect();
     if !missing.is_empty() {
+        let missing = missing.join(", ");
         return Err(format!(
-            "some variables are set, but these are missing: {}; set all of them to serve, or none for a demonstration",
-            missing.join(", ")
+            "missing: {missing}; set all variables to serve, or none for a demonstration"
         )
         .into());
     }
-    let [key_id, public_key, api_v3_key, listen] = values;
-    let public_key = key("WECHATPAY_PUBLIC_KEY", &public_key, |pem| {
-        PublicKey::from_pem(key_id, pem)
+    let public_key = key("WECHATPAY_PUBLIC_KEY", |pem| {
+        PublicKey::from_pem(variable("WECHATPAY_PUBLIC_KEY_ID"), pem)
     })?;
-    let receiver =
-        NotificationReceiver::new(Verifier::new([public_key])?, ApiV3Key::new(api_v3_key)?);
-    let server = listen_at(&listen)?;
+    let api_v3_key = ApiV3Key::new(variable("WECHATPAY_API_V3_KEY"))?;
+    let receiver = NotificationReceiver::new(Verifier::new([public_key])?, api_v3_key);
+    let server = listen_at(&variable("WECHATPAY_LISTEN"))?;
     serve(&server, &receiver, &Ledger::default());
     Ok(())
 }
 
 /// Reads a key from the file that the variable `name` names.
-fn key<K>(
-    name: &str,
-    path: &str,
-    parse: impl FnOnce(Vec<u8>) -> Result<K, KeyError>,
-) -> Result<K, String> {
-    let bytes = fs::read(path).map_err(|error| format!("{name}: cannot read {path}: {error}"))?;
+fn key<K>(name: &str, parse: impl FnOnce(Vec<u8>) -> Result<K, KeyError>) -> Result<K, String> {
+    let path = variable(name);
+    let bytes = fs::read(&path).map_err(|error| format!("{name}: cannot read {path}: {error}"))?;
     parse(bytes).map_err(|error| format!("{name}: {path}: {error}"))
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_default()
 }
 
 fn listen_at(address: &str) -> Result<Server, String> {

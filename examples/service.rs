@@ -25,7 +25,10 @@
 //! | `WECHATPAY_APPID` | the mini program's AppID |
 //! | `WECHATPAY_SERVICE_ID` | the password-exempt service's id |
 //! | `WECHATPAY_NOTIFY_URL` | the URL under which the internet reaches `/notify` |
-//! | `WECHATPAY_LISTEN` | address to listen at, such as `127.0.0.1:8080`, behind a reverse proxy that does TLS |
+//! | `WECHATPAY_LISTEN` | address to listen at, such as `127.0.0.1:8080` |
+//!
+//! WeChat Pay only calls HTTPS. Put a reverse proxy in front that does TLS, sets time limits for slow senders, and hands
+//! the body on unchanged.
 
 use std::collections::HashMap;
 use std::env;
@@ -50,7 +53,8 @@ use wechatpay_contract::{
     SignatureHeaders, Signer, Verifier, ecommerce,
 };
 
-/// Each serves one request at a time; a call to WeChat Pay must not keep a notification waiting for five seconds.
+/// Each serves one request at a time. There must be more than there are calls to WeChat Pay at once, so that a
+/// notification is answered within five seconds.
 const THREADS: usize = 8;
 /// The longest body of a request by the page, in bytes.
 const MAX_BODY: usize = 4096;
@@ -169,7 +173,7 @@ impl Service {
     /// What WeChat Pay knows is the truth, also when a notification was lost. A real service shows a contract to its
     /// user only.
     fn query(&self, code: &str) -> Result<Answer, Failure> {
-        if !self.contracts.contains(code) {
+        if self.contracts.openid(code).is_none() {
             return Err(Failure::not_found());
         }
         let contract = match self.client.send(&QueryContract {
@@ -235,6 +239,7 @@ impl Service {
         let is_news = match event.kind {
             EventKind::Signed => self.contracts.advance(code, State::Signed),
             EventKind::Terminated => self.contracts.advance(code, State::Terminated),
+            // The query tells what it was about.
             _ => false,
         };
         println!(
@@ -252,6 +257,10 @@ impl Service {
         let openid = self.contracts.openid(&event.out_contract_code);
         openid.is_some_and(|openid| event.openid.as_ref().is_none_or(|found| *found == openid))
             && event.mchid.as_deref().is_none_or(|found| found == mchid)
+            && event
+                .appid
+                .as_ref()
+                .is_none_or(|found| *found == self.appid)
             && event
                 .service_id
                 .is_none_or(|found| found == self.service_id)
@@ -282,10 +291,6 @@ impl Contracts {
             state: State::PreSigned,
         };
         self.table().insert(code.to_owned(), contract);
-    }
-
-    fn contains(&self, code: &str) -> bool {
-        self.table().contains_key(code)
     }
 
     fn openid(&self, code: &str) -> Option<String> {
@@ -415,15 +420,14 @@ const VARIABLES: [&str; 10] = [
 ];
 
 fn run(demo: bool) -> Result<(), Box<dyn Error>> {
-    let values = VARIABLES.map(|name| env::var(name).unwrap_or_default());
-    if values.iter().all(String::is_empty) {
+    let mut missing = VARIABLES.to_vec();
+    missing.retain(|name| variable(name).is_empty());
+    if missing.len() == VARIABLES.len() {
         return with_sandbox(demo);
     }
     if demo {
         return Err("the demonstration is for the sandbox: unset the WECHATPAY_ variables".into());
     }
-    let missing = iter::zip(VARIABLES, &values).filter(|(_, value)| value.is_empty());
-    let missing: Vec<_> = missing.map(|(name, _)| name).collect();
     if !missing.is_empty() {
         let missing = missing.join(", ");
         return Err(format!(
@@ -431,52 +435,43 @@ fn run(demo: bool) -> Result<(), Box<dyn Error>> {
         )
         .into());
     }
-    with_wechat_pay(values)
+    with_wechat_pay()
 }
 
-fn with_wechat_pay(values: [String; 10]) -> Result<(), Box<dyn Error>> {
-    let [
-        mchid,
-        serial_no,
-        private_key,
-        key_id,
-        public_key,
-        api_v3_key,
-        appid,
-        service_id,
-        notify_url,
-        listen,
-    ] = values;
-    let private_key = key("WECHATPAY_PRIVATE_KEY", &private_key, PrivateKey::from_pem)?;
-    let public_key = key("WECHATPAY_PUBLIC_KEY", &public_key, |pem| {
-        PublicKey::from_pem(key_id, pem)
-    })?;
-    let verifier = Verifier::new([public_key])?;
+fn with_wechat_pay() -> Result<(), Box<dyn Error>> {
+    let signer = Signer::new(
+        variable("WECHATPAY_MCHID"),
+        variable("WECHATPAY_SERIAL_NO"),
+        key("WECHATPAY_PRIVATE_KEY", PrivateKey::from_pem)?,
+    )?;
+    let verifier = Verifier::new([key("WECHATPAY_PUBLIC_KEY", |pem| {
+        PublicKey::from_pem(variable("WECHATPAY_PUBLIC_KEY_ID"), pem)
+    })?])?;
+    let api_v3_key = ApiV3Key::new(variable("WECHATPAY_API_V3_KEY"))?;
+    let service_id = variable("WECHATPAY_SERVICE_ID");
     let service = Service {
-        client: Client::new(
-            Signer::new(mchid, serial_no, private_key)?,
-            verifier.clone(),
-        )?,
-        receiver: NotificationReceiver::new(verifier, ApiV3Key::new(api_v3_key)?),
-        appid,
+        client: Client::new(signer, verifier.clone())?,
+        receiver: NotificationReceiver::new(verifier, api_v3_key),
+        appid: variable("WECHATPAY_APPID"),
         service_id: service_id.parse().map_err(|_| {
             format!("WECHATPAY_SERVICE_ID: found {service_id:?}: wanted a whole number")
         })?,
-        notify_url,
+        notify_url: variable("WECHATPAY_NOTIFY_URL"),
         contracts: Contracts::default(),
     };
-    service.serve(&listen_at(&listen)?);
+    service.serve(&listen_at(&variable("WECHATPAY_LISTEN"))?);
     Ok(())
 }
 
 /// Reads a key from the file that the variable `name` names.
-fn key<K>(
-    name: &str,
-    path: &str,
-    parse: impl FnOnce(Vec<u8>) -> Result<K, KeyError>,
-) -> Result<K, String> {
-    let bytes = fs::read(path).map_err(|error| format!("{name}: cannot read {path}: {error}"))?;
+fn key<K>(name: &str, parse: impl FnOnce(Vec<u8>) -> Result<K, KeyError>) -> Result<K, String> {
+    let path = variable(name);
+    let bytes = fs::read(&path).map_err(|error| format!("{name}: cannot read {path}: {error}"))?;
     parse(bytes).map_err(|error| format!("{name}: {path}: {error}"))
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_default()
 }
 
 fn listen_at(address: &str) -> Result<Server, String> {
@@ -523,10 +518,8 @@ fn with_sandbox(demo: bool) -> Result<(), Box<dyn Error>> {
 /// Plays the page, the user and the user's next look at the page.
 fn play_one_user(sandbox: &Sandbox, address: &str) -> Result<(), Box<dyn Error>> {
     call(address, "GET", "/", "")?;
-    let user = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "contract_display_account": "微信代扣用户A"});
-    let started: Value =
-        serde_json::from_str(&call(address, "POST", "/contracts", &user.to_string())?)?;
-    println!("  {started}");
+    let user = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "contract_display_account": "微信代扣用户A"}).to_string();
+    let started = json(&call(address, "POST", "/contracts", &user)?)?;
     let code = started
         .get("out_contract_code")
         .and_then(Value::as_str)
@@ -537,13 +530,16 @@ fn play_one_user(sandbox: &Sandbox, address: &str) -> Result<(), Box<dyn Error>>
         sandbox.notify_again(&sent.id);
     }
     let acknowledged = sandbox.wait_for_deliveries(PATIENCE);
-    let contract: Value =
-        serde_json::from_str(&call(address, "GET", &format!("/contracts/{code}"), "")?)?;
-    println!("  {contract}");
+    let contract = json(&call(address, "GET", &format!("/contracts/{code}"), "")?)?;
     if acknowledged && contract.get("state") == Some(&"SIGNED".into()) {
         return Ok(());
     }
     Err("wanted a signed contract and two notifications acknowledged".into())
+}
+
+fn json(text: &str) -> Result<Value, Box<dyn Error>> {
+    println!("  {text}");
+    Ok(serde_json::from_str(text)?)
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -24,12 +24,15 @@ use crate::verifier::{SignatureHeaders, Verifier};
 
 const HOST: &str = "https://api.mch.weixin.qq.com";
 const BACKUP_HOST: &str = "https://api2.mch.weixin.qq.com";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tells WeChat Pay that the main host could not be reached.
 const BACKUP_USER_AGENT: &str = concat!(
     "wechatpay-contract/",
     env!("CARGO_PKG_VERSION"),
     " (backup-host)"
 );
+/// The longest path with query, in bytes, as encoded.
+const MAX_TARGET: usize = 8 * 1024;
 /// Answers are small; a larger one is not WeChat Pay's.
 const MAX_BODY: usize = 1024 * 1024;
 
@@ -55,7 +58,7 @@ struct Inner {
     /// For second attempts, with what the first leaves of the time.
     second_agent: Agent,
     /// A second attempt is made only when the first took no longer than this.
-    connect_timeout: Duration,
+    second_attempt_until: Duration,
     accept_language: Option<String>,
     clock: Arc<Clock>,
     observer: Option<Arc<Observer>>,
@@ -96,7 +99,7 @@ impl Client {
             host: HOST.to_owned(),
             backup_host: Some(BACKUP_HOST.to_owned()),
             accept_language: None,
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: None,
             timeout: Duration::from_secs(15),
             proxy: None,
             root_certificates: None,
@@ -111,7 +114,19 @@ impl Client {
     /// Blocks until the answer is there, at most for the time-out. Every [`Error`] says whether the request may have
     /// taken effect.
     pub fn send<E: Endpoint>(&self, endpoint: &E) -> Result<E::Response, Error> {
-        self.execute(endpoint.request()?)
+        let request = endpoint.request()?;
+        let inner = &*self.inner;
+        inner.refresh_if_due()?;
+        inner.call(&request, |answer| {
+            let response = inner.accept(answer)?;
+            match endpoint.check(&response) {
+                Ok(()) => Ok(response),
+                Err(source) => Err(Error::Mismatch {
+                    request_id: answer.request_id().map(str::to_owned),
+                    source,
+                }),
+            }
+        })
     }
 
     /// Signs and sends any APIv3 request, and gives the verified answer as any type: a struct of the caller's,
@@ -316,7 +331,7 @@ impl Inner {
         error: &Error,
         elapsed: Duration,
     ) -> Option<Route<'_>> {
-        if elapsed > self.connect_timeout.saturating_add(GRACE) {
+        if elapsed > self.second_attempt_until {
             return None;
         }
         let (host, user_agent) = match error {
@@ -352,7 +367,7 @@ impl Inner {
         };
         match self.attempt(request, &route, &accept) {
             // That the second attempt was not sent says nothing about the first.
-            Err(second) if second.outcome() == Outcome::NotSent => Err(worse(error, second)),
+            Err(second) if was_not_sent(&second) && !was_not_sent(&error) => Err(error),
             second => second,
         }
     }
@@ -521,6 +536,14 @@ impl Inner {
         signed: &'s SignedRequest<'_>,
         route: &Route<'_>,
     ) -> Result<http::Request<&'s [u8]>, Error> {
+        // Longer than the transport's buffer it could not be sent, and the gateway would not take it.
+        if signed.target().len() > MAX_TARGET {
+            let problem = format!(
+                "found {} bytes: wanted at most {MAX_TARGET}",
+                signed.target().len()
+            );
+            return Err(InvalidField::new("path", problem).into());
+        }
         let mut builder = http::Request::builder()
             .method(signed.method().as_str())
             .uri(format!("{}{}", route.host.url, signed.target()));
@@ -668,7 +691,7 @@ pub struct ClientBuilder {
     host: String,
     backup_host: Option<String>,
     accept_language: Option<String>,
-    connect_timeout: Duration,
+    connect_timeout: Option<Duration>,
     timeout: Duration,
     proxy: Option<String>,
     root_certificates: Option<Vec<u8>>,
@@ -685,7 +708,7 @@ impl ClientBuilder {
     /// Nothing is downloaded before the first call. From then on a call downloads them first when they are older than
     /// 10 hours or none of the keys is valid, and after an answer that is signed with an unknown certificate, which is
     /// then verified again; at most once a minute, and while one thread does it the others go on with the keys they
-    /// have. A list of which a part is wrong is not taken over. A failed download leaves the keys as they are; only
+    /// have. Such a call takes the time of two. A list of which a part is wrong is not taken over. A failed download leaves the keys as they are; only
     /// without any valid key it fails the call, with [`Error::Certificates`]. Public keys of the verifier stay,
     /// certificates are replaced.
     ///
@@ -725,10 +748,10 @@ impl ClientBuilder {
         self
     }
 
-    /// How long making a connection may take, TLS included; 5 seconds by default.
+    /// How long making a connection may take, TLS included; by default 5 seconds, but no more than half of the whole.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = Some(timeout);
         self
     }
 
@@ -842,10 +865,17 @@ impl ClientBuilder {
     ///
     /// Fails with [`Error::InvalidField`] when a setting cannot be used.
     pub fn build(self) -> Result<Client, Error> {
-        check_timeouts(self.connect_timeout, self.timeout)?;
+        let limits = Limits::new(self.connect_timeout, self.timeout)?;
         check_accept_language(self.accept_language.as_deref())?;
+        let host = Host::parse("host", &self.host)?;
+        let backup = self
+            .backup_host
+            .as_deref()
+            .map(|url| Host::parse("backup_host", url))
+            .transpose()?;
+        check_proxy(self.proxy.as_deref(), [Some(&host), backup.as_ref()])?;
         let options = TransportOptions {
-            connect_timeout: self.connect_timeout,
+            connect_timeout: limits.connect,
             total_timeout: self.timeout,
             proxy: self.proxy.as_deref().map(Proxy::parse).transpose()?,
             roots: self
@@ -858,7 +888,7 @@ impl ClientBuilder {
             ..TransportOptions::default()
         };
         let second_options = TransportOptions {
-            total_timeout: self.timeout.saturating_sub(self.connect_timeout),
+            total_timeout: limits.second_attempt,
             ..options.clone()
         };
         let verifier = self.verifier.clone();
@@ -868,14 +898,11 @@ impl ClientBuilder {
                 certificates: self
                     .api_v3_key
                     .map(|key| Arc::new(PlatformCertificates::new(key, verifier))),
-                host: Host::parse("host", &self.host)?,
-                backup: self
-                    .backup_host
-                    .map(|url| Host::parse("backup_host", &url))
-                    .transpose()?,
+                host,
+                backup,
                 agent: transport::agent(&options),
                 second_agent: transport::agent(&second_options),
-                connect_timeout: self.connect_timeout,
+                second_attempt_until: limits.second_attempt_until,
                 accept_language: self.accept_language,
                 clock: self.clock,
                 observer: self.observer,
@@ -889,33 +916,57 @@ impl fmt::Debug for ClientBuilder {
         f.debug_struct("ClientBuilder")
             .field("signer", &self.signer)
             .field("verifier", &self.verifier)
-            .field("host", &self.host)
-            .field("backup_host", &self.backup_host)
             .field("connect_timeout", &self.connect_timeout)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }
 
-/// A second attempt may follow a first that used up its time for connecting, which ends a little late.
-const GRACE: Duration = Duration::from_millis(500);
+/// How the time of a call is shared out, so that both attempts together stay within the whole.
+struct Limits {
+    connect: Duration,
+    /// How old a call may be when its second attempt begins: a first that used up its time for connecting ends a little
+    /// late.
+    second_attempt_until: Duration,
+    second_attempt: Duration,
+}
 
-fn check_timeouts(connect: Duration, whole: Duration) -> Result<(), InvalidField> {
-    if connect.is_zero() {
-        return Err(InvalidField::new(
-            "connect_timeout",
-            "found 0: wanted some time",
-        ));
+impl Limits {
+    fn new(connect: Option<Duration>, whole: Duration) -> Result<Self, InvalidField> {
+        let connect = connect.unwrap_or_else(|| CONNECT_TIMEOUT.min(whole / 2));
+        for (field, time) in [("timeout", whole), ("connect_timeout", connect)] {
+            if time.is_zero() {
+                return Err(InvalidField::new(field, "found 0: wanted some time"));
+            }
+        }
+        let rest = whole.saturating_sub(connect);
+        if rest.is_zero() {
+            return Err(InvalidField::new(
+                "timeout",
+                format!(
+                    "found {whole:?}: wanted more than the {connect:?} for connecting, which are a part of it"
+                ),
+            ));
+        }
+        let late = rest / 10;
+        Ok(Self {
+            connect,
+            second_attempt_until: connect + late,
+            second_attempt: rest - late,
+        })
     }
-    if whole <= connect {
-        return Err(InvalidField::new(
-            "timeout",
-            format!(
-                "found {whole:?}: wanted more than the {connect:?} for connecting, which are a part of it"
-            ),
-        ));
+}
+
+/// Through a proxy, plain http would leave the machine.
+fn check_proxy(proxy: Option<&str>, hosts: [Option<&Host>; 2]) -> Result<(), InvalidField> {
+    let is_plain = |host: &Host| host.url.starts_with("http://");
+    if proxy.is_none() || !hosts.into_iter().flatten().any(is_plain) {
+        return Ok(());
     }
-    Ok(())
+    Err(InvalidField::new(
+        "proxy",
+        "found together with a host of plain http, which is for loopback: wanted https hosts",
+    ))
 }
 
 fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
@@ -948,12 +999,9 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address: Ipv6Addr| address.is_loopback())
 }
 
-/// Of the errors of two attempts, the second of which was not sent, the one that holds for both.
-fn worse(first: Error, second: Error) -> Error {
-    match first.outcome() {
-        Outcome::NotSent => second,
-        _ => first,
-    }
+/// Whether an attempt ended before anything was sent. Not so when certificates came that cannot be used.
+fn was_not_sent(error: &Error) -> bool {
+    error.outcome() == Outcome::NotSent && !matches!(error, Error::Certificates(_))
 }
 
 /// Whether the connection broke, as opposed to a time-out or an answer that cannot be read.

@@ -23,6 +23,21 @@ pub trait Endpoint {
     ///
     /// [`InvalidField`] for the first field that breaks a rule.
     fn request(&self) -> Result<Request, InvalidField>;
+
+    /// Compares what a verified answer repeats of the request with what was asked; accepts everything unless it is
+    /// written otherwise.
+    ///
+    /// WeChat Pay signs an answer but does not bind it to a request, so that an answer to another request, signed
+    /// within the last 5 minutes, would be accepted if it came through the connection. What the answer repeats is the
+    /// only way to tell. A difference becomes [`Error::Mismatch`](crate::Error::Mismatch).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidField`] for the first difference.
+    fn check(&self, response: &Self::Response) -> Result<(), InvalidField> {
+        let _ = response;
+        Ok(())
+    }
 }
 
 /// Where the platform certificates are.
@@ -78,6 +93,7 @@ impl fmt::Display for Method {
 /// # Ok::<(), wechatpay_contract::InvalidField>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "nothing is sent by itself: give it to `Client::execute` or `Merchant::prepare`"]
 pub struct Request {
     method: Method,
     template: Cow<'static, str>,
@@ -133,7 +149,6 @@ impl Request {
     /// Fills the variable `{name}` of the path. The value is percent-encoded and never changed otherwise; a value that
     /// is empty, `.` or `..` is refused, since it would name another path. A variable that stands in the path twice
     /// gets the value in both places.
-    #[must_use]
     pub fn path(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
         let name = name.into();
         let value = self.displayed(&name, value);
@@ -142,7 +157,6 @@ impl Request {
     }
 
     /// Adds a query parameter; name and value are percent-encoded. Order and repetitions are kept.
-    #[must_use]
     pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
         let name = name.into();
         let value = self.displayed(&name, value);
@@ -152,7 +166,6 @@ impl Request {
 
     /// Sets the JSON body. WeChat Pay wants absent keys rather than `null`, and refuses characters of four UTF-8
     /// bytes, such as emoji.
-    #[must_use]
     pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
         match json_body(body) {
             Ok(body) => self.body = Some(body),

@@ -19,6 +19,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | a field breaks a documented rule, or a variable of the path is unfilled | [`Error::InvalidField`] | [`NotSent`](Self::NotSent) |
 /// | a key cannot be read | [`Error::Key`] | [`NotSent`](Self::NotSent) |
 /// | no platform key is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
+/// | no platform key is there, and no certificates to be downloaded | [`Error::Certificates`] | [`NotSent`](Self::NotSent) |
 /// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
 /// | no connection to any host: name unknown, port or proxy closed, TLS refused, or not in time | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
 /// | the connection breaks before the whole answer is there | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
@@ -27,10 +28,11 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | 2xx without a signature | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | any status with a signature that is wrong, a probe, too old or of an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |
+/// | another 2xx that names another contract than the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
 /// | another 2xx whose body is not of the expected shape | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
-/// | 400, 401, 403, 404 or 429, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
-/// | 405, 406, 411, 413, 414, 415, 417 or 431, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
-/// | 3xx or another 4xx, signed or not | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | 400, 401, 403, 404 or 429 with a `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 405, 406, 411, 413, 414, 415, 417 or 431 with a `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 3xx, another 4xx, or any of these without a `code`: perhaps not WeChat Pay's words | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 /// | 5xx, signed or not | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 ///
 /// The client itself sends again only what cannot be carried out twice by that: to the backup host when no connection
@@ -108,6 +110,15 @@ pub enum Error {
         /// `Request-ID` of the answer, if it had one.
         request_id: Option<String>,
     },
+    /// A verified answer of success that belongs to another request, by what it repeats of it; see
+    /// [`Endpoint::check`](crate::Endpoint::check). The outcome is unknown: query before sending again, and look for
+    /// what mixes up or repeats answers between this machine and WeChat Pay.
+    Mismatch {
+        /// `Request-ID` of the answer, if it had one.
+        request_id: Option<String>,
+        /// The first difference.
+        source: InvalidField,
+    },
     /// A verified answer of success whose body is not of the expected shape. The request has been carried out, or may
     /// have been: query, and do not send it again.
     Decode {
@@ -134,6 +145,7 @@ impl Error {
             Self::Transport { .. }
             | Self::Unverified { .. }
             | Self::Accepted { .. }
+            | Self::Mismatch { .. }
             | Self::Decode { .. } => Outcome::Unknown,
         }
     }
@@ -143,6 +155,7 @@ impl Error {
         match self {
             Self::Unverified { request_id, .. }
             | Self::Accepted { request_id }
+            | Self::Mismatch { request_id, .. }
             | Self::Decode { request_id, .. } => request_id.as_deref(),
             Self::Api(error) => error.request_id.as_deref(),
             Self::Certificates(error) => error.request_id(),
@@ -172,6 +185,9 @@ impl fmt::Display for Error {
             }
             Self::Api(error) => error.fmt(f),
             Self::Accepted { .. } => f.write_str("accepted but not carried out yet (HTTP 202); query later"),
+            Self::Mismatch { .. } => f.write_str(
+                "a verified answer belongs to another request; the request may have taken effect",
+            ),
             Self::Decode { status, .. } => {
                 write!(f, "a verified answer (HTTP {status}) has an unexpected body; the request may have taken effect")
             }
@@ -186,6 +202,7 @@ impl StdError for Error {
                 Some(&**source)
             }
             Self::Unverified { source, .. } => Some(source),
+            Self::Mismatch { source, .. } => Some(source),
             Self::Decode { source, .. } => Some(source),
             Self::Certificates(source) => Some(&**source),
             Self::InvalidField(error) => error.source(),
@@ -258,7 +275,7 @@ impl StdError for InvalidField {}
 /// An error that WeChat Pay answered, with any status but 2xx.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiError {
     /// The HTTP status.
@@ -297,7 +314,13 @@ impl ApiError {
 
     /// Whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
     /// HTTP itself, turns a request away; [`Outcome::Unknown`] for all others, 5xx among them.
+    ///
+    /// An answer without a `code` is [`Outcome::Unknown`] whatever its status: something on the way may have written
+    /// it, after the request had passed.
     pub fn outcome(&self) -> Outcome {
+        if self.code.is_empty() {
+            return Outcome::Unknown;
+        }
         match self.status {
             // Documented by WeChat Pay.
             400 | 401 | 403 | 404 | 429 => Outcome::Refused,

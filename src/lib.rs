@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// Only docs.rs sets this, whose toolchain is a nightly one.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod certificates;
 mod check;

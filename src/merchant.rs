@@ -21,7 +21,7 @@ pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_P
 ///
 /// For services that bring their own HTTP stack, an async one too: [`prepare`](Self::prepare) a request, send it,
 /// [`accept`](Self::accept) the answer. Time and nonce are arguments; nothing is read from the clock, the network or a
-/// random source.
+/// random source. Cheap to clone; the clones share the keys.
 #[derive(Debug, Clone)]
 pub struct Merchant {
     signer: Signer,
@@ -91,8 +91,11 @@ impl Merchant {
         check_nonce(nonce_str)?;
         let target = request.target()?;
         let platform_key = self.verifier.preferred(now);
-        if platform_key.is_none() && !request.is_certificate_download() {
-            return Err(Error::NoPlatformKey);
+        match &platform_key {
+            // Keys can be replaced after construction.
+            Some(key) => refuse_own(&self.signer, key)?,
+            None if request.is_certificate_download() => {}
+            None => return Err(Error::NoPlatformKey),
         }
         let timestamp = unix_seconds(now);
         let message = request_message(
@@ -164,6 +167,7 @@ impl Merchant {
 }
 
 /// A request as it goes over the wire: send exactly these bytes.
+#[must_use = "nothing is sent by itself"]
 pub struct SignedRequest<'r> {
     method: Method,
     target: Cow<'r, str>,

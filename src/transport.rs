@@ -4,7 +4,7 @@
 //! the `~` in `Cargo.toml`. They are worth it, because ureq by itself looks the name up for every call, starts a thread
 //! per call for a limit on the whole call, and sends head and body in two writes.
 //!
-//! From top to bottom a connection is: ureq's pool, rustls (for `https`), a tunnel (if there is a proxy), [`Wire`].
+//! From top to bottom a connection is: ureq's pool, [`Pooled`], rustls (for `https`), a tunnel (if there is a proxy), [`Wire`].
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -17,7 +17,7 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::time::Instant as UreqInstant;
+use ureq::unversioned::transport::time::{Duration as UreqDuration, Instant as UreqInstant};
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout,
     RustlsConnector, Transport,
@@ -480,7 +480,7 @@ type Tunnel = <ConnectProxyConnector as Connector<()>>::Out;
 type Stream = Either<Wire, Tunnel>;
 
 impl Connector for Connecting {
-    type Out = <RustlsConnector as Connector<Stream>>::Out;
+    type Out = Pooled;
 
     /// ureq comes here a second time, for the connection to the proxy itself, while the tunnel is being made.
     fn connect(
@@ -492,6 +492,7 @@ impl Connector for Connecting {
             .and_then(|stream| {
                 self.tls
                     .connect(details, Some(stream))
+                    .map(|connection| connection.map(Pooled))
                     .map_err(|error| labelled("TLS", &plain(error)))
             })
             .map_err(|error| {
@@ -542,6 +543,54 @@ impl fmt::Debug for Connecting {
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
+}
+
+/// A connection as the pool sees it.
+///
+/// Whoever could leave an answer to nothing on a connection could have it taken for the answer to the next call, to
+/// which its signature says nothing. [`Wire`] sees what was received, this also what TLS has decrypted and not handed
+/// out.
+#[derive(Debug)]
+struct Pooled(<RustlsConnector as Connector<Stream>>::Out);
+
+impl Transport for Pooled {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.0.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.0.await_input(timeout)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+            && matches!(
+                self.0.await_input(no_time()),
+                Err(ureq::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock
+            )
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
+    }
+}
+
+/// For asking whether there is input already. With the client's settings, no other time but that for connecting is
+/// ever zero.
+fn no_time() -> NextTimeout {
+    NextTimeout {
+        after: UreqDuration::Exact(Duration::ZERO),
+        reason: Timeout::RecvResponse,
+        ..NextTimeout::default()
+    }
+}
+
+fn is_no_time(timeout: &NextTimeout) -> bool {
+    timeout.after.is_zero() && timeout.reason != Timeout::Connect
 }
 
 fn labelled(label: &str, error: &io::Error) -> io::Error {
@@ -750,7 +799,10 @@ impl Transport for Wire {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.deadline.sending(Instant::now());
+        // What TLS has to say by itself begins no call.
+        if !is_no_time(&timeout) {
+            self.deadline.sending(Instant::now());
+        }
         self.buffers.hold(amount);
         if self.buffers.is_crowded() {
             self.flush(step(&timeout))?;
@@ -759,6 +811,9 @@ impl Transport for Wire {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        if is_no_time(&timeout) {
+            return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
+        }
         let step = step(&timeout);
         self.flush(step)?;
         Ok(self.fill(step)? > 0)

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::session::number_or_text;
+use crate::error::InvalidField;
 
 /// Names one contract, and confirms that the call was carried out for it.
 ///
@@ -18,4 +19,21 @@ pub struct ContractKey {
     pub service_id: u64,
     /// The merchant's code for the contract 商户签约协议号, up to 32 characters.
     pub out_contract_code: String,
+}
+
+/// Refuses the answer to a request about another contract: its service and code must be those of the request.
+pub(super) fn check_same(
+    (service_id, code): (u64, &str),
+    (received_service_id, received_code): (u64, &str),
+) -> Result<(), InvalidField> {
+    if received_service_id != service_id {
+        let problem =
+            format!("found {received_service_id}: wanted {service_id}, as in the request");
+        return Err(InvalidField::new("service_id", problem));
+    }
+    if received_code != code {
+        let problem = format!("found {received_code:?}: wanted {code:?}, as in the request");
+        return Err(InvalidField::new("out_contract_code", problem));
+    }
+    Ok(())
 }

@@ -30,6 +30,7 @@
 
 use serde::Serialize;
 
+use super::key::check_same;
 use super::pre_sign::Terms;
 use super::{ContractKey, MiniProgramSession};
 use crate::check;
@@ -42,7 +43,7 @@ use crate::error::InvalidField;
 /// a contract exists only when the user signs it.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472870>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MiniProgramPreSign<'a> {
     /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
     pub appid: &'a str,
@@ -65,16 +66,23 @@ impl Endpoint for MiniProgramPreSign<'_> {
     type Response = MiniProgramSession;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        self.check()?;
+        self.check_rules()?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/normal/pre-entrust-sign/mini-program",
         )
         .json(self))
     }
+
+    fn check(&self, response: &MiniProgramSession) -> Result<(), InvalidField> {
+        check_same(
+            (self.service_id, self.out_contract_code),
+            (response.service_id, &response.out_contract_code),
+        )
+    }
 }
 
 impl MiniProgramPreSign<'_> {
-    fn check(&self) -> Result<(), InvalidField> {
+    fn check_rules(&self) -> Result<(), InvalidField> {
         check::required_up_to("appid", self.appid, 32)?;
         Terms {
             out_contract_code: self.out_contract_code,
@@ -95,7 +103,7 @@ impl MiniProgramPreSign<'_> {
 /// a contract exists only when the user signs it.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472874>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PayRedirectPreSign<'a> {
     /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
     pub prepay_id: &'a str,
@@ -108,11 +116,18 @@ impl Endpoint for PayRedirectPreSign<'_> {
     type Response = ContractKey;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        self.contract.check()?;
+        self.contract.check_rules()?;
         check::required_up_to("prepay_id", self.prepay_id, 64)?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/normal/pre-entrust-sign/pay-redirect-sign",
         )
         .json(self))
+    }
+
+    fn check(&self, response: &ContractKey) -> Result<(), InvalidField> {
+        check_same(
+            (self.contract.service_id, self.contract.out_contract_code),
+            (response.service_id, &response.out_contract_code),
+        )
     }
 }

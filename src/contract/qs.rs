@@ -32,6 +32,7 @@
 
 use serde::Serialize;
 
+use super::key::check_same;
 use super::pre_sign::Terms;
 use super::{ContractKey, MiniProgramSession};
 use crate::check;
@@ -44,7 +45,7 @@ use crate::error::InvalidField;
 /// a contract exists only when the user signs it.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471282>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MiniProgramPreSign<'a> {
     /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
     pub appid: &'a str,
@@ -72,7 +73,7 @@ impl Endpoint for MiniProgramPreSign<'_> {
     type Response = MiniProgramSession;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        self.check()?;
+        self.check_rules()?;
         Ok(
             Request::post(
                 "/v3/password-exempt-contract/contracts/qs/pre-entrust-sign/mini-program",
@@ -80,10 +81,17 @@ impl Endpoint for MiniProgramPreSign<'_> {
             .json(self),
         )
     }
+
+    fn check(&self, response: &MiniProgramSession) -> Result<(), InvalidField> {
+        check_same(
+            (self.service_id, self.out_contract_code),
+            (response.service_id, &response.out_contract_code),
+        )
+    }
 }
 
 impl MiniProgramPreSign<'_> {
-    fn check(&self) -> Result<(), InvalidField> {
+    fn check_rules(&self) -> Result<(), InvalidField> {
         check::required_up_to("appid", self.appid, 32)?;
         check::required_up_to("sub_mchid", self.sub_mchid, 32)?;
         check::required_up_to("sub_appid", self.sub_appid, 32)?;
@@ -106,7 +114,7 @@ impl MiniProgramPreSign<'_> {
 /// a contract exists only when the user signs it.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471286>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PayRedirectPreSign<'a> {
     /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
     pub prepay_id: &'a str,
@@ -119,12 +127,19 @@ impl Endpoint for PayRedirectPreSign<'_> {
     type Response = ContractKey;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        self.contract.check()?;
+        self.contract.check_rules()?;
         check::required_up_to("prepay_id", self.prepay_id, 64)?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/qs/pre-entrust-sign/pay-redirect-sign",
         )
         .json(self))
+    }
+
+    fn check(&self, response: &ContractKey) -> Result<(), InvalidField> {
+        check_same(
+            (self.contract.service_id, self.contract.out_contract_code),
+            (response.service_id, &response.out_contract_code),
+        )
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::key::check_same;
 use super::session::number_or_text;
 use super::{ContractState, TerminationMode, check_code};
 use crate::endpoint::{Endpoint, Request};
@@ -28,7 +29,7 @@ use crate::error::InvalidField;
 /// );
 /// # Ok::<(), wechatpay_contract::InvalidField>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryContract<'a> {
     /// The password-exempt service 免密支付服务ID.
     pub service_id: u64,
@@ -46,6 +47,13 @@ impl Endpoint for QueryContract<'_> {
         )
         .path("service_id", self.service_id)
         .path("out_contract_code", self.out_contract_code))
+    }
+
+    fn check(&self, response: &Contract) -> Result<(), InvalidField> {
+        check_same(
+            (self.service_id, self.out_contract_code),
+            (response.service_id, &response.out_contract_code),
+        )
     }
 }
 

@@ -33,6 +33,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::key::check_same;
 use super::pre_sign::Terms;
 use super::{ContractKey, MiniProgramSession};
 use crate::check;
@@ -46,7 +47,7 @@ use crate::error::InvalidField;
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MiniProgramPreSign<'a> {
     /// AppID of the service provider's official account, mini program or app 服务商AppID, up to 32 characters.
     pub sp_appid: &'a str,
@@ -78,16 +79,27 @@ impl Endpoint for MiniProgramPreSign<'_> {
     type Response = Answer<MiniProgramSession>;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        self.check()?;
+        self.check_rules()?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/mini-program",
         )
         .json(self))
     }
+
+    fn check(&self, response: &Self::Response) -> Result<(), InvalidField> {
+        check_same(
+            (self.service_id, self.out_contract_code),
+            (
+                response.common.service_id,
+                &response.common.out_contract_code,
+            ),
+        )?;
+        check_sub_mchid(self.sub_mchid, &response.sub_mchid)
+    }
 }
 
 impl MiniProgramPreSign<'_> {
-    fn check(&self) -> Result<(), InvalidField> {
+    fn check_rules(&self) -> Result<(), InvalidField> {
         check::required("sp_appid", self.sp_appid)?;
         check::required("sub_mchid", self.sub_mchid)?;
         check::required("sub_appid", self.sub_appid)?;
@@ -110,7 +122,7 @@ impl MiniProgramPreSign<'_> {
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471272>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PayRedirectPreSign<'a> {
     /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
     pub prepay_id: &'a str,
@@ -123,12 +135,23 @@ impl Endpoint for PayRedirectPreSign<'_> {
     type Response = Answer<ContractKey>;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        self.contract.check()?;
+        self.contract.check_rules()?;
         check::required("prepay_id", self.prepay_id)?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/pay-redirect-sign",
         )
         .json(self))
+    }
+
+    fn check(&self, response: &Self::Response) -> Result<(), InvalidField> {
+        check_same(
+            (self.contract.service_id, self.contract.out_contract_code),
+            (
+                response.common.service_id,
+                &response.common.out_contract_code,
+            ),
+        )?;
+        check_sub_mchid(self.contract.sub_mchid, &response.sub_mchid)
     }
 }
 
@@ -143,4 +166,12 @@ pub struct Answer<T> {
     /// What the other modes answer as well: a [`MiniProgramSession`] or a [`ContractKey`].
     #[serde(flatten)]
     pub common: T,
+}
+
+fn check_sub_mchid(sent: &str, received: &str) -> Result<(), InvalidField> {
+    if received == sent {
+        return Ok(());
+    }
+    let problem = format!("found {received:?}: wanted {sent:?}, as in the request");
+    Err(InvalidField::new("sub_mchid", problem))
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::key::check_same;
 use super::{ContractKey, check_code};
 use crate::check;
 use crate::endpoint::{Endpoint, Request};
@@ -28,7 +29,7 @@ use crate::error::InvalidField;
 /// assert_eq!(request.body(), Some(r#"{"contract_termination_remark":"用户解约"}"#.as_bytes()));
 /// # Ok::<(), wechatpay_contract::InvalidField>(())
 /// ```
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TerminateContract<'a> {
     /// The password-exempt service 免密支付服务ID.
     #[serde(skip)]
@@ -56,5 +57,12 @@ impl Endpoint for TerminateContract<'_> {
         .path("service_id", self.service_id)
         .path("out_contract_code", self.out_contract_code)
         .json(self))
+    }
+
+    fn check(&self, response: &ContractKey) -> Result<(), InvalidField> {
+        check_same(
+            (self.service_id, self.out_contract_code),
+            (response.service_id, &response.out_contract_code),
+        )
     }
 }

@@ -169,7 +169,7 @@ impl NotificationReceiver {
 }
 
 /// A notification that was verified and decrypted.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notification<T> {
     /// The notification's id 通知ID, up to 36 characters. Documented as unique; that it stays the same when the
@@ -250,11 +250,26 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The last part of the event's type, as on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Signed => "SIGN",
+            Self::Terminated => "TERMINATE",
+            Self::Other(text) => text,
+        }
+    }
+
     fn of(event_type: &str) -> Self {
         match event_type.rsplit('.').next().unwrap_or_default() {
             "SIGN" => Self::Signed,
             "TERMINATE" => Self::Terminated,
             other => Self::Other(other.to_owned()),
         }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

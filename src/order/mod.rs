@@ -41,7 +41,7 @@ use crate::error::InvalidField;
 /// an unknown outcome query the order by its `out_trade_no` before ordering anew.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct JsapiOrder<'a> {
     /// The merchant's AppID 公众号ID, up to 32 characters.
     pub appid: &'a str,
@@ -89,7 +89,7 @@ impl Endpoint for JsapiOrder<'_> {
 /// an unknown outcome query the order by its `out_trade_no` before ordering anew.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PartnerJsapiOrder<'a> {
     /// The service provider's AppID 服务商应用ID, up to 32 characters.
     pub sp_appid: &'a str,

@@ -10,7 +10,7 @@ use crate::error::InvalidField;
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>,
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012526951>. The lengths within `detail` and `scene_info` are inferred from
 /// orders without a contract and not enforced.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct OrderOptions<'a> {
     /// Until when the user can pay 支付结束时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`, up to 64
     /// characters. From 1 minute to 15 days after the order; WeChat Pay moves a time outside of that to its border.

@@ -39,8 +39,11 @@ pub struct PayParameters {
 impl PayParameters {
     /// Signs `prepay_id` for the mini program `appid`: the AppID of the order, `sp_appid` or `sub_appid` for a partner.
     ///
-    /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source. Nothing is sent: fails with
-    /// [`Error::InvalidField`] or [`Error::Sign`].
+    /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] for what cannot be signed, and [`Error::Sign`]. Nothing is sent in any case.
     pub fn sign(
         signer: &Signer,
         appid: &str,

@@ -22,6 +22,13 @@ impl Answer {
             body: Some(body),
         }
     }
+
+    pub(super) fn no_content() -> Self {
+        Self {
+            status: 204,
+            body: None,
+        }
+    }
 }
 
 /// What the gateway answers when it refuses a request.

@@ -10,9 +10,11 @@ use super::faults::{Fault, FaultOrder};
 use super::gateway::Gateway;
 use super::http::{HttpReply, HttpRequest};
 use super::notifier::SentNotification;
+use super::platform::SignsWith;
 use super::pre_sign::Way;
 use super::record::RecordedRequest;
 use super::signing::Signing;
+use crate::keys::Validity;
 
 type Controlled = Result<Value, Problem>;
 
@@ -90,6 +92,20 @@ fn act(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
             Ok(json!({}))
         }
         "notify-again" => Ok(json!({"sent": gateway.notifier().send_again(order.text("id")?)})),
+        "public-key" => {
+            gateway.platform().offer_public_key(order.flag("offered")?);
+            Ok(json!({}))
+        }
+        "issue-certificate" => issue_certificate(gateway, order),
+        "withdraw-certificate" => {
+            let serial_no = order.text("serial_no")?;
+            gateway.platform().withdraw_certificate(serial_no);
+            Ok(json!({}))
+        }
+        "sign-with" => {
+            gateway.platform().sign_with(order.signs_with()?);
+            Ok(json!({}))
+        }
         "fault" => {
             gateway.faults().add(order.fault()?);
             Ok(json!({}))
@@ -105,6 +121,18 @@ fn act(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
 fn signed(gateway: &Gateway, order: &Order, way: Way) -> Controlled {
     let contract_id = gateway.user_signs(order.text("out_contract_code")?, way)?;
     Ok(json!({"contract_id": contract_id}))
+}
+
+fn issue_certificate(gateway: &Gateway, order: &Order) -> Controlled {
+    let validity = Validity {
+        not_before: order.number("not_before")?,
+        not_after: order.number("not_after")?,
+    };
+    let pem = gateway
+        .platform()
+        .issue_certificate(order.text("serial_no")?, validity)
+        .map_err(|error| Problem::new(error.to_string()))?;
+    Ok(json!({"pem": pem}))
 }
 
 fn unknown_action() -> Problem {
@@ -170,6 +198,11 @@ impl Order {
         value.ok_or_else(|| Problem::new(format!("{name}: wanted a whole number")))
     }
 
+    fn flag(&self, name: &str) -> Result<bool, Problem> {
+        let value = self.0.get(name).and_then(Value::as_bool);
+        value.ok_or_else(|| Problem::new(format!("{name}: wanted true or false")))
+    }
+
     fn size(&self, name: &str) -> Result<usize, Problem> {
         let too_large = |_| Problem::new(format!("{name}: too large"));
         usize::try_from(self.number(name)?).map_err(too_large)
@@ -205,6 +238,19 @@ impl Order {
             "future" => Signing::Future,
             other => return Err(Problem::new(format!("signing: found {other:?}"))),
         })
+    }
+
+    fn signs_with(&self) -> Result<SignsWith, Problem> {
+        if self.0.get("key").is_some() {
+            return Ok(SignsWith::Key(self.text("key")?.to_owned()));
+        }
+        if self.0.get("moving_permille").is_none() {
+            return Ok(SignsWith::Asked);
+        }
+        match u16::try_from(self.number("moving_permille")?) {
+            Ok(permille @ ..=1000) => Ok(SignsWith::Moving { permille }),
+            _ => Err(Problem::new("moving_permille: wanted 0 to 1000")),
+        }
     }
 
     fn fault(&self) -> Result<FaultOrder, Problem> {

@@ -13,6 +13,8 @@ use super::signing::Signing;
 /// without the fault, and only the answer, an error too, is spoiled on its way. Where it is not, the request is not even
 /// looked at. [`RecordedRequest::took_effect`](super::RecordedRequest::took_effect) tells the truth about each request.
 ///
+/// A fault of the body changes nothing in an answer of status 204, which has none.
+///
 /// Three more can be ordered for connections: [`Sandbox::refuse_connections`](super::Sandbox::refuse_connections),
 /// [`Sandbox::hang_up`](super::Sandbox::hang_up) and
 /// [`Sandbox::close_connections`](super::Sandbox::close_connections).

@@ -11,10 +11,11 @@ use super::clock::Clock;
 use super::contracts::{Contract, Contracts, UserError};
 use super::control;
 use super::faults::{Fault, Faults};
+use super::fields::{self, Field, Rule};
 use super::http::{HttpReply, HttpRequest};
-use super::notification::{Change, Notification};
+use super::notification::{Kind, Notification};
 use super::notifier::Notifier;
-use super::orders::{self, Orderer};
+use super::orders::{self, Orderer, Orders};
 use super::platform::Platform;
 use super::pre_sign::{Mode, Way};
 use super::record::Record;
@@ -22,6 +23,12 @@ use crate::endpoint::CERTIFICATES;
 use crate::verifier::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
+const ORDERS: &str = "/v3/pay/transactions/out-trade-no/";
+
+const ECHO: &[Field] = &[
+    Field::required("echo_message", Rule::AnyText),
+    Field::optional("notify_url", Rule::AnyText),
+];
 
 /// The state of a sandbox and what it answers.
 pub(super) struct Gateway {
@@ -29,6 +36,7 @@ pub(super) struct Gateway {
     platform: Arc<Platform>,
     clock: Clock,
     contracts: Mutex<Contracts>,
+    orders: Mutex<Orders>,
     /// How far the clock is ahead that sessions go by.
     ahead: Mutex<Duration>,
     faults: Faults,
@@ -46,6 +54,7 @@ impl Gateway {
             platform,
             clock,
             contracts: Mutex::default(),
+            orders: Mutex::default(),
             ahead: Mutex::default(),
             faults: Faults::default(),
             record: Record::default(),
@@ -128,17 +137,34 @@ impl Gateway {
         let method = request.method.as_str();
         match (method, request.path()) {
             ("GET", CERTIFICATES) => self.platform.certificates(now),
-            ("POST", "/v3/security/echo") => echo(request),
+            ("POST", "/v3/security/echo") => self.echo(request),
             ("POST", "/v3/pay/transactions/jsapi-with-contract") => {
                 self.order(Orderer::Direct, request)
             }
             ("POST", "/v3/pay/partner/transactions/jsapi-with-contract") => {
                 self.order(Orderer::Partner, request)
             }
-            (_, path) => match path.strip_prefix(CONTRACTS) {
-                Some(rest) => self.dispatch_contract(request, rest),
-                None => Err(unknown_path()),
+            (_, path) => match (path.strip_prefix(CONTRACTS), path.strip_prefix(ORDERS)) {
+                (Some(rest), _) => self.dispatch_contract(request, rest),
+                (_, Some(rest)) => self.dispatch_order(request, rest),
+                _ => Err(unknown_path()),
             },
+        }
+    }
+
+    fn dispatch_order(&self, request: &HttpRequest, path: &str) -> Result<Answer, Refusal> {
+        let mchid = self.identity.mchid();
+        match (request.method.as_str(), path.strip_suffix("/close")) {
+            ("GET", None) => {
+                orders::check_mchid(mchid, request.query("mchid"))?;
+                lock(&self.orders).query(mchid, path)
+            }
+            ("POST", Some(number)) => {
+                let body = json_body(request)?;
+                orders::check_mchid(mchid, body.get("mchid").and_then(Value::as_str))?;
+                lock(&self.orders).close(number)
+            }
+            _ => Err(unknown_path()),
         }
     }
 
@@ -169,7 +195,7 @@ impl Gateway {
                 let (body, now) = (json_body(request)?, self.now());
                 let mut contracts = self.contracts();
                 let (answer, contract) = contracts.terminate(service_id, code, &body, now)?;
-                self.notify(Change::Terminated, contract, now);
+                self.notify(Kind::Terminated, contract, now);
                 Ok(answer)
             }
             _ => Err(unknown_path()),
@@ -180,14 +206,18 @@ impl Gateway {
         let body = json_body(request)?;
         let mchid = self.identity.mchid();
         // Orders go by the true clock: their `time_expire` comes from the caller's.
-        orders::order(orderer, mchid, &body, &self.contracts(), self.clock.now())
+        let answer = orders::order(orderer, mchid, &body, &self.contracts(), self.clock.now())?;
+        if orderer == Orderer::Direct {
+            lock(&self.orders).keep(&body);
+        }
+        Ok(answer)
     }
 
     pub(super) fn user_signs(&self, code: &str, way: Way) -> Result<String, UserError> {
         let now = self.now();
         let mut contracts = self.contracts();
         let contract = contracts.sign(code, way, now)?;
-        self.notify(Change::Signed, contract, now);
+        self.notify(Kind::Signed, contract, now);
         Ok(contract.contract_id().unwrap_or_default().to_owned())
     }
 
@@ -200,7 +230,7 @@ impl Gateway {
         let now = self.now();
         let mut contracts = self.contracts();
         let contract = contracts.end_by_user(code, now)?;
-        self.notify(Change::Terminated, contract, now);
+        self.notify(Kind::Terminated, contract, now);
         Ok(())
     }
 
@@ -223,12 +253,32 @@ impl Gateway {
     }
 
     /// Called with the contracts locked, so that notifications are in the order of the changes.
-    fn notify(&self, change: Change, contract: &Contract, now: SystemTime) {
-        let code = contract.out_contract_code();
-        let content = contract.notified();
+    fn notify(&self, kind: Kind, contract: &Contract, now: SystemTime) {
+        self.send(kind, &contract.notified(), now);
+    }
+
+    fn send(&self, kind: Kind, content: &Value, now: SystemTime) {
         let key = self.platform.api_v3_key();
         self.notifier
-            .send(Notification::new(change, code, &content, key, now));
+            .send(Notification::new(kind, content, key, now));
+    }
+
+    /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>.
+    fn echo(&self, request: &HttpRequest) -> Result<Answer, Refusal> {
+        if request.header("Wechatpay-Serial").is_none() {
+            return Err(Refusal::new(
+                400,
+                "PARAM_ERROR",
+                "the header Wechatpay-Serial is missing",
+            ));
+        }
+        let body = json_body(request)?;
+        fields::check(&body, ECHO)?;
+        let content = json!({"echo_message": body.get("echo_message")});
+        if body.get("notify_url").is_some() {
+            self.send(Kind::Echo, &content, self.clock.now());
+        }
+        Ok(Answer::ok(content))
     }
 }
 
@@ -256,27 +306,6 @@ fn check_headers(request: &HttpRequest) -> Result<(), Refusal> {
         "PARAM_ERROR",
         "the header Accept or User-Agent is missing or unsuitable",
     ))
-}
-
-/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>.
-fn echo(request: &HttpRequest) -> Result<Answer, Refusal> {
-    if request.header("Wechatpay-Serial").is_none() {
-        return Err(Refusal::new(
-            400,
-            "PARAM_ERROR",
-            "the header Wechatpay-Serial is missing",
-        ));
-    }
-    let body = json_body(request)?;
-    let message = body.get("echo_message").unwrap_or(&Value::Null);
-    match message.as_str() {
-        None | Some("") => Err(Refusal::param_error(
-            "echo_message",
-            message,
-            "is missing, empty or not a text",
-        )),
-        Some(_) => Ok(Answer::ok(json!({"echo_message": message}))),
-    }
 }
 
 fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {

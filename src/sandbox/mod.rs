@@ -21,10 +21,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it plays: the ten calls about contracts and the two that order with one. A contract is pre-signed for two hours,
-//! then signed by the user ([`Sandbox::user_signs`]), then terminated; each change is notified, signed and encrypted
-//! ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). Anything can be made to go wrong
-//! ([`Sandbox::fault`]), and [`Sandbox::requests`] tells what really happened.
+//! What it plays: the ten calls about contracts; the two that order with one, and for direct merchants the query and the
+//! closing of an order, which nobody pays; the list of platform certificates ([`Sandbox::platform`]) and the self-test. A
+//! contract is pre-signed for two hours, then signed by the user ([`Sandbox::user_signs`]), then terminated; each change
+//! is notified, signed and encrypted ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). Anything can be
+//! made to go wrong ([`Sandbox::fault`]), and [`Sandbox::requests`] tells what really happened.
 //!
 //! Where WeChat Pay's pages are silent, this is inferred: a query for a contract that nobody signed gives
 //! 404 `RESOURCE_NOT_EXISTS`; a code that cannot be used any more, a termination without a signed contract, and an order
@@ -46,6 +47,10 @@
 //! | `POST /sandbox/clock` | `advance_seconds` | time passes for contracts |
 //! | `POST /sandbox/notify-url` | `url` | notifications go to this URL on loopback |
 //! | `POST /sandbox/notify-again` | `id` | a notification is sent once more; gives `sent` |
+//! | `POST /sandbox/public-key` | `offered` | whether the merchant has the WeChat Pay public key |
+//! | `POST /sandbox/issue-certificate` | `serial_no`, `not_before`, `not_after` in Unix seconds | a platform certificate is listed; gives `pem` |
+//! | `POST /sandbox/withdraw-certificate` | `serial_no` | it is listed no longer |
+//! | `POST /sandbox/sign-with` | `key`, or `moving_permille`, or nothing | which key signs, see [`SignsWith`] |
 //! | `POST /sandbox/fault` | see below | orders a fault |
 //! | `POST /sandbox/clear-faults` | | takes back all orders |
 //! | `GET /sandbox/contracts` | | all contracts; states `PRE_SIGNED` and `GIVEN_UP` beside the documented ones |

@@ -1,4 +1,5 @@
-//! Makes notifications: the change of a contract as the encrypted envelope that WeChat Pay would send.
+//! Makes notifications: the change of a contract, or the self-test's message, as the encrypted envelope that WeChat Pay
+//! would send.
 //!
 //! What this product's notifications look like is not public. Event types and fields follow the sister product 委托代扣,
 //! with `service_id` in the place of `plan_id`.
@@ -10,21 +11,27 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::answer::new_id;
+use super::fields::text;
 use super::rfc3339;
 use crate::keys::ApiV3Key;
 
-/// What happened to a contract.
+/// What a notification tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum Kind {
+    /// The user has signed a contract.
     Signed,
+    /// A contract was terminated.
     Terminated,
+    /// The self-test's message came back. Only the event type of it is documented.
+    Echo,
 }
 
-impl Change {
+impl Kind {
     fn event_type(self) -> &'static str {
         match self {
             Self::Signed => "ENTRUST.SIGN",
             Self::Terminated => "ENTRUST.TERMINATE",
+            Self::Echo => "SECURITY_ECHO.SUCCESS",
         }
     }
 
@@ -32,6 +39,14 @@ impl Change {
         match self {
             Self::Signed => "签约成功",
             Self::Terminated => "解约成功",
+            Self::Echo => "回显成功",
+        }
+    }
+
+    fn original_type(self) -> &'static str {
+        match self {
+            Self::Signed | Self::Terminated => "entrust",
+            Self::Echo => "security_echo",
         }
     }
 }
@@ -40,39 +55,32 @@ impl Change {
 pub(super) struct Notification {
     pub(super) id: String,
     pub(super) event_type: &'static str,
-    pub(super) out_contract_code: String,
+    pub(super) out_contract_code: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
 impl Notification {
-    /// The notification that `contract` has changed.
-    pub(super) fn new(
-        change: Change,
-        out_contract_code: &str,
-        contract: &Value,
-        key: &ApiV3Key,
-        now: SystemTime,
-    ) -> Self {
+    /// A notification with this content.
+    pub(super) fn new(kind: Kind, content: &Value, key: &ApiV3Key, now: SystemTime) -> Self {
         let id = event_id();
         let envelope = json!({
             "id": id,
             "create_time": rfc3339::format(now),
             "resource_type": "encrypt-resource",
-            "event_type": change.event_type(),
-            "summary": change.summary(),
-            "resource": resource(contract, key),
+            "event_type": kind.event_type(),
+            "summary": kind.summary(),
+            "resource": resource(kind.original_type(), content, key),
         });
         Self {
             id,
-            event_type: change.event_type(),
-            out_contract_code: out_contract_code.to_owned(),
+            event_type: kind.event_type(),
+            out_contract_code: text(content, "out_contract_code").map(str::to_owned),
             body: envelope.to_string().into_bytes(),
         }
     }
 }
 
-fn resource(content: &Value, key: &ApiV3Key) -> Value {
-    let original_type = "entrust";
+fn resource(original_type: &str, content: &Value, key: &ApiV3Key) -> Value {
     let nonce: String = new_id().chars().take(12).collect();
     let mut nonce_bytes = [0; 12];
     for (byte, character) in nonce_bytes.iter_mut().zip(nonce.bytes()) {

@@ -25,10 +25,11 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 pub struct SentNotification {
     /// The notification's id, the same for every attempt.
     pub id: String,
-    /// `ENTRUST.SIGN` or `ENTRUST.TERMINATE`: those of the sister product, as this product's are not public.
+    /// `ENTRUST.SIGN` or `ENTRUST.TERMINATE`, those of the sister product, as this product's are not public; or
+    /// `SECURITY_ECHO.SUCCESS` of the self-test.
     pub event_type: String,
-    /// The contract's code.
-    pub out_contract_code: String,
+    /// The contract's code, if it is about one.
+    pub out_contract_code: Option<String>,
     /// The headers with the signature; those of the last attempt, as each is signed afresh.
     pub headers: Vec<(String, String)>,
     /// The body's bytes.

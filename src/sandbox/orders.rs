@@ -1,5 +1,7 @@
-//! Ordering with a contract: the fields of the two calls, and the `prepay_id`.
+//! Ordering with a contract: the fields of the two calls, the `prepay_id`, and the orders of direct merchants, which can
+//! be queried and closed.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -95,6 +97,69 @@ const STORE_INFO: &[Field] = &[
 const SETTLE_INFO: &[Field] = &[Field::optional("profit_sharing", Rule::Boolean)];
 
 const CONTRACT_INFO: &[Field] = &[Field::required("password_free_contract_id", Rule::AnyText)];
+
+/// The orders of direct merchants by `out_trade_no`. Nobody pays them.
+#[derive(Default)]
+pub(super) struct Orders {
+    by_number: HashMap<String, Order>,
+}
+
+struct Order {
+    appid: Value,
+    amount: Value,
+    is_closed: bool,
+}
+
+impl Orders {
+    /// Keeps an order that was placed with `body`.
+    pub(super) fn keep(&mut self, body: &Value) {
+        let part = |name| body.get(name).cloned().unwrap_or_default();
+        let order = Order {
+            appid: part("appid"),
+            amount: part("amount"),
+            is_closed: false,
+        };
+        let number = text(body, "out_trade_no").unwrap_or_default();
+        self.by_number.insert(number.to_owned(), order);
+    }
+
+    /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012791859>.
+    pub(super) fn query(&self, mchid: &str, number: &str) -> Result<Answer, Refusal> {
+        let order = self.by_number.get(number).ok_or_else(unknown_order)?;
+        let (state, description) = match order.is_closed {
+            false => ("NOTPAY", "订单未支付"),
+            true => ("CLOSED", "订单已关闭"),
+        };
+        Ok(Answer::ok(json!({
+            "appid": order.appid,
+            "mchid": mchid,
+            "out_trade_no": number,
+            "trade_state": state,
+            "trade_state_desc": description,
+            "amount": order.amount,
+        })))
+    }
+
+    /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012791860>.
+    pub(super) fn close(&mut self, number: &str) -> Result<Answer, Refusal> {
+        let order = self.by_number.get_mut(number).ok_or_else(unknown_order)?;
+        order.is_closed = true;
+        Ok(Answer::no_content())
+    }
+}
+
+/// The merchant id of a query or a closing, which must be the caller's.
+pub(super) fn check_mchid(mchid: &str, given: Option<&str>) -> Result<(), Refusal> {
+    if given == Some(mchid) {
+        return Ok(());
+    }
+    let issue = given.map_or("is required", |_| "is not the caller's");
+    Err(Refusal::param_error("mchid", &given.into(), issue))
+}
+
+fn unknown_order() -> Refusal {
+    Refusal::new(404, "ORDER_NOT_EXIST", "there is no order of this number")
+}
 
 /// Places an order. That the contract must be in force, and the status and code when it is not, are inferred.
 pub(super) fn order(

@@ -11,6 +11,9 @@ impl Fault {
     /// Changes the answer before it is signed. `truth` is the answer without this fault, or an empty draft if the
     /// request was not carried out.
     pub(super) fn spoil(&self, truth: Draft) -> Draft {
+        if truth.has_no_body() && self.is_of_the_body() {
+            return truth;
+        }
         match self {
             Self::Close { .. } => truth.delivered(Delivery::CloseBeforeAnswer),
             Self::CloseAfterHead => truth.delivered(Delivery::CloseAfterHead),
@@ -63,6 +66,20 @@ impl Fault {
         }
     }
 
+    /// Whether it needs a body: bytes after an answer that has none would belong to the next one.
+    fn is_of_the_body(&self) -> bool {
+        matches!(
+            self,
+            Self::Chunked
+                | Self::LargeBody { .. }
+                | Self::Gzip
+                | Self::InvalidUtf8
+                | Self::DeepJson { .. }
+                | Self::DuplicateKeys
+                | Self::Body(_)
+        )
+    }
+
     fn spoil_body(&self, body: &[u8]) -> Vec<u8> {
         match self {
             Self::LargeBody { length } => {
@@ -103,7 +120,7 @@ impl Fault {
                 headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
                 headers.push((name.clone(), value.clone()));
             }
-            Self::Gzip => {
+            Self::Gzip if !reply.body.is_empty() => {
                 reply.body = gzip(&reply.body);
                 let encoding = ("Content-Encoding".to_owned(), b"gzip".to_vec());
                 reply.headers.push(encoding);
@@ -114,6 +131,11 @@ impl Fault {
 }
 
 impl Draft {
+    /// Whether HTTP allows this answer no body. Status 0 is no answer at all.
+    fn has_no_body(&self) -> bool {
+        matches!(self.status, 0 | 204 | 304)
+    }
+
     fn delivered(self, delivery: Delivery) -> Self {
         Self { delivery, ..self }
     }

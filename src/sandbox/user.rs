@@ -59,8 +59,8 @@ impl Sandbox {
         self.gateway.user_terminates(out_contract_code)
     }
 
-    /// Lets time pass for contracts: sessions end after two hours. Signatures are made and checked with the true clock
-    /// all the same, so that clients need not know.
+    /// Lets time pass for contracts alone: sessions end after two hours. Signatures are made and checked by the clock
+    /// ([`set_clock`](Self::set_clock)) all the same, so that clients need not know.
     pub fn advance_clock(&self, by: Duration) {
         self.gateway.advance_clock(by);
     }

@@ -508,7 +508,7 @@ fn a_merchant_without_certificates_is_told_what_to_configure() {
     }
     // A proxy's page is no word of WeChat Pay's.
     match accept_with(&Verifier::without_keys(), 404, &[], b"<html>", BOTH_VALID).unwrap_err() {
-        CertificateError::Download(error) => assert_eq!(error.outcome(), Outcome::Refused),
+        CertificateError::Download(error) => assert_eq!(error.outcome(), Outcome::Unknown),
         other => panic!("{other:?}"),
     }
 }

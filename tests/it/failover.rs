@@ -10,20 +10,24 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use wechatpay_contract::sandbox::{Fault, RecordedRequest, Sandbox};
-use wechatpay_contract::{Client, ClientBuilder, Error, Method, Outcome, Request, Signer};
+use wechatpay_contract::{
+    ApiV3Key, CertificateError, Client, ClientBuilder, Error, Method, Outcome, Request, Signer,
+};
 
 use crate::faults::{cases, told};
 use crate::pre_sign::PRE_SIGN;
 
 const AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
 
+/// Host, attempt and outcome of an exchange.
+type Seen = (String, u8, Option<Outcome>);
+
 /// Two sandboxes of one merchant, and all that the client signs and reports.
 struct TwoHosts {
     main: Sandbox,
     backup: Sandbox,
     signed: Arc<Mutex<Vec<String>>>,
-    /// Host, attempt and outcome of each exchange.
-    exchanges: Arc<Mutex<Vec<(String, u8, Option<Outcome>)>>>,
+    exchanges: Arc<Mutex<Vec<Seen>>>,
     /// The ports of the hosts that cannot be reached.
     down: Arc<Mutex<Vec<u16>>>,
 }
@@ -104,7 +108,7 @@ impl TwoHosts {
         (self.main.requests(), self.backup.requests())
     }
 
-    fn exchanges(&self) -> Vec<(String, u8, Option<Outcome>)> {
+    fn exchanges(&self) -> Vec<Seen> {
         self.exchanges.lock().unwrap().clone()
     }
 }
@@ -470,6 +474,28 @@ fn a_second_try_that_is_not_sent_does_not_undo_the_first() {
     // The second try ended without a connection; the first had arrived.
     assert!(matches!(error, Error::Transport { .. }), "{error:?}");
     assert_eq!(error.outcome(), Outcome::Unknown);
+}
+
+/// The answer to the second try says more than the connection that broke.
+#[test]
+fn a_download_of_certificates_that_is_repeated_ends_as_the_second_says() {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(Fault::Close { took_effect: true });
+    sandbox.fault(Fault::error(404, "RESOURCE_NOT_EXISTS"));
+    let client = sandbox
+        .client_builder()
+        .platform_certificates(ApiV3Key::new(Sandbox::API_V3_KEY).unwrap())
+        .build()
+        .unwrap();
+    let error = client.refresh_certificates().unwrap_err();
+    let Error::Certificates(error) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        matches!(**error, CertificateError::NoCertificates { .. }),
+        "{error:?}"
+    );
+    assert_eq!(sandbox.requests().len(), 2);
 }
 
 #[test]

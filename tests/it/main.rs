@@ -7,15 +7,19 @@
     clippy::indexing_slicing
 )]
 
+mod api;
 mod certificates;
+mod contract_example;
 mod contract_requests;
 mod contract_responses;
 mod counts;
 mod desk;
+mod exchange;
 mod failover;
 mod faults;
 mod inbox;
 mod key_life;
+mod load;
 mod merchant;
 mod notification;
 mod order;

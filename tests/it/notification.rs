@@ -304,6 +304,9 @@ mod opens {
             let event = open(sealed(event_type, &minimal()).to_string()).unwrap();
             assert_eq!(event.event_type, event_type);
             assert_eq!(event.kind, kind, "{event_type}");
+            let last = event_type.rsplit('.').next().unwrap();
+            assert_eq!(event.kind.as_str(), last);
+            assert_eq!(event.kind.to_string(), last);
         }
     }
 

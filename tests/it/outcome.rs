@@ -4,10 +4,12 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
-use wechatpay_contract::{Client, ClientBuilder, Error, PrivateKey, Request, Signer, Verifier};
+use wechatpay_contract::{
+    ApiV3Key, Client, ClientBuilder, Error, PrivateKey, Request, Signer, Verifier,
+};
 
 use crate::failover::{CLOSED_PORT, plain_server};
 use crate::pre_sign::PRE_SIGN;
@@ -37,42 +39,50 @@ fn failures(row: usize) -> Vec<Error> {
         0 => invalid_fields(),
         1 => vec![PrivateKey::from_pem("no key").unwrap_err().into()],
         2 => vec![no_platform_key()],
-        3 => vec![signing_function()],
-        4 => no_connection(),
-        5 => under([
+        3 => vec![no_certificates()],
+        4 => vec![signing_function()],
+        5 => no_connection(),
+        6 => under([
             Fault::Close { took_effect: true },
             Fault::CloseAfterHead,
             Fault::CutBody,
         ]),
-        6 => vec![too_late()],
-        7 => under([
+        7 => vec![too_late()],
+        8 => under([
             Fault::Raw(b"220 mail.example ESMTP\r\n".to_vec()),
             Fault::LargeBody {
                 length: 1024 * 1024 + 1,
             },
         ]),
-        8 => under([
+        9 => under([
             Fault::Signature(Signing::Missing),
             Fault::EmptyBody {
                 status: 204,
                 took_effect: true,
             },
         ]),
-        9 => wrong_signatures(),
-        10 => under([Fault::Accepted]),
-        11 => under([Fault::Body(b"{}".to_vec())]),
-        12 => answered(&[400, 401, 403, 404, 429]),
-        13 => answered(&[405, 406, 411, 413, 414, 415, 417, 431]),
-        14 => {
+        10 => wrong_signatures(),
+        11 => under([Fault::Accepted]),
+        12 => under([Fault::Body(another_session())]),
+        13 => under([Fault::Body(b"{}".to_vec())]),
+        14 => answered(&[400, 401, 403, 404, 429]),
+        15 => answered(&[405, 406, 411, 413, 414, 415, 417, 431]),
+        16 => {
             let refused = [
                 400, 401, 403, 404, 429, 405, 406, 411, 413, 414, 415, 417, 431,
             ];
             // A 304 cannot bring the body that the sandbox signs.
             let others = (300..500).filter(|s| !refused.contains(s) && *s != 304);
             let others: Vec<u16> = others.collect();
-            answered(&others)
+            let mut errors = answered(&others);
+            errors.extend(under(
+                [400, 401, 403, 404, 429, 405]
+                    .into_iter()
+                    .flat_map(without_code),
+            ));
+            errors
         }
-        15 => answered(&(500..600).collect::<Vec<_>>()),
+        17 => answered(&(500..600).collect::<Vec<_>>()),
         row => panic!("no failure for row {row}"),
     }
 }
@@ -80,7 +90,7 @@ fn failures(row: usize) -> Vec<Error> {
 #[test]
 fn each_row_is_so() {
     let rows = rows();
-    assert_eq!(rows.len(), 16);
+    assert_eq!(rows.len(), 18);
     for (number, [failure, variant, outcome]) in rows.iter().enumerate() {
         for error in failures(number) {
             let debug = format!("{error:?}");
@@ -113,6 +123,14 @@ fn no_platform_key() -> Error {
     let sandbox = Sandbox::start().unwrap();
     let verifier = Verifier::new([certificate(EXPIRED)]).unwrap();
     failure(Client::builder(sandbox.signer(), verifier).host(sandbox.url()))
+}
+
+fn no_certificates() -> Error {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(Fault::error(404, "RESOURCE_NOT_EXISTS").on("GET", "/v3/certificates"));
+    let builder = Client::builder(sandbox.signer(), Verifier::without_keys());
+    let key = ApiV3Key::new(Sandbox::API_V3_KEY).unwrap();
+    failure(builder.platform_certificates(key).host(sandbox.url()))
 }
 
 fn signing_function() -> Error {
@@ -188,6 +206,32 @@ fn wrong_signatures() -> Vec<Error> {
             .into_iter()
             .chain(errors.into_iter().flatten()),
     )
+}
+
+/// The answer to the pre-sign of another contract.
+fn another_session() -> Vec<u8> {
+    let session = json!({
+        "pre_entrustweb_id": "5778aadY9nltAsZzXixCkFIGYnV2V",
+        "mchid": Sandbox::MCHID,
+        "service_id": PRE_SIGN.service_id,
+        "out_contract_code": "another",
+        "sign_mp_appid": "wxbd687630cd02ce1d",
+        "sign_mp_path": "pages/PwdExemptContract/index",
+    });
+    session.to_string().into_bytes()
+}
+
+fn without_code(status: u16) -> [Fault; 2] {
+    [
+        Fault::HtmlPage {
+            status,
+            took_effect: true,
+        },
+        Fault::EmptyBody {
+            status,
+            took_effect: true,
+        },
+    ]
 }
 
 /// The errors for answers with these statuses, with a signature and without.

@@ -1,6 +1,7 @@
 //! The paths under `/sandbox/`, for clients in any language.
 
 use serde_json::{Value, json};
+use wechatpay_contract::PublicKey;
 use wechatpay_contract::sandbox::Sandbox;
 
 use crate::raw::Raw;
@@ -225,6 +226,24 @@ fn what_cannot_be_done_is_refused_with_a_reason() {
             404,
             "the sandbox has no such path and method",
         ),
+        (
+            "public-key",
+            json!({"offered": 1}),
+            400,
+            "offered: wanted true or false",
+        ),
+        (
+            "issue-certificate",
+            json!({"serial_no": "xyz", "not_before": 1, "not_after": 2}),
+            400,
+            "serial_no: found \"xyz\": wanted up to 40 hexadecimal digits, not all 0",
+        ),
+        (
+            "sign-with",
+            json!({"moving_permille": 1001}),
+            400,
+            "moving_permille: wanted 0 to 1000",
+        ),
     ] {
         let (found, problem) = order(&mut raw, action, &body);
         assert_eq!(
@@ -237,4 +256,38 @@ fn what_cannot_be_done_is_refused_with_a_reason() {
     assert_eq!(raw.answer().status, 400);
     raw.send("GET", "/sandbox/sign", &[], b"");
     assert_eq!(raw.answer().status, 404);
+}
+
+#[test]
+fn platform_keys_are_changed() {
+    let sandbox = Sandbox::start().unwrap();
+    let mut raw = Raw::connect(&sandbox);
+    let serial_no = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
+    let mut told = |action: &str, body: Value| {
+        let (status, answer) = order(&mut raw, action, &body);
+        assert_eq!(status, 200, "{action}: {answer}");
+        answer
+    };
+    let issued = told(
+        "issue-certificate",
+        json!({"serial_no": serial_no, "not_before": 1_500_000_000, "not_after": 4_000_000_000u64}),
+    );
+    let key = PublicKey::from_certificate_pem(issued["pem"].as_str().unwrap()).unwrap();
+    assert_eq!(key.id(), serial_no);
+    let builder = || sandbox.certificate_client_builder().unwrap();
+    let verified_by = || builder().build().unwrap().self_test().verified_by;
+
+    // It asks for the certificate, since it knows no other key.
+    assert_eq!(verified_by().as_deref(), Some(serial_no));
+    told("sign-with", json!({"key": Sandbox::PUBLIC_KEY_ID}));
+    assert_eq!(verified_by(), None);
+    told("sign-with", json!({"moving_permille": 0}));
+    assert_eq!(verified_by().as_deref(), Some(serial_no));
+    told("sign-with", json!({}));
+    told("public-key", json!({"offered": false}));
+    assert!(!sandbox.client().self_test().is_success());
+    told("public-key", json!({"offered": true}));
+    assert!(sandbox.client().self_test().is_success());
+    told("withdraw-certificate", json!({"serial_no": serial_no}));
+    assert_eq!(verified_by(), None);
 }

@@ -97,6 +97,15 @@ fn a_client_made_of_openssl_and_a_socket_gets_along() {
 
     answer.body[0] ^= 1;
     assert!(!shell.verifies(&answer));
+
+    let certificate = ["x509", "-noout", "-serial", "-in", shell.get("certificate")];
+    let serial = String::from_utf8(command("openssl", &certificate, b"")).unwrap();
+    let expected = format!("serial={}\n", shell.get("certificate_serial_no"));
+    assert_eq!(serial, expected);
+    let listed = shell.call(&mut raw, "GET", "/v3/certificates", "").json();
+    let listed = &listed["data"][0]["serial_no"];
+    assert_eq!(listed, shell.get("certificate_serial_no"));
+
     let authorization = shell.authorization("POST", PRE_SIGN_PATH, "another body");
     let headers = [
         ("Authorization", authorization.as_str()),

@@ -4,10 +4,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
 use wechatpay_contract::{SignatureHeaders, VerifyError};
 
+use crate::desk::Desk;
 use crate::raw::{Answer, Raw, wait_until};
+use crate::sandbox_orders::direct_order;
 
 /// Asks once for a pre-signing under a fault; gives the answer's bytes up to the end of the connection.
 fn under(fault: Fault) -> (Sandbox, Raw) {
@@ -313,6 +316,34 @@ fn a_compressed_body_is_real_gzip_of_what_was_signed() {
     assert_eq!(verified(&sandbox, &answer), Ok(()));
     assert_eq!(answer.json()["out_contract_code"], "code1");
     assert!(took_effect(&sandbox));
+}
+
+#[test]
+fn a_fault_of_the_body_leaves_an_answer_without_a_body_alone() {
+    let mut desk = Desk::open();
+    let contract_id = desk.signed("code1");
+    let order = direct_order(&contract_id);
+    let placed = desk.post("/v3/pay/transactions/jsapi-with-contract", &order);
+    assert_eq!(placed.status, 200);
+    let number = order["out_trade_no"].as_str().unwrap();
+    let target = format!("/v3/pay/transactions/out-trade-no/{number}/close");
+    for fault in [
+        Fault::Chunked,
+        Fault::LargeBody { length: 100 },
+        Fault::Gzip,
+        Fault::InvalidUtf8,
+        Fault::DeepJson { depth: 100 },
+        Fault::DuplicateKeys,
+        Fault::Body(b"{}".to_vec()),
+    ] {
+        desk.sandbox.fault(fault.clone());
+        // What does not belong to this answer would be read as the start of the next.
+        let body = json!({"mchid": Sandbox::MCHID});
+        let answer = desk.post(&target, &body);
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{fault:?}");
+        assert_eq!(verified(&desk.sandbox, &answer), Ok(()), "{fault:?}");
+    }
+    assert_eq!(desk.query("code1").status, 200);
 }
 
 #[test]

@@ -171,6 +171,25 @@ fn the_signature_covers_method_path_query_time_nonce_and_body() {
 }
 
 #[test]
+fn an_empty_nonce_is_refused_though_it_is_signed() {
+    let sandbox = Sandbox::start().unwrap();
+    let signer = sandbox.signer();
+    let body = pre_sign_body("code1");
+    let time = now();
+    let by = |nonce: &str| {
+        let message = format!("POST\n{PRE_SIGN_PATH}\n{time}\n{nonce}\n{body}\n");
+        let signature = signer.sign(message.as_bytes()).unwrap();
+        let (mchid, serial_no) = (signer.mchid(), signer.serial_no());
+        format!(
+            "WECHATPAY2-SHA256-RSA2048 mchid=\"{mchid}\",nonce_str=\"{nonce}\",signature=\"{signature}\",\
+             timestamp=\"{time}\",serial_no=\"{serial_no}\""
+        )
+    };
+    assert_eq!(authorized_by(&sandbox, &by("a")).0, 200);
+    assert_eq!(authorized_by(&sandbox, &by("")), sign_error());
+}
+
+#[test]
 fn nothing_that_is_refused_takes_effect() {
     let sandbox = Sandbox::start().unwrap();
     let wrong = right(&sandbox).replace("593BEC0C", "593BEC0D");

@@ -14,7 +14,7 @@ use wechatpay_contract::{
 };
 
 use crate::inbox::{Inbox, PATIENCE, Reaction};
-use crate::raw::{Raw, wait_until};
+use crate::raw::{Raw, authorization, now, wait_until};
 
 /// A pause that no test waits for.
 const AGES: Duration = Duration::from_secs(3600);
@@ -97,7 +97,10 @@ fn each_change_is_notified_and_giving_up_is_not() {
         .map(|sent| {
             assert!(!sent.is_acknowledged());
             assert_eq!(sent.attempts, []);
-            (sent.event_type.as_str(), sent.out_contract_code.as_str())
+            (
+                sent.event_type.as_str(),
+                sent.out_contract_code.as_deref().unwrap(),
+            )
         })
         .collect();
     assert_eq!(
@@ -159,6 +162,34 @@ fn a_notification_is_the_documented_envelope_around_the_contract() {
     assert_eq!(ended["contract_state"], "TERMINATED");
     let info = &ended["contract_terminate_info"];
     assert_eq!(info["contract_termination_mode"], "USER_TERMINATE");
+}
+
+#[test]
+fn the_self_test_is_notified_when_asked_to() {
+    let sandbox = Sandbox::start().unwrap();
+    let mut raw = Raw::connect(&sandbox);
+    let mut echo = |body: Value| {
+        let (target, body) = ("/v3/security/echo", body.to_string());
+        let signer = sandbox.signer();
+        let authorization = authorization(&signer, "POST", target, now(), body.as_bytes());
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Accept", "application/json"),
+            ("User-Agent", "raw"),
+            ("Content-Type", "application/json"),
+            ("Wechatpay-Serial", Sandbox::PUBLIC_KEY_ID),
+        ];
+        raw.send("POST", target, &headers, body.as_bytes());
+        assert_eq!(raw.answer().json(), json!({"echo_message": "hello"}));
+        sandbox.notifications()
+    };
+    assert!(echo(json!({"echo_message": "hello"})).is_empty());
+    let url = "https://yourapp.com/notify";
+    let sent = echo(json!({"echo_message": "hello", "notify_url": url}));
+    assert_eq!(sent[0].event_type, "SECURITY_ECHO.SUCCESS");
+    assert_eq!(sent[0].out_contract_code, None);
+    assert_eq!(decrypted(&sent[0].body), json!({"echo_message": "hello"}));
+    assert_eq!(verified(&sandbox, &sent[0]), Ok(()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
+use wechatpay_contract::{Error, Request};
 
 use crate::desk::{Desk, assert_param_error, invalid_request, with};
 use crate::raw::pre_sign_body;
@@ -39,7 +40,7 @@ fn order(contract_id: &str) -> Value {
     })
 }
 
-fn direct_order(contract_id: &str) -> Value {
+pub(crate) fn direct_order(contract_id: &str) -> Value {
     let mut order = order(contract_id);
     order["appid"] = "wxd678efh567hg6787".into();
     order["mchid"] = Sandbox::MCHID.into();
@@ -210,4 +211,44 @@ fn an_order_may_expire_soon() {
         Some(time.trim().into()),
     );
     assert_eq!(desk.post(DIRECT, &order).status, 200);
+}
+
+#[test]
+fn an_order_can_be_queried_and_closed() {
+    let mut desk = Desk::open();
+    let client = desk.sandbox.client();
+    let number = "1217752501201407033233368018";
+    let path = "/v3/pay/transactions/out-trade-no/{out_trade_no}";
+    let query = |mchid| {
+        Request::get(path)
+            .path("out_trade_no", number)
+            .query("mchid", mchid)
+    };
+    let close = || {
+        Request::post(format!("{path}/close"))
+            .path("out_trade_no", number)
+            .json(&json!({"mchid": Sandbox::MCHID}))
+    };
+    let code_of = |error| match error {
+        Error::Api(error) => error.code,
+        other => panic!("{other:?}"),
+    };
+    let missing = client.execute::<Value>(query(Sandbox::MCHID));
+    assert_eq!(code_of(missing.unwrap_err()), "ORDER_NOT_EXIST");
+    let missing = client.execute::<()>(close());
+    assert_eq!(code_of(missing.unwrap_err()), "ORDER_NOT_EXIST");
+
+    let contract_id = desk.signed("code1");
+    let mut order = direct_order(&contract_id);
+    order["out_trade_no"] = number.into();
+    assert_eq!(desk.post(DIRECT, &order).status, 200);
+    let found: Value = client.execute(query(Sandbox::MCHID)).unwrap();
+    assert_eq!(found["trade_state"], "NOTPAY");
+    assert_eq!(found["amount"], order["amount"]);
+    let foreign = client.execute::<Value>(query("1900000110"));
+    assert_eq!(code_of(foreign.unwrap_err()), "PARAM_ERROR");
+
+    client.execute::<()>(close()).unwrap();
+    let found: Value = client.execute(query(Sandbox::MCHID)).unwrap();
+    assert_eq!(found["trade_state"], "CLOSED");
 }

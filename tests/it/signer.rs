@@ -181,7 +181,7 @@ fn the_function_gets_the_message_of_the_request() {
         .path("b", "c/d")
         .query("e", "f")
         .json("g");
-    merchant.prepare(&request, at(NOW), NONCE).unwrap();
+    let _signed = merchant.prepare(&request, at(NOW), NONCE).unwrap();
     assert_eq!(
         String::from_utf8(receiver.recv().unwrap()).unwrap(),
         format!("POST\n/v3/a/c%2Fd?e=f\n{NOW}\n{NONCE}\n\"g\"\n")

@@ -6,6 +6,7 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -73,12 +74,18 @@ pub(crate) fn merchant() -> Merchant {
 
 /// Signs as the platform does, in base64. That these signatures are OpenSSL's is shown in `signer.rs`.
 pub(crate) fn platform_signature(message: &[u8]) -> String {
-    signature_by(PRIVATE, message)
+    // Read once, for tests that sign thousands of messages.
+    static SIGNER: LazyLock<Signer> = LazyLock::new(|| signer_of(PRIVATE));
+    SIGNER.sign(message).unwrap()
 }
 
 pub(crate) fn signature_by(private_pem: &str, message: &[u8]) -> String {
+    signer_of(private_pem).sign(message).unwrap()
+}
+
+fn signer_of(private_pem: &str) -> Signer {
     let key = PrivateKey::from_pem(private_pem).unwrap();
-    Signer::new("1", "1", key).unwrap().sign(message).unwrap()
+    Signer::new("1", "1", key).unwrap()
 }
 
 /// The text that the platform signs.

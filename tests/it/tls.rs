@@ -163,11 +163,11 @@ fn a_handshake_without_an_answer_ends_with_the_time_for_connecting() {
     let address = listener.local_addr().unwrap();
     let client = Platform::new()
         .client(&authority, address)
-        .connect_timeout(Duration::from_millis(100))
+        .connect_timeout(Duration::from_millis(500))
         .build()
         .unwrap();
     let result = client.send(&PRE_SIGN);
-    assert_eq!(told(&result), "connect: TLS: no connection within 100ms");
+    assert_eq!(told(&result), "connect: TLS: no connection within 500ms");
     assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
 }
 
@@ -267,6 +267,27 @@ fn an_answer_to_nothing_is_not_taken_for_the_next_calls() {
     let next = client.execute::<Value>(Request::get("/v3/x")).unwrap();
     assert_eq!(next["mchid"], "1900000109");
     assert_eq!(server.connections(), 2);
+}
+
+/// The first answer fills the client's buffer to the last byte, so that what follows it stays inside TLS.
+#[test]
+fn an_answer_to_nothing_is_found_inside_tls_too() {
+    const BUFFER: usize = 16 * 1024;
+    let stray = Platform::new().answer(200, "\"stray\"").bytes;
+    for length in BUFFER - 30..BUFFER + 30 {
+        let short = Platform::new().answer(200, SESSION).bytes;
+        let padding = length - short.len() - "X: \r\n".len();
+        let text = String::from_utf8(short).unwrap();
+        let padded = text.replacen("\r\n", &format!("\r\nX: {}\r\n", "x".repeat(padding)), 1);
+        assert_eq!(padded.len(), length);
+        let (server, client) = first_badly(Answer::keep([padded.as_bytes(), &stray].concat()));
+        client
+            .send(&PRE_SIGN)
+            .unwrap_or_else(|e| panic!("{length}: {e:?}"));
+        let next = client.execute::<Value>(Request::get("/v3/x")).unwrap();
+        assert_eq!(next["mchid"], "1900000109", "{length}");
+        assert_eq!(server.connections(), 2, "{length}");
+    }
 }
 
 fn with_roots(pem: impl Into<Vec<u8>>) -> Result<Client, Error> {

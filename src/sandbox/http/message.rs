@@ -74,6 +74,15 @@ impl HttpRequest {
             .map_or(&self.target, |(path, _query)| path)
     }
 
+    /// The first value of a query parameter, as it was sent: not decoded.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        let (_path, query) = self.target.split_once('?')?;
+        query
+            .split('&')
+            .filter_map(|parameter| parameter.split_once('='))
+            .find_map(|(known, value)| (known == name).then_some(value))
+    }
+
     /// Every value of a header, in the order received.
     pub(crate) fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers
