@@ -83,7 +83,11 @@ impl Addresses {
             .iter_mut()
             .filter(|entry| entry.is_for(host, port))
         {
-            entry.addresses.sort_by_key(|known| *known != address);
+            let position = entry.addresses.iter().position(|known| *known == address);
+            if let Some(position) = position {
+                let address = entry.addresses.remove(position);
+                entry.addresses.insert(0, address);
+            }
         }
     }
 
