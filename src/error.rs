@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::decode::DecodeError;
+
 /// The cause of an error that comes from outside this crate, such as a broken connection.
 pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 
@@ -127,7 +129,7 @@ pub enum Error {
         /// `Request-ID` of the answer, if it had one.
         request_id: Option<String>,
         /// What did not fit, and where.
-        source: serde_json::Error,
+        source: DecodeError,
     },
 }
 

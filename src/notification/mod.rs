@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 
 pub use self::content::ContractEvent;
 use self::envelope::Envelope;
 pub use self::error::NotificationError;
 pub use self::reply::NotificationReply;
+use crate::decode::{self, DecodeError};
 use crate::keys::ApiV3Key;
 use crate::verifier::{SignatureHeaders, Verifier};
 
@@ -199,7 +200,7 @@ impl<T> Notification<T> {
     ///
     /// [`NotificationError::Content`] when the JSON is not of that type.
     pub fn parse<'a, U: Deserialize<'a>>(&'a self) -> Result<U, NotificationError> {
-        serde_json::from_str(&self.json)
+        decode::from_str(&self.json)
             .map_err(|source| NotificationError::content(&self.id, &self.event_type, source))
     }
 }
@@ -209,8 +210,8 @@ impl<T: DeserializeOwned> Notification<T> {
         let refuse =
             |source| NotificationError::content(&envelope.id, &envelope.event_type, source);
         let json = String::from_utf8(plaintext)
-            .map_err(|error| refuse(serde_json::Error::custom(error.utf8_error())))?;
-        let content = serde_json::from_str(&json).map_err(refuse)?;
+            .map_err(|error| refuse(DecodeError::not_utf8(error.utf8_error())))?;
+        let content = decode::from_str(&json).map_err(refuse)?;
         Ok(Self {
             id: envelope.id.to_string(),
             create_time: envelope.create_time.to_string(),

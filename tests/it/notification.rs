@@ -857,7 +857,7 @@ mod refuses {
             ),
             (
                 br#"{"out_contract_code":1}"#,
-                "invalid type: integer `1`, expected a string at line 1 column 22",
+                "invalid type: integer, expected a string at line 1 column 22",
             ),
             (
                 br#"{"out_contract_code":null}"#,

@@ -244,21 +244,18 @@ mod session {
         assert_eq!(service_id(json!(u64::MAX.to_string())), Ok(u64::MAX));
         let wanted = "expected a whole number, or a text of digits at line 1 column";
         for (value, found) in [
-            (json!(""), "invalid value: string \"\""),
-            (json!("+1"), "invalid value: string \"+1\""),
-            (json!("-1"), "invalid value: string \"-1\""),
-            (json!(" 1"), "invalid value: string \" 1\""),
-            (json!("1.0"), "invalid value: string \"1.0\""),
-            (json!("0x1"), "invalid value: string \"0x1\""),
-            (json!("１"), "invalid value: string \"１\""),
-            (
-                json!("18446744073709551616"),
-                "invalid value: string \"18446744073709551616\"",
-            ),
-            (json!(-1), "invalid type: integer `-1`"),
-            (json!(1.5), "invalid type: floating point `1.5`"),
+            (json!(""), "invalid value: string"),
+            (json!("+1"), "invalid value: string"),
+            (json!("-1"), "invalid value: string"),
+            (json!(" 1"), "invalid value: string"),
+            (json!("1.0"), "invalid value: string"),
+            (json!("0x1"), "invalid value: string"),
+            (json!("１"), "invalid value: string"),
+            (json!("18446744073709551616"), "invalid value: string"),
+            (json!(-1), "invalid type: integer"),
+            (json!(1.5), "invalid type: floating point"),
             (json!(null), "invalid type: null"),
-            (json!(true), "invalid type: boolean `true`"),
+            (json!(true), "invalid type: boolean"),
             (json!([1]), "invalid type: sequence"),
         ] {
             let error = service_id(value).unwrap_err();
