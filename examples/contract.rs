@@ -46,7 +46,7 @@ use serde_json::json;
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
     ApiV3Key, Client, Error, KeyError, Outcome, PrivateKey, PublicKey, QueryContract, Signer,
-    TerminateContract, Verifier, ecommerce,
+    TerminateContract, TerminationMode, Verifier, ecommerce,
 };
 
 const USAGE: &str = "usage: contract [--sandbox] pre-sign | query | terminate REMARK | self-test";
@@ -204,7 +204,8 @@ fn query(client: &Client, values: Values) -> Result<(), Failure> {
     );
     if let Some(end) = contract.contract_terminate_info {
         show("ended at", end.contract_terminated_time.unwrap_or_default());
-        show("ended by", end.contract_termination_mode);
+        let mode = end.contract_termination_mode.as_ref();
+        show("ended by", mode.map_or("", TerminationMode::as_str));
         show(
             "remark",
             end.contract_termination_remark.unwrap_or_default(),
