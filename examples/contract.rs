@@ -295,9 +295,9 @@ fn advice(error: &Error, command: &Command) -> &'static str {
         (Error::Api(answer), ..) if answer.status == 429 => "wait a while, then run it again",
         (_, Outcome::NotSent, _) => "mend what is named above, then run it again",
         (_, Outcome::Refused, _) => "mend what WeChat Pay names, then run it again",
-        // A contract exists only when the user signs it.
+        // Inferred, not documented: a contract exists only when the user signs it.
         (_, Outcome::Unknown, Command::PreSign) => {
-            "run it again with the same values: nothing is lost by that"
+            "run it again with the same values: that should do no harm"
         }
         (_, Outcome::Unknown, Command::Terminate { .. }) => {
             "run `contract query`, and this again only if the contract is still in force"
