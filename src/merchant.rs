@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 
+use crate::decode;
 use crate::endpoint::{Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
 use crate::keys::PublicKey;
@@ -162,7 +163,7 @@ impl Merchant {
                 Err(ApiError::from_answer(status, body, request_id, authenticity).into())
             }
             Ok(_) if status == 202 => Err(Error::Accepted { request_id }),
-            Ok(_) => decode(status, body, request_id),
+            Ok(_) => read(status, body, request_id),
         }
     }
 }
@@ -237,13 +238,13 @@ fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), InvalidField> {
     ))
 }
 
-fn decode<R: DeserializeOwned>(
+fn read<R: DeserializeOwned>(
     status: u16,
     body: &[u8],
     request_id: Option<String>,
 ) -> Result<R, Error> {
     let json = if body.is_empty() { b"null" } else { body };
-    serde_json::from_slice(json).map_err(|source| Error::Decode {
+    decode::from_slice(json).map_err(|source| Error::Decode {
         status,
         request_id,
         source,

@@ -17,6 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::decode;
 use crate::endpoint::{self, Request};
 use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
 use crate::keys::{ApiV3Key, PublicKey};
@@ -127,7 +128,7 @@ fn open_list(
     api_v3_key: &ApiV3Key,
 ) -> Result<Vec<PublicKey>, CertificateError> {
     let list: Value =
-        serde_json::from_slice(body).map_err(|error| malformed(format!("not JSON: {error}")))?;
+        decode::from_slice(body).map_err(|error| malformed(format!("not JSON: {error}")))?;
     let entries = member(&list, "data")
         .and_then(Value::as_array)
         .ok_or_else(|| malformed("data is missing or not an array"))?;

@@ -25,7 +25,9 @@ use crate::time::unix_seconds;
 /// }
 /// ```
 ///
-/// Source: <https://pay.weixin.qq.com/docs/partner/apis/partner-miniprogram-payment/mini-transfer-payment.html>.
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791898>, for partners
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012085827>; for the signature
+/// <https://pay.weixin.qq.com/doc/v3/merchant/4012365341>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PayParameters {
