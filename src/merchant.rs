@@ -12,7 +12,7 @@ use crate::decode;
 use crate::endpoint::{Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
 use crate::keys::PublicKey;
-use crate::signer::{Signer, check_nonce, request_message};
+use crate::signer::{Signer, check_nonce_str, request_message};
 use crate::time::unix_seconds;
 use crate::verifier::{SignatureHeaders, Verifier};
 
@@ -90,7 +90,7 @@ impl Merchant {
         now: SystemTime,
         nonce_str: &str,
     ) -> Result<SignedRequest<'r>, Error> {
-        check_nonce(nonce_str)?;
+        check_nonce_str(nonce_str)?;
         let target = request.target()?;
         let platform_key = self.verifier.preferred(now);
         match &platform_key {

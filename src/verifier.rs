@@ -265,7 +265,7 @@ pub(crate) fn verify_with<K: Deref<Target = PublicKey>>(
     let nonce = require(NONCE, headers.nonce)?;
     let signature = require(SIGNATURE, headers.signature)?;
     check_signature_type(headers.signature_type)?;
-    check_nonce(nonce)?;
+    check_nonce_header(nonce)?;
     check_time(timestamp, now)?;
     let key = find(keys, serial, now)?;
     // Only now, so that a made-up serial number cannot pass for a probe and keep alarms quiet.
@@ -349,7 +349,7 @@ fn check_signature_type(signature_type: Option<&str>) -> Result<(), VerifyError>
 }
 
 /// A line feed in the nonce would move the border between nonce and body, so that one signature would fit another body.
-fn check_nonce(nonce: &str) -> Result<(), VerifyError> {
+fn check_nonce_header(nonce: &str) -> Result<(), VerifyError> {
     if !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }
