@@ -306,6 +306,20 @@ mod prepare {
     }
 
     #[test]
+    fn names_the_public_key_given_last() {
+        let other = || {
+            let pem = include_str!("../platform/merchant_public.pem");
+            PublicKey::from_pem("PUB_KEY_ID_1", pem).unwrap()
+        };
+        let key = platform_public_key;
+        assert_eq!(named_key([key(), other()], NOW).unwrap(), "PUB_KEY_ID_1");
+        assert_eq!(named_key([other(), key()], NOW).unwrap(), KEY_ID);
+        // Certificates after them change nothing.
+        let keys = [key(), other(), certificate(CURRENT)];
+        assert_eq!(named_key(keys, NOW).unwrap(), "PUB_KEY_ID_1");
+    }
+
+    #[test]
     fn names_a_key_that_the_verifier_got_since() {
         let merchant = merchant();
         let request = Request::get("/v3/certificates");
