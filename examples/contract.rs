@@ -46,7 +46,7 @@ use serde_json::json;
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
     ApiV3Key, Client, Error, KeyError, Outcome, PrivateKey, PublicKey, QueryContract, Signer,
-    TerminateContract, Verifier, ecommerce,
+    TerminateContract, TerminationMode, Verifier, ecommerce,
 };
 
 const USAGE: &str = "usage: contract [--sandbox] pre-sign | query | terminate REMARK | self-test";
@@ -204,7 +204,8 @@ fn query(client: &Client, values: Values) -> Result<(), Failure> {
     );
     if let Some(end) = contract.contract_terminate_info {
         show("ended at", end.contract_terminated_time.unwrap_or_default());
-        show("ended by", end.contract_termination_mode);
+        let mode = end.contract_termination_mode.as_ref();
+        show("ended by", mode.map_or("", TerminationMode::as_str));
         show(
             "remark",
             end.contract_termination_remark.unwrap_or_default(),
@@ -294,9 +295,9 @@ fn advice(error: &Error, command: &Command) -> &'static str {
         (Error::Api(answer), ..) if answer.status == 429 => "wait a while, then run it again",
         (_, Outcome::NotSent, _) => "mend what is named above, then run it again",
         (_, Outcome::Refused, _) => "mend what WeChat Pay names, then run it again",
-        // A contract exists only when the user signs it.
+        // Inferred, not documented: a contract exists only when the user signs it.
         (_, Outcome::Unknown, Command::PreSign) => {
-            "run it again with the same values: nothing is lost by that"
+            "run it again with the same values: that should do no harm"
         }
         (_, Outcome::Unknown, Command::Terminate { .. }) => {
             "run `contract query`, and this again only if the contract is still in force"

@@ -20,7 +20,8 @@ use wechatpay_contract::order::{Amount, PartnerContractInfo, PartnerJsapiOrder, 
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
     ApiV3Key, Client, ContractState, Event, EventKind, NotificationError, NotificationReceiver,
-    NotificationReply, QueryContract, SignatureHeaders, TerminateContract, ecommerce, order,
+    NotificationReply, QueryContract, SignatureHeaders, TerminateContract, TerminationMode,
+    ecommerce, order,
 };
 
 const APPID: &str = "wxd678efh567hg6787";
@@ -168,7 +169,8 @@ impl Platform {
                 .unwrap_or("unknown"),
         );
         if let Some(end) = &contract.contract_terminate_info {
-            show("ended by", &end.contract_termination_mode);
+            let mode = end.contract_termination_mode.as_ref();
+            show("ended by", mode.map_or("unknown", TerminationMode::as_str));
             show(
                 "remark",
                 end.contract_termination_remark.as_deref().unwrap_or("none"),

@@ -38,16 +38,41 @@ use wechatpay_contract::{
 const THREADS: usize = 4;
 
 /// Stands in for a table with a unique index: what happened to which contract.
+///
+/// A code is unique for one merchant only. This server is one merchant's; one that serves several has a column for the
+/// merchant in the index too.
 #[derive(Default)]
-struct Ledger(Mutex<HashSet<(String, EventKind)>>);
+struct Ledger(Mutex<HashSet<Key>>);
+
+/// What tells an event from all others, and is the same when it is sent again.
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    /// A code is never used again, so that a contract is signed once and terminated once.
+    Contract { code: String, kind: EventKind },
+    /// Whatever else there may be can happen more than once: only the notification's id tells.
+    Notification { id: String },
+}
 
 impl Ledger {
     /// Stores the event unless it is there already, in one atomic step, since duplicates come at the same moment too.
     /// In a database: `INSERT … ON CONFLICT DO NOTHING`, in one transaction with whatever follows from the event.
     fn insert(&self, event: &Event) -> bool {
         let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A code is never used again, so that each thing happens to it once.
-        ledger.insert((event.content.out_contract_code.clone(), event.kind.clone()))
+        ledger.insert(Key::of(event))
+    }
+}
+
+impl Key {
+    fn of(event: &Event) -> Self {
+        match &event.kind {
+            EventKind::Signed | EventKind::Terminated => Self::Contract {
+                code: event.content.out_contract_code.clone(),
+                kind: event.kind.clone(),
+            },
+            _ => Self::Notification {
+                id: event.id.clone(),
+            },
+        }
     }
 }
 

@@ -155,7 +155,8 @@ impl Service {
         let code = new_code();
         // Stored before it is sent: the notification must find it.
         self.contracts.add(&code, &user.openid);
-        // Whatever the outcome of an error, nothing is lost by trying again under another code.
+        // Whatever the outcome of an error, the user tries again under another code: without their signing, no contract
+        // comes of this one (inferred).
         let session = self.client.send(&ecommerce::MiniProgramPreSign {
             appid: &self.appid,
             service_id: self.service_id,
@@ -239,7 +240,8 @@ impl Service {
         let is_news = match event.kind {
             EventKind::Signed => self.contracts.advance(code, State::Signed),
             EventKind::Terminated => self.contracts.advance(code, State::Terminated),
-            // The query tells what it was about.
+            // The query tells what it was about. To act on such an event, tell duplicates by its id: it may happen again
+            // to the same contract.
             _ => false,
         };
         println!(
@@ -267,7 +269,8 @@ impl Service {
     }
 }
 
-/// Stands in for a table whose key is the code.
+/// Stands in for a table whose key is the code: this service is one merchant's. One that serves several has the merchant
+/// in the key too, since a code is unique for one merchant only.
 #[derive(Default)]
 struct Contracts(Mutex<HashMap<String, Contract>>);
 

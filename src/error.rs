@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::decode::DecodeError;
+
 /// The cause of an error that comes from outside this crate, such as a broken connection.
 pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 
@@ -127,7 +129,7 @@ pub enum Error {
         /// `Request-ID` of the answer, if it had one.
         request_id: Option<String>,
         /// What did not fit, and where.
-        source: serde_json::Error,
+        source: DecodeError,
     },
 }
 
@@ -556,15 +558,19 @@ pub enum KeyError {
         /// The exponents wanted.
         wanted: &'static str,
     },
-    /// The id of a public key is not of its form.
+    /// What was given as the id of a public key cannot be one. It is not shown: it may be a key in the wrong place.
     InvalidId {
-        /// The id in quotation marks, or its length when it is too long to be one.
-        found: String,
+        /// Its length, in bytes.
+        bytes: usize,
+        /// The first character that no id has, if there is one.
+        character: Option<char>,
     },
     /// The APIv3 key is not of 32 bytes.
     ApiV3KeyLength {
         /// The length found, in bytes.
         bytes: usize,
+        /// Whether what was found ends with a line break, as the content of a file does.
+        ends_with_line_break: bool,
     },
 }
 
@@ -583,10 +589,25 @@ impl fmt::Display for KeyError {
             Self::UnsupportedExponent { wanted } => {
                 write!(f, "found an RSA key with an unsupported public exponent: wanted {wanted}")
             }
-            Self::InvalidId { found } => {
-                write!(f, "found the key id {found}: wanted 1 to 64 ASCII letters, digits and underscores")
+            Self::InvalidId { bytes, character } => {
+                write!(f, "found a key id of {bytes} bytes")?;
+                match character {
+                    Some(character) => write!(f, " with the character {character:?}")?,
+                    None if *bytes == 32 => f.write_str(", as many as an APIv3 key has")?,
+                    None => {}
+                }
+                f.write_str(
+                    ": wanted the one shown beside the key in the merchant platform, PUB_KEY_ID_ and digits, or a \
+                     certificate's serial number in hexadecimal",
+                )
             }
-            Self::ApiV3KeyLength { bytes } => write!(f, "found an APIv3 key of {bytes} bytes: wanted exactly 32"),
+            Self::ApiV3KeyLength { bytes, ends_with_line_break } => {
+                write!(f, "found an APIv3 key of {bytes} bytes: wanted exactly 32")?;
+                match ends_with_line_break {
+                    true => f.write_str("; it ends with a line break"),
+                    false => Ok(()),
+                }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod check;
 #[cfg(feature = "client")]
 mod client;
 mod contract;
+mod decode;
 mod endpoint;
 mod error;
 mod keys;
@@ -18,6 +19,7 @@ pub mod sandbox;
 #[cfg(feature = "client")]
 pub mod self_test;
 mod signer;
+mod time;
 #[cfg(feature = "client")]
 mod transport;
 mod verifier;
@@ -29,6 +31,7 @@ pub use contract::{
     QueryContract, TerminateContract, TerminateInfo, TerminationMode, ecommerce, normal, qs,
     service_provider,
 };
+pub use decode::DecodeError;
 pub use endpoint::{Endpoint, Method, Request};
 pub use error::{
     ApiError, Authenticity, Cause, CertificateError, Error, InvalidField, KeyError, Outcome,

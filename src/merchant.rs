@@ -8,11 +8,13 @@ use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 
+use crate::decode;
 use crate::endpoint::{Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
 use crate::keys::PublicKey;
 use crate::signer::{Signer, check_nonce, request_message};
-use crate::verifier::{SignatureHeaders, Verifier, unix_seconds};
+use crate::time::unix_seconds;
+use crate::verifier::{SignatureHeaders, Verifier};
 
 /// The value of `User-Agent`, without which WeChat Pay's gateway refuses a request.
 pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
@@ -161,7 +163,7 @@ impl Merchant {
                 Err(ApiError::from_answer(status, body, request_id, authenticity).into())
             }
             Ok(_) if status == 202 => Err(Error::Accepted { request_id }),
-            Ok(_) => decode(status, body, request_id),
+            Ok(_) => read(status, body, request_id),
         }
     }
 }
@@ -236,13 +238,13 @@ fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), InvalidField> {
     ))
 }
 
-fn decode<R: DeserializeOwned>(
+fn read<R: DeserializeOwned>(
     status: u16,
     body: &[u8],
     request_id: Option<String>,
 ) -> Result<R, Error> {
     let json = if body.is_empty() { b"null" } else { body };
-    serde_json::from_slice(json).map_err(|source| Error::Decode {
+    decode::from_slice(json).map_err(|source| Error::Decode {
         status,
         request_id,
         source,

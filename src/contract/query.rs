@@ -89,7 +89,8 @@ pub struct Contract {
     /// When the user signed 协议签署时间, in the form of RFC 3339: `2020-09-10T13:29:35+08:00`. Documented as always
     /// present; its absence is tolerated.
     pub contract_signed_time: Option<String>,
-    /// How the contract ended 协议解约信息; absent while it is in force.
+    /// How the contract ended 协议解约信息; absent while it is in force. Whether there is one says nothing certain: for
+    /// that, look at `contract_state`.
     pub contract_terminate_info: Option<TerminateInfo>,
 }
 
@@ -97,8 +98,8 @@ pub struct Contract {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct TerminateInfo {
-    /// By whom or in which way 协议解约方式.
-    pub contract_termination_mode: TerminationMode,
+    /// By whom or in which way 协议解约方式. Documented as always present; its absence is tolerated.
+    pub contract_termination_mode: Option<TerminationMode>,
     /// When 协议解约时间, in the form of RFC 3339.
     pub contract_terminated_time: Option<String>,
     /// Why 解约备注, up to 256 characters.

@@ -1,5 +1,9 @@
 //! Contracts signed through a service provider 服务商.
 //!
+//! Pre-signing is not documented as idempotent. After an unknown outcome, sending it again with the same fields, the code
+//! among them, should do no harm: a contract comes into being only when the user signs it, and the code lets there be
+//! one at most. That is inferred, not documented; the query shows whether there is a contract.
+//!
 //! ```
 //! use wechatpay_contract::{Endpoint, service_provider};
 //!
@@ -42,8 +46,7 @@ use crate::error::InvalidField;
 
 /// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
 ///
-/// Not documented as idempotent. After an unknown outcome nothing is lost by pre-signing again with the same fields:
-/// a contract exists only when the user signs it.
+/// After an unknown outcome, see [the module](self).
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.
@@ -117,8 +120,7 @@ impl MiniProgramPreSign<'_> {
 /// The order is made first. Only when the user pays within two hours are they offered to sign; when this call fails
 /// nothing is offered.
 ///
-/// Not documented as idempotent. After an unknown outcome nothing is lost by pre-signing again with the same fields:
-/// a contract exists only when the user signs it.
+/// After an unknown outcome, see [the module](self).
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471272>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.

@@ -93,7 +93,8 @@ pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
             let digits = value.bytes().all(|byte| byte.is_ascii_digit());
             match value.parse() {
                 Ok(number) if digits => Ok(number),
-                _ => Err(E::invalid_value(Unexpected::Str(value), &self)),
+                // Not `Unexpected::Str`, which would repeat in the error what came.
+                _ => Err(E::invalid_value(Unexpected::Other("string"), &self)),
             }
         }
     }

@@ -24,7 +24,8 @@ use ring::signature::{
 
 use crate::error::KeyError;
 
-pub(crate) use self::formats::{number as decimal, unix_seconds as unix_seconds_of_date};
+#[cfg(feature = "client")]
+pub(crate) use self::formats::is_certificate;
 #[cfg(feature = "client")]
 pub(crate) use self::random::random_nonce;
 
@@ -156,14 +157,16 @@ impl PublicKey {
     /// `BEGIN RSA PUBLIC KEY`.
     ///
     /// `id` is the one that WeChat Pay shows beside the key (微信支付公钥ID), such as
-    /// `PUB_KEY_ID_0000000000000024101100397200000006`: 1 to 64 ASCII letters, digits and underscores.
+    /// `PUB_KEY_ID_0000000000000024101100397200000006`; digits are documented behind `PUB_KEY_ID_`, letters are let pass
+    /// too, up to 64 characters in all. For the public key of a certificate it is the certificate's serial number, up to
+    /// 40 hexadecimal digits, but not 32: that would be an APIv3 key in the wrong place.
     ///
     /// Pass the file's content, not its name. Text around the block, a byte order mark and any line width are
     /// tolerated.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when the id is not of that form, when there is not exactly one such block, when it is damaged, or
+    /// [`KeyError`] when the id is not of that form (it is not shown then), when there is not exactly one such block, when it is damaged, or
     /// when the key in it is not an RSA key with which a signature could ever be verified.
     pub fn from_pem(id: impl Into<String>, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let id = checked_id(id.into())?;
@@ -276,11 +279,13 @@ impl ApiV3Key {
     ///
     /// # Errors
     ///
-    /// [`KeyError::ApiV3KeyLength`] for any other length. A line break at the end of a file counts.
+    /// [`KeyError::ApiV3KeyLength`] for any other length. A line break at the end of a file counts, and is told.
     pub fn new(key: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let key = key.as_ref();
-        let unbound = UnboundKey::new(&AES_256_GCM, key)
-            .map_err(|_| KeyError::ApiV3KeyLength { bytes: key.len() })?;
+        let unbound = UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::ApiV3KeyLength {
+            bytes: key.len(),
+            ends_with_line_break: key.ends_with(b"\n") || key.ends_with(b"\r"),
+        })?;
         Ok(Self {
             key: LessSafeKey::new(unbound),
         })
@@ -330,19 +335,27 @@ impl fmt::Debug for ApiV3Key {
     }
 }
 
-/// Lets an id pass that can stand in an HTTP header and can be told from a PEM given in its place.
+/// Lets an id pass that can be one. Ids stand in headers and in errors, where no key may get that was given in an id's
+/// place: an APIv3 key has 32 letters and digits, perhaps hexadecimal ones only.
 fn checked_id(id: String) -> Result<String, KeyError> {
     const MAX_LEN: usize = 64;
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if (1..=MAX_LEN).contains(&id.len()) && id.bytes().all(known) {
+    /// What 20 bytes have, the longest serial number that RFC 5280 allows.
+    const MAX_SERIAL_LEN: usize = 40;
+    const API_V3_KEY_LEN: usize = 32;
+    let is_serial_number = (1..=MAX_SERIAL_LEN).contains(&id.len())
+        && id.len() != API_V3_KEY_LEN
+        && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_key_id = id.len() <= MAX_LEN
+        && id.strip_prefix("PUB_KEY_ID_").is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        });
+    if is_serial_number || is_key_id {
         return Ok(id);
     }
-    // Something long is hardly an id, and may be a key that took the id's place.
-    let found = match id.len() {
-        0..=MAX_LEN => format!("{id:?}"),
-        len => format!("{len} bytes"),
-    };
-    Err(KeyError::InvalidId { found })
+    Err(KeyError::InvalidId {
+        bytes: id.len(),
+        character: id.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '_'),
+    })
 }
 
 fn upper_hex(bytes: &[u8]) -> String {

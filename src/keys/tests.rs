@@ -557,36 +557,70 @@ fn forms_of_the_same_text() {
 fn ids() {
     let key = pem("rsa2048_public");
     let with = |id: &str| PublicKey::from_pem(id, &key).map(|key| key.id().to_owned());
-    let longest = "a".repeat(64);
-    for id in [ID, "5157F09EFDC096DE", "x", "_", &longest] {
+    let longest = format!("PUB_KEY_ID_{}", "1".repeat(53));
+    for id in [
+        ID,
+        "PUB_KEY_ID_1",
+        "PUB_KEY_ID_a1",
+        &longest,
+        "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
+        "5157f09efdc096de15ebe81a47057a7232f1b8e1",
+        "5157F09EFDC096DE",
+        "0",
+    ] {
         assert_eq!(with(id).as_deref(), Ok(id));
     }
-    for (id, found) in [
-        ("", "\"\""),
-        ("PUB KEY", "\"PUB KEY\""),
-        ("PUB-KEY", "\"PUB-KEY\""),
-        ("PUB_KEY\r\nX: y", "\"PUB_KEY\\r\\nX: y\""),
-        ("公钥", "\"公钥\""),
-        (&"a".repeat(65), "65 bytes"),
+    let wanted = "wanted the one shown beside the key in the merchant platform, PUB_KEY_ID_ and digits, or a \
+                  certificate's serial number in hexadecimal";
+    for (id, character, found) in [
+        ("", None, "0 bytes"),
+        ("PUB_KEY_ID_", None, "11 bytes"),
+        ("PUB_KEY_ID_1_", None, "13 bytes"),
+        ("pub_key_id_1", None, "12 bytes"),
+        ("PUB KEY", Some(' '), "7 bytes with the character ' '"),
+        ("PUB_KEY_ID-1", Some('-'), "12 bytes with the character '-'"),
+        (
+            "PUB_KEY_ID_1\r\nX: y",
+            Some('\r'),
+            "18 bytes with the character '\\r'",
+        ),
+        (
+            "PUB_KEY_ID_1\n",
+            Some('\n'),
+            "13 bytes with the character '\\n'",
+        ),
+        ("公钥", Some('公'), "6 bytes with the character '公'"),
+        ("x", None, "1 bytes"),
+        (&format!("{longest}1"), None, "65 bytes"),
+        (&"A".repeat(41), None, "41 bytes"),
+        // An APIv3 key in the id's place, the second of hexadecimal digits only.
+        (
+            "a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb",
+            None,
+            "32 bytes, as many as an APIv3 key has",
+        ),
+        (
+            &"0a".repeat(16),
+            None,
+            "32 bytes, as many as an APIv3 key has",
+        ),
     ] {
         let error = with(id).unwrap_err();
+        let bytes = id.len();
+        assert_eq!(error, KeyError::InvalidId { bytes, character }, "{id:?}");
         assert_eq!(
-            error,
-            KeyError::InvalidId {
-                found: found.to_owned()
-            }
+            error.to_string(),
+            format!("found a key id of {found}: {wanted}")
         );
-        let said = format!(
-            "found the key id {found}: wanted 1 to 64 ASCII letters, digits and underscores"
-        );
-        assert_eq!(error.to_string(), said);
     }
     // Both arguments exchanged, and the wrong file on top: nothing of the key may be shown.
     let secret = pem("rsa2048_pkcs8");
-    let found = format!("{} bytes", secret.len());
     assert_eq!(
         PublicKey::from_pem(&secret, ID).err(),
-        Some(KeyError::InvalidId { found })
+        Some(KeyError::InvalidId {
+            bytes: secret.len(),
+            character: Some('-'),
+        })
     );
 }
 
@@ -1254,12 +1288,35 @@ fn encrypts_to_the_published_ciphertext() {
 #[test]
 fn an_api_v3_key_has_32_bytes() {
     assert!(ApiV3Key::new([b'k'; 32]).is_ok());
-    for bytes in [0, 16, 31, 33, 64] {
-        let error = ApiV3Key::new("k".repeat(bytes)).err();
-        assert_eq!(error, Some(KeyError::ApiV3KeyLength { bytes }));
+    let key = |bytes: usize, end: &str| "k".repeat(bytes) + end;
+    for (key, ends_with_line_break) in [
+        (key(0, ""), false),
+        (key(16, ""), false),
+        (key(31, ""), false),
+        (key(33, ""), false),
+        (key(64, ""), false),
+        (key(32, " "), false),
+        (key(32, "\n"), true),
+        (key(32, "\r"), true),
+        (key(32, "\r\n"), true),
+    ] {
+        let bytes = key.len();
+        let error = ApiV3Key::new(&key).err().unwrap();
         assert_eq!(
-            error.unwrap().to_string(),
-            format!("found an APIv3 key of {bytes} bytes: wanted exactly 32")
+            error,
+            KeyError::ApiV3KeyLength {
+                bytes,
+                ends_with_line_break,
+            }
+        );
+        let told = if ends_with_line_break {
+            "; it ends with a line break"
+        } else {
+            ""
+        };
+        assert_eq!(
+            error.to_string(),
+            format!("found an APIv3 key of {bytes} bytes: wanted exactly 32{told}")
         );
     }
 }

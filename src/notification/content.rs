@@ -88,7 +88,7 @@ impl ContractEvent {
     pub fn termination_mode(&self) -> Option<&TerminationMode> {
         self.contract_terminate_info
             .as_ref()
-            .map(|info| &info.contract_termination_mode)
+            .and_then(|info| info.contract_termination_mode.as_ref())
             .or(self.contract_termination_mode.as_ref())
     }
 }

@@ -6,9 +6,9 @@ use std::ops::Deref;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::Error as _;
 
 use super::NotificationError;
+use crate::decode::{self, DecodeError};
 use crate::keys::ApiV3Key;
 
 /// The only algorithm there is.
@@ -33,8 +33,8 @@ impl<'a> Envelope<'a> {
     /// Reads a body that was verified.
     pub(super) fn read(body: &'a [u8]) -> Result<Self, NotificationError> {
         let text = std::str::from_utf8(body)
-            .map_err(|error| NotificationError::Envelope(serde_json::Error::custom(error)))?;
-        serde_json::from_str(text).map_err(NotificationError::Envelope)
+            .map_err(|error| NotificationError::Envelope(DecodeError::not_utf8(error)))?;
+        decode::from_str(text).map_err(NotificationError::Envelope)
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::{NotificationReceiver, NotificationReply};
+use crate::decode::DecodeError;
 use crate::error::VerifyError;
 
 /// Why a notification was not opened.
@@ -29,7 +30,7 @@ pub enum NotificationError {
     /// The notification is signed by WeChat Pay, but its body is not the JSON of a notification: not UTF-8, not JSON, or
     /// a field is missing, comes twice, or is of the wrong type; the source says which. Query the contract's state, and
     /// report it: the format may have changed.
-    Envelope(serde_json::Error),
+    Envelope(DecodeError),
     /// The notification is signed by WeChat Pay, but a field has not the form that decryption needs. Query the
     /// contract's state, and report it: the format may have changed.
     MalformedField {
@@ -59,7 +60,7 @@ pub enum NotificationError {
         /// The event's type, such as `TRANSACTION.SUCCESS`.
         event_type: String,
         /// What did not fit, and where.
-        source: serde_json::Error,
+        source: DecodeError,
     },
 }
 
@@ -98,7 +99,7 @@ impl NotificationError {
         }
     }
 
-    pub(super) fn content(id: &str, event_type: &str, source: serde_json::Error) -> Self {
+    pub(super) fn content(id: &str, event_type: &str, source: DecodeError) -> Self {
         Self::Content {
             id: id.to_owned(),
             event_type: event_type.to_owned(),

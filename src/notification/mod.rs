@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 
 pub use self::content::ContractEvent;
 use self::envelope::Envelope;
 pub use self::error::NotificationError;
 pub use self::reply::NotificationReply;
+use crate::decode::{self, DecodeError};
 use crate::keys::ApiV3Key;
 use crate::verifier::{SignatureHeaders, Verifier};
 
@@ -42,7 +43,8 @@ pub type Event = Notification<ContractEvent>;
 /// ) -> Result<NotificationReply, NotificationError> {
 ///     let headers = SignatureHeaders::from_pairs(headers.iter().map(|(name, value)| (name, value)))?;
 ///     let event = receiver.open(&headers, body, SystemTime::now())?;
-///     // Here: insert code and kind where the pair can be only once; when it is there already, answer success and stop.
+///     // Here: insert (merchant, code, kind), for `Other` the event's id, where it can be only once; when it is there
+///     // already, answer success and stop.
 ///     match &event.kind {
 ///         EventKind::Signed => println!("{} is signed", event.content.out_contract_code),
 ///         EventKind::Terminated => println!("{} is terminated", event.content.out_contract_code),
@@ -66,9 +68,13 @@ pub type Event = Notification<ContractEvent>;
 ///   Read at most [`MAX_BODY`](Self::MAX_BODY) bytes and one more.
 /// - **Five seconds.** WeChat Pay waits that long for the answer. Store the event and answer; do slow work later.
 /// - **Duplicates.** The same notification comes more than once, also at the same moment on two connections. Insert
-///   `out_contract_code` with the [`kind`](Notification::kind) where the pair can be only once (a unique index, in one
-///   atomic step), act only when the insert succeeded, and answer success either way. A code is never used again, so
-///   each thing happens to it once. The [`id`](Notification::id) serves as well for other products.
+///   what names the event where it can be only once (a unique index, in one atomic step), act only when the insert
+///   succeeded, and answer success either way. What names it: the merchant, `out_contract_code` and the
+///   [`kind`](Notification::kind) for [`Signed`](EventKind::Signed) and [`Terminated`](EventKind::Terminated), since a
+///   merchant never uses a code again, so that each of the two happens to it once; the [`id`](Notification::id) for
+///   [`Other`](EventKind::Other), which may happen again to the same contract, and for other products. The merchant
+///   belongs to it because a code is unique for one merchant only: the one whose receiver opened the notification,
+///   and the sub-merchant where there are some.
 /// - **Order.** Notifications can overtake each other: a late `SIGN` must not revive a terminated contract.
 /// - **Own records.** Compare what the event says (`out_contract_code`, and `mchid`, `appid`, `service_id`, `openid` as
 ///   far as they are there) with what was pre-signed.
@@ -199,7 +205,7 @@ impl<T> Notification<T> {
     ///
     /// [`NotificationError::Content`] when the JSON is not of that type.
     pub fn parse<'a, U: Deserialize<'a>>(&'a self) -> Result<U, NotificationError> {
-        serde_json::from_str(&self.json)
+        decode::from_str(&self.json)
             .map_err(|source| NotificationError::content(&self.id, &self.event_type, source))
     }
 }
@@ -209,8 +215,8 @@ impl<T: DeserializeOwned> Notification<T> {
         let refuse =
             |source| NotificationError::content(&envelope.id, &envelope.event_type, source);
         let json = String::from_utf8(plaintext)
-            .map_err(|error| refuse(serde_json::Error::custom(error.utf8_error())))?;
-        let content = serde_json::from_str(&json).map_err(refuse)?;
+            .map_err(|error| refuse(DecodeError::not_utf8(error.utf8_error())))?;
+        let content = decode::from_str(&json).map_err(refuse)?;
         Ok(Self {
             id: envelope.id.to_string(),
             create_time: envelope.create_time.to_string(),

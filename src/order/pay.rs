@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::check;
 use crate::error::{Error, InvalidField};
 use crate::signer::{Signer, check_nonce};
-use crate::verifier::unix_seconds;
+use crate::time::unix_seconds;
 
 /// The argument for `wx.requestPayment` in the merchant's mini program; serialized as `{timeStamp, nonceStr, package,
 /// signType, paySign}`.
@@ -25,7 +25,9 @@ use crate::verifier::unix_seconds;
 /// }
 /// ```
 ///
-/// Source: <https://pay.weixin.qq.com/docs/partner/apis/partner-miniprogram-payment/mini-transfer-payment.html>.
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791898>, for partners
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012085827>; for the signature
+/// <https://pay.weixin.qq.com/doc/v3/merchant/4012365341>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PayParameters {

@@ -96,7 +96,6 @@ mod platform;
 mod post;
 mod pre_sign;
 mod record;
-mod rfc3339;
 mod signing;
 mod spoil;
 mod user;

@@ -443,21 +443,53 @@ fn codes_are_digits_and_letters_in_every_call() {
 
 #[test]
 fn notify_urls_are_https_with_a_path_and_no_query() {
+    for notify_url in [
+        "https://yourapp.com/",
+        "HTTPS://yourapp.com:8443/notify",
+        "https://[2001:db8::1]:443/notify",
+        "https://yourapp.com/@/:/notify",
+        // Nothing is documented about fragments.
+        "https://yourapp.com/notify#a",
+        "https://yourapp.com/notify#a?b",
+    ] {
+        assert_accepted(&normal::MiniProgramPreSign {
+            notify_url,
+            ..NORMAL
+        });
+    }
     let rows = [
-        ("", "which is not a URL"),
-        ("http://yourapp.com/notify", "which is not https"),
-        ("https://yourapp.com", "without a path"),
-        ("https:///notify", "without a host"),
-        ("https://yourapp.com/notify?a=b", "with a query or fragment"),
-        ("https://yourapp.com/notify#a", "with a query or fragment"),
+        ("", "no URL"),
+        ("https:/yourapp.com/notify", "no URL"),
+        ("http://yourapp.com/notify", "a URL that is not https"),
+        ("https://yourapp.com", "a URL without a path"),
+        ("https://yourapp.com#/notify", "a URL without a path"),
+        ("https:///notify", "a URL without a host"),
+        ("https://:443/notify", "a URL without a host"),
+        ("https://@/", "a URL with user information"),
         (
-            "https://yourapp.com/通知",
-            "with a character that is not allowed in a URL",
+            "https://user:SECRET@yourapp.com/notify",
+            "a URL with user information",
         ),
+        ("https://yourapp.com/notify?a=b", "a URL with a query"),
+        ("https://yourapp.com/notify?a=b#c", "a URL with a query"),
+        ("https://yourapp.com?a=/", "a URL with a query"),
+        (
+            "https:\\\\yourapp.com\\notify",
+            "a URL with the character '\\\\'",
+        ),
+        (
+            "https://yourapp.com\\@evil/notify",
+            "a URL with the character '\\\\'",
+        ),
+        (
+            "https://yourapp.com/ notify",
+            "a URL with the character ' '",
+        ),
+        ("https://yourapp.com/通知", "a URL with the character '通'"),
     ];
     for (notify_url, found) in rows {
         let problem = format!(
-            "found {notify_url:?}, {found}: wanted an https:// URL with a host and a path, without a query"
+            "found {found}: wanted an https:// URL with a host and a path, without a query"
         );
         let field = "notify_url";
         assert_refused(

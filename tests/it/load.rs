@@ -1,7 +1,7 @@
 //! Many threads on one client while the server misbehaves: what each caller is told agrees with the server's record.
 //!
 //! 800 calls, or as many as the environment variable `LOAD_CALLS` says:
-//! `LOAD_CALLS=200000 cargo test --release --test it load`.
+//! `LOAD_CALLS=200000 cargo test --release --test it load::`.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -13,6 +13,7 @@ mod contract_example;
 mod contract_requests;
 mod contract_responses;
 mod counts;
+mod decode;
 mod desk;
 mod exchange;
 mod failover;

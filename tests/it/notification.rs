@@ -261,6 +261,15 @@ mod opens {
             event.content.termination_mode(),
             Some(&TerminationMode::MchApiTerminate)
         );
+
+        // Beside an empty object the other field still tells.
+        content["contract_terminate_info"] = json!({});
+        let event = open(sealed("ECOMMERCE_ENTRUST.TERMINATE", &content).to_string()).unwrap();
+        assert!(event.content.contract_terminate_info.is_some());
+        assert_eq!(
+            event.content.termination_mode(),
+            Some(&TerminationMode::MchApiTerminate)
+        );
     }
 
     /// <https://pay.weixin.qq.com/doc/global/v3/zh/4013015481>
@@ -430,7 +439,10 @@ mod opens {
             ("service_id", json!(1.5)),
             ("plan_id", json!(["12535"])),
             ("contract_state", json!({"state": "SIGNED"})),
-            ("contract_terminate_info", json!({})),
+            (
+                "contract_terminate_info",
+                json!({"contract_termination_mode": 7}),
+            ),
             ("contract_terminate_info", json!("USER_TERMINATE")),
             ("attach", json!(true)),
         ] {
@@ -857,7 +869,7 @@ mod refuses {
             ),
             (
                 br#"{"out_contract_code":1}"#,
-                "invalid type: integer `1`, expected a string at line 1 column 22",
+                "invalid type: integer, expected a string at line 1 column 22",
             ),
             (
                 br#"{"out_contract_code":null}"#,

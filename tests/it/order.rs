@@ -521,12 +521,12 @@ fn notify_urls_are_https_without_a_query_and_up_to_255_characters() {
     assert_both_accepted(order(&at_255));
     assert_both_refused(order(&over_255), "notify_url", &too_long(255));
     for (url, found) in [
-        ("http://yourapp.com/notify", "which is not https"),
-        ("https://yourapp.com/notify?a=b", "with a query or fragment"),
-        ("https://yourapp.com", "without a path"),
+        ("http://yourapp.com/notify", "a URL that is not https"),
+        ("https://yourapp.com/notify?a=b", "a URL with a query"),
+        ("https://yourapp.com", "a URL without a path"),
     ] {
         let problem = format!(
-            "found {url:?}, {found}: wanted an https:// URL with a host and a path, without a query"
+            "found {found}: wanted an https:// URL with a host and a path, without a query"
         );
         assert_both_refused(order(url), "notify_url", &problem);
     }

@@ -2,7 +2,7 @@
 //! be read back by others.
 //!
 //! 256 cases each, or as many as the environment variable `PROPTEST_CASES` says:
-//! `PROPTEST_CASES=100000 cargo test --test it properties`. A failure prints the smallest input found.
+//! `PROPTEST_CASES=100000 cargo test --test it properties::`. A failure prints the smallest input found.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};

@@ -1,0 +1,161 @@
+//! Reads JSON that was verified, with errors that say what did not fit and where, but never a value that was read.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::str::Utf8Error;
+
+use serde::Deserialize;
+use serde_json::error::Category;
+
+/// Why JSON could not be read: what did not fit, and where.
+///
+/// Answers and notifications hold personal data, such as the user's name and openid, and errors end in logs. So this
+/// names fields, types and places, and no value and no name that came with the JSON: `invalid type: string, expected
+/// u64 at line 1 column 20`. Where a type of the caller's refuses a value in words of its own, the words are left out
+/// too, since they may repeat the value; only what such a type names as expected is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodeError {
+    category: Category,
+    problem: String,
+    line: usize,
+    column: usize,
+}
+
+impl DecodeError {
+    /// The line of the JSON, from 1; 0 when the place is not known.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The column in that line, in bytes from 1; 0 when nothing of the line was read, or the place is not known.
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
+    pub(crate) fn not_utf8(error: Utf8Error) -> Self {
+        Self {
+            category: Category::Syntax,
+            problem: error.to_string(),
+            line: 0,
+            column: 0,
+        }
+    }
+
+    fn of(error: &serde_json::Error) -> Self {
+        let (category, line, column) = (error.classify(), error.line(), error.column());
+        let text = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        let problem = text.strip_suffix(&place).unwrap_or(&text);
+        let problem = match category {
+            // Fixed texts of serde_json.
+            Category::Syntax | Category::Eof | Category::Io => problem.to_owned(),
+            Category::Data => without_values(problem),
+        };
+        Self {
+            category,
+            problem,
+            line,
+            column,
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)?;
+        match self.line {
+            0 => Ok(()),
+            line => write!(f, " at line {line} column {}", self.column),
+        }
+    }
+}
+
+impl StdError for DecodeError {}
+
+/// Reads `json` as a `T`.
+pub(crate) fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeError> {
+    serde_json::from_slice(json).map_err(|error| DecodeError::of(&error))
+}
+
+/// Reads `json` as a `T`.
+pub(crate) fn from_str<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, DecodeError> {
+    serde_json::from_str(json).map_err(|error| DecodeError::of(&error))
+}
+
+/// What a message of serde says without quoting what was read: names of fields that the type has, kinds and what is
+/// expected stay, all else goes.
+fn without_values(problem: &str) -> String {
+    is_of_known_names(problem)
+        .then(|| problem.to_owned())
+        .or_else(|| without_what_came(problem))
+        .unwrap_or_else(|| "a value was refused by the type that reads it".to_owned())
+}
+
+/// Whether it names a field of the type and nothing else.
+fn is_of_known_names(problem: &str) -> bool {
+    ["missing field `", "duplicate field `"]
+        .iter()
+        .any(|start| {
+            problem
+                .strip_prefix(start)
+                .is_some_and(|name| name.find('`').is_some_and(|end| end + 1 == name.len()))
+        })
+}
+
+/// `invalid type: string "...", expected u64` becomes `invalid type: string, expected u64`; `None` when it is not of
+/// such a form.
+fn without_what_came(problem: &str) -> Option<String> {
+    // What is expected comes last; the value before it may hold the same words.
+    let (start, expected) = problem.rsplit_once(", expected ")?;
+    let is_quoted = |text: &str| text.starts_with('`') && text.ends_with('`');
+    for what in ["unknown field", "unknown variant"] {
+        if start
+            .strip_prefix(what)
+            .is_some_and(|came| is_quoted(came.trim_start()))
+        {
+            return Some(format!("{what}, expected {expected}"));
+        }
+    }
+    for what in ["invalid type", "invalid value"] {
+        if let Some(came) = start
+            .strip_prefix(what)
+            .and_then(|rest| rest.strip_prefix(": "))
+        {
+            return Some(format!("{what}: {}, expected {expected}", kind_of(came)?));
+        }
+    }
+    let length = start.strip_prefix("invalid length ")?;
+    length.parse::<usize>().ok()?;
+    Some(format!("invalid length {length}, expected {expected}"))
+}
+
+/// The kind alone of `string "..."`, `integer `5``, `map` and the like.
+fn kind_of(came: &str) -> Option<&'static str> {
+    const KINDS: [&str; 18] = [
+        "boolean",
+        "integer",
+        "floating point",
+        "number",
+        "character",
+        "string",
+        "byte array",
+        "null",
+        "unit value",
+        "Option value",
+        "newtype struct",
+        "sequence",
+        "map",
+        "enum",
+        "unit variant",
+        "newtype variant",
+        "tuple variant",
+        "struct variant",
+    ];
+    KINDS
+        .into_iter()
+        .find(|kind| match came.strip_prefix(kind) {
+            Some("") => true,
+            Some(value) => value.starts_with([' ']) && value.ends_with(['"', '`']),
+            None => false,
+        })
+}
