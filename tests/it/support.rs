@@ -182,7 +182,7 @@ impl Headers {
         std::str::from_utf8(value).unwrap()
     }
 
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_slice()))
