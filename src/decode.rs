@@ -13,8 +13,14 @@ use serde_json::error::Category;
 /// names fields, types and places, and no value and no name that came with the JSON: `invalid type: string, expected
 /// u64 at line 1 column 20`. Where a type of the caller's refuses a value in words of its own, the words are left out
 /// too, since they may repeat the value; only what such a type names as expected is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DecodeError {
+    // In a box, so that the errors that hold it stay small.
+    told: Box<Told>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Told {
     category: Category,
     problem: String,
     line: usize,
@@ -24,21 +30,16 @@ pub struct DecodeError {
 impl DecodeError {
     /// The line of the JSON, from 1; 0 when the place is not known.
     pub fn line(&self) -> usize {
-        self.line
+        self.told.line
     }
 
     /// The column in that line, in bytes from 1; 0 when nothing of the line was read, or the place is not known.
     pub fn column(&self) -> usize {
-        self.column
+        self.told.column
     }
 
     pub(crate) fn not_utf8(error: Utf8Error) -> Self {
-        Self {
-            category: Category::Syntax,
-            problem: error.to_string(),
-            line: 0,
-            column: 0,
-        }
+        Self::new(Category::Syntax, error.to_string(), 0, 0)
     }
 
     fn of(error: &serde_json::Error) -> Self {
@@ -51,22 +52,44 @@ impl DecodeError {
             Category::Syntax | Category::Eof | Category::Io => problem.to_owned(),
             Category::Data => without_values(problem),
         };
+        Self::new(category, problem, line, column)
+    }
+
+    fn new(category: Category, problem: String, line: usize, column: usize) -> Self {
         Self {
-            category,
-            problem,
-            line,
-            column,
+            told: Box::new(Told {
+                category,
+                problem,
+                line,
+                column,
+            }),
         }
     }
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)?;
-        match self.line {
-            0 => Ok(()),
-            line => write!(f, " at line {line} column {}", self.column),
+        let Told {
+            problem,
+            line,
+            column,
+            ..
+        } = &*self.told;
+        match line {
+            0 => f.write_str(problem),
+            _ => write!(f, "{problem} at line {line} column {column}"),
         }
+    }
+}
+
+impl fmt::Debug for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodeError")
+            .field("category", &self.told.category)
+            .field("problem", &self.told.problem)
+            .field("line", &self.told.line)
+            .field("column", &self.told.column)
+            .finish()
     }
 }
 
