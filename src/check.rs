@@ -1,6 +1,7 @@
 //! The documented rules for fields, checked before anything is sent. A rule that is only inferred is not here.
 
 use crate::error::InvalidField;
+use crate::time;
 
 type Checked = Result<(), InvalidField>;
 
@@ -72,18 +73,7 @@ pub(crate) fn trade_no(field: &'static str, value: &str) -> Checked {
 /// A time in the form of RFC 3339, with a fraction of the second or without. Whether there is such a day and hour is
 /// left to WeChat Pay.
 pub(crate) fn rfc_3339(field: &'static str, value: &str) -> Checked {
-    let shape: String = value
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
-    let zone =
-        shape
-            .strip_prefix("0000-00-00T00:00:00")
-            .map(|rest| match rest.strip_prefix(".0") {
-                Some(fraction) => fraction.trim_start_matches('0'),
-                None => rest,
-            });
-    if let Some("Z" | "+00:00" | "-00:00") = zone {
+    if time::has_form_of_rfc_3339(value) {
         return Ok(());
     }
     Err(InvalidField::new(

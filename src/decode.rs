@@ -14,15 +14,15 @@ use serde_json::error::Category;
 /// u64 at line 1 column 20`. Where a type of the caller's refuses a value in words of its own, the words are left out
 /// too, since they may repeat the value; only what such a type names as expected is shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DecodeError {
-    // In a box, so that the errors that hold it stay small.
-    told: Box<Told>,
-}
+pub struct DecodeError(
+    /// Boxed, since every result of a call has room for its error.
+    Box<Problem>,
+);
 
 #[derive(Clone, PartialEq, Eq)]
-struct Told {
+struct Problem {
     category: Category,
-    problem: String,
+    text: String,
     line: usize,
     column: usize,
 }
@@ -30,16 +30,21 @@ struct Told {
 impl DecodeError {
     /// The line of the JSON, from 1; 0 when the place is not known.
     pub fn line(&self) -> usize {
-        self.told.line
+        self.0.line
     }
 
     /// The column in that line, in bytes from 1; 0 when nothing of the line was read, or the place is not known.
     pub fn column(&self) -> usize {
-        self.told.column
+        self.0.column
     }
 
     pub(crate) fn not_utf8(error: Utf8Error) -> Self {
-        Self::new(Category::Syntax, error.to_string(), 0, 0)
+        Self(Box::new(Problem {
+            category: Category::Syntax,
+            text: error.to_string(),
+            line: 0,
+            column: 0,
+        }))
     }
 
     fn of(error: &serde_json::Error) -> Self {
@@ -52,32 +57,23 @@ impl DecodeError {
             Category::Syntax | Category::Eof | Category::Io => problem.to_owned(),
             Category::Data => without_values(problem),
         };
-        Self::new(category, problem, line, column)
-    }
-
-    fn new(category: Category, problem: String, line: usize, column: usize) -> Self {
-        Self {
-            told: Box::new(Told {
-                category,
-                problem,
-                line,
-                column,
-            }),
-        }
+        Self(Box::new(Problem {
+            category,
+            text: problem,
+            line,
+            column,
+        }))
     }
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Told {
-            problem,
-            line,
-            column,
-            ..
-        } = &*self.told;
+        let Problem {
+            text, line, column, ..
+        } = &*self.0;
         match line {
-            0 => f.write_str(problem),
-            _ => write!(f, "{problem} at line {line} column {column}"),
+            0 => f.write_str(text),
+            line => write!(f, "{text} at line {line} column {column}"),
         }
     }
 }
@@ -85,10 +81,10 @@ impl fmt::Display for DecodeError {
 impl fmt::Debug for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DecodeError")
-            .field("category", &self.told.category)
-            .field("problem", &self.told.problem)
-            .field("line", &self.told.line)
-            .field("column", &self.told.column)
+            .field("category", &self.0.category)
+            .field("problem", &self.0.text)
+            .field("line", &self.0.line)
+            .field("column", &self.0.column)
             .finish()
     }
 }

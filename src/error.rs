@@ -367,7 +367,8 @@ fn text(value: Option<Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text,
-        Some(other) => other.to_string(),
+        // Not `to_string`, which would link the way with line breaks and indents as well.
+        Some(other) => serde_json::to_string(&other).unwrap_or_default(),
     }
 }
 

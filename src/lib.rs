@@ -19,6 +19,7 @@ pub mod sandbox;
 #[cfg(feature = "client")]
 pub mod self_test;
 mod signer;
+mod time;
 #[cfg(feature = "client")]
 mod transport;
 mod verifier;

@@ -12,8 +12,9 @@ use crate::decode;
 use crate::endpoint::{Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
 use crate::keys::PublicKey;
-use crate::signer::{Signer, check_nonce, request_message};
-use crate::verifier::{SignatureHeaders, Verifier, unix_seconds};
+use crate::signer::{Signer, check_nonce_str, request_message};
+use crate::time::unix_seconds;
+use crate::verifier::{SignatureHeaders, Verifier};
 
 /// The value of `User-Agent`, without which WeChat Pay's gateway refuses a request.
 pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
@@ -89,7 +90,7 @@ impl Merchant {
         now: SystemTime,
         nonce_str: &str,
     ) -> Result<SignedRequest<'r>, Error> {
-        check_nonce(nonce_str)?;
+        check_nonce_str(nonce_str)?;
         let target = request.target()?;
         let platform_key = self.verifier.preferred(now);
         match &platform_key {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::client::{AnswerHead, Client};
 use crate::endpoint::Request;
 use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
-use crate::keys::{decimal, random_nonce, unix_seconds_of_date};
-use crate::verifier::unix_seconds;
+use crate::keys::random_nonce;
+use crate::time::{parse_http_date, unix_seconds};
 
 /// WeChat Pay and this crate refuse a message whose time differs from the clock by this much, in seconds.
 const CLOCK_LIMIT: u64 = 300;
@@ -459,7 +459,7 @@ impl<'c> Examination<'c> {
             status: head.status,
             serial: head.serial.map(str::to_owned),
             request_id: head.request_id.map(str::to_owned),
-            clock_difference: head.date.and_then(http_date).and_then(|date| {
+            clock_difference: head.date.and_then(parse_http_date).and_then(|date| {
                 let [date, now] = [date, unix_seconds(head.received)].map(i64::try_from);
                 Some(date.ok()? - now.ok()?)
             }),
@@ -576,69 +576,4 @@ fn with_causes(error: &Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Unix seconds of the header `Date`, in the one form that servers may write (RFC 9110, 5.6.7):
-/// `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn http_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let (_, date) = text.strip_suffix(" GMT")?.split_once(", ")?;
-    let &[
-        d1,
-        d2,
-        b' ',
-        m1,
-        m2,
-        m3,
-        b' ',
-        y1,
-        y2,
-        y3,
-        y4,
-        b' ',
-        ref time @ ..,
-    ] = date.as_bytes()
-    else {
-        return None;
-    };
-    let &[h1, h2, b':', i1, i2, b':', s1, s2] = time else {
-        return None;
-    };
-    let month = MONTHS
-        .iter()
-        .position(|known| known.as_bytes() == [m1, m2, m3])?;
-    unix_seconds_of_date(
-        decimal(&[y1, y2, y3, y4])?,
-        u64::try_from(month).ok()? + 1,
-        decimal(&[d1, d2])?,
-        decimal(&[h1, h2])?,
-        decimal(&[i1, i2])?,
-        decimal(&[s1, s2])?,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::http_date;
-
-    #[test]
-    fn reads_the_date_of_an_answer() {
-        // RFC 9110's example, and numbers made by `date -u -d … +%s`.
-        for (text, seconds) in [
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784111777)),
-            ("Thu, 29 Feb 2024 23:59:59 GMT", Some(1709251199)),
-            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
-            ("Sun Nov  6 08:49:37 1994", None),
-            ("Sun, 06 Nov 1994 08:49:37 +0000", None),
-            ("Sun, 06 Nov 1994 08:49 GMT", None),
-            ("Sun, 06 Nov 1994 08:49:37:1 GMT", None),
-            ("Sun, 31 Feb 1994 08:49:37 GMT", None),
-            ("Sun, 06 nov 1994 08:49:37 GMT", None),
-            ("", None),
-        ] {
-            assert_eq!(http_date(text), seconds, "{text}");
-        }
-    }
 }

@@ -10,7 +10,6 @@
 
 #[cfg(feature = "client")]
 mod refresh;
-mod rfc3339;
 
 use std::time::SystemTime;
 
@@ -22,7 +21,8 @@ use crate::decode;
 use crate::endpoint::{self, Request};
 use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
 use crate::keys::{ApiV3Key, PublicKey};
-use crate::verifier::{SignatureHeaders, Verifier, unix_seconds, verify_with};
+use crate::time::{parse_rfc_3339, unix_seconds};
+use crate::verifier::{SignatureHeaders, Verifier, verify_with};
 
 #[cfg(feature = "client")]
 pub(crate) use self::refresh::{ForSerial, PlatformCertificates, Refresh};
@@ -179,7 +179,7 @@ impl<'a> Entry<'a> {
         };
         let time = |field: &str| {
             let wanted = "a time after 1970 such as 2018-06-08T10:34:56+08:00";
-            rfc3339::unix_seconds(text(entry, field)?.trim()).ok_or_else(|| wrong(field, wanted))
+            parse_rfc_3339(text(entry, field)?.trim()).ok_or_else(|| wrong(field, wanted))
         };
         let encrypted = member(entry, "encrypt_certificate")
             .ok_or_else(|| wrong("encrypt_certificate", "an object"))?;

@@ -3,6 +3,7 @@
 use super::Validity;
 use super::der::{self, Reader};
 use crate::error::KeyError;
+use crate::time::{Civil, decimal};
 
 /// Modulus and public exponent, big-endian without leading zeros.
 pub(super) struct RsaNumbers<'a> {
@@ -147,34 +148,52 @@ pub(super) fn subject_public_key_info(input: &[u8]) -> Result<RsaNumbers<'_>, Ke
 /// `Certificate` (RFC 5280, 4.1).
 pub(super) fn certificate(input: &[u8]) -> Result<Certificate<'_>, KeyError> {
     const WHAT: &str = "the content of the PEM block is not a complete X.509 certificate";
-    let read = || {
-        let mut outer = Reader::whole(der::SEQUENCE, input)?;
-        let mut signed = outer.sequence()?;
-        let _algorithm = outer.sequence()?;
-        let _signature = outer.bytes_of_bit_string()?;
-        if signed.peek() == Some(der::CONTEXT_0) {
-            let _version = signed.any()?;
-        }
-        let serial = signed.element(der::INTEGER)?;
-        let _algorithm = signed.sequence()?;
-        let _issuer = signed.sequence()?;
-        let validity = signed.sequence()?;
-        let _subject = signed.sequence()?;
-        let key = signed.sequence()?;
-        while !signed.at_end() {
-            signed.any()?;
-        }
-        outer.at_end().then_some((serial, validity, key))
-    };
-    let (serial, validity, key) = read().ok_or_else(|| malformed(WHAT))?;
+    let outline = outline(input).ok_or_else(|| malformed(WHAT))?;
     Ok(Certificate {
-        serial: serial_number(serial).ok_or_else(|| {
+        serial: serial_number(outline.serial).ok_or_else(|| {
             malformed("the certificate's serial number is negative or longer than 32 bytes")
         })?,
-        validity: validity_period(validity).ok_or_else(|| {
+        validity: validity_period(outline.validity).ok_or_else(|| {
             malformed("the certificate's validity is not a period between two times since 1970")
         })?,
-        key: public_key_of(key, WHAT)?,
+        key: public_key_of(outline.key, WHAT)?,
+    })
+}
+
+/// Whether DER has the outline of an X.509 certificate, with a key of any kind.
+#[cfg(feature = "client")]
+pub(crate) fn is_certificate(input: &[u8]) -> bool {
+    outline(input).is_some()
+}
+
+/// The parts of a certificate that are read further.
+struct Outline<'a> {
+    serial: &'a [u8],
+    validity: Reader<'a>,
+    key: Reader<'a>,
+}
+
+fn outline(input: &[u8]) -> Option<Outline<'_>> {
+    let mut outer = Reader::whole(der::SEQUENCE, input)?;
+    let mut signed = outer.sequence()?;
+    let _algorithm = outer.sequence()?;
+    let _signature = outer.bytes_of_bit_string()?;
+    if signed.peek() == Some(der::CONTEXT_0) {
+        let _version = signed.any()?;
+    }
+    let serial = signed.element(der::INTEGER)?;
+    let _algorithm = signed.sequence()?;
+    let _issuer = signed.sequence()?;
+    let validity = signed.sequence()?;
+    let _subject = signed.sequence()?;
+    let key = signed.sequence()?;
+    while !signed.at_end() {
+        signed.any()?;
+    }
+    outer.at_end().then_some(Outline {
+        serial,
+        validity,
+        key,
     })
 }
 
@@ -241,52 +260,24 @@ fn time((tag, text): (u8, &[u8])) -> Option<u64> {
     let (year, rest) = match (tag, digits.len()) {
         (der::UTC_TIME, 12) => {
             let (year, rest) = digits.split_at_checked(2)?;
-            let year = number(year)?;
+            let year = decimal(year)?;
             (if year < 50 { 2000 + year } else { 1900 + year }, rest)
         }
         (der::GENERALIZED_TIME, 14) => {
             let (year, rest) = digits.split_at_checked(4)?;
-            (number(year)?, rest)
+            (decimal(year)?, rest)
         }
         _ => return None,
     };
-    let mut pairs = rest.chunks_exact(2).map(number);
+    let mut pairs = rest.chunks_exact(2).map(decimal);
     let mut next = || pairs.next().flatten();
-    unix_seconds(year, next()?, next()?, next()?, next()?, next()?)
-}
-
-/// The number that is written in these decimal digits, few enough not to overflow.
-pub(crate) fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| value * 10 + u64::from(digit - b'0'))
-    })
-}
-
-/// Unix seconds of a date and time in UTC; `None` when there is no such date after 1970.
-pub(crate) fn unix_seconds(
-    year: u64,
-    month: u64,
-    day: u64,
-    hour: u64,
-    minute: u64,
-    second: u64,
-) -> Option<u64> {
-    if year < 1970 || hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let february = if is_leap(year) { 29 } else { 28 };
-    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let before = usize::try_from(month.checked_sub(1)?).ok()?;
-    if !(1..=*months.get(before)?).contains(&day) {
-        return None;
-    }
-    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
-    let days = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969)
-        + months.iter().take(before).sum::<u64>()
-        + day
-        - 1;
-    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+    let civil = Civil {
+        year,
+        month: next()?,
+        day: next()?,
+        hour: next()?,
+        minute: next()?,
+        second: next()?,
+    };
+    civil.unix_seconds()
 }

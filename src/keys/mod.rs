@@ -24,7 +24,8 @@ use ring::signature::{
 
 use crate::error::KeyError;
 
-pub(crate) use self::formats::{number as decimal, unix_seconds as unix_seconds_of_date};
+#[cfg(feature = "client")]
+pub(crate) use self::formats::is_certificate;
 #[cfg(feature = "client")]
 pub(crate) use self::random::random_nonce;
 

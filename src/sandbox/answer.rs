@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::http::{Delivery, HttpReply};
 use super::platform::Platform;
-use super::rfc3339;
 use super::signing::Signing;
 use crate::keys;
+use crate::time::format_http_date;
 
 /// What the gateway answers when all is well.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Draft {
     /// The reply with its signature.
     pub(super) fn seal(self, platform: &Platform, now: u64) -> HttpReply {
         let mut headers = vec![
-            ("Date".to_owned(), rfc3339::http_date(now).into_bytes()),
+            ("Date".to_owned(), format_http_date(now).into_bytes()),
             ("Request-ID".to_owned(), new_id().into_bytes()),
         ];
         headers.extend(self.headers);

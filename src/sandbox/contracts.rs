@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, Refusal, new_id};
 use super::fields::{self, Field, Rule, text};
 use super::pre_sign::{self, Mode, Way};
-use super::rfc3339;
+use crate::time::{format_rfc_3339, unix_seconds};
 
 const SESSION_LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -326,7 +326,7 @@ impl Contract {
         let service_id = self.request.get("service_id").cloned();
         public.extend(service_id.map(|id| ("service_id".to_owned(), id)));
         if let State::Signed(signature) | State::Terminated(signature, _) = &self.state {
-            let time = rfc3339::format(signature.at);
+            let time = format_rfc_3339(unix_seconds(signature.at));
             public.insert("contract_signed_time".to_owned(), time.into());
         }
         if let State::Terminated(_, termination) = &self.state {
@@ -353,7 +353,7 @@ impl Termination {
     fn public(&self) -> Value {
         let mut info = json!({
             "contract_termination_mode": self.mode,
-            "contract_terminated_time": rfc3339::format(self.at),
+            "contract_terminated_time": format_rfc_3339(unix_seconds(self.at)),
         });
         if let (Some(remark), Some(info)) = (&self.remark, info.as_object_mut()) {
             let remark = Value::from(remark.as_str());

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::answer::Refusal;
-use super::rfc3339;
+use crate::time::parse_rfc_3339;
 
 type Checked = Result<(), Refusal>;
 
@@ -148,7 +148,7 @@ impl Rule {
                 Some("is not an https URL with a path and without a query")
             }
             Self::Time if length > 64 => Some("is too long"),
-            Self::Time if rfc3339::parse(text).is_none() => {
+            Self::Time if parse_rfc_3339(text).is_none() => {
                 Some("is not a time in the form of RFC 3339")
             }
             _ => None,

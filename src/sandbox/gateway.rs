@@ -20,7 +20,7 @@ use super::platform::Platform;
 use super::pre_sign::{Mode, Way};
 use super::record::Record;
 use crate::endpoint::CERTIFICATES;
-use crate::verifier::unix_seconds;
+use crate::time::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
 const ORDERS: &str = "/v3/pay/transactions/out-trade-no/";

@@ -96,7 +96,6 @@ mod platform;
 mod post;
 mod pre_sign;
 mod record;
-mod rfc3339;
 mod signing;
 mod spoil;
 mod user;
@@ -107,15 +106,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use self::authorization::Identity;
+use self::gateway::Gateway;
+use self::http::HttpServer;
 use crate::client::{Client, ClientBuilder};
 use crate::error::Error;
 use crate::keys::{ApiV3Key, PrivateKey};
 use crate::signer::Signer;
 use crate::verifier::Verifier;
-
-use self::authorization::Identity;
-use self::gateway::Gateway;
-use self::http::HttpServer;
 
 pub use self::contracts::UserError;
 pub use self::faults::{Fault, FaultOrder};

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::answer::new_id;
 use super::fields::text;
-use super::rfc3339;
 use crate::keys::ApiV3Key;
+use crate::time::{format_rfc_3339, unix_seconds};
 
 /// What a notification tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Notification {
         let id = event_id();
         let envelope = json!({
             "id": id,
-            "create_time": rfc3339::format(now),
+            "create_time": format_rfc_3339(unix_seconds(now)),
             "resource_type": "encrypt-resource",
             "event_type": kind.event_type(),
             "summary": kind.summary(),

@@ -11,7 +11,7 @@ use super::platform::Platform;
 use super::post::{Line, Target};
 use super::signing::Signing;
 use crate::error::InvalidField;
-use crate::verifier::unix_seconds;
+use crate::time::unix_seconds;
 
 /// The pauses after each attempt that was not acknowledged, in seconds: WeChat Pay's general schedule.
 const SCHEDULE: [u64; 15] = [

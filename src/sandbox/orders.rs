@@ -2,14 +2,14 @@
 //! be queried and closed.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Refusal, new_id};
 use super::contracts::Contracts;
 use super::fields::{self, Field, Rule, text};
-use super::rfc3339;
+use crate::time::parse_rfc_3339;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const FIFTEEN_DAYS: Duration = Duration::from_secs(15 * 24 * 60 * 60);
@@ -219,8 +219,10 @@ fn check_expiry(body: &Value, now: SystemTime) -> Result<(), Refusal> {
     let Some(time) = text(body, "time_expire") else {
         return Ok(());
     };
-    let in_range = rfc3339::parse(time)
-        .is_some_and(|expiry| (now + MINUTE..=now + FIFTEEN_DAYS).contains(&expiry));
+    let in_range = parse_rfc_3339(time).is_some_and(|expiry| {
+        let expiry = UNIX_EPOCH + Duration::from_secs(expiry);
+        (now + MINUTE..=now + FIFTEEN_DAYS).contains(&expiry)
+    });
     if in_range {
         return Ok(());
     }

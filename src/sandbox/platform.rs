@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +10,11 @@ use serde_json::{Value, json};
 
 use super::Sandbox;
 use super::answer::{Answer, Refusal, new_id};
-use super::{rfc3339, x509};
+use super::x509;
 use crate::endpoint::CERTIFICATES;
 use crate::error::{Error, InvalidField, KeyError};
 use crate::keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
+use crate::time::format_rfc_3339;
 use crate::verifier::{Verifier, signed_message};
 
 const KEYS: [&str; 2] = [
@@ -348,8 +348,8 @@ impl Platform {
         let ciphertext = key.encrypt(bytes, ASSOCIATED_DATA.as_bytes(), content.as_bytes());
         json!({
             "serial_no": certificate.serial_no,
-            "effective_time": time(certificate.validity.not_before),
-            "expire_time": time(certificate.validity.not_after),
+            "effective_time": format_rfc_3339(certificate.validity.not_before),
+            "expire_time": format_rfc_3339(certificate.validity.not_after),
             "encrypt_certificate": {
                 "algorithm": "AEAD_AES_256_GCM",
                 "nonce": nonce,
@@ -387,7 +387,7 @@ impl Platform {
                 Some(self.entry_as("serial_no", other, newest))
             }
             Forgery::LaterEnd => {
-                let later = time(newest.validity.not_after + 1);
+                let later = format_rfc_3339(newest.validity.not_after + 1);
                 Some(self.entry_as("expire_time", later, newest))
             }
         };
@@ -424,10 +424,6 @@ impl State {
             .filter(|one| (one.validity.not_before..=one.validity.not_after).contains(&now))
             .max_by_key(|one| one.validity.not_after)
     }
-}
-
-fn time(unix_seconds: u64) -> String {
-    rfc3339::format(UNIX_EPOCH + Duration::from_secs(unix_seconds))
 }
 
 /// The bytes of a serial number of up to 40 hexadecimal digits that is not zero.

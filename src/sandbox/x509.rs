@@ -3,10 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::rfc3339;
 use crate::keys::{PrivateKey, Validity};
-
-const DAY: u64 = 24 * 60 * 60;
+use crate::time::Civil;
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
@@ -75,9 +73,14 @@ fn algorithm(id: &[u8]) -> Vec<u8> {
 
 /// RFC 5280, 4.1.2.5: the short form until 2049.
 fn time(unix_seconds: u64) -> Vec<u8> {
-    let (days, seconds) = (unix_seconds / DAY, unix_seconds % DAY);
-    let (year, month, day) = rfc3339::date(days);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = Civil::at(unix_seconds);
     let rest = format!("{month:02}{day:02}{hour:02}{minute:02}{second:02}Z");
     match year {
         ..2050 => element(UTC_TIME, format!("{:02}{rest}", year % 100).as_bytes()),

@@ -1,0 +1,413 @@
+//! Times: Unix seconds, dates of the calendar, and the forms in which RFC 3339 and HTTP write them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970; a time before that is 1970.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// A date and time as it is written, without its time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Civil {
+    pub(crate) year: u64,
+    pub(crate) month: u64,
+    pub(crate) day: u64,
+    pub(crate) hour: u64,
+    pub(crate) minute: u64,
+    pub(crate) second: u64,
+}
+
+impl Civil {
+    /// The date and time in UTC of a time since 1970.
+    pub(crate) fn at(unix_seconds: u64) -> Self {
+        let (days, second) = (unix_seconds / DAY, unix_seconds % DAY);
+        let days = days + MARCH_OF_YEAR_0;
+        let (cycle, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+        // Without the leap days, whose cycles are of 4, 100 and 400 years.
+        let year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+        let day = day - days_of_years(year);
+        let month = (5 * day + 2) / 153;
+        let is_next_year = month >= 10;
+        Self {
+            year: cycle * 400 + year + u64::from(is_next_year),
+            month: if is_next_year { month - 9 } else { month + 3 },
+            day: day - days_of_months(month) + 1,
+            hour: second / 3600,
+            minute: second / 60 % 60,
+            second: second % 60,
+        }
+    }
+
+    /// Unix seconds of the date and time in UTC; `None` when there is no such time since 1970.
+    pub(crate) fn unix_seconds(&self) -> Option<u64> {
+        if !(1970..=9999).contains(&self.year) || !(1..=12).contains(&self.month) || self.day == 0 {
+            return None;
+        }
+        let (year, month) = match self.month {
+            ..3 => (self.year - 1, self.month + 9),
+            _ => (self.year, self.month - 3),
+        };
+        let days = year / 400 * DAYS_OF_400_YEARS
+            + days_of_years(year % 400)
+            + days_of_months(month)
+            + (self.day - 1);
+        let days = days - MARCH_OF_YEAR_0;
+        let seconds = ((days * 24 + self.hour) * 60 + self.minute) * 60 + self.second;
+        // A day, hour, minute or second out of range is another time by now.
+        (Self::at(seconds) == *self).then_some(seconds)
+    }
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+// In the calendar's arithmetic a year begins in March, so that the leap day is its last and each month has its place.
+
+/// Days from 1 March of year 0 to 1 January 1970.
+const MARCH_OF_YEAR_0: u64 = 719_468;
+const DAYS_OF_400_YEARS: u64 = 146_097;
+
+/// Days of this many years from the start of a cycle of 400.
+fn days_of_years(years: u64) -> u64 {
+    years * 365 + years / 4 - years / 100
+}
+
+/// Days of this many months from March on.
+fn days_of_months(months: u64) -> u64 {
+    (153 * months + 2) / 5
+}
+
+/// The number that is written in these decimal digits, few enough not to overflow.
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |value, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| value * 10 + u64::from(digit - b'0'))
+    })
+}
+
+/// Unix seconds of a time such as `2018-06-08T10:34:56+08:00`; a fraction of a second is cut off, and letters may be
+/// small. `None` when it is no such time, or before 1970.
+pub(crate) fn parse_rfc_3339(text: &str) -> Option<u64> {
+    let (local, zone) = rfc_3339_parts(&text.to_ascii_uppercase())?;
+    let local = local.unix_seconds()?;
+    let Zone {
+        is_west,
+        hours,
+        minutes,
+    } = zone;
+    let offset = (hours < 24 && minutes < 60).then_some((hours * 60 + minutes) * 60)?;
+    match is_west {
+        true => Some(local + offset),
+        false => local.checked_sub(offset),
+    }
+}
+
+/// Whether a text has the form of RFC 3339, in capital letters, whether or not there is such a day, hour and time zone.
+pub(crate) fn has_form_of_rfc_3339(text: &str) -> bool {
+    rfc_3339_parts(text).is_some()
+}
+
+/// The difference from UTC, as written.
+struct Zone {
+    is_west: bool,
+    hours: u64,
+    minutes: u64,
+}
+
+fn rfc_3339_parts(text: &str) -> Option<(Civil, Zone)> {
+    let (date_time, rest) = text.as_bytes().split_at_checked(19)?;
+    let (date, time) = date_time.split_at_checked(10)?;
+    let &[y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2] = date else {
+        return None;
+    };
+    let (hour, minute, second) = clock_time(time.strip_prefix(b"T")?)?;
+    let civil = Civil {
+        year: decimal(&[y1, y2, y3, y4])?,
+        month: decimal(&[o1, o2])?,
+        day: decimal(&[d1, d2])?,
+        hour,
+        minute,
+        second,
+    };
+    Some((civil, zone(without_fraction(rest)?)?))
+}
+
+/// Hour, minute and second of `10:34:56`.
+fn clock_time(text: &[u8]) -> Option<(u64, u64, u64)> {
+    let &[h1, h2, b':', m1, m2, b':', s1, s2] = text else {
+        return None;
+    };
+    Some((
+        decimal(&[h1, h2])?,
+        decimal(&[m1, m2])?,
+        decimal(&[s1, s2])?,
+    ))
+}
+
+/// What follows a fraction, if there is one.
+fn without_fraction(rest: &[u8]) -> Option<&[u8]> {
+    let Some(fraction) = rest.strip_prefix(b".") else {
+        return Some(rest);
+    };
+    let digits = fraction
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    (digits > 0).then(|| fraction.get(digits..))?
+}
+
+fn zone(text: &[u8]) -> Option<Zone> {
+    match *text {
+        [b'Z'] => Some(Zone {
+            is_west: false,
+            hours: 0,
+            minutes: 0,
+        }),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => Some(Zone {
+            is_west: sign == b'-',
+            hours: decimal(&[h1, h2])?,
+            minutes: decimal(&[m1, m2])?,
+        }),
+        _ => None,
+    }
+}
+
+/// `2020-09-10T13:29:35+08:00`: in China's time zone, as WeChat Pay writes times.
+#[cfg(feature = "sandbox")]
+pub(crate) fn format_rfc_3339(unix_seconds: u64) -> String {
+    /// China Standard Time, all year.
+    const EAST_OF_UTC: u64 = 8 * 60 * 60;
+    let Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = Civil::at(unix_seconds.saturating_add(EAST_OF_UTC));
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+08:00")
+}
+
+#[cfg(feature = "client")]
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// Unix seconds of the header `Date`, in the one form that servers may write (RFC 9110, 5.6.7):
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+#[cfg(feature = "client")]
+pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
+    let (_, date_time) = text.strip_suffix(" GMT")?.split_once(", ")?;
+    let (date, time) = date_time.as_bytes().split_at_checked(12)?;
+    let &[d1, d2, b' ', m1, m2, m3, b' ', y1, y2, y3, y4, b' '] = date else {
+        return None;
+    };
+    let month = MONTHS
+        .iter()
+        .position(|known| known.as_bytes() == [m1, m2, m3])?;
+    let (hour, minute, second) = clock_time(time)?;
+    let civil = Civil {
+        year: decimal(&[y1, y2, y3, y4])?,
+        month: u64::try_from(month).ok()? + 1,
+        day: decimal(&[d1, d2])?,
+        hour,
+        minute,
+        second,
+    };
+    civil.unix_seconds()
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+#[cfg(feature = "sandbox")]
+pub(crate) fn format_http_date(unix_seconds: u64) -> String {
+    // The first day, 1 January 1970, was a Thursday.
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    let name = |names: &[&'static str], at: u64| {
+        usize::try_from(at)
+            .ok()
+            .and_then(|at| names.get(at).copied())
+            .unwrap_or_default()
+    };
+    let Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = Civil::at(unix_seconds);
+    let weekday = name(&WEEKDAYS, unix_seconds / DAY % 7);
+    let month = name(&MONTHS, month - 1);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+// The numbers are those of `date -u -d … +%s`.
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_time_before_1970_is_1970() {
+        let second = Duration::from_secs(1);
+        assert_eq!(unix_seconds(UNIX_EPOCH - second), 0);
+        assert_eq!(unix_seconds(UNIX_EPOCH), 0);
+        assert_eq!(unix_seconds(UNIX_EPOCH + second), 1);
+    }
+
+    #[test]
+    fn every_day_of_four_centuries_has_its_date() {
+        let lengths = |year: u64| {
+            let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let february = if is_leap { 29 } else { 28 };
+            [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+        };
+        let mut seconds = 12 * 3600 + 34 * 60 + 56;
+        for year in 1970..2380 {
+            for (month, length) in (1..).zip(lengths(year)) {
+                for day in 1..=length {
+                    let civil = Civil {
+                        year,
+                        month,
+                        day,
+                        hour: 12,
+                        minute: 34,
+                        second: 56,
+                    };
+                    assert_eq!(Civil::at(seconds), civil);
+                    assert_eq!(civil.unix_seconds(), Some(seconds));
+                    seconds += DAY;
+                }
+                let none = Civil {
+                    day: length + 1,
+                    ..Civil::at(seconds - DAY)
+                };
+                assert_eq!(none.unix_seconds(), None);
+            }
+        }
+        // No time is too late to be written.
+        assert!(Civil::at(u64::MAX).year > 9999);
+    }
+
+    #[test]
+    fn reads_times_with_any_offset() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1970-01-01T08:00:00+08:00", 0),
+            ("2018-03-26T11:39:50+08:00", 1522035590),
+            ("2018-03-25T19:39:50-08:00", 1522035590),
+            ("2018-03-26t03:39:50.999z", 1522035590),
+            ("2018-03-26T09:09:50.5+05:30", 1522035590),
+            ("2024-02-29T23:59:59Z", 1709251199),
+            ("2100-03-01T00:00:00Z", 4107542400),
+        ] {
+            assert_eq!(parse_rfc_3339(text), Some(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_time() {
+        for text in [
+            "",
+            "2018-03-26",
+            "2018-03-26T11:39:50",
+            "2018-03-26 11:39:50+08:00",
+            "2018-03-26T11:39:50+0800",
+            "2018-03-26T11:39:50+08:60",
+            "2018-03-26T11:39:50+24:00",
+            "2018-03-26T11:39:50*08:00",
+            "2018-03-26T11:39:50.+08:00",
+            "2018-03-26T11:39:60Z",
+            "2018-03-26T11:60:00Z",
+            "2018-03-26T24:00:00Z",
+            "2018-02-29T00:00:00Z",
+            "2018-09-31T00:00:00Z",
+            "2018-13-01T00:00:00Z",
+            "2018-00-01T00:00:00Z",
+            "2018-01-00T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T07:59:59+08:00",
+            "20180326113950",
+            "2018-03-26T11:39:5éZ",
+            "2018-03-26T11:39:50Zé",
+            "é018-03-26T11:39:50é08:00",
+            "+018-03-26T11:39:50Z",
+            "2018-+3-26T11:39:50Z",
+        ] {
+            assert_eq!(parse_rfc_3339(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_form_is_that_of_times_with_capital_letters() {
+        for (text, expected) in [
+            ("2018-03-26T11:39:50.5+08:00", true),
+            ("2018-02-31T25:00:00-99:00", true),
+            ("2018-03-26t11:39:50Z", false),
+            ("2018-03-26T11:39:50z", false),
+            ("2018-03-26T11:39:50", false),
+        ] {
+            assert_eq!(has_form_of_rfc_3339(text), expected, "{text}");
+        }
+    }
+
+    #[cfg(feature = "sandbox")]
+    #[test]
+    fn writes_times_of_china() {
+        for (seconds, text) in [
+            (0, "1970-01-01T08:00:00+08:00"),
+            (951_753_600, "2000-02-29T00:00:00+08:00"),
+            (1_599_715_775, "2020-09-10T13:29:35+08:00"),
+            (1_709_222_399, "2024-02-29T23:59:59+08:00"),
+            (1_735_660_800, "2025-01-01T00:00:00+08:00"),
+            (4_107_542_400, "2100-03-01T08:00:00+08:00"),
+        ] {
+            assert_eq!(format_rfc_3339(seconds), text);
+            assert_eq!(parse_rfc_3339(text), Some(seconds), "{text}");
+        }
+    }
+
+    // RFC 9110's example, and one made by `date`.
+    #[cfg(feature = "client")]
+    const DATES: [(u64, &str); 2] = [
+        (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (1_709_251_199, "Thu, 29 Feb 2024 23:59:59 GMT"),
+    ];
+
+    #[cfg(feature = "sandbox")]
+    #[test]
+    fn writes_the_date_of_an_answer() {
+        for (seconds, text) in DATES {
+            assert_eq!(format_http_date(seconds), text);
+        }
+    }
+
+    #[cfg(feature = "client")]
+    #[test]
+    fn reads_the_date_of_an_answer() {
+        for (seconds, text) in DATES {
+            assert_eq!(parse_http_date(text), Some(seconds), "{text}");
+        }
+        for text in [
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "Sun, 06 Nov 1994 08:49 GMT",
+            "Sun, 06 Nov 1994 08:49:37:1 GMT",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "",
+        ] {
+            assert_eq!(parse_http_date(text), None, "{text}");
+        }
+    }
+}
