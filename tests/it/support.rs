@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use wechatpay_contract::{Merchant, PrivateKey, PublicKey, Signer, Verifier};
+use wechatpay_contract::{Endpoint, Merchant, PrivateKey, PublicKey, Signer, Verifier};
 
 /// The time of all tests that do not say another, in Unix seconds: 14 November 2023, 22:13:20 UTC.
 pub(crate) const NOW: u64 = 1_700_000_000;
@@ -189,9 +189,9 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> Vec<String> {
         .collect()
 }
 
-/// Runs the `openssl` command and returns what it prints.
-pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child = Command::new("openssl")
+/// What a program on the machine makes of the input.
+pub(crate) fn command(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -199,6 +199,19 @@ pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
         .unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "openssl {arguments:?} failed");
+    assert!(output.status.success(), "{program} {arguments:?}");
     output.stdout
+}
+
+pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    command("openssl", arguments, input)
+}
+
+/// The request is refused before anything is sent, for this field and reason.
+#[track_caller]
+pub(crate) fn assert_refused(endpoint: &impl Endpoint, field: &str, problem: &str) {
+    let error = endpoint
+        .request()
+        .expect_err("refused before anything is sent");
+    assert_eq!((error.field(), error.problem()), (field, problem));
 }
