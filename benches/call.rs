@@ -108,8 +108,7 @@ impl World {
         let comparison = Comparison {
             what: "call over TLS / by hand, processor time",
             limit: 1.03,
-            rounds: 41,
-            turns: 50,
+            turns: 2000,
             runs: 1,
         };
         comparison.run(

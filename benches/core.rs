@@ -61,8 +61,7 @@ fn prepare(platform: &Platform) -> bool {
     let comparison = Comparison {
         what: "prepare / ring's signature",
         limit: 1.01,
-        rounds: 41,
-        turns: 100,
+        turns: 4000,
         runs: 1,
     };
     comparison.run(
@@ -96,8 +95,7 @@ fn accept(platform: &Platform) -> bool {
     let comparison = Comparison {
         what: "accept / ring's verification",
         limit: 1.05,
-        rounds: 41,
-        turns: 100,
+        turns: 4000,
         runs: 10,
     };
     comparison.run(
@@ -124,8 +122,7 @@ fn notification(platform: &Platform) -> bool {
     let comparison = Comparison {
         what: "open a notification / raw operations",
         limit: 1.10,
-        rounds: 41,
-        turns: 100,
+        turns: 4000,
         runs: 10,
     };
     comparison.run(

@@ -30,6 +30,12 @@ const STALE_AFTER: u64 = 300;
 ///
 /// Cheap to clone; the clones share the keys, so that a client and a notification receiver know the same ones.
 ///
+/// A message is verified with the key that it names, whichever of those held it is. A request names one key in
+/// `Wechatpay-Serial`, with which its answer is to be signed: the public key if there is one, the last of them if there
+/// are several (given last to [`new`](Self::new) or [`replace`](Self::replace)); else, of the certificates that are
+/// valid then, the one that ends last. So when WeChat Pay gives the merchant a new public key, hold both and put the new
+/// one last.
+///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053249>.
 #[derive(Clone)]
 pub struct Verifier {
@@ -113,8 +119,8 @@ impl Verifier {
         verify_with(&self.keys(), headers, body, now)
     }
 
-    /// The key with which an answer is to be signed, named in `Wechatpay-Serial` of a request: a public key if there
-    /// is one, else the certificate that is valid at `now` and ends last.
+    /// The key with which an answer is to be signed, named in `Wechatpay-Serial` of a request: the last public key if
+    /// there is one, else the certificate that is valid at `now` and ends last.
     pub(crate) fn preferred(&self, now: SystemTime) -> Option<Arc<PublicKey>> {
         let now = unix_seconds(now);
         self.keys()

@@ -1,5 +1,6 @@
 //! Comparing two ways to do the same by the processor time of this thread, taking turns so that whatever else the
-//! machine does falls on both alike.
+//! machine does falls on both alike. Other programs empty the caches and so cost processor time too: what counts is the
+//! time that the quickest tenth of the turns kept to, on either side.
 // Each program that includes this file uses a part of it.
 #![allow(dead_code)]
 
@@ -8,15 +9,13 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// One comparison, which lasts about as long as `rounds` × `turns` of both together.
+/// One comparison.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Comparison<'a> {
     pub(crate) what: &'a str,
     /// The most that the candidate's time may be, divided by the reference's.
     pub(crate) limit: f64,
-    /// How many ratios are taken, of which the median counts.
-    pub(crate) rounds: usize,
-    /// How often candidate and reference take turns for one ratio.
+    /// How often candidate and reference take turns.
     pub(crate) turns: usize,
     /// How often each of them runs in one turn: enough for a time to be read.
     pub(crate) runs: u32,
@@ -29,31 +28,22 @@ impl Comparison<'_> {
         mut candidate: impl FnMut() -> C,
         mut reference: impl FnMut() -> R,
     ) -> bool {
-        self.turn(&mut candidate);
-        self.turn(&mut reference);
-        let mut rounds: Vec<(Duration, Duration)> = Vec::with_capacity(self.rounds);
-        for _ in 0..self.rounds {
-            let mut times = (Duration::ZERO, Duration::ZERO);
-            for turn in 0..self.turns {
-                // Neither always comes first.
-                if turn % 2 == 0 {
-                    times.0 += self.turn(&mut candidate);
-                    times.1 += self.turn(&mut reference);
-                } else {
-                    times.1 += self.turn(&mut reference);
-                    times.0 += self.turn(&mut candidate);
-                }
+        let mut times = (Vec::new(), Vec::new());
+        for turn in 0..self.turns {
+            // Neither always comes first.
+            if turn % 2 == 0 {
+                times.0.push(self.turn(&mut candidate));
+                times.1.push(self.turn(&mut reference));
+            } else {
+                times.1.push(self.turn(&mut reference));
+                times.0.push(self.turn(&mut candidate));
             }
-            rounds.push(times);
         }
-        let each = |time: Duration| micros(time) / self.runs_per_round();
-        let candidate = median(rounds.iter().map(|times| each(times.0)));
-        let reference = median(rounds.iter().map(|times| each(times.1)));
-        let ratio = median(rounds.iter().map(|times| micros(times.0) / micros(times.1)));
+        let (candidate, reference) = (self.undisturbed(times.0), self.undisturbed(times.1));
         report(
             self.what,
             &format!("{candidate:8.1} µs, reference {reference:8.1} µs"),
-            ratio,
+            candidate / reference,
             self.limit,
         )
     }
@@ -66,8 +56,10 @@ impl Comparison<'_> {
         thread_time() - before
     }
 
-    fn runs_per_round(&self) -> f64 {
-        f64::from(self.runs) * f64::from(u32::try_from(self.turns).unwrap_or(u32::MAX))
+    /// The time of one run, in microseconds.
+    fn undisturbed(&self, mut turns: Vec<Duration>) -> f64 {
+        turns.sort();
+        micros(turns[turns.len() / 10]) / f64::from(self.runs)
     }
 }
 
