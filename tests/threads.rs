@@ -12,7 +12,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
-use platform::{PRE_SIGN, Platform, SESSION};
+use platform::{PRE_SIGN, Platform, SESSION, server_and_client};
 use tls_server::{Authority, Leaf, Then, TlsServer};
 
 #[path = "support/platform.rs"]
@@ -39,14 +39,7 @@ fn started_during(work: impl FnOnce()) -> u32 {
 
 #[test]
 fn no_call_starts_a_thread() {
-    let authority = Authority::new();
-    let platform = Platform::new();
-    let answer = platform.answer(200, SESSION);
-    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
-    let client = platform
-        .client(&authority, server.address())
-        .build()
-        .unwrap();
+    let (server, client) = server_and_client();
     client.send(&PRE_SIGN).unwrap();
 
     let counted = started_during(|| (0..CALLS).for_each(|_| thread::spawn(|| ()).join().unwrap()));
