@@ -132,7 +132,7 @@ fn listed_type(line: &str) -> Option<&str> {
         .strip_prefix("pub struct wechatpay_contract::")
         .or_else(|| line.strip_prefix("pub enum wechatpay_contract::"))?;
     let path = path.strip_prefix("sandbox::").unwrap_or(path);
-    path.split('<').next()
+    path.split(['<', '(']).next()
 }
 
 #[test]
