@@ -13,10 +13,16 @@ use serde_json::error::Category;
 /// names fields, types and places, and no value and no name that came with the JSON: `invalid type: string, expected
 /// u64 at line 1 column 20`. Where a type of the caller's refuses a value in words of its own, the words are left out
 /// too, since they may repeat the value; only what such a type names as expected is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecodeError {
+#[derive(Clone, PartialEq, Eq)]
+pub struct DecodeError(
+    /// Boxed, since every result of a call has room for its error.
+    Box<Problem>,
+);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Problem {
     category: Category,
-    problem: String,
+    text: String,
     line: usize,
     column: usize,
 }
@@ -24,21 +30,21 @@ pub struct DecodeError {
 impl DecodeError {
     /// The line of the JSON, from 1; 0 when the place is not known.
     pub fn line(&self) -> usize {
-        self.line
+        self.0.line
     }
 
     /// The column in that line, in bytes from 1; 0 when nothing of the line was read, or the place is not known.
     pub fn column(&self) -> usize {
-        self.column
+        self.0.column
     }
 
     pub(crate) fn not_utf8(error: Utf8Error) -> Self {
-        Self {
+        Self(Box::new(Problem {
             category: Category::Syntax,
-            problem: error.to_string(),
+            text: error.to_string(),
             line: 0,
             column: 0,
-        }
+        }))
     }
 
     fn of(error: &serde_json::Error) -> Self {
@@ -51,22 +57,35 @@ impl DecodeError {
             Category::Syntax | Category::Eof | Category::Io => problem.to_owned(),
             Category::Data => without_values(problem),
         };
-        Self {
+        Self(Box::new(Problem {
             category,
-            problem,
+            text: problem,
             line,
             column,
-        }
+        }))
     }
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)?;
-        match self.line {
-            0 => Ok(()),
-            line => write!(f, " at line {line} column {}", self.column),
+        let Problem {
+            text, line, column, ..
+        } = &*self.0;
+        match line {
+            0 => f.write_str(text),
+            line => write!(f, "{text} at line {line} column {column}"),
         }
+    }
+}
+
+impl fmt::Debug for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodeError")
+            .field("category", &self.0.category)
+            .field("problem", &self.0.text)
+            .field("line", &self.0.line)
+            .field("column", &self.0.column)
+            .finish()
     }
 }
 

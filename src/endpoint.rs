@@ -1,5 +1,5 @@
 //! What is asked of WeChat Pay: a request as method, path template with variables, query and JSON body, and the trait
-//! that gives it a typed answer.
+//! that gives it a typed answer and compares what the answer repeats of it.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::InvalidField;
 
-/// A typed call: what is sent, and the type of what comes back.
+/// A typed call: what is sent, the type of what comes back, and what of it must be as in the request.
 ///
 /// Implement it for calls that this crate has no type for; a one-off call needs only
 /// [`Client::execute`](crate::Client::execute).
@@ -30,6 +30,14 @@ pub trait Endpoint {
     /// WeChat Pay signs an answer but does not bind it to a request, so that an answer to another request, signed
     /// within the last 5 minutes, would be accepted if it came through the connection. What the answer repeats is the
     /// only way to tell. A difference becomes [`Error::Mismatch`](crate::Error::Mismatch).
+    ///
+    /// [`Client::send`](crate::Client::send) calls this after each answer of success; [`Client::execute`] and
+    /// [`Merchant::accept`] know no endpoint and cannot: whoever uses them compares by themselves. The calls of this
+    /// crate that are about a contract compare `service_id`, `out_contract_code` and, where it comes back, `sub_mchid`.
+    /// An order's answer repeats nothing of the order.
+    ///
+    /// [`Client::execute`]: crate::Client::execute
+    /// [`Merchant::accept`]: crate::Merchant::accept
     ///
     /// # Errors
     ///

@@ -396,7 +396,8 @@ impl fmt::Display for OneLine<'_> {
 /// Whether an answer of failure was signed by WeChat Pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Authenticity {
-    /// Its signature was verified.
+    /// The signature of its body was verified. The HTTP status is not part of what is signed: it is only as
+    /// trustworthy as the TLS connection, and so is what [`ApiError::outcome`] reads from it.
     Signed,
     /// It had no signature, as every 401 and some other errors: a proxy could have written it as well. So could the
     /// answer to a download of certificates whose signature names a key that is not held.

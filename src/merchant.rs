@@ -12,7 +12,7 @@ use crate::decode;
 use crate::endpoint::{Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
 use crate::keys::PublicKey;
-use crate::signer::{Signer, check_nonce, request_message};
+use crate::signer::{Signer, check_nonce_str, request_message};
 use crate::time::unix_seconds;
 use crate::verifier::{SignatureHeaders, Verifier};
 
@@ -76,8 +76,8 @@ impl Merchant {
     ///
     /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request.
     ///
-    /// The header `Wechatpay-Serial` names the WeChat Pay public key if the verifier holds one, else the certificate
-    /// that is valid and ends last. Without any valid key only the download of the platform certificates is prepared,
+    /// The header `Wechatpay-Serial` names the WeChat Pay public key if the verifier holds one (of several the last),
+    /// else the certificate that is valid and ends last. Without any valid key only the download of the platform certificates is prepared,
     /// and goes without that header: there is nothing yet that it could name.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Merchant {
         now: SystemTime,
         nonce_str: &str,
     ) -> Result<SignedRequest<'r>, Error> {
-        check_nonce(nonce_str)?;
+        check_nonce_str(nonce_str)?;
         let target = request.target()?;
         let platform_key = self.verifier.preferred(now);
         match &platform_key {
@@ -122,6 +122,15 @@ impl Merchant {
     /// `headers` are all the answer's headers as pairs of name and value, `body` its raw bytes, not decoded in any
     /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`; for an answer whose content does not
     /// matter, let `R` be [`serde::de::IgnoredAny`].
+    ///
+    /// WeChat Pay signs the body, not the `status`, nor what the answer belongs to:
+    ///
+    /// - Whoever can write into the TLS connection can put 200 on an error that WeChat Pay signed. A type with required
+    ///   fields of its own, as all answers of this crate are, does not come out of an error's body: the result is
+    ///   [`Error::Decode`]. `Value`, `IgnoredAny` and whatever else takes any object do: with them, success is only as
+    ///   trustworthy as the TLS connection, so look for what the answer should say.
+    /// - An answer to another request, signed within the last 5 minutes, passes too. Compare what it repeats of the
+    ///   request with [`Endpoint::check`](crate::Endpoint::check), as `Client::send` does.
     ///
     /// # Errors
     ///

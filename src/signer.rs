@@ -186,7 +186,7 @@ pub(crate) fn request_message(
 }
 
 /// Refuses a nonce that is not 1 to 32 ASCII letters and digits, since it is written into lines and quotes.
-pub(crate) fn check_nonce(nonce_str: &str) -> Result<(), InvalidField> {
+pub(crate) fn check_nonce_str(nonce_str: &str) -> Result<(), InvalidField> {
     if (1..=32).contains(&nonce_str.len())
         && nonce_str
             .bytes()
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn nonces_fit_between_quotes_and_lines() {
         for nonce in ["1", "593BEC0C930BF1AFEB40B4A08C8FB242", "abcXYZ09"] {
-            assert_eq!(check_nonce(nonce), Ok(()), "{nonce}");
+            assert_eq!(check_nonce_str(nonce), Ok(()), "{nonce}");
         }
         let cases = [
             ("", "is empty"),
@@ -397,7 +397,7 @@ mod tests {
             ("数", "found the character '数'"),
         ];
         for (nonce, found) in cases {
-            let error = check_nonce(nonce).unwrap_err();
+            let error = check_nonce_str(nonce).unwrap_err();
             assert_eq!(error.field(), "nonce_str");
             assert_eq!(
                 error.problem(),

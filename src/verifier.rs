@@ -30,6 +30,12 @@ const STALE_AFTER: u64 = 300;
 ///
 /// Cheap to clone; the clones share the keys, so that a client and a notification receiver know the same ones.
 ///
+/// A message is verified with the key that it names, whichever of those held it is. A request names one key in
+/// `Wechatpay-Serial`, with which its answer is to be signed: the public key if there is one, the last of them if there
+/// are several (given last to [`new`](Self::new) or [`replace`](Self::replace)); else, of the certificates that are
+/// valid then, the one that ends last. So when WeChat Pay gives the merchant a new public key, hold both and put the new
+/// one last.
+///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053249>.
 #[derive(Clone)]
 pub struct Verifier {
@@ -113,8 +119,8 @@ impl Verifier {
         verify_with(&self.keys(), headers, body, now)
     }
 
-    /// The key with which an answer is to be signed, named in `Wechatpay-Serial` of a request: a public key if there
-    /// is one, else the certificate that is valid at `now` and ends last.
+    /// The key with which an answer is to be signed, named in `Wechatpay-Serial` of a request: the last public key if
+    /// there is one, else the certificate that is valid at `now` and ends last.
     pub(crate) fn preferred(&self, now: SystemTime) -> Option<Arc<PublicKey>> {
         let now = unix_seconds(now);
         self.keys()
@@ -265,7 +271,7 @@ pub(crate) fn verify_with<K: Deref<Target = PublicKey>>(
     let nonce = require(NONCE, headers.nonce)?;
     let signature = require(SIGNATURE, headers.signature)?;
     check_signature_type(headers.signature_type)?;
-    check_nonce(nonce)?;
+    check_nonce_header(nonce)?;
     check_time(timestamp, now)?;
     let key = find(keys, serial, now)?;
     // Only now, so that a made-up serial number cannot pass for a probe and keep alarms quiet.
@@ -349,7 +355,7 @@ fn check_signature_type(signature_type: Option<&str>) -> Result<(), VerifyError>
 }
 
 /// A line feed in the nonce would move the border between nonce and body, so that one signature would fit another body.
-fn check_nonce(nonce: &str) -> Result<(), VerifyError> {
+fn check_nonce_header(nonce: &str) -> Result<(), VerifyError> {
     if !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }

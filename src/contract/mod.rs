@@ -1,4 +1,5 @@
-//! The product: password-exempt contracts 免密支付签约, pre-signed, queried and terminated.
+//! The product: password-exempt contracts 免密支付签约, pre-signed, queried and terminated. Each call refuses the answer
+//! to a request about another contract, by [`Endpoint::check`](crate::Endpoint::check).
 
 pub mod ecommerce;
 mod key;

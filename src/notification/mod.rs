@@ -12,13 +12,14 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub use self::content::ContractEvent;
 use self::envelope::Envelope;
-pub use self::error::NotificationError;
-pub use self::reply::NotificationReply;
 use crate::decode::{self, DecodeError};
 use crate::keys::ApiV3Key;
 use crate::verifier::{SignatureHeaders, Verifier};
+
+pub use self::content::ContractEvent;
+pub use self::error::NotificationError;
+pub use self::reply::NotificationReply;
 
 /// A notification of a contract's signing or termination.
 pub type Event = Notification<ContractEvent>;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::check;
 use crate::error::{Error, InvalidField};
-use crate::signer::{Signer, check_nonce};
+use crate::signer::{Signer, check_nonce_str};
 use crate::time::unix_seconds;
 
 /// The argument for `wx.requestPayment` in the merchant's mini program; serialized as `{timeStamp, nonceStr, package,
@@ -55,7 +55,7 @@ impl PayParameters {
     ) -> Result<Self, Error> {
         check_line("appid", appid)?;
         check_line("prepay_id", prepay_id)?;
-        check_nonce(nonce_str)?;
+        check_nonce_str(nonce_str)?;
         let time_stamp = unix_seconds(now).to_string();
         let package = format!("prepay_id={prepay_id}");
         let message = pay_message(appid, &time_stamp, nonce_str, &package);

@@ -70,52 +70,33 @@ fn act(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
     match action {
         "sign" => signed(gateway, order, Way::MiniProgram),
         "pay-and-sign" => signed(gateway, order, Way::PayRedirect),
-        "give-up" => {
-            gateway.user_gives_up(order.text("out_contract_code")?)?;
-            Ok(json!({}))
-        }
-        "terminate" => {
-            gateway.user_terminates(order.text("out_contract_code")?)?;
-            Ok(json!({}))
-        }
-        "clock" => {
-            let seconds = order.number("advance_seconds")?;
-            gateway.advance_clock(Duration::from_secs(seconds));
-            Ok(json!({}))
-        }
-        "notify-url" => {
-            let url = order.text("url")?;
-            let notifier = gateway.notifier();
-            notifier
-                .deliver_to(url)
-                .map_err(|error| Problem::new(error.to_string()))?;
-            Ok(json!({}))
-        }
         "notify-again" => Ok(json!({"sent": gateway.notifier().send_again(order.text("id")?)})),
-        "public-key" => {
-            gateway.platform().offer_public_key(order.flag("offered")?);
-            Ok(json!({}))
-        }
         "issue-certificate" => issue_certificate(gateway, order),
-        "withdraw-certificate" => {
-            let serial_no = order.text("serial_no")?;
-            gateway.platform().withdraw_certificate(serial_no);
-            Ok(json!({}))
-        }
-        "sign-with" => {
-            gateway.platform().sign_with(order.signs_with()?);
-            Ok(json!({}))
-        }
-        "fault" => {
-            gateway.faults().add(order.fault()?);
-            Ok(json!({}))
-        }
-        "clear-faults" => {
-            gateway.faults().clear();
-            Ok(json!({}))
-        }
-        _ => Err(unknown_action()),
+        _ => set(gateway, action, order).map(|()| json!({})),
     }
+}
+
+/// The actions that answer nothing.
+fn set(gateway: &Gateway, action: &str, order: &Order) -> Result<(), Problem> {
+    let platform = gateway.platform();
+    match action {
+        "give-up" => gateway.user_gives_up(order.text("out_contract_code")?)?,
+        "terminate" => gateway.user_terminates(order.text("out_contract_code")?)?,
+        "clock" => {
+            gateway.advance_clock(Duration::from_secs(order.number("advance_seconds")?));
+        }
+        "notify-url" => gateway
+            .notifier()
+            .deliver_to(order.text("url")?)
+            .map_err(|error| Problem::new(error.to_string()))?,
+        "public-key" => platform.offer_public_key(order.flag("offered")?),
+        "withdraw-certificate" => platform.withdraw_certificate(order.text("serial_no")?),
+        "sign-with" => platform.sign_with(order.signs_with()?),
+        "fault" => gateway.faults().add(order.fault()?),
+        "clear-faults" => gateway.faults().clear(),
+        _ => return Err(unknown_action()),
+    }
+    Ok(())
 }
 
 fn signed(gateway: &Gateway, order: &Order, way: Way) -> Controlled {
@@ -265,9 +246,7 @@ impl Order {
     }
 
     fn fault_alone(&self) -> Result<Fault, Problem> {
-        let (took_effect, text) = (self.took_effect(), |name| {
-            self.text(name).map(str::to_owned)
-        });
+        let took_effect = self.took_effect();
         Ok(match self.text("fault")? {
             "close" => Fault::Close { took_effect },
             "close_after_head" => Fault::CloseAfterHead,
@@ -281,11 +260,11 @@ impl Order {
             "chunked" => Fault::Chunked,
             "redirect" => Fault::Redirect {
                 status: self.status()?,
-                location: text("location")?,
+                location: self.text("location")?.to_owned(),
             },
             "error" => Fault::Error {
                 status: self.status()?,
-                code: text("code")?,
+                code: self.text("code")?.to_owned(),
                 signing: self.signing()?,
                 took_effect,
             },
@@ -299,6 +278,14 @@ impl Order {
             },
             "accepted" => Fault::Accepted,
             "signature" => Fault::Signature(self.signing()?),
+            name => self.fault_of_the_message(name)?,
+        })
+    }
+
+    /// A fault of the answer's headers or body.
+    fn fault_of_the_message(&self, name: &str) -> Result<Fault, Problem> {
+        let text = |name| self.text(name).map(str::to_owned);
+        Ok(match name {
             "duplicate_header" => Fault::DuplicateHeader(text("name")?),
             "header" => Fault::Header {
                 name: text("name")?,

@@ -106,15 +106,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use self::authorization::Identity;
+use self::gateway::Gateway;
+use self::http::HttpServer;
 use crate::client::{Client, ClientBuilder};
 use crate::error::Error;
 use crate::keys::{ApiV3Key, PrivateKey};
 use crate::signer::Signer;
 use crate::verifier::Verifier;
-
-use self::authorization::Identity;
-use self::gateway::Gateway;
-use self::http::HttpServer;
 
 pub use self::contracts::UserError;
 pub use self::faults::{Fault, FaultOrder};

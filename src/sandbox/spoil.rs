@@ -14,32 +14,17 @@ impl Fault {
         if truth.has_no_body() && self.is_of_the_body() {
             return truth;
         }
+        if let Some(delivery) = self.delivery(&truth.body) {
+            return truth.delivered(delivery);
+        }
         match self {
-            Self::Close { .. } => truth.delivered(Delivery::CloseBeforeAnswer),
-            Self::CloseAfterHead => truth.delivered(Delivery::CloseAfterHead),
-            Self::CutBody => {
-                let after = truth.body.len() / 2;
-                truth.delivered(Delivery::CutBody { after })
-            }
-            Self::SlowBody { every } => truth.delivered(Delivery::Drip { every: *every }),
-            Self::Late(time) => truth.delivered(Delivery::After(*time)),
-            Self::CloseAfterAnswer => truth.delivered(Delivery::WholeThenClose),
-            Self::Informational(status) => truth.delivered(Delivery::Informational(*status)),
-            Self::Chunked => truth.delivered(Delivery::Chunked),
-            Self::Raw(bytes) => truth.delivered(Delivery::Raw(bytes.clone())),
             Self::Redirect { status, location } => redirect(*status, location),
             Self::Error {
                 status,
                 code,
                 signing,
                 ..
-            } => Draft {
-                signing: *signing,
-                ..Draft::new(Answer {
-                    status: *status,
-                    body: Some(error_body(code, "ordered as a fault of the sandbox")),
-                })
-            },
+            } => refusal(*status, code, *signing),
             Self::HtmlPage { status, .. } => {
                 let mut page = Draft::empty(*status);
                 page.set_body("text/html", HTML);
@@ -54,7 +39,6 @@ impl Fault {
                 signing: *signing,
                 ..truth
             },
-            Self::DuplicateHeader(_) | Self::Header { .. } | Self::Gzip => truth,
             Self::LargeBody { .. }
             | Self::InvalidUtf8
             | Self::DeepJson { .. }
@@ -63,7 +47,27 @@ impl Fault {
                 let body = self.spoil_body(&truth.body);
                 Draft { body, ..truth }
             }
+            // The rest is delivered in another way, or done to the reply.
+            _ => truth,
         }
+    }
+
+    /// How the answer is delivered, for the faults that are of the delivery.
+    fn delivery(&self, body: &[u8]) -> Option<Delivery> {
+        Some(match self {
+            Self::Close { .. } => Delivery::CloseBeforeAnswer,
+            Self::CloseAfterHead => Delivery::CloseAfterHead,
+            Self::CutBody => Delivery::CutBody {
+                after: body.len() / 2,
+            },
+            Self::SlowBody { every } => Delivery::Drip { every: *every },
+            Self::Late(time) => Delivery::After(*time),
+            Self::CloseAfterAnswer => Delivery::WholeThenClose,
+            Self::Informational(status) => Delivery::Informational(*status),
+            Self::Chunked => Delivery::Chunked,
+            Self::Raw(bytes) => Delivery::Raw(bytes.clone()),
+            _ => return None,
+        })
     }
 
     /// Whether it needs a body: bytes after an answer that has none would belong to the next one.
@@ -138,6 +142,17 @@ impl Draft {
 
     fn delivered(self, delivery: Delivery) -> Self {
         Self { delivery, ..self }
+    }
+}
+
+fn refusal(status: u16, code: &str, signing: Signing) -> Draft {
+    let answer = Answer {
+        status,
+        body: Some(error_body(code, "ordered as a fault of the sandbox")),
+    };
+    Draft {
+        signing,
+        ..Draft::new(answer)
     }
 }
 

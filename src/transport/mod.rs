@@ -27,6 +27,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::tls::TlsConfig;
 
 use self::connecting::{ConnectFailed, Connecting, NoLookup};
@@ -94,11 +95,19 @@ impl fmt::Debug for TransportOptions {
     }
 }
 
-/// An agent for any number of hosts and threads, with every HTTP default that matters.
+/// An agent for any number of hosts and threads.
 pub(crate) fn agent(options: &TransportOptions) -> Agent {
-    let connect_timeout = options.connect_timeout.min(LONGEST_LIMIT);
-    let total_timeout = options.total_timeout.min(LONGEST_LIMIT);
-    let config = Agent::config_builder()
+    let limits = Limits {
+        connect: options.connect_timeout.min(LONGEST_LIMIT),
+        total: options.total_timeout.min(LONGEST_LIMIT),
+    };
+    let connector = Connecting::new(limits, options.lookup.clone());
+    Agent::with_parts(config(options, limits.connect), connector, NoLookup)
+}
+
+/// Every HTTP default that matters.
+fn config(options: &TransportOptions, connect_timeout: Duration) -> Config {
+    Agent::config_builder()
         // An error status has a body and a signature like any other answer.
         .http_status_as_error(false)
         // A signed request is meant for one host; a 3xx comes back as an answer.
@@ -129,13 +138,7 @@ pub(crate) fn agent(options: &TransportOptions) -> Agent {
                 .root_certs(options.roots.to_ureq())
                 .build(),
         )
-        .build();
-    let limits = Limits {
-        connect: connect_timeout,
-        total: total_timeout,
-    };
-    let connector = Connecting::new(limits, options.lookup.clone());
-    Agent::with_parts(config, connector, NoLookup)
+        .build()
 }
 
 /// Why an exchange failed, by what is certain about the request.

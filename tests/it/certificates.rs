@@ -190,7 +190,7 @@ fn a_list_signed_with_a_key_that_is_held_is_accepted() {
     let public_key = "PUB_KEY_ID_0000000000000024101100397200000006";
     let held = {
         // The public half of the old certificate's key, as a WeChat Pay public key.
-        let pem = openssl_public_key(OLD_KEY);
+        let pem = crate::support::public_half(OLD_KEY);
         Verifier::new([PublicKey::from_pem(public_key, pem).unwrap()]).unwrap()
     };
     let headers = headers(public_key, OLD_KEY, BOTH_VALID, &body);
@@ -209,10 +209,6 @@ fn a_list_signed_with_a_key_that_is_held_is_accepted() {
         }
         other => panic!("{other:?}"),
     }
-}
-
-fn openssl_public_key(private_key: &str) -> Vec<u8> {
-    crate::support::openssl(&["pkey", "-pubout"], private_key.as_bytes())
 }
 
 #[test]
@@ -546,7 +542,8 @@ fn a_merchant_without_keys_prepares_the_download_only_and_takes_certificates_ove
         key,
     )
     .unwrap();
-    let public_key = PublicKey::from_pem("PUB_KEY_ID_1", openssl_public_key(OLD_KEY)).unwrap();
+    let public_key =
+        PublicKey::from_pem("PUB_KEY_ID_1", crate::support::public_half(OLD_KEY)).unwrap();
     let merchant = Merchant::new(signer, Verifier::without_keys()).unwrap();
     let now = at(BOTH_VALID);
     let names_key = |request: &wechatpay_contract::Request| {

@@ -14,7 +14,7 @@ use wechatpay_contract::{
     ecommerce,
 };
 
-use crate::support::{at, chain, message, openssl, signature_by};
+use crate::support::{at, chain, installed, message, openssl, public_half, signature_by};
 
 /// The time at which each test starts.
 const START: u64 = 1_710_892_800;
@@ -120,8 +120,7 @@ impl World {
 
 /// The sandbox's public key, under the id of a WeChat Pay public key.
 fn public_key() -> PublicKey {
-    let private = include_bytes!("../../src/sandbox/keys/platform_key.pem");
-    let pem = openssl(&["pkey", "-pubout"], private);
+    let pem = public_half(include_str!("../../src/sandbox/keys/platform_key.pem"));
     PublicKey::from_pem(Sandbox::PUBLIC_KEY_ID, pem).unwrap()
 }
 
@@ -962,6 +961,9 @@ fn requests_ask_for_the_public_key_if_there_is_one_else_for_the_newest_valid_cer
 
 #[test]
 fn openssl_reads_and_verifies_the_sandboxs_certificates() {
+    if !installed("openssl") {
+        return;
+    }
     let world = World::new();
     let dates = |not_before, not_after| Validity {
         not_before,

@@ -22,6 +22,7 @@ mod inbox;
 mod key_life;
 mod load;
 mod merchant;
+mod mismatch;
 mod notification;
 mod order;
 mod outcome;

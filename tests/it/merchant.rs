@@ -12,8 +12,8 @@ use wechatpay_contract::{
 };
 
 use crate::support::{
-    CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, at, certificate, chain, merchant,
-    merchant_signer, platform_public_key, text, vectors, verifier,
+    CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, at, certificate, chain, installed,
+    merchant, merchant_signer, platform_public_key, text, vectors, verifier,
 };
 
 const ANSWER: &[u8] = include_bytes!("../platform/answer.json");
@@ -154,6 +154,9 @@ mod prepare {
     /// OpenSSL verifies the signature in the header over the bytes that are handed out for sending.
     #[test]
     fn signs_the_very_bytes_that_it_hands_out() {
+        if !installed("openssl") {
+            return;
+        }
         let merchant = merchant();
         let requests = [
             Request::get("/v3/certificates"),
@@ -300,6 +303,20 @@ mod prepare {
             named_key([certificate(NEXT), certificate(CURRENT)], NOW).unwrap(),
             NEXT
         );
+    }
+
+    #[test]
+    fn names_the_public_key_given_last() {
+        let other = || {
+            let pem = include_str!("../platform/merchant_public.pem");
+            PublicKey::from_pem("PUB_KEY_ID_1", pem).unwrap()
+        };
+        let key = platform_public_key;
+        assert_eq!(named_key([key(), other()], NOW).unwrap(), "PUB_KEY_ID_1");
+        assert_eq!(named_key([other(), key()], NOW).unwrap(), KEY_ID);
+        // Certificates after them change nothing.
+        let keys = [key(), other(), certificate(CURRENT)];
+        assert_eq!(named_key(keys, NOW).unwrap(), "PUB_KEY_ID_1");
     }
 
     #[test]

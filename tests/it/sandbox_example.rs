@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::raw::{Answer, Folder, PRE_SIGN_PATH, Raw, command, now, pre_sign_body};
+use crate::support::installed;
 
 #[allow(dead_code)] // what is only for its own process
 #[path = "../../examples/sandbox.rs"]
@@ -73,6 +74,9 @@ impl Shell {
 
 #[test]
 fn a_client_made_of_openssl_and_a_socket_gets_along() {
+    if !installed("openssl") {
+        return;
+    }
     let folder = Folder::new("openssl-client");
     let (_sandbox, description) = example::start(folder.path()).unwrap();
     assert!(!description.to_string().contains('\n'));

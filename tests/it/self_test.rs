@@ -6,7 +6,7 @@ use wechatpay_contract::sandbox::{Fault, Sandbox, Signing, SignsWith};
 use wechatpay_contract::self_test::{Check, Report, Verdict};
 use wechatpay_contract::{Client, Error, PrivateKey, PublicKey, Signer, Validity, Verifier};
 
-use crate::support::{at, openssl};
+use crate::support::{at, public_half};
 
 const START: u64 = 1_710_892_800;
 const SERIAL: &str = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
@@ -269,7 +269,7 @@ fn each_wrong_signature_of_an_answer_has_its_remedy() {
 #[test]
 fn a_platform_key_that_is_another_ones_is_found() {
     let sandbox = Sandbox::start().unwrap();
-    let other = openssl(&["pkey", "-pubout"], Sandbox::MERCHANT_KEY_PEM.as_bytes());
+    let other = public_half(Sandbox::MERCHANT_KEY_PEM);
     let key = PublicKey::from_pem(Sandbox::PUBLIC_KEY_ID, other).unwrap();
     let client = Client::builder(sandbox.signer(), Verifier::new([key]).unwrap())
         .host(sandbox.url())

@@ -9,8 +9,15 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::signature::RsaKeyPair;
 use serde_json::Value;
 use wechatpay_contract::{Merchant, PrivateKey, PublicKey, Signer, Verifier};
+
+#[path = "../support/installed.rs"]
+mod installed;
+pub(crate) use self::installed::installed;
 
 /// The time of all tests that do not say another, in Unix seconds: 14 November 2023, 22:13:20 UTC.
 pub(crate) const NOW: u64 = 1_700_000_000;
@@ -189,7 +196,22 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> Vec<String> {
         .collect()
 }
 
-/// Runs the `openssl` command and returns what it prints.
+/// The public half of an RSA key, as `BEGIN RSA PUBLIC KEY`.
+pub(crate) fn public_half(private_pem: &str) -> String {
+    let pkcs8 = STANDARD
+        .decode(
+            private_pem
+                .lines()
+                .filter(|line| !line.starts_with("-----"))
+                .collect::<String>(),
+        )
+        .unwrap();
+    let pair = RsaKeyPair::from_pkcs8(&pkcs8).unwrap();
+    let text = STANDARD.encode(pair.public().as_ref());
+    format!("-----BEGIN RSA PUBLIC KEY-----\n{text}\n-----END RSA PUBLIC KEY-----\n")
+}
+
+/// Runs the `openssl` command and returns what it prints; see [`installed`].
 pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new("openssl")
         .args(arguments)

@@ -1,0 +1,339 @@
+//! The settings of a client, their defaults and limits.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::host::Host;
+use super::observer::{Exchange, Observer};
+use super::{Client, Clock, Inner};
+use crate::certificates::PlatformCertificates;
+use crate::error::{Error, InvalidField};
+use crate::keys::ApiV3Key;
+use crate::merchant::Merchant;
+use crate::signer::Signer;
+use crate::transport::{self, Lookup, Proxy, Roots, TransportOptions};
+use crate::verifier::Verifier;
+
+const HOST: &str = "https://api.mch.weixin.qq.com";
+const BACKUP_HOST: &str = "https://api2.mch.weixin.qq.com";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Settings of a [`Client`].
+pub struct ClientBuilder {
+    signer: Signer,
+    verifier: Verifier,
+    api_v3_key: Option<Arc<ApiV3Key>>,
+    host: String,
+    backup_host: Option<String>,
+    accept_language: Option<String>,
+    connect_timeout: Option<Duration>,
+    timeout: Duration,
+    proxy: Option<String>,
+    root_certificates: Option<Vec<u8>>,
+    resolver: Option<Lookup>,
+    clock: Arc<Clock>,
+    observer: Option<Arc<Observer>>,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(signer: Signer, verifier: Verifier) -> Self {
+        Self {
+            signer,
+            verifier,
+            api_v3_key: None,
+            host: HOST.to_owned(),
+            backup_host: Some(BACKUP_HOST.to_owned()),
+            accept_language: None,
+            connect_timeout: None,
+            timeout: Duration::from_secs(15),
+            proxy: None,
+            root_certificates: None,
+            resolver: None,
+            clock: Arc::new(SystemTime::now),
+            observer: None,
+        }
+    }
+
+    /// Downloads the platform certificates 平台证书 with the merchant's APIv3 key and keeps them fresh, beside the keys
+    /// that the verifier holds already: for a merchant without a WeChat Pay public key, or for the time of moving from
+    /// certificates to the public key, when messages come signed with either. Not needed with the public key alone.
+    ///
+    /// Nothing is downloaded before the first call. From then on a call downloads them first when they are older than
+    /// 10 hours or none of the keys is valid, and after an answer that is signed with an unknown certificate, which is
+    /// then verified again; at most once a minute, and while one thread does it the others go on with the keys they
+    /// have. Such a call takes the time of two. A list of which a part is wrong is not taken over. A failed download leaves the keys as they are; only
+    /// without any valid key it fails the call, with [`Error::Certificates`]. Public keys of the verifier stay,
+    /// certificates are replaced.
+    ///
+    /// Requests ask for answers signed with the public key if there is one, else with the certificate that is valid
+    /// and ends last.
+    ///
+    /// `api_v3_key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too, as by a
+    /// [`NotificationReceiver`](crate::NotificationReceiver).
+    #[must_use]
+    pub fn platform_certificates(mut self, api_v3_key: impl Into<Arc<ApiV3Key>>) -> Self {
+        self.api_v3_key = Some(api_v3_key.into());
+        self
+    }
+
+    /// The host to send to, instead of `https://api.mch.weixin.qq.com`: scheme, name and optionally a port. Plain
+    /// `http` is refused except for loopback. Unless [`backup_host`](Self::backup_host) is set afterwards, there is
+    /// no backup host then.
+    #[must_use]
+    pub fn host(mut self, url: impl Into<String>) -> Self {
+        self.host = url.into();
+        self.backup_host = None;
+        self
+    }
+
+    /// The host that is tried once when no connection can be made, instead of `https://api2.mch.weixin.qq.com`; `None`
+    /// for none.
+    #[must_use]
+    pub fn backup_host(mut self, url: Option<&str>) -> Self {
+        self.backup_host = url.map(str::to_owned);
+        self
+    }
+
+    /// The language of error messages, `Accept-Language`: `en`, `zh-CN`, `zh-HK` or `zh-TW`.
+    #[must_use]
+    pub fn accept_language(mut self, language: impl Into<String>) -> Self {
+        self.accept_language = Some(language.into());
+        self
+    }
+
+    /// How long making a connection may take, TLS included; by default 5 seconds, but no more than half of the whole.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a whole call may take, from the start of connecting to the last byte of the answer; 15 seconds by
+    /// default. The look-up of a name by the operating system cannot be cut short.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// An HTTP proxy, `http://[user:password@]host:port`. None by default; the environment is not asked.
+    #[must_use]
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// The certificate authorities to trust, as PEM, instead of the public ones: for a gateway of one's own.
+    #[must_use]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates = Some(pem.into());
+        self
+    }
+
+    /// Finds the addresses of a host and port, instead of the operating system: for pinned addresses, a resolver of
+    /// one's own, or tests.
+    ///
+    /// It is asked when a connection has to be made, at most once in 60 seconds per host while that leads to
+    /// connections; a literal address is never asked for. It counts as a part of connecting, but cannot be cut short.
+    /// The certificate is still checked against the name. With a [`proxy`](Self::proxy) it is asked for the proxy's
+    /// name.
+    ///
+    /// ```
+    /// # use wechatpay_contract::ClientBuilder;
+    /// # fn pinned(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.resolver(|_host, port| Ok(vec![([203, 0, 113, 7], port).into()]))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn resolver(
+        mut self,
+        resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// The clock for signing and verifying, instead of the system's: for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Is called after each exchange, for logs and metrics; a call that is tried twice is two exchanges, and a download
+    /// of platform certificates is one by itself. It must not use this client.
+    ///
+    /// It runs on the thread of the call, which waits for it. A panic in it is not caught: it leaves through the call,
+    /// whose answer is lost then, and a second attempt is not made; the client can be used afterwards.
+    ///
+    /// ```
+    /// # use wechatpay_contract::ClientBuilder;
+    /// # fn with_log(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.on_exchange(|exchange| {
+    ///     eprintln!(
+    ///         "{} {} at {}: HTTP {:?} in {:?}, {:?}",
+    ///         exchange.method, exchange.template, exchange.host, exchange.status, exchange.elapsed, exchange.outcome(),
+    ///     );
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// With `log` or `tracing`, which this crate does not depend on:
+    ///
+    /// ```
+    /// # use wechatpay_contract::ClientBuilder;
+    /// # fn with_log(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.on_exchange(|exchange| match exchange.error {
+    ///     None => log::info!("{} {} {:?}", exchange.method, exchange.template, exchange.request_id),
+    ///     Some(error) => log::warn!("{} {} {:?}: {error}", exchange.method, exchange.template, exchange.request_id),
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use wechatpay_contract::ClientBuilder;
+    /// # fn with_tracing(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.on_exchange(|exchange| {
+    ///     tracing::info!(
+    ///         method = %exchange.method,
+    ///         path = exchange.template,
+    ///         host = exchange.host,
+    ///         attempt = exchange.attempt,
+    ///         status = exchange.status,
+    ///         request_id = exchange.request_id,
+    ///         elapsed = ?exchange.elapsed,
+    ///         outcome = ?exchange.outcome(),
+    ///         error = exchange.error.map(tracing::field::display),
+    ///     );
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_exchange(mut self, observer: impl Fn(&Exchange<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Makes the client; no I/O is done.
+    ///
+    /// Fails with [`Error::InvalidField`] when a setting cannot be used.
+    pub fn build(self) -> Result<Client, Error> {
+        let limits = Limits::new(self.connect_timeout, self.timeout)?;
+        check_accept_language(self.accept_language.as_deref())?;
+        let host = Host::parse("host", &self.host)?;
+        let backup = self
+            .backup_host
+            .as_deref()
+            .map(|url| Host::parse("backup_host", url))
+            .transpose()?;
+        check_proxy(self.proxy.as_deref(), [Some(&host), backup.as_ref()])?;
+        let options = self.transport_options(&limits)?;
+        let second_options = TransportOptions {
+            total_timeout: limits.second_attempt,
+            ..options.clone()
+        };
+        let verifier = self.verifier.clone();
+        Ok(Client {
+            inner: Arc::new(Inner {
+                merchant: Merchant::new(self.signer, self.verifier)?,
+                certificates: self
+                    .api_v3_key
+                    .map(|key| Arc::new(PlatformCertificates::new(key, verifier))),
+                host,
+                backup,
+                agent: transport::agent(&options),
+                second_agent: transport::agent(&second_options),
+                second_attempt_until: limits.second_attempt_until,
+                accept_language: self.accept_language,
+                clock: self.clock,
+                observer: self.observer,
+            }),
+        })
+    }
+
+    fn transport_options(&self, limits: &Limits) -> Result<TransportOptions, InvalidField> {
+        let roots = self.root_certificates.as_deref().map(Roots::from_pem);
+        Ok(TransportOptions {
+            connect_timeout: limits.connect,
+            total_timeout: self.timeout,
+            proxy: self.proxy.as_deref().map(Proxy::parse).transpose()?,
+            roots: roots.transpose()?.unwrap_or_default(),
+            lookup: self
+                .resolver
+                .clone()
+                .unwrap_or_else(transport::system_lookup),
+            ..TransportOptions::default()
+        })
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("signer", &self.signer)
+            .field("verifier", &self.verifier)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the time of a call is shared out, so that both attempts together stay within the whole.
+struct Limits {
+    connect: Duration,
+    /// How old a call may be when its second attempt begins: a first that used up its time for connecting ends a little
+    /// late.
+    second_attempt_until: Duration,
+    second_attempt: Duration,
+}
+
+impl Limits {
+    fn new(connect: Option<Duration>, whole: Duration) -> Result<Self, InvalidField> {
+        let connect = connect.unwrap_or_else(|| CONNECT_TIMEOUT.min(whole / 2));
+        for (field, time) in [("timeout", whole), ("connect_timeout", connect)] {
+            if time.is_zero() {
+                return Err(InvalidField::new(field, "found 0: wanted some time"));
+            }
+        }
+        let rest = whole.saturating_sub(connect);
+        if rest.is_zero() {
+            return Err(InvalidField::new(
+                "timeout",
+                format!(
+                    "found {whole:?}: wanted more than the {connect:?} for connecting, which are a part of it"
+                ),
+            ));
+        }
+        let late = rest / 10;
+        Ok(Self {
+            connect,
+            second_attempt_until: connect + late,
+            second_attempt: rest - late,
+        })
+    }
+}
+
+/// Through a proxy, plain http would leave the machine.
+fn check_proxy(proxy: Option<&str>, hosts: [Option<&Host>; 2]) -> Result<(), InvalidField> {
+    let is_plain = |host: &Host| host.url.starts_with("http://");
+    if proxy.is_none() || !hosts.into_iter().flatten().any(is_plain) {
+        return Ok(());
+    }
+    Err(InvalidField::new(
+        "proxy",
+        "found together with a host of plain http, which is for loopback: wanted https hosts",
+    ))
+}
+
+fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
+    match language {
+        None | Some("en" | "zh-CN" | "zh-HK" | "zh-TW") => Ok(()),
+        Some(found) => Err(InvalidField::new(
+            "Accept-Language",
+            format!("found {found:?}: wanted en, zh-CN, zh-HK or zh-TW"),
+        )),
+    }
+}
