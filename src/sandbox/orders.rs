@@ -221,7 +221,9 @@ fn check_expiry(body: &Value, now: SystemTime) -> Result<(), Refusal> {
     };
     let in_range = parse_rfc_3339(time).is_some_and(|expiry| {
         let expiry = UNIX_EPOCH + Duration::from_secs(expiry);
-        (now + MINUTE..=now + FIFTEEN_DAYS).contains(&expiry)
+        expiry
+            .duration_since(now)
+            .is_ok_and(|ahead| (MINUTE..=FIFTEEN_DAYS).contains(&ahead))
     });
     if in_range {
         return Ok(());

@@ -1,6 +1,6 @@
 //! The states of a contract, asked of the sandbox by a raw client.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use wechatpay_contract::sandbox::{Sandbox, UserError};
@@ -9,6 +9,7 @@ use crate::desk::{
     CONTRACTS, Desk, assert_param_error, invalid_request, service_provider_body, with,
 };
 use crate::raw::pre_sign_body;
+use crate::sandbox_orders::{DIRECT, direct_order};
 
 const TWO_HOURS: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -135,6 +136,37 @@ fn a_session_lasts_two_hours() {
     desk.sandbox
         .advance_clock(TWO_HOURS - Duration::from_secs(600));
     desk.sandbox.user_signs("code1").unwrap();
+}
+
+/// No clock can show when a session ends that begins then.
+#[test]
+fn at_the_end_of_time_a_contract_lives_on() {
+    let mut desk = Desk::open();
+    desk.sandbox.advance_clock(just_before_the_end_of_time());
+    let contract_id = desk.signed("code1");
+    let mut order = direct_order(&contract_id);
+    assert_eq!(desk.post(DIRECT, &order).status, 200);
+    order["time_expire"] = "9999-06-08T10:34:56+08:00".into();
+    let issue = "is not from 1 minute to 15 days after now";
+    assert_param_error(&desk.post(DIRECT, &order), "time_expire", issue);
+    assert_eq!(desk.query("code1").json()["contract_id"], contract_id);
+    assert_eq!(desk.terminate("code1", "bye").status, 200);
+    // Past the end the clock stands as if it had not been advanced.
+    desk.sandbox.advance_clock(Duration::MAX);
+    desk.signed("code2");
+}
+
+/// So far from now that the system's time can be moved there, but not by an hour more.
+fn just_before_the_end_of_time() -> Duration {
+    let now = SystemTime::now();
+    let mut ahead = 0;
+    for bit in (0..64).rev() {
+        let further = ahead | 1 << bit;
+        if now.checked_add(Duration::from_secs(further)).is_some() {
+            ahead = further;
+        }
+    }
+    Duration::from_secs(ahead - 1800)
 }
 
 #[test]

@@ -391,6 +391,25 @@ fn dropping_waits_for_nobody() {
 }
 
 #[test]
+fn no_pause_is_too_long_to_be_ordered() {
+    let inbox = Inbox::open([Reaction::Status(500)]);
+    let sandbox = pre_signed();
+    sandbox.deliver_notifications_to(&inbox.url).unwrap();
+    sandbox.answer_limit(Duration::MAX);
+    sandbox.retry_schedule([Duration::MAX]);
+    sandbox.user_signs("code1").unwrap();
+    inbox.next();
+    let answered = || {
+        let notifications = sandbox.notifications();
+        let attempts = &notifications[0].attempts;
+        attempts.first().map(|attempt| attempt.status)
+    };
+    wait_until("the answer is known", || answered() == Some(Some(500)));
+    // Between the attempts it is under way.
+    assert!(!sandbox.wait_for_deliveries(Duration::from_millis(100)));
+}
+
+#[test]
 fn only_loopback_is_delivered_to() {
     let sandbox = Sandbox::start().unwrap();
     for url in [
