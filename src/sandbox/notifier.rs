@@ -341,4 +341,25 @@ mod tests {
         assert_eq!(state.schedule, wanted.map(Duration::from_secs));
         assert_eq!(state.answer_limit, Duration::from_secs(5));
     }
+
+    #[test]
+    fn no_wait_is_longer_than_a_clock_can_show() {
+        let platform = Arc::new(Platform::new().unwrap());
+        let notifier = Notifier::new(platform, Clock::new());
+        let second = Duration::from_secs(1);
+        notifier.set_schedule(vec![
+            second,
+            LONGEST_WAIT,
+            LONGEST_WAIT + second,
+            Duration::MAX,
+        ]);
+        notifier.set_answer_limit(Duration::MAX);
+        let state = notifier.shared.state();
+        assert_eq!(
+            state.schedule,
+            [second, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
+        );
+        assert_eq!(state.answer_limit, LONGEST_WAIT);
+        assert!(Instant::now().checked_add(LONGEST_WAIT).is_some());
+    }
 }

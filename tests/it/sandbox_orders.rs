@@ -8,7 +8,7 @@ use crate::desk::{Desk, assert_param_error, invalid_request, with};
 use crate::raw::pre_sign_body;
 use crate::support::installed;
 
-pub(crate) const DIRECT: &str = "/v3/pay/transactions/jsapi-with-contract";
+const DIRECT: &str = "/v3/pay/transactions/jsapi-with-contract";
 const PARTNER: &str = "/v3/pay/partner/transactions/jsapi-with-contract";
 
 fn order(contract_id: &str) -> Value {
