@@ -337,3 +337,63 @@ fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
         )),
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn connecting_takes_five_seconds_but_no_more_than_half_of_the_whole() {
+        for (set, whole, connect) in [
+            (None, seconds(15), seconds(5)),
+            (None, seconds(10), seconds(5)),
+            (None, seconds(9), Duration::from_millis(4_500)),
+            (None, seconds(600), seconds(5)),
+            (Some(seconds(8)), seconds(9), seconds(8)),
+            (Some(seconds(60)), seconds(61), seconds(60)),
+        ] {
+            let limits = Limits::new(set, whole).unwrap();
+            assert_eq!(limits.connect, connect, "{set:?} of {whole:?}");
+        }
+    }
+
+    #[test]
+    fn both_attempts_together_stay_within_the_whole() {
+        for (connect, whole) in [(5, 15), (5, 6), (1, 600)] {
+            let limits = Limits::new(Some(seconds(connect)), seconds(whole)).unwrap();
+            assert!(limits.second_attempt_until > limits.connect);
+            assert_eq!(
+                limits.second_attempt_until + limits.second_attempt,
+                seconds(whole)
+            );
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let key =
+            crate::keys::PrivateKey::from_pem(include_bytes!("../sandbox/keys/merchant_key.pem"));
+        let signer = Signer::new(
+            "1900000109",
+            "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
+            key.unwrap(),
+        );
+        let builder = ClientBuilder::new(signer.unwrap(), Verifier::without_keys());
+        let limits = Limits::new(builder.connect_timeout, builder.timeout).unwrap();
+        let options = builder.transport_options(&limits).unwrap();
+        assert_eq!(options.connect_timeout, seconds(5));
+        assert_eq!(options.total_timeout, seconds(15));
+        assert_eq!(options.idle, seconds(5));
+        assert_eq!(options.max_idle, 64);
+    }
+}

@@ -40,7 +40,7 @@ pub(super) struct Contract {
 }
 
 enum State {
-    PreSigned { until: SystemTime },
+    PreSigned { at: SystemTime },
     GivenUp,
     Signed(Signature),
     Terminated(Signature, Termination),
@@ -120,9 +120,7 @@ impl Contracts {
         let contract = Contract {
             mchid: mchid.to_owned(),
             way,
-            state: State::PreSigned {
-                until: now + SESSION_LIFETIME,
-            },
+            state: State::PreSigned { at: now },
             request: body.clone(),
         };
         self.by_code.insert(code.to_owned(), contract);
@@ -252,7 +250,7 @@ impl Contract {
 
     fn check_session(&self, now: SystemTime) -> Result<(), UserError> {
         match &self.state {
-            State::PreSigned { until } if now < *until => Ok(()),
+            State::PreSigned { at } if !session_has_ended(*at, now) => Ok(()),
             State::PreSigned { .. } | State::GivenUp => Err(UserError::SessionEnded),
             State::Signed(_) => Err(UserError::AlreadySigned),
             State::Terminated(..) => Err(UserError::Terminated),
@@ -361,6 +359,12 @@ impl Termination {
         }
         info
     }
+}
+
+/// By the age, as the end may be later than a clock can show.
+fn session_has_ended(began: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(began)
+        .is_ok_and(|age| age >= SESSION_LIFETIME)
 }
 
 fn pre_sign_answer(mode: Mode, way: Way, mchid: &str, body: &Value) -> Answer {

@@ -92,7 +92,7 @@ pub enum Fault {
     },
     /// The body is filled up with blanks, rightly signed. The request is carried out.
     LargeBody {
-        /// The body's length in bytes.
+        /// The body's length in bytes; more than 128 MiB count as 128 MiB.
         length: usize,
     },
     /// The body is compressed with gzip after it was signed, as proxies do it. The request is carried out.
@@ -102,7 +102,7 @@ pub enum Fault {
     /// A member with this many arrays inside each other is added to the body, rightly signed. The request is carried
     /// out.
     DeepJson {
-        /// The number of arrays.
+        /// The number of arrays; more than 1,000,000 count as 1,000,000.
         depth: usize,
     },
     /// Each member of the body comes twice, rightly signed. The request is carried out.

@@ -19,6 +19,9 @@ const SCHEDULE: [u64; 15] = [
 ];
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
+/// No wait is longer: a clock cannot be moved forward by any number of seconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// A notification that the sandbox has sent, or would have.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -114,11 +117,12 @@ impl Notifier {
     }
 
     pub(super) fn set_schedule(&self, schedule: Vec<Duration>) {
-        self.shared.state().schedule = schedule;
+        let capped = schedule.into_iter().map(|pause| pause.min(LONGEST_WAIT));
+        self.shared.state().schedule = capped.collect();
     }
 
     pub(super) fn set_answer_limit(&self, limit: Duration) {
-        self.shared.state().answer_limit = limit;
+        self.shared.state().answer_limit = limit.min(LONGEST_WAIT);
     }
 
     pub(super) fn set_signing(&self, signing: Signing) {
@@ -297,4 +301,65 @@ impl Shared {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_is_wechat_pays() {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        let wanted = [
+            15,
+            15,
+            30,
+            3 * MINUTE,
+            10 * MINUTE,
+            20 * MINUTE,
+            30 * MINUTE,
+            30 * MINUTE,
+            30 * MINUTE,
+            60 * MINUTE,
+            3 * HOUR,
+            3 * HOUR,
+            3 * HOUR,
+            6 * HOUR,
+            6 * HOUR,
+        ];
+        assert_eq!(SCHEDULE, wanted);
+        let platform = Arc::new(Platform::new().unwrap());
+        let notifier = Notifier::new(platform, Clock::new());
+        let state = notifier.shared.state();
+        assert_eq!(state.schedule, wanted.map(Duration::from_secs));
+        assert_eq!(state.answer_limit, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_a_clock_can_show() {
+        let platform = Arc::new(Platform::new().unwrap());
+        let notifier = Notifier::new(platform, Clock::new());
+        let second = Duration::from_secs(1);
+        notifier.set_schedule(vec![
+            second,
+            LONGEST_WAIT,
+            LONGEST_WAIT + second,
+            Duration::MAX,
+        ]);
+        notifier.set_answer_limit(Duration::MAX);
+        let state = notifier.shared.state();
+        assert_eq!(
+            state.schedule,
+            [second, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
+        );
+        assert_eq!(state.answer_limit, LONGEST_WAIT);
+        assert!(Instant::now().checked_add(LONGEST_WAIT).is_some());
+    }
 }

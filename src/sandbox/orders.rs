@@ -221,7 +221,9 @@ fn check_expiry(body: &Value, now: SystemTime) -> Result<(), Refusal> {
     };
     let in_range = parse_rfc_3339(time).is_some_and(|expiry| {
         let expiry = UNIX_EPOCH + Duration::from_secs(expiry);
-        (now + MINUTE..=now + FIFTEEN_DAYS).contains(&expiry)
+        expiry
+            .duration_since(now)
+            .is_ok_and(|ahead| (MINUTE..=FIFTEEN_DAYS).contains(&ahead))
     });
     if in_range {
         return Ok(());
@@ -231,4 +233,41 @@ fn check_expiry(body: &Value, now: SystemTime) -> Result<(), Refusal> {
         &time.into(),
         "is not from 1 minute to 15 days after now",
     ))
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_expires_from_a_minute_to_15_days_after_now() {
+        let expiry = parse_rfc_3339("2018-06-08T10:34:56+08:00").unwrap();
+        let expiry = UNIX_EPOCH + Duration::from_secs(expiry);
+        let second = Duration::from_secs(1);
+        let body = json!({"time_expire": "2018-06-08T10:34:56+08:00"});
+        for (now, is_in_range) in [
+            (expiry - MINUTE, true),
+            (expiry - MINUTE + second, false),
+            (expiry - FIFTEEN_DAYS, true),
+            (expiry - FIFTEEN_DAYS - second, false),
+            (expiry + second, false),
+            // A clock that cannot be moved on by 15 days.
+            (end_of_time(), false),
+        ] {
+            assert_eq!(check_expiry(&body, now).is_ok(), is_in_range, "{now:?}");
+        }
+    }
+
+    fn end_of_time() -> SystemTime {
+        let seconds = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
+        seconds.fold(UNIX_EPOCH, |time, step| {
+            time.checked_add(step).unwrap_or(time)
+        })
+    }
 }

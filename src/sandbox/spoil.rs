@@ -7,6 +7,10 @@ use super::signing::Signing;
 
 const HTML: &str = "<html>\r\n<head><title>Error</title></head>\r\n<body>not what you wanted</body>\r\n</html>\r\n";
 
+/// The longest body that is made, in bytes, and the deepest: whoever orders more wants a very large one.
+const LARGEST: usize = 128 * 1024 * 1024;
+const DEEPEST: usize = 1_000_000;
+
 impl Fault {
     /// Changes the answer before it is signed. `truth` is the answer without this fault, or an empty draft if the
     /// request was not carried out.
@@ -84,14 +88,15 @@ impl Fault {
         match self {
             Self::LargeBody { length } => {
                 let mut body = body.to_vec();
-                body.resize(body.len().max(*length), b' ');
+                body.resize(body.len().max((*length).min(LARGEST)), b' ');
                 body
             }
             Self::InvalidUtf8 => with_invalid_utf8(body),
             Self::DeepJson { depth } => {
+                let depth = (*depth).min(DEEPEST);
                 let mut deep = b"{\"sandbox\":".to_vec();
-                deep.extend("[".repeat(*depth).bytes());
-                deep.extend("]".repeat(*depth).bytes());
+                deep.extend("[".repeat(depth).bytes());
+                deep.extend("]".repeat(depth).bytes());
                 deep.push(b',');
                 deep.extend(after_brace(body));
                 deep
@@ -238,6 +243,29 @@ mod tests {
             (Fault::Body(b"x".to_vec()), "x"),
         ] {
             assert_eq!(spoiled(fault.clone()), body, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_as_large_and_deep_as_ordered_up_to_a_limit() {
+        let length = |fault: Fault| fault.spoil_body(b"{}").len();
+        for (wanted, ordered) in [
+            (LARGEST - 1, LARGEST - 1),
+            (LARGEST, LARGEST),
+            (LARGEST, LARGEST + 1),
+            (LARGEST, usize::MAX),
+        ] {
+            assert_eq!(length(Fault::LargeBody { length: ordered }), wanted);
+        }
+        let around = length(Fault::DeepJson { depth: 0 });
+        for (wanted, ordered) in [
+            (DEEPEST - 1, DEEPEST - 1),
+            (DEEPEST, DEEPEST),
+            (DEEPEST, DEEPEST + 1),
+            (DEEPEST, usize::MAX),
+        ] {
+            let deep = length(Fault::DeepJson { depth: ordered });
+            assert_eq!(deep, around + 2 * wanted);
         }
     }
 }

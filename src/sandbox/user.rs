@@ -77,13 +77,13 @@ impl Sandbox {
     }
 
     /// Other pauses between the attempts to deliver, for notifications that are set out from now on; there is one
-    /// attempt more than pauses.
+    /// attempt more than pauses. A pause is a year at most.
     pub fn retry_schedule(&self, pauses: impl IntoIterator<Item = Duration>) {
         let pauses = pauses.into_iter().collect();
         self.gateway.notifier().set_schedule(pauses);
     }
 
-    /// How long the receiver of a notification may take to answer, 5 seconds at first.
+    /// How long the receiver of a notification may take to answer: 5 seconds at first, a year at most.
     pub fn answer_limit(&self, limit: Duration) {
         self.gateway.notifier().set_answer_limit(limit);
     }

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -184,19 +184,23 @@ fn dial(addresses: &[SocketAddr], deadline: &Deadline) -> Option<io::Result<TcpS
             Ok(left) => left,
             Err(error) => return Some(Err(error)),
         };
-        // Half of what is left for each but the last, so that a dead address leaves time for the others.
-        let share = if position + 1 < addresses.len() {
-            left / 2
-        } else {
-            left
-        };
-        match TcpStream::connect_timeout(address, share) {
+        let others = addresses.len() - position - 1;
+        match TcpStream::connect_timeout(address, share(left, others)) {
             Ok(stream) => return Some(Ok(stream)),
             Err(error) if is_timeout(&error) => last = Some(deadline.passed(Step::Connect)),
             Err(error) => last = Some(labelled(&format!("TCP to {address}"), &error)),
         }
     }
     last.map(Err)
+}
+
+/// How much of the time that is left an address gets: half, so that a dead one leaves some for the `others` after it; the
+/// last gets all.
+fn share(left: Duration, others: usize) -> Duration {
+    match others {
+        0 => left,
+        _ => left / 2,
+    }
 }
 
 /// Marks an error as one of connecting, on its way through ureq.
@@ -210,3 +214,20 @@ impl fmt::Display for ConnectFailed {
 }
 
 impl StdError for ConnectFailed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_address_leaves_time_for_those_after_it() {
+        let mut left = Duration::from_secs(4);
+        // The first of three, and none of them answers.
+        for (others, wanted) in [(2, 2), (1, 1), (0, 1)] {
+            let share = share(left, others);
+            assert_eq!(share, Duration::from_secs(wanted), "{others}");
+            left -= share;
+        }
+        assert!(left.is_zero());
+    }
+}

@@ -206,23 +206,55 @@ mod calls {
         server.finish();
     }
 
-    #[test]
-    fn do_not_keep_a_connection_longer_than_allowed() {
-        let server = Server::start(|listener| {
-            for _ in 0..2 {
-                let (mut stream, _) = listener.accept().unwrap();
-                read_request(&mut stream);
+    /// Answers on this many connections, all of which stay open as long as the client keeps them; counts those accepted.
+    fn keeping(connections: usize) -> (Server, Arc<AtomicUsize>) {
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&accepted);
+        let serve = |mut stream: TcpStream| {
+            while !read_request(&mut stream).is_empty() {
                 stream.write_all(ANSWER).unwrap();
             }
+        };
+        let server = Server::start(move |listener| {
+            thread::scope(|scope| {
+                for _ in 0..connections {
+                    let (stream, _) = listener.accept().unwrap();
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    scope.spawn(move || serve(stream));
+                }
+            });
         });
-        let agent = agent(&TransportOptions {
-            idle: Duration::ZERO,
-            ..options()
-        });
-        for _ in 0..2 {
-            assert_eq!(get(&agent, &server.url()).unwrap().0, 200);
+        (server, accepted)
+    }
+
+    #[test]
+    fn use_a_connection_again_only_within_the_idle_time() {
+        // After no time at all any connection is too old.
+        for (idle, connections) in [(LONG, 1), (Duration::ZERO, 2)] {
+            let (server, accepted) = keeping(connections);
+            let agent = agent(&TransportOptions { idle, ..options() });
+            for _ in 0..2 {
+                assert_eq!(get(&agent, &server.url()).unwrap().0, 200);
+            }
+            assert_eq!(accepted.load(Ordering::SeqCst), connections, "{idle:?}");
+            drop(agent);
+            server.finish();
         }
-        server.finish();
+    }
+
+    #[test]
+    fn have_these_limits_unless_told_otherwise() {
+        let options = TransportOptions::default();
+        assert_eq!(options.connect_timeout, Duration::from_secs(5));
+        assert_eq!(options.total_timeout, Duration::from_secs(15));
+        assert_eq!(options.idle, Duration::from_secs(5));
+        assert_eq!(options.max_idle, 64);
+        let agent = agent(&options);
+        let config = agent.config();
+        assert_eq!(config.timeouts().connect, Some(Duration::from_secs(5)));
+        assert_eq!(config.max_idle_age(), Duration::from_secs(5));
+        assert_eq!(config.max_idle_connections(), 64);
+        assert_eq!(config.max_idle_connections_per_host(), 64);
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Run {
 
 fn run(arguments: &[&str], variables: &[(&str, String)]) -> Run {
     let variables = variables.iter().map(|(name, value)| (name, value));
-    let output = Command::new(program())
+    let output = Command::new(program("contract"))
         .args(arguments)
         .env_clear()
         .envs(variables)
@@ -108,10 +108,10 @@ fn run(arguments: &[&str], variables: &[(&str, String)]) -> Run {
 }
 
 /// `cargo test` builds the examples into the folder beside that of the tests.
-fn program() -> PathBuf {
+pub(crate) fn program(example: &str) -> PathBuf {
     let tests = env::current_exe().unwrap();
     let profile = tests.ancestors().nth(2).unwrap();
-    let program = profile.join("examples").join("contract");
+    let program = profile.join("examples").join(example);
     let program = program.with_extension(env::consts::EXE_EXTENSION);
     assert!(
         program.exists(),

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -131,6 +132,27 @@ fn a_call_that_is_tried_twice_is_two_exchanges() {
     assert_eq!((second.attempt, second.status), (2, Some(200)));
     assert_eq!(second.outcome, None);
     assert!(second.request_id.is_some() && first.request_id.is_none());
+}
+
+#[test]
+fn the_time_is_that_of_the_whole_exchange() {
+    let delay = Duration::from_millis(50);
+    let sandbox = Sandbox::start().unwrap();
+    let (_, port) = sandbox.url().rsplit_once(':').unwrap();
+    let builder = sandbox.client_builder();
+    let builder = builder.host(format!("http://localhost:{port}"));
+    let (builder, log) = logged(builder.resolver(move |_, port| {
+        thread::sleep(delay);
+        Ok(vec![([127, 0, 0, 1], port).into()])
+    }));
+    let client = builder.build().unwrap();
+    // The name is looked up for the first alone.
+    client.send(&PRE_SIGN).unwrap();
+    sandbox.fault(Fault::Late(delay));
+    client.send(&PRE_SIGN).unwrap();
+    let log = log.lock().unwrap();
+    assert_eq!(log.len(), 2);
+    assert!(log.iter().all(|seen| seen.elapsed >= delay), "{log:?}");
 }
 
 #[test]

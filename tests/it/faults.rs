@@ -96,7 +96,8 @@ pub(crate) fn cases() -> Vec<Case> {
     .collect()
 }
 
-const CLOSED: &str = "transport: the connection was closed before the answer was complete";
+pub(crate) const CLOSED: &str =
+    "transport: the connection was closed before the answer was complete";
 
 fn connection_cases() -> Vec<Case> {
     let close = |took_effect| transport(Fault::Close { took_effect }, took_effect, CLOSED);

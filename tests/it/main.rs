@@ -9,6 +9,7 @@
 
 mod api;
 mod certificates;
+mod client_limits;
 mod contract_example;
 mod contract_requests;
 mod contract_responses;
@@ -30,6 +31,7 @@ mod outside_signer;
 #[path = "../support/platform.rs"]
 mod platform;
 mod pre_sign;
+mod pre_sign_example;
 mod pre_sign_request;
 mod properties;
 mod raw;

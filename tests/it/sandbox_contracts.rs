@@ -1,6 +1,6 @@
 //! The states of a contract, asked of the sandbox by a raw client.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use wechatpay_contract::sandbox::{Sandbox, UserError};
@@ -135,6 +135,32 @@ fn a_session_lasts_two_hours() {
     desk.sandbox
         .advance_clock(TWO_HOURS - Duration::from_secs(600));
     desk.sandbox.user_signs("code1").unwrap();
+}
+
+/// No clock can show when a session ends that begins then.
+#[test]
+fn at_the_end_of_time_a_contract_lives_on() {
+    let mut desk = Desk::open();
+    desk.sandbox.advance_clock(just_before_the_end_of_time());
+    let contract_id = desk.signed("code1");
+    assert_eq!(desk.query("code1").json()["contract_id"], contract_id);
+    assert_eq!(desk.terminate("code1", "bye").status, 200);
+    // Past the end the clock stands as if it had not been advanced.
+    desk.sandbox.advance_clock(Duration::MAX);
+    desk.signed("code2");
+}
+
+/// So far from now that the system's time can be moved there, but not by an hour more.
+fn just_before_the_end_of_time() -> Duration {
+    let now = SystemTime::now();
+    let mut ahead = 0;
+    for bit in (0..64).rev() {
+        let further = ahead | 1 << bit;
+        if now.checked_add(Duration::from_secs(further)).is_some() {
+            ahead = further;
+        }
+    }
+    Duration::from_secs(ahead - 1800)
 }
 
 #[test]

@@ -391,6 +391,18 @@ fn dropping_waits_for_nobody() {
 }
 
 #[test]
+fn no_time_to_answer_is_too_long() {
+    let inbox = Inbox::open([Reaction::Status(200)]);
+    let sandbox = pre_signed();
+    sandbox.deliver_notifications_to(&inbox.url).unwrap();
+    sandbox.answer_limit(Duration::MAX);
+    sandbox.user_signs("code1").unwrap();
+    inbox.next();
+    assert!(sandbox.wait_for_deliveries(PATIENCE));
+    assert!(sandbox.notifications()[0].is_acknowledged());
+}
+
+#[test]
 fn only_loopback_is_delivered_to() {
     let sandbox = Sandbox::start().unwrap();
     for url in [

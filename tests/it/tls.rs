@@ -4,7 +4,8 @@
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -470,4 +471,22 @@ mod hosts {
             assert_eq!(problem(url).as_deref(), Some(wanted), "{url}");
         }
     }
+}
+
+#[test]
+fn names_are_looked_up_on_the_callers_thread() {
+    let authority = Authority::new();
+    let server = server(&authority, &Leaf::default());
+    let address = server.address();
+    let seen: Arc<Mutex<Vec<ThreadId>>> = Arc::default();
+    let seeing = Arc::clone(&seen);
+    let client = builder(&authority, &server)
+        .resolver(move |_, _| {
+            seeing.lock().unwrap().push(thread::current().id());
+            Ok(vec![address])
+        })
+        .build()
+        .unwrap();
+    client.send(&PRE_SIGN).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [thread::current().id()]);
 }
