@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 
 use crate::decode;
-use crate::endpoint::{Method, Request};
+use crate::endpoint::{Endpoint, Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
 use crate::keys::PublicKey;
 use crate::signer::{Signer, check_nonce_str, request_message};
@@ -22,8 +22,27 @@ pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_P
 /// A signer and a verifier that belong together.
 ///
 /// For services that bring their own HTTP stack, an async one too: [`prepare`](Self::prepare) a request, send it,
-/// [`accept`](Self::accept) the answer. Time and nonce are arguments; nothing is read from the clock, the network or a
+/// [`accept`](Self::accept) the answer, or [`accept_for`](Self::accept_for) a typed one. Time and nonce are arguments; nothing is read from the clock, the network or a
 /// random source. Cheap to clone; the clones share the keys.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use wechatpay_contract::{Endpoint, Error, Merchant, SignedRequest, ecommerce};
+///
+/// /// `http` sends method, target, headers and body as they are, and gives status, headers and raw body.
+/// fn send<E: Endpoint>(
+///     merchant: &Merchant,
+///     endpoint: &E,
+///     nonce_str: &str,
+///     http: impl Fn(&SignedRequest) -> (u16, Vec<(String, String)>, Vec<u8>),
+/// ) -> Result<E::Response, Error> {
+///     let request = endpoint.request()?;
+///     let signed = merchant.prepare(&request, SystemTime::now(), nonce_str)?;
+///     let (status, headers, body) = http(&signed);
+///     let headers = headers.iter().map(|(name, value)| (name, value));
+///     merchant.accept_for(endpoint, status, headers, &body, SystemTime::now())
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Merchant {
     signer: Signer,
@@ -174,6 +193,46 @@ impl Merchant {
             Ok(_) if status == 202 => Err(Error::Accepted { request_id }),
             Ok(_) => read(status, body, request_id),
         }
+    }
+
+    /// [`accept`](Self::accept) for the answer to a typed request, which is compared with the request as well; see
+    /// [`Endpoint::check`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`accept`](Self::accept), and [`Error::Mismatch`] for the answer to another request.
+    pub fn accept_for<'a, E, N, V>(
+        &self,
+        endpoint: &E,
+        status: u16,
+        headers: impl IntoIterator<Item = (&'a N, &'a V), IntoIter: Clone>,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<E::Response, Error>
+    where
+        E: Endpoint,
+        N: AsRef<str> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        let headers = headers.into_iter();
+        let (read, _) = SignatureHeaders::read(headers.clone());
+        let response = self.accept(status, headers, body, now)?;
+        check_answer(endpoint, response, read.request_id())
+    }
+}
+
+/// Refuses the answer to another request.
+pub(crate) fn check_answer<E: Endpoint>(
+    endpoint: &E,
+    response: E::Response,
+    request_id: Option<&str>,
+) -> Result<E::Response, Error> {
+    match endpoint.check(&response) {
+        Ok(()) => Ok(response),
+        Err(source) => Err(Error::Mismatch {
+            request_id: request_id.map(str::to_owned),
+            source,
+        }),
     }
 }
 

@@ -152,6 +152,16 @@ impl Client {
     /// and the remedy. Blocks as two calls do. Fit for the start of a service, too, but mind that WeChat Pay's probe of
     /// signatures can make it fail now and then: the report says so.
     ///
+    /// ```
+    /// # use wechatpay_contract::sandbox::Sandbox;
+    /// # let sandbox = Sandbox::start()?;
+    /// # let client = sandbox.client();
+    /// let report = client.self_test();
+    /// println!("{report}");
+    /// assert!(report.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>,
     /// <https://pay.weixin.qq.com/doc/v3/partner/4015139289>.
     pub fn self_test(&self) -> Report {

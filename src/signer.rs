@@ -35,6 +35,16 @@ impl Signer {
     /// be read from the merchant's certificate file with
     /// [`PublicKey::from_certificate_pem`](crate::PublicKey::from_certificate_pem).
     ///
+    /// ```
+    /// use wechatpay_contract::{PrivateKey, Signer};
+    ///
+    /// // The content of apiclient_key.pem.
+    /// let pem = std::fs::read("tests/keys/rsa2048_pkcs8.pem")?;
+    /// let key = PrivateKey::from_pem(pem)?;
+    /// let signer = Signer::new("1900000109", "5157F09EFDC096DE15EBE81A47057A7232F1B8E1", key)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`InvalidField`] when `mchid` or `serial_no` is not of that form.

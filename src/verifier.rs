@@ -46,6 +46,17 @@ impl Verifier {
     /// A verifier that knows `keys`: WeChat Pay public keys 微信支付公钥, platform certificates 平台证书, or both
     /// while moving from one to the other.
     ///
+    /// ```
+    /// use wechatpay_contract::{PublicKey, Verifier};
+    ///
+    /// // The content of pub_key.pem.
+    /// let pem = std::fs::read("tests/keys/rsa2048_public.pem")?;
+    /// let id = "PUB_KEY_ID_0000000000000024101100397200000006";
+    /// let verifier = Verifier::new([PublicKey::from_pem(id, pem)?])?;
+    /// assert_eq!(verifier.key_ids(), [id]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`InvalidField`] when there is no key, or when two have the same id.

@@ -20,8 +20,9 @@ use wechatpay_contract::{
     ApiV3Key, Endpoint, Merchant, MiniProgramSession, NotificationReceiver, SignatureHeaders,
 };
 
-use platform::{API_V3_KEY, CONTRACT_SIGNED, MERCHANT_KEY, PRE_SIGN, Platform, SESSION};
-use tls_server::{Authority, Leaf, TlsServer};
+use platform::{
+    API_V3_KEY, CONTRACT_SIGNED, MERCHANT_KEY, PRE_SIGN, Platform, SESSION, server_and_client,
+};
 
 #[path = "support/platform.rs"]
 mod platform;
@@ -125,14 +126,7 @@ fn opening_a_notification() {
 
 #[test]
 fn a_call_over_tls() {
-    let authority = Authority::new();
-    let platform = Platform::new();
-    let answer = platform.answer(200, SESSION);
-    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
-    let client = platform
-        .client(&authority, server.address())
-        .build()
-        .unwrap();
+    let (server, client) = server_and_client();
     let found = allocations(|| client.send(&PRE_SIGN).unwrap());
     assert_eq!(server.connections(), 1);
     assert_at_most("a call over TLS", found, 95);

@@ -8,8 +8,7 @@
 
 use std::thread;
 
-use platform::{PRE_SIGN, Platform, SESSION};
-use tls_server::{Authority, Leaf, TlsServer};
+use platform::{PRE_SIGN, server_and_client};
 
 #[path = "support/platform.rs"]
 mod platform;
@@ -37,14 +36,7 @@ fn started_during(work: impl FnOnce()) -> u64 {
 // The only test here: the others' threads would be counted too.
 #[test]
 fn no_call_starts_a_thread() {
-    let authority = Authority::new();
-    let platform = Platform::new();
-    let answer = platform.answer(200, SESSION);
-    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
-    let client = platform
-        .client(&authority, server.address())
-        .build()
-        .unwrap();
+    let (server, client) = server_and_client();
 
     let counted = started_during(|| (0..CALLS).for_each(|_| thread::spawn(|| ()).join().unwrap()));
     assert_eq!(counted, CALLS, "threads are not counted");

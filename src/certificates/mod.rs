@@ -41,8 +41,27 @@ pub fn request() -> Request {
 ///
 /// `headers` are all the answer's headers as pairs of name and value, `body` its raw bytes. Each certificate of the
 /// list must decrypt under the APIv3 key and agree with the serial number and the times that the list gives it; only
-/// its end may be an earlier one in the list, as documented for a certificate that is being replaced. The answer's own signature must be that of a key in `held`, or else of one of these certificates: the first list of all
-/// is believed because nobody else can encrypt under the APIv3 key.
+/// its end may be an earlier one in the list, as documented for a certificate that is being replaced. The answer's own
+/// signature must be that of a key in `held`, or else of one of these certificates: the first list of all is believed
+/// because nobody else can encrypt under the APIv3 key.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use wechatpay_contract::{ApiV3Key, CertificateError, Merchant, certificates};
+///
+/// /// Takes over the certificates of an answer that another HTTP stack received.
+/// fn take_over(
+///     merchant: &Merchant,
+///     key: &ApiV3Key,
+///     (status, headers, body): (u16, Vec<(String, String)>, Vec<u8>),
+/// ) -> Result<(), Box<dyn std::error::Error>> {
+///     let pairs = headers.iter().map(|(name, value)| (name, value));
+///     let now = SystemTime::now();
+///     let list = certificates::accept(status, pairs, &body, now, key, merchant.verifier())?;
+///     merchant.replace_certificates(list)?;
+///     Ok(())
+/// }
+/// ```
 ///
 /// # Errors
 ///

@@ -68,13 +68,13 @@ impl Inner {
         error: &Error,
         elapsed: Duration,
     ) -> Option<Route<'_>> {
-        if elapsed > self.second_attempt_until {
-            return None;
-        }
         let (host, user_agent) = match error {
+            // However late: only a look-up can have taken longer than its time, and that says nothing of the backup.
             Error::Connect { .. } => (self.backup.as_ref()?, BACKUP_USER_AGENT),
             Error::Transport { source, .. }
-                if request.method() == Method::Get && is_broken(source) =>
+                if request.method() == Method::Get
+                    && is_broken(source)
+                    && elapsed <= self.repeat_until =>
             {
                 (&self.host, USER_AGENT)
             }

@@ -246,7 +246,7 @@ impl ClientBuilder {
                 backup,
                 agent: transport::agent(&options),
                 second_agent: transport::agent(&second_options),
-                second_attempt_until: limits.second_attempt_until,
+                repeat_until: limits.repeat_until,
                 accept_language: self.accept_language,
                 clock: self.clock,
                 observer: self.observer,
@@ -284,9 +284,8 @@ impl fmt::Debug for ClientBuilder {
 /// How the time of a call is shared out, so that both attempts together stay within the whole.
 struct Limits {
     connect: Duration,
-    /// How old a call may be when its second attempt begins: a first that used up its time for connecting ends a little
-    /// late.
-    second_attempt_until: Duration,
+    /// How old a call may be when a `GET` whose connection broke is sent once more.
+    repeat_until: Duration,
     second_attempt: Duration,
 }
 
@@ -307,10 +306,11 @@ impl Limits {
                 ),
             ));
         }
+        // A first attempt that used up its time for connecting ends a little late.
         let late = rest / 10;
         Ok(Self {
             connect,
-            second_attempt_until: connect + late,
+            repeat_until: connect + late,
             second_attempt: rest - late,
         })
     }

@@ -20,7 +20,7 @@ use crate::certificates::PlatformCertificates;
 use crate::endpoint::{Endpoint, Request};
 use crate::error::{CertificateError, Error, InvalidField, VerifyError};
 use crate::keys::{ApiV3Key, random_nonce};
-use crate::merchant::Merchant;
+use crate::merchant::{Merchant, check_answer};
 use crate::order::PayParameters;
 use crate::signer::Signer;
 use crate::verifier::Verifier;
@@ -50,8 +50,8 @@ struct Inner {
     agent: Agent,
     /// For second attempts, with what the first leaves of the time.
     second_agent: Agent,
-    /// A second attempt is made only when the first took no longer than this.
-    second_attempt_until: Duration,
+    /// How old a call may be when a `GET` whose connection broke is sent once more.
+    repeat_until: Duration,
     accept_language: Option<String>,
     clock: Arc<Clock>,
     observer: Option<Arc<Observer>>,
@@ -62,7 +62,9 @@ type Clock = dyn Fn() -> SystemTime + Send + Sync;
 impl Client {
     /// A client with the default settings; see [`ClientBuilder`].
     ///
-    /// Fails when the merchant's own certificate is among the platform keys.
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] when the merchant's own certificate is among the platform keys.
     pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, Error> {
         Self::builder(signer, verifier).build()
     }
@@ -89,21 +91,39 @@ impl Client {
 
     /// Checks, signs and sends a typed request, and gives the verified answer.
     ///
-    /// Blocks until the answer is there, at most for the time-out. Every [`Error`] says whether the request may have
-    /// taken effect.
+    /// Blocks until the answer is there, at most for the time-out.
+    ///
+    /// ```
+    /// use wechatpay_contract::sandbox::Sandbox;
+    /// use wechatpay_contract::{Outcome, QueryContract};
+    ///
+    /// # let sandbox = Sandbox::start()?;
+    /// # let client = sandbox.client();
+    /// let query = QueryContract {
+    ///     service_id: 12535,
+    ///     out_contract_code: "wxwtdk20200910100000",
+    /// };
+    /// match client.send(&query) {
+    ///     Ok(contract) => println!("{}", contract.contract_state),
+    ///     Err(error) => match error.outcome() {
+    ///         Outcome::NotSent => println!("mend it, then send it again: {error}"),
+    ///         Outcome::Refused => println!("WeChat Pay refuses: {error}"),
+    ///         Outcome::Unknown => println!("query before sending anything again: {error}"),
+    ///     },
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Every [`Error`] says whether the request may have taken effect: [`Outcome`](crate::Outcome) has the table.
     pub fn send<E: Endpoint>(&self, endpoint: &E) -> Result<E::Response, Error> {
         let request = endpoint.request()?;
         let inner = &*self.inner;
         inner.refresh_if_due()?;
         inner.call(&request, |answer| {
             let response = inner.accept(answer)?;
-            match endpoint.check(&response) {
-                Ok(()) => Ok(response),
-                Err(source) => Err(Error::Mismatch {
-                    request_id: answer.request_id().map(str::to_owned),
-                    source,
-                }),
-            }
+            check_answer(endpoint, response, answer.request_id())
         })
     }
 

@@ -1,5 +1,7 @@
 //! What names one contract: the whole answer to pay-redirect-sign and to a termination.
 
+use std::fmt::Debug;
+
 use serde::Deserialize;
 
 use super::session::number_or_text;
@@ -26,14 +28,19 @@ pub(super) fn check_same(
     (service_id, code): (u64, &str),
     (received_service_id, received_code): (u64, &str),
 ) -> Result<(), InvalidField> {
-    if received_service_id != service_id {
-        let problem =
-            format!("found {received_service_id}: wanted {service_id}, as in the request");
-        return Err(InvalidField::new("service_id", problem));
+    check_echo("service_id", service_id, received_service_id)?;
+    check_echo("out_contract_code", code, received_code)
+}
+
+/// Refuses an answer in which a field is not what the request said.
+pub(super) fn check_echo<T: PartialEq + Debug>(
+    field: &'static str,
+    sent: T,
+    received: T,
+) -> Result<(), InvalidField> {
+    if received == sent {
+        return Ok(());
     }
-    if received_code != code {
-        let problem = format!("found {received_code:?}: wanted {code:?}, as in the request");
-        return Err(InvalidField::new("out_contract_code", problem));
-    }
-    Ok(())
+    let problem = format!("found {received:?}: wanted {sent:?}, as in the request");
+    Err(InvalidField::new(field, problem))
 }

@@ -37,7 +37,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::key::check_same;
+use super::key::{check_echo, check_same};
 use super::pre_sign::Terms;
 use super::{ContractKey, MiniProgramSession};
 use crate::check;
@@ -97,7 +97,7 @@ impl Endpoint for MiniProgramPreSign<'_> {
                 &response.common.out_contract_code,
             ),
         )?;
-        check_sub_mchid(self.sub_mchid, &response.sub_mchid)
+        check_echo("sub_mchid", self.sub_mchid, &response.sub_mchid)
     }
 }
 
@@ -153,7 +153,7 @@ impl Endpoint for PayRedirectPreSign<'_> {
                 &response.common.out_contract_code,
             ),
         )?;
-        check_sub_mchid(self.contract.sub_mchid, &response.sub_mchid)
+        check_echo("sub_mchid", self.contract.sub_mchid, &response.sub_mchid)
     }
 }
 
@@ -168,12 +168,4 @@ pub struct Answer<T> {
     /// What the other modes answer as well: a [`MiniProgramSession`] or a [`ContractKey`].
     #[serde(flatten)]
     pub common: T,
-}
-
-fn check_sub_mchid(sent: &str, received: &str) -> Result<(), InvalidField> {
-    if received == sent {
-        return Ok(());
-    }
-    let problem = format!("found {received:?}: wanted {sent:?}, as in the request");
-    Err(InvalidField::new("sub_mchid", problem))
 }

@@ -29,11 +29,7 @@ impl Fault {
                 signing,
                 ..
             } => refusal(*status, code, *signing),
-            Self::HtmlPage { status, .. } => {
-                let mut page = Draft::empty(*status);
-                page.set_body("text/html", HTML);
-                page
-            }
+            Self::HtmlPage { status, .. } => html_page(*status),
             Self::EmptyBody { status, .. } => Draft::empty(*status),
             Self::Accepted => Draft {
                 status: 202,
@@ -159,6 +155,12 @@ fn refusal(status: u16, code: &str, signing: Signing) -> Draft {
         signing,
         ..Draft::new(answer)
     }
+}
+
+fn html_page(status: u16) -> Draft {
+    let mut page = Draft::empty(status);
+    page.set_body("text/html", HTML);
+    page
 }
 
 fn redirect(status: u16, location: &str) -> Draft {

@@ -5,6 +5,8 @@ use wechatpay_contract::{
     Endpoint, Method, QueryContract, TerminateContract, ecommerce, normal, qs, service_provider,
 };
 
+use crate::support::assert_refused;
+
 const CODE: &str = "wxwtdk20200910100000";
 const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
 const PREPAY_ID: &str = "wx201410272009395522657a690389285100";
@@ -80,14 +82,6 @@ fn assert_posted(endpoint: &impl Endpoint, path: &str, body: &Value) {
 #[track_caller]
 fn body_of(endpoint: &impl Endpoint) -> Value {
     serde_json::from_slice(endpoint.request().unwrap().body().unwrap()).unwrap()
-}
-
-#[track_caller]
-fn assert_refused(endpoint: &impl Endpoint, field: &str, problem: &str) {
-    let error = endpoint
-        .request()
-        .expect_err("refused before anything is sent");
-    assert_eq!((error.field(), error.problem()), (field, problem));
 }
 
 #[track_caller]

@@ -6,7 +6,7 @@ use std::thread;
 
 use wechatpay_contract::{Error, Request};
 
-use crate::platform::{PRE_SIGN, Platform, SESSION};
+use crate::platform::{PRE_SIGN, Platform, SESSION, server_and_client};
 use crate::tls_server::{Authority, Leaf, TlsServer};
 
 const PARAM_ERROR: &str = r#"{"code":"PARAM_ERROR","message":"parameter error"}"#;
@@ -90,14 +90,7 @@ fn sixteen_threads_open_sixteen_connections_and_keep_them() {
 
 #[test]
 fn a_connection_that_the_server_has_closed_costs_no_call() {
-    let authority = Authority::new();
-    let platform = Platform::new();
-    let answer = platform.answer(200, SESSION);
-    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
-    let client = platform
-        .client(&authority, server.address())
-        .build()
-        .unwrap();
+    let (server, client) = server_and_client();
 
     client.send(&PRE_SIGN).unwrap();
     assert_eq!(server.connections(), 1);

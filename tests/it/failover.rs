@@ -211,6 +211,27 @@ fn a_host_whose_name_is_unknown_was_not_reached() {
     );
 }
 
+#[test]
+fn a_look_up_that_fails_late_leaves_the_backup_host_its_try() {
+    let hosts = TwoHosts::start();
+    let limit = Duration::from_millis(400);
+    let client = hosts
+        .builder()
+        .host("https://gateway.invalid")
+        .backup_host(Some(hosts.backup.url()))
+        .timeout(limit)
+        .resolver(move |_, _| {
+            // Longer than the whole call may take: it cannot be cut short.
+            std::thread::sleep(2 * limit);
+            Err(io::ErrorKind::NotFound.into())
+        })
+        .build()
+        .unwrap();
+    client.send(&PRE_SIGN).unwrap();
+    let (main, backup) = hosts.received();
+    assert_eq!((main.len(), backup.len()), (0, 1));
+}
+
 /// An `https` URL where somebody speaks plain HTTP, for so many connections.
 pub(crate) fn plain_server(connections: usize) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

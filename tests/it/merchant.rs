@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use wechatpay_contract::{
     ApiError, Authenticity, Error, Merchant, Method, MiniProgramSession, Outcome, PublicKey,
-    Request, SignedRequest, Verifier, VerifyError,
+    Request, SignedRequest, TerminateContract, Verifier, VerifyError,
 };
 
 use crate::support::{
@@ -774,6 +774,30 @@ mod accept {
             assert_eq!(unsigned.outcome(), Outcome::Unknown, "{status}");
             let signed = accept(status, &Headers::signed(b"1"), b"1");
             assert_eq!(signed.is_ok(), status != 202, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_another_request_is_refused_when_the_request_is_given() {
+        let terminate = TerminateContract {
+            service_id: 12535,
+            out_contract_code: "code1",
+            contract_termination_remark: "moved",
+        };
+        let accept_for = |body: &[u8]| {
+            let headers = Headers::signed(body);
+            merchant().accept_for(&terminate, 200, headers.pairs(), body, at(NOW))
+        };
+        let same = br#"{"mchid":"1900000109","service_id":12535,"out_contract_code":"code1"}"#;
+        assert_eq!(accept_for(same).unwrap().out_contract_code, "code1");
+
+        let other = br#"{"mchid":"1900000109","service_id":12535,"out_contract_code":"code2"}"#;
+        let error = accept_for(other).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        assert_eq!(error.request_id(), Some(REQUEST_ID));
+        match error {
+            Error::Mismatch { source, .. } => assert_eq!(source.field(), "out_contract_code"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -10,6 +10,8 @@ use wechatpay_contract::order::{
 };
 use wechatpay_contract::{Endpoint, Error, InvalidField, Method, Outcome, PrivateKey, Signer};
 
+use crate::support::assert_refused;
+
 /// Every optional field, with the documented values.
 const ALL_OPTIONS: OrderOptions<'static> = OrderOptions {
     time_expire: Some("2018-06-08T10:34:56+08:00"),
@@ -126,14 +128,6 @@ fn assert_posted(endpoint: &impl Endpoint, path: &str, body: &Value) {
     assert_eq!(request.target().unwrap(), path);
     let sent: Value = serde_json::from_slice(request.body().unwrap()).unwrap();
     assert_eq!(&sent, body);
-}
-
-#[track_caller]
-fn assert_refused(endpoint: &impl Endpoint, field: &str, problem: &str) {
-    let error = endpoint
-        .request()
-        .expect_err("refused before anything is sent");
-    assert_eq!((error.field(), error.problem()), (field, problem));
 }
 
 #[track_caller]

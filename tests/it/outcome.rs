@@ -17,7 +17,7 @@ use crate::support::{EXPIRED, certificate};
 
 /// The rows of the table, as failure, error and outcome.
 fn rows() -> Vec<[String; 3]> {
-    let source = include_str!("../../src/error.rs");
+    let source = include_str!("../../src/error/mod.rs");
     let lines = source
         .lines()
         .skip_while(|line| *line != "/// |---|---|---|");

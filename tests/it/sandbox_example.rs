@@ -6,8 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::raw::{Answer, Folder, PRE_SIGN_PATH, Raw, command, now, pre_sign_body};
-use crate::support::installed;
+use crate::raw::{Answer, Folder, PRE_SIGN_PATH, Raw, now, pre_sign_body};
+use crate::support::{command, installed};
 
 #[allow(dead_code)] // what is only for its own process
 #[path = "../../examples/sandbox.rs"]

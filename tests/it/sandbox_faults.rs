@@ -316,7 +316,7 @@ fn a_compressed_body_is_real_gzip_of_what_was_signed() {
         verified(&sandbox, &answer),
         Err(VerifyError::WrongSignature)
     );
-    answer.body = crate::raw::command("gzip", &["-dc"], &answer.body);
+    answer.body = crate::support::command("gzip", &["-dc"], &answer.body);
     assert_eq!(verified(&sandbox, &answer), Ok(()));
     assert_eq!(answer.json()["out_contract_code"], "code1");
     assert!(took_effect(&sandbox));

@@ -203,7 +203,7 @@ fn an_order_may_expire_soon() {
     let mut desk = Desk::open();
     let contract_id = desk.signed("code1");
     let in_an_hour = crate::raw::now() + 3600;
-    let time = crate::raw::command(
+    let time = crate::support::command(
         "date",
         &["-u", "-d", &format!("@{in_an_hour}"), "+%FT%TZ"],
         b"",

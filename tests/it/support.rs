@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::RsaKeyPair;
 use serde_json::Value;
-use wechatpay_contract::{Merchant, PrivateKey, PublicKey, Signer, Verifier};
+use wechatpay_contract::{Endpoint, Merchant, PrivateKey, PublicKey, Signer, Verifier};
 
 #[path = "../support/installed.rs"]
 mod installed;
@@ -182,7 +182,7 @@ impl Headers {
         std::str::from_utf8(value).unwrap()
     }
 
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_slice()))
@@ -211,9 +211,9 @@ pub(crate) fn public_half(private_pem: &str) -> String {
     format!("-----BEGIN RSA PUBLIC KEY-----\n{text}\n-----END RSA PUBLIC KEY-----\n")
 }
 
-/// Runs the `openssl` command and returns what it prints; see [`installed`].
-pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child = Command::new("openssl")
+/// What a program on the machine makes of the input; see [`installed`].
+pub(crate) fn command(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -221,6 +221,19 @@ pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
         .unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "openssl {arguments:?} failed");
+    assert!(output.status.success(), "{program} {arguments:?}");
     output.stdout
+}
+
+pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    command("openssl", arguments, input)
+}
+
+/// The request is refused before anything is sent, for this field and reason.
+#[track_caller]
+pub(crate) fn assert_refused(endpoint: &impl Endpoint, field: &str, problem: &str) {
+    let error = endpoint
+        .request()
+        .expect_err("refused before anything is sent");
+    assert_eq!((error.field(), error.problem()), (field, problem));
 }

@@ -13,7 +13,7 @@ use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::{Client, ClientBuilder, PrivateKey, PublicKey, Signer, Verifier};
 
-use crate::tls_server::{Answer, Authority};
+use crate::tls_server::{Answer, Authority, Leaf, TlsServer};
 
 pub(crate) const MCHID: &str = "1900000109";
 pub(crate) const SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
@@ -159,6 +159,19 @@ impl Platform {
             .root_certificates(authority.pem())
             .resolver(move |_, _| Ok(vec![address]))
     }
+}
+
+/// A server that answers every request with [`SESSION`] over TLS, and a client for it.
+pub(crate) fn server_and_client() -> (TlsServer, Client) {
+    let authority = Authority::new();
+    let platform = Platform::new();
+    let answer = platform.answer(200, SESSION);
+    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
+    let client = platform
+        .client(&authority, server.address())
+        .build()
+        .unwrap();
+    (server, client)
 }
 
 /// The content of a PEM block.

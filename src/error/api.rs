@@ -1,0 +1,138 @@
+//! An error that WeChat Pay, or something before it, answered.
+
+use std::error::Error as StdError;
+use std::fmt::{self, Write as _};
+
+use serde_json::{Map, Value};
+
+use super::Outcome;
+
+/// An error that WeChat Pay answered, with any status but 2xx.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: u16,
+    /// `code`, such as `PARAM_ERROR`; empty when the body has none.
+    pub code: String,
+    /// `message`, meant for people; empty when the body has none.
+    pub message: String,
+    /// `detail` as it came: usually `field`, `value`, `issue` and `location`.
+    pub detail: Option<Value>,
+    /// `Request-ID`, which WeChat Pay's support asks for.
+    pub request_id: Option<String>,
+    /// Whether the answer was signed. An unsigned one is only as trustworthy as the TLS connection.
+    pub authenticity: Authenticity,
+}
+
+impl ApiError {
+    /// Reads whatever came with the status; never fails.
+    pub(crate) fn from_answer(
+        status: u16,
+        body: &[u8],
+        request_id: Option<String>,
+        authenticity: Authenticity,
+    ) -> Self {
+        // It may be anything, such as the error page of a proxy: then the status alone has to do.
+        let mut failure: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        Self {
+            status,
+            code: text(failure.remove("code")),
+            message: text(failure.remove("message")),
+            detail: failure.remove("detail").filter(|detail| !detail.is_null()),
+            request_id,
+            authenticity,
+        }
+    }
+
+    /// Whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
+    /// HTTP itself, turns a request away; [`Outcome::Unknown`] for all others, 5xx among them.
+    ///
+    /// An answer without a `code` is [`Outcome::Unknown`] whatever its status: something on the way may have written
+    /// it, after the request had passed.
+    pub fn outcome(&self) -> Outcome {
+        if self.code.is_empty() {
+            return Outcome::Unknown;
+        }
+        match self.status {
+            // Documented by WeChat Pay.
+            400 | 401 | 403 | 404 | 429 => Outcome::Refused,
+            // RFC 9110 and RFC 6585: turned away because of the request's form, before it is acted upon.
+            405 | 406 | 411 | 413 | 414 | 415 | 417 | 431 => Outcome::Refused,
+            _ => Outcome::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WeChat Pay answered HTTP {}", self.status)?;
+        if !self.code.is_empty() {
+            write!(f, " {}", OneLine(&self.code))?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", OneLine(&self.message))?;
+        }
+        let detail = |key| {
+            self.detail
+                .as_ref()
+                .and_then(|detail| detail.get(key))
+                .and_then(Value::as_str)
+                .map(OneLine)
+        };
+        if let Some(field) = detail("field") {
+            write!(f, " (field {field}")?;
+            if let Some(issue) = detail("issue") {
+                write!(f, ": {issue}")?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for ApiError {}
+
+/// A text as it is; anything else that is there as JSON, so that nothing said about a failure is lost.
+fn text(value: Option<Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text,
+        // Not `to_string`, which would link the way with line breaks and indents as well.
+        Some(other) => serde_json::to_string(&other).unwrap_or_default(),
+    }
+}
+
+/// Text from the network, which may be unsigned, made fit for one line of a log.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 512;
+        for c in self.0.chars().take(LONGEST) {
+            match c {
+                // Line breaks that are no control characters.
+                '\u{2028}' | '\u{2029}' => f.write_char(' ')?,
+                c if c.is_control() => f.write_char(' ')?,
+                c => f.write_char(c)?,
+            }
+        }
+        match self.0.chars().nth(LONGEST) {
+            Some(_) => f.write_str("..."),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether an answer of failure was signed by WeChat Pay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Authenticity {
+    /// The signature of its body was verified. The HTTP status is not part of what is signed: it is only as
+    /// trustworthy as the TLS connection, and so is what [`ApiError::outcome`] reads from it.
+    Signed,
+    /// It had no signature, as every 401 and some other errors: a proxy could have written it as well. So could the
+    /// answer to a download of certificates whose signature names a key that is not held.
+    Unsigned,
+}

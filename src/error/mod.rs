@@ -1,0 +1,249 @@
+//! What can go wrong, whether the request may have taken effect, and what to do next.
+
+mod api;
+mod certificate;
+mod field;
+mod key;
+mod verify;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::decode::DecodeError;
+
+pub use self::api::{ApiError, Authenticity};
+pub use self::certificate::CertificateError;
+pub use self::field::InvalidField;
+pub use self::key::KeyError;
+pub use self::verify::VerifyError;
+
+/// The cause of an error that comes from outside this crate, such as a broken connection.
+pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
+
+/// Whether a request that ended in an error may have taken effect at WeChat Pay.
+///
+/// This is the first question after any failure of a payment call; [`Error::outcome`] answers it:
+///
+/// | failure | error | outcome |
+/// |---|---|---|
+/// | a field breaks a documented rule, or a variable of the path is unfilled | [`Error::InvalidField`] | [`NotSent`](Self::NotSent) |
+/// | a key cannot be read | [`Error::Key`] | [`NotSent`](Self::NotSent) |
+/// | no platform key is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
+/// | no platform key is there, and no certificates to be downloaded | [`Error::Certificates`] | [`NotSent`](Self::NotSent) |
+/// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
+/// | no connection to any host: name unknown, port or proxy closed, TLS refused, or not in time | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
+/// | the connection breaks before the whole answer is there | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | the time runs out after connecting | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | the answer is not HTTP, or longer than 1 MiB | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | 2xx without a signature | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
+/// | any status with a signature that is wrong, a probe, too old or of an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
+/// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |
+/// | another 2xx that names another contract than the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
+/// | another 2xx whose body is not of the expected shape | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
+/// | 400, 401, 403, 404 or 429 with a `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 405, 406, 411, 413, 414, 415, 417 or 431 with a `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 3xx, another 4xx, or any of these without a `code`: perhaps not WeChat Pay's words | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | 5xx, signed or not | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+///
+/// The client itself sends again only what cannot be carried out twice by that: to the backup host when no connection
+/// could be made to the main one, and a `GET` whose connection broke, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nothing was sent: the request certainly had no effect. It can be sent again as it is once the cause is mended.
+    NotSent,
+    /// WeChat Pay answered that it did not carry the request out. Mend the request, or wait, before sending it again.
+    Refused,
+    /// The request may have taken effect. Query before sending it again.
+    Unknown,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotSent => "nothing was sent",
+            Self::Refused => "WeChat Pay refused the request",
+            Self::Unknown => "the request may have taken effect",
+        })
+    }
+}
+
+/// Any failure of a call.
+///
+/// [`outcome`](Self::outcome) says whether the request may have taken effect, [`request_id`](Self::request_id) names
+/// the exchange for WeChat Pay's support, and [`source`](StdError::source) leads to the cause.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value breaks a documented rule. Nothing was sent; mend the named field.
+    InvalidField(InvalidField),
+    /// A key could not be read. Nothing was sent; the message names the kind of key found and the kind wanted.
+    Key(KeyError),
+    /// No platform key is valid any more, so that no answer could be verified. Nothing was sent; give the verifier a
+    /// key that is valid.
+    NoPlatformKey,
+    /// There is no valid platform key, and the platform certificates could not be downloaded; or the download was asked
+    /// for by itself. Nothing of the call was sent; see the source for what to do. It is shared by all threads that
+    /// waited for the same download.
+    Certificates(Arc<CertificateError>),
+    /// The function that signs in place of a private key failed. Nothing was sent; see the source.
+    Sign(Cause),
+    /// No connection could be made: name look-up, TCP or TLS. Nothing was sent; try again later, or see the source for
+    /// what is wrong with the network, the proxy or the certificate.
+    Connect {
+        /// The host that could not be reached; the last one tried.
+        host: String,
+        /// What the network or TLS said.
+        source: Cause,
+    },
+    /// The connection broke, or the time ran out, after the request may have arrived. The outcome is unknown: query
+    /// before sending again.
+    Transport {
+        /// The host that was talked to.
+        host: String,
+        /// What the network said.
+        source: Cause,
+    },
+    /// An answer came but its signature could not be verified, so nothing in it is to be believed. The outcome is
+    /// unknown: query before sending again.
+    Unverified {
+        /// The HTTP status of the answer; not to be believed either.
+        status: u16,
+        /// `Request-ID` of the answer, if it had one.
+        request_id: Option<String>,
+        /// Why the answer was not accepted.
+        source: VerifyError,
+    },
+    /// WeChat Pay answered with an error. See [`ApiError::outcome`].
+    Api(Box<ApiError>),
+    /// A verified answer with status 202: accepted, but not carried out yet. The outcome is unknown: query later.
+    Accepted {
+        /// `Request-ID` of the answer, if it had one.
+        request_id: Option<String>,
+    },
+    /// A verified answer of success that belongs to another request, by what it repeats of it; see
+    /// [`Endpoint::check`](crate::Endpoint::check). The outcome is unknown: query before sending again, and look for
+    /// what mixes up or repeats answers between this machine and WeChat Pay.
+    Mismatch {
+        /// `Request-ID` of the answer, if it had one.
+        request_id: Option<String>,
+        /// The first difference.
+        source: InvalidField,
+    },
+    /// A verified answer of success whose body is not of the expected shape. The request has been carried out, or may
+    /// have been: query, and do not send it again.
+    Decode {
+        /// The HTTP status of the answer.
+        status: u16,
+        /// `Request-ID` of the answer, if it had one.
+        request_id: Option<String>,
+        /// What did not fit, and where.
+        source: DecodeError,
+    },
+}
+
+impl Error {
+    /// Whether the request may have taken effect.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::InvalidField(_)
+            | Self::Key(_)
+            | Self::NoPlatformKey
+            | Self::Certificates(_)
+            | Self::Sign(_)
+            | Self::Connect { .. } => Outcome::NotSent,
+            Self::Api(error) => error.outcome(),
+            Self::Transport { .. }
+            | Self::Unverified { .. }
+            | Self::Accepted { .. }
+            | Self::Mismatch { .. }
+            | Self::Decode { .. } => Outcome::Unknown,
+        }
+    }
+
+    /// `Request-ID` of the answer, which WeChat Pay's support asks for; absent when there was no answer.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Unverified { request_id, .. }
+            | Self::Accepted { request_id }
+            | Self::Mismatch { request_id, .. }
+            | Self::Decode { request_id, .. } => request_id.as_deref(),
+            Self::Api(error) => error.request_id.as_deref(),
+            Self::Certificates(error) => error.request_id(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidField(error) => error.fmt(f),
+            Self::Key(error) => error.fmt(f),
+            Self::NoPlatformKey => f.write_str(
+                "none of the platform keys is valid now, so no answer could be verified; nothing was sent",
+            ),
+            Self::Certificates(_) => f.write_str(
+                "the platform certificates could not be downloaded, so no answer could be verified; nothing was sent",
+            ),
+            Self::Sign(_) => f.write_str("the request could not be signed; nothing was sent"),
+            Self::Connect { host, .. } => write!(f, "no connection to {host}; nothing was sent"),
+            Self::Transport { host, .. } => {
+                write!(f, "the exchange with {host} broke off; the request may have taken effect")
+            }
+            Self::Unverified { status, .. } => {
+                write!(f, "the answer (HTTP {status}) could not be verified; the request may have taken effect")
+            }
+            Self::Api(error) => error.fmt(f),
+            Self::Accepted { .. } => f.write_str("accepted but not carried out yet (HTTP 202); query later"),
+            Self::Mismatch { .. } => f.write_str(
+                "a verified answer belongs to another request; the request may have taken effect",
+            ),
+            Self::Decode { status, .. } => {
+                write!(f, "a verified answer (HTTP {status}) has an unexpected body; the request may have taken effect")
+            }
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Sign(source) | Self::Connect { source, .. } | Self::Transport { source, .. } => {
+                Some(&**source)
+            }
+            Self::Unverified { source, .. } => Some(source),
+            Self::Mismatch { source, .. } => Some(source),
+            Self::Decode { source, .. } => Some(source),
+            Self::Certificates(source) => Some(&**source),
+            Self::InvalidField(error) => error.source(),
+            Self::Key(error) => error.source(),
+            Self::Api(error) => error.source(),
+            Self::NoPlatformKey | Self::Accepted { .. } => None,
+        }
+    }
+}
+
+impl From<InvalidField> for Error {
+    fn from(error: InvalidField) -> Self {
+        Self::InvalidField(error)
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
+impl From<Arc<CertificateError>> for Error {
+    fn from(error: Arc<CertificateError>) -> Self {
+        Self::Certificates(error)
+    }
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        Self::Api(Box::new(error))
+    }
+}
