@@ -210,7 +210,7 @@ impl Merchant {
         now: SystemTime,
     ) -> Result<E::Response, Error>
     where
-        E: Endpoint,
+        E: Endpoint + ?Sized,
         N: AsRef<str> + ?Sized + 'a,
         V: AsRef<[u8]> + ?Sized + 'a,
     {
@@ -222,7 +222,7 @@ impl Merchant {
 }
 
 /// Refuses the answer to another request.
-pub(crate) fn check_answer<E: Endpoint>(
+pub(crate) fn check_answer<E: Endpoint + ?Sized>(
     endpoint: &E,
     response: E::Response,
     request_id: Option<&str>,

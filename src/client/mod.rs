@@ -117,7 +117,7 @@ impl Client {
     /// # Errors
     ///
     /// Every [`Error`] says whether the request may have taken effect: [`Outcome`](crate::Outcome) has the table.
-    pub fn send<E: Endpoint>(&self, endpoint: &E) -> Result<E::Response, Error> {
+    pub fn send<E: Endpoint + ?Sized>(&self, endpoint: &E) -> Result<E::Response, Error> {
         let request = endpoint.request()?;
         let inner = &*self.inner;
         inner.refresh_if_due()?;
