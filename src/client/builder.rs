@@ -371,11 +371,8 @@ mod tests {
     fn both_attempts_together_stay_within_the_whole() {
         for (connect, whole) in [(5, 15), (5, 6), (1, 600)] {
             let limits = Limits::new(Some(seconds(connect)), seconds(whole)).unwrap();
-            assert!(limits.second_attempt_until > limits.connect);
-            assert_eq!(
-                limits.second_attempt_until + limits.second_attempt,
-                seconds(whole)
-            );
+            assert!(limits.repeat_until > limits.connect);
+            assert_eq!(limits.repeat_until + limits.second_attempt, seconds(whole));
         }
     }
 
