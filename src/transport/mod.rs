@@ -38,9 +38,9 @@ pub(crate) use self::addresses::{Lookup, system_lookup};
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::roots::Roots;
 
-/// Size of each buffer of a connection, in bytes. One TLS record is at most this long, and all answers of the API are
-/// shorter; ureq's default of 128 KiB each, filled with zeros, would cost most of the memory of a small service.
-const BUFFER: usize = 16 * 1024;
+/// Size of each buffer of a connection, in bytes: the longest target and its headers, and the head of any answer of the
+/// API, fit in; ureq's default of 128 KiB each, filled with zeros, would cost most of the memory of a small service.
+const BUFFER: usize = 12 * 1024;
 
 /// No limit is longer than this: a clock cannot be moved forward by any number of seconds without overflowing.
 const LONGEST_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -611,7 +611,7 @@ mod failures_of_the_exchange {
             let _ = stream.write_all(&[b'x'; BUFFER]);
         });
         let (_, reason) = exchange_failure(get(&agent(&options()), &server.url()));
-        assert_eq!(reason, "response header is too big: 16384 > 16383");
+        assert_eq!(reason, "response header is too big: 12288 > 12287");
         server.finish();
     }
 

@@ -273,7 +273,7 @@ fn an_answer_to_nothing_is_not_taken_for_the_next_calls() {
 /// The first answer fills the client's buffer to the last byte, so that what follows it stays inside TLS.
 #[test]
 fn an_answer_to_nothing_is_found_inside_tls_too() {
-    const BUFFER: usize = 16 * 1024;
+    const BUFFER: usize = 12 * 1024;
     let stray = Platform::new().answer(200, "\"stray\"").bytes;
     for length in BUFFER - 30..BUFFER + 30 {
         let short = Platform::new().answer(200, SESSION).bytes;
