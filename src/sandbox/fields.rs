@@ -182,6 +182,6 @@ fn is_notify_url(url: &str) -> bool {
         .strip_prefix("https://")
         .and_then(|rest| rest.find('/').map(|slash| rest.split_at(slash)));
     after_host.is_some_and(|(host, path)| {
-        !host.is_empty() && !host.contains(['?', '#']) && !path.contains(['?', '#'])
+        !host.is_empty() && !host.contains(['?', '#']) && !path.contains('?')
     })
 }

@@ -179,7 +179,7 @@ fn values_are_of_their_documented_form() {
         ("notify_url", json!("https://yourapp.com?a=/"), not_a_url),
         (
             "notify_url",
-            json!("https://yourapp.com/notify#a"),
+            json!("https://yourapp.com/notify?#a"),
             not_a_url,
         ),
         ("out_contract_code", json!("code_1"), not_a_code),
