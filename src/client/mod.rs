@@ -48,7 +48,7 @@ struct Inner {
     backup: Option<Host>,
     /// For first attempts.
     agent: Agent,
-    /// For second attempts, with what the first leaves of the time.
+    /// For second attempts, with what connecting leaves of the time.
     second_agent: Agent,
     /// How old a call may be when a `GET` whose connection broke is sent once more.
     repeat_until: Duration,

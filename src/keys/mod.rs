@@ -166,8 +166,8 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when the id is not of that form (it is not shown then), when there is not exactly one such block, when it is damaged, or
-    /// when the key in it is not an RSA key with which a signature could ever be verified.
+    /// [`KeyError`] when the id is not of that form (it is not shown then), when there is not exactly one such block,
+    /// when it is damaged, or when the key in it is not an RSA key with which a signature could ever be verified.
     pub fn from_pem(id: impl Into<String>, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let id = checked_id(id.into())?;
         let block = pem::only_block(pem.as_ref(), pem::PUBLIC_KEY)?;

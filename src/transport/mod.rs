@@ -1,8 +1,8 @@
 //! How bytes travel: every HTTP default that matters, in one place; the parts of a connection are in the modules.
 //!
 //! This module is the one that uses ureq's `unversioned` modules, which may change in any minor version of ureq: hence
-//! the `~` in `Cargo.toml`. They are worth it, because ureq by itself looks the name up for every call, starts a thread
-//! per call for a limit on the whole call, and sends head and body in two writes.
+//! the `~` in `Cargo.toml`. They are worth it, because ureq by itself looks the name up for every call, on a thread of
+//! its own when the whole call has a limit, and sends head and body in two writes.
 //!
 //! From top to bottom a connection is: ureq's pool, [`Pooled`](connecting::Pooled), rustls (for `https`), a tunnel (if
 //! there is a proxy), [`Wire`](wire::Wire).
@@ -130,8 +130,8 @@ fn config(options: &TransportOptions, connect_timeout: Duration) -> Config {
         .max_response_header_size(BUFFER - 1)
         // Head and body leave in one write, which must not wait for more.
         .no_delay(true)
-        // The only limit that ureq keeps: with `timeout_global`, `_per_call` or `_resolve` it would start a thread for
-        // each call. The limit on the whole call is kept by `Wire`.
+        // The only limit that ureq keeps: with `timeout_global`, `_per_call` or `_resolve` its own resolver, which is
+        // not used here, starts a thread for each call. The limit on the whole call is kept by `Wire`.
         .timeout_connect(Some(connect_timeout))
         .tls_config(
             TlsConfig::builder()
