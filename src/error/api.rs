@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Outcome;
 
@@ -36,12 +36,13 @@ impl ApiError {
         authenticity: Authenticity,
     ) -> Self {
         // It may be anything, such as the error page of a proxy: then the status alone has to do.
-        let mut failure: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        let mut failure: Value = serde_json::from_slice(body).unwrap_or_default();
+        let mut member = |name| failure.get_mut(name).map(Value::take);
         Self {
             status,
-            code: text(failure.remove("code")),
-            message: text(failure.remove("message")),
-            detail: failure.remove("detail").filter(|detail| !detail.is_null()),
+            code: text(member("code")),
+            message: text(member("message")),
+            detail: member("detail").filter(|detail| !detail.is_null()),
             request_id,
             authenticity,
         }
