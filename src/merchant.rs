@@ -171,28 +171,7 @@ impl Merchant {
         N: AsRef<str> + ?Sized + 'a,
         V: AsRef<[u8]> + ?Sized + 'a,
     {
-        let (headers, checked) = SignatureHeaders::read(headers);
-        let is_success = (200..300).contains(&status);
-        let verified = checked.and_then(|()| {
-            if !is_success && !headers.is_signed() {
-                return Ok(Authenticity::Unsigned);
-            }
-            self.verifier.verify(&headers, body, now)?;
-            Ok(Authenticity::Signed)
-        });
-        let request_id = headers.request_id().map(str::to_owned);
-        match verified {
-            Err(source) => Err(Error::Unverified {
-                status,
-                request_id,
-                source,
-            }),
-            Ok(authenticity) if !is_success => {
-                Err(ApiError::from_answer(status, body, request_id, authenticity).into())
-            }
-            Ok(_) if status == 202 => Err(Error::Accepted { request_id }),
-            Ok(_) => read(status, body, request_id),
-        }
+        self.verify(status, headers, body, now)?.read()
     }
 
     /// [`accept`](Self::accept) for the answer to a typed request, which is compared with the request as well; see
@@ -218,6 +197,68 @@ impl Merchant {
         let (read, _) = SignatureHeaders::read(headers.clone());
         let response = self.accept(status, headers, body, now)?;
         check_answer(endpoint, response, read.request_id())
+    }
+
+    /// The gate itself: verified success comes through, all else is an error.
+    pub(crate) fn verify<'a, 'b, N, V>(
+        &self,
+        status: u16,
+        headers: impl IntoIterator<Item = (&'a N, &'a V)>,
+        body: &'b [u8],
+        now: SystemTime,
+    ) -> Result<Verified<'b>, Error>
+    where
+        N: AsRef<str> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        let (headers, checked) = SignatureHeaders::read(headers);
+        let is_success = (200..300).contains(&status);
+        let verified = checked.and_then(|()| {
+            if !is_success && !headers.is_signed() {
+                return Ok(Authenticity::Unsigned);
+            }
+            self.verifier.verify(&headers, body, now)?;
+            Ok(Authenticity::Signed)
+        });
+        let request_id = headers.request_id().map(str::to_owned);
+        match verified {
+            Err(source) => Err(Error::Unverified {
+                status,
+                request_id,
+                source,
+            }),
+            Ok(authenticity) if !is_success => {
+                Err(ApiError::from_answer(status, body, request_id, authenticity).into())
+            }
+            Ok(_) if status == 202 => Err(Error::Accepted { request_id }),
+            Ok(_) => Ok(Verified {
+                status,
+                request_id,
+                body,
+            }),
+        }
+    }
+}
+
+/// An answer of success that passed the gate. Only this part of accepting an answer is built once for each type of
+/// answer.
+pub(crate) struct Verified<'b> {
+    status: u16,
+    request_id: Option<String>,
+    body: &'b [u8],
+}
+
+impl Verified<'_> {
+    pub(crate) fn read<R: DeserializeOwned>(self) -> Result<R, Error> {
+        let json = match self.body {
+            [] => b"null",
+            body => body,
+        };
+        decode::from_slice(json).map_err(|source| Error::Decode {
+            status: self.status,
+            request_id: self.request_id,
+            source,
+        })
     }
 }
 
@@ -304,17 +345,4 @@ fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), InvalidField> {
             signer.serial_no()
         ),
     ))
-}
-
-fn read<R: DeserializeOwned>(
-    status: u16,
-    body: &[u8],
-    request_id: Option<String>,
-) -> Result<R, Error> {
-    let json = if body.is_empty() { b"null" } else { body };
-    decode::from_slice(json).map_err(|source| Error::Decode {
-        status,
-        request_id,
-        source,
-    })
 }

@@ -3,51 +3,58 @@
 use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
-use ureq::http::HeaderMap;
+use ureq::http::{HeaderMap, header};
 
 use super::Inner;
+use super::attempt::Attempt;
 use crate::error::{Error, VerifyError};
+use crate::merchant::Verified;
 use crate::verifier::SignatureHeaders;
 
 impl Inner {
+    pub(super) fn accept<R: DeserializeOwned>(&self, answer: &Answer<'_>) -> Result<R, Error> {
+        self.verify(answer)?.read()
+    }
+
     /// An answer signed with an unknown certificate is verified once more when the certificate could be downloaded; the
     /// request is not sent again.
-    pub(super) fn accept<R: DeserializeOwned>(&self, answer: &Answer<'_>) -> Result<R, Error> {
+    fn verify<'a>(&self, answer: &'a Answer<'_>) -> Result<Verified<'a>, Error> {
         let now = (self.clock)();
-        match self.accept_at(answer, now) {
+        match self.verify_at(answer, now) {
             Err(Error::Unverified {
                 source: VerifyError::UnknownSerial { received, .. },
                 ..
-            }) if self.learn(&received) => self.accept_at(answer, now),
+            }) if self.learn(&received) => self.verify_at(answer, now),
             result => result,
         }
     }
 
-    fn accept_at<R: DeserializeOwned>(
+    fn verify_at<'a>(
         &self,
-        answer: &Answer<'_>,
+        answer: &'a Answer<'_>,
         now: SystemTime,
-    ) -> Result<R, Error> {
+    ) -> Result<Verified<'a>, Error> {
         self.merchant
-            .accept(answer.status, answer.headers.iter(), &answer.body, now)
+            .verify(answer.status, answer.headers.iter(), &answer.body, now)
     }
 
     pub(super) fn head<'a>(&self, answer: &'a Answer<'_>) -> AnswerHead<'a> {
-        let text = |name| answer.headers.get(name)?.to_str().ok();
+        let (headers, _) = SignatureHeaders::read(answer.headers.iter());
+        let date = answer.headers.get(header::DATE);
         AnswerHead {
-            host: answer.host,
+            host: &answer.attempt.host.name,
             status: answer.status,
             received: (self.clock)(),
-            date: text("Date"),
-            serial: text("Wechatpay-Serial"),
-            request_id: text("Request-ID"),
+            date: date.and_then(|date| date.to_str().ok()),
+            serial: headers.serial(),
+            request_id: headers.request_id(),
         }
     }
 }
 
 /// What came back, not verified.
 pub(super) struct Answer<'c> {
-    pub(super) host: &'c str,
+    pub(super) attempt: Attempt<'c>,
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,

@@ -1,10 +1,12 @@
 //! One call: its attempts, where they go, and what is tried again.
 
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
-use ureq::http;
+use ureq::http::uri::InvalidUri;
+use ureq::http::{self, HeaderName, HeaderValue, response};
 
 use super::Inner;
 use super::answer::Answer;
@@ -30,44 +32,60 @@ const MAX_TARGET: usize = 8 * 1024;
 const MAX_BODY: usize = 1024 * 1024;
 
 impl Inner {
-    /// One call: a second attempt follows a first where that cannot carry anything out twice.
+    /// One call: what comes back is accepted, and the exchange reported.
     pub(super) fn call<R>(
         &self,
         request: &Request,
-        accept: impl Fn(&Answer<'_>) -> Result<R, Error>,
+        accept: impl FnOnce(&Answer<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let started = Instant::now();
-        let first = self.attempt(request, &self.first_route(), &accept);
+        let answer = self.answer_to(request)?;
+        let result = accept(&answer);
+        self.report(
+            request,
+            &answer.attempt,
+            Some(&answer),
+            result.as_ref().err(),
+        );
+        result
+    }
+
+    /// Sends a request and gives the answer, which is not verified yet: a second attempt follows a first where that
+    /// cannot carry anything out twice.
+    fn answer_to(&self, request: &Request) -> Result<Answer<'_>, Error> {
+        let first = self.first_attempt();
+        let began = first.began;
+        let first = self.make(first, request);
         let Err(error) = first else {
             return first;
         };
-        let Some(route) = self.second_route(request, &error, started.elapsed()) else {
+        let Some(second) = self.second_attempt(request, &error, began.elapsed()) else {
             return Err(error);
         };
-        match self.attempt(request, &route, &accept) {
+        match self.make(second, request) {
             // That the second attempt was not sent says nothing about the first.
             Err(second) if was_not_sent(&second) && !was_not_sent(&error) => Err(error),
             second => second,
         }
     }
 
-    fn first_route(&self) -> Route<'_> {
-        Route {
+    fn first_attempt(&self) -> Attempt<'_> {
+        Attempt {
             agent: &self.agent,
             host: &self.host,
             user_agent: USER_AGENT,
-            attempt: 1,
+            number: 1,
+            began: Instant::now(),
         }
     }
 
     /// Where to try again, if that cannot carry anything out twice: at the backup host when no connection could be
     /// made, at the same host when the connection of a GET broke.
-    fn second_route(
+    fn second_attempt(
         &self,
         request: &Request,
         error: &Error,
         elapsed: Duration,
-    ) -> Option<Route<'_>> {
+    ) -> Option<Attempt<'_>> {
         let (host, user_agent) = match error {
             // However late: only a look-up can have taken longer than its time, and that says nothing of the backup.
             Error::Connect { .. } => (self.backup.as_ref()?, BACKUP_USER_AGENT),
@@ -80,77 +98,85 @@ impl Inner {
             }
             _ => return None,
         };
-        Some(Route {
+        Some(Attempt {
             agent: &self.second_agent,
             host,
             user_agent,
-            attempt: 2,
+            number: 2,
+            began: Instant::now(),
         })
     }
 
-    /// One exchange: signed afresh, sent, verified, and reported.
-    fn attempt<R>(
-        &self,
-        request: &Request,
-        route: &Route<'_>,
-        accept: impl Fn(&Answer<'_>) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let began = Instant::now();
-        let answer = self.exchange(request, route);
-        let (answer, result) = match answer {
-            Ok(answer) => {
-                let result = accept(&answer);
-                (Some(answer), result)
+    /// One exchange, reported here if there is no answer.
+    fn make<'c>(&self, attempt: Attempt<'c>, request: &Request) -> Result<Answer<'c>, Error> {
+        match self.exchange(&attempt, request) {
+            Ok((head, body)) => Ok(Answer {
+                attempt,
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body,
+            }),
+            Err(error) => {
+                self.report(request, &attempt, None, Some(&error));
+                Err(error)
             }
-            Err(error) => (None, Err(error)),
-        };
-        if let Some(observer) = &self.observer {
-            observer(&Exchange {
-                method: request.method(),
-                template: request.template(),
-                host: &route.host.name,
-                attempt: route.attempt,
-                status: answer.as_ref().map(|answer| answer.status),
-                request_id: answer.as_ref().and_then(Answer::request_id),
-                elapsed: began.elapsed(),
-                error: result.as_ref().err(),
-            });
         }
-        result
     }
 
-    /// Sends a request and reads the answer, which is not verified yet.
-    fn exchange<'c>(&self, request: &Request, route: &Route<'c>) -> Result<Answer<'c>, Error> {
+    fn report(
+        &self,
+        request: &Request,
+        attempt: &Attempt<'_>,
+        answer: Option<&Answer<'_>>,
+        error: Option<&Error>,
+    ) {
+        let Some(observer) = &self.observer else {
+            return;
+        };
+        observer(&Exchange {
+            method: request.method(),
+            template: request.template(),
+            host: &attempt.host.name,
+            attempt: attempt.number,
+            status: answer.map(|answer| answer.status),
+            request_id: answer.and_then(Answer::request_id),
+            elapsed: attempt.began.elapsed(),
+            error,
+        });
+    }
+
+    /// Signs a request afresh, sends it and reads what comes back.
+    fn exchange(
+        &self,
+        attempt: &Attempt<'_>,
+        request: &Request,
+    ) -> Result<(response::Parts, Vec<u8>), Error> {
         let nonce = random_nonce().map_err(Error::Sign)?;
         let signed = self.merchant.prepare(request, (self.clock)(), &nonce)?;
-        let request = self.http_request(&signed, route)?;
+        let request = self.http_request(&signed, attempt)?;
         let failed = |failure| match failure {
             Failure::Connect(source) => Error::Connect {
-                host: route.host.name.clone(),
+                host: attempt.host.name.clone(),
                 source,
             },
             Failure::Exchange(source) => Error::Transport {
-                host: route.host.name.clone(),
+                host: attempt.host.name.clone(),
                 source,
             },
         };
-        let response = route
+        let response = attempt
             .agent
             .run(request)
             .map_err(|error| failed(error.into()))?;
         let (head, mut body) = response.into_parts();
-        Ok(Answer {
-            host: &route.host.name,
-            status: head.status.as_u16(),
-            body: transport::read_body(&mut body, MAX_BODY).map_err(failed)?,
-            headers: head.headers,
-        })
+        let body = transport::read_body(&mut body, MAX_BODY).map_err(failed)?;
+        Ok((head, body))
     }
 
     fn http_request<'s>(
         &self,
         signed: &'s SignedRequest<'_>,
-        route: &Route<'_>,
+        attempt: &Attempt<'_>,
     ) -> Result<http::Request<&'s [u8]>, Error> {
         // Longer than the transport's buffer it could not be sent, and the gateway would not take it.
         if signed.target().len() > MAX_TARGET {
@@ -160,37 +186,50 @@ impl Inner {
             );
             return Err(InvalidField::new("path", problem).into());
         }
-        let mut builder = http::Request::builder()
-            .method(signed.method().as_str())
-            .uri(format!("{}{}", route.host.url, signed.target()));
-        for (name, value) in signed.headers() {
-            let value = if name == "User-Agent" {
-                route.user_agent
-            } else {
-                value
-            };
-            builder = builder.header(name, value);
+        let uri = format!("{}{}", attempt.host.url, signed.target());
+        // Not with the builder, which brings a conversion of its own for each type that it is given.
+        let mut request = http::Request::new(signed.body().unwrap_or_default());
+        *request.method_mut() = http_method(signed.method());
+        *request.uri_mut() = uri
+            .try_into()
+            .map_err(|error: InvalidUri| InvalidField::new("path", error.to_string()))?;
+        let language = self.accept_language.as_deref();
+        let headers = signed.headers().map(|header| match header {
+            ("User-Agent", _) => ("User-Agent", attempt.user_agent),
+            other => other,
+        });
+        for (name, value) in headers.chain(language.map(|value| ("Accept-Language", value))) {
+            let wrong = |error: &dyn fmt::Display| InvalidField::new(name, error.to_string());
+            let value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(&error))?;
+            request.headers_mut().append(name, value);
         }
-        if let Some(language) = &self.accept_language {
-            builder = builder.header("Accept-Language", language.as_str());
-        }
-        builder
-            .body(signed.body().unwrap_or_default())
-            .map_err(|error| InvalidField::new("path", error.to_string()).into())
+        Ok(request)
     }
 }
 
 /// How one attempt is made.
-struct Route<'c> {
+pub(super) struct Attempt<'c> {
     agent: &'c Agent,
-    host: &'c Host,
+    pub(super) host: &'c Host,
     user_agent: &'static str,
-    attempt: u8,
+    number: u8,
+    began: Instant,
 }
 
-/// Whether an attempt ended before anything was sent. Not so when certificates came that cannot be used.
+fn http_method(method: Method) -> http::Method {
+    match method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Patch => http::Method::PATCH,
+        Method::Delete => http::Method::DELETE,
+    }
+}
+
+/// Whether an attempt ended before anything was sent.
 fn was_not_sent(error: &Error) -> bool {
-    error.outcome() == Outcome::NotSent && !matches!(error, Error::Certificates(_))
+    error.outcome() == Outcome::NotSent
 }
 
 /// Whether the connection broke, as opposed to a time-out or an answer that cannot be read.
