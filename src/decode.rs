@@ -93,7 +93,8 @@ impl StdError for DecodeError {}
 
 /// Reads `json` as a `T`.
 pub(crate) fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeError> {
-    serde_json::from_slice(json).map_err(|error| DecodeError::of(&error))
+    // Checked once for all of it: serde_json would check each text by itself.
+    from_str(std::str::from_utf8(json).map_err(DecodeError::not_utf8)?)
 }
 
 /// Reads `json` as a `T`.

@@ -218,9 +218,9 @@ impl Request {
                 "found a body in a GET request: wanted none, values go to query()",
             ));
         }
-        check_template(&self.template)?;
+        let bytes = check_template(&self.template)?;
         self.check_variables()?;
-        if !self.template.contains('{') && self.query.is_empty() {
+        if !bytes.has(Bytes::BRACE) && self.query.is_empty() {
             return Ok(Cow::Borrowed(&self.template));
         }
         let mut target = String::with_capacity(256);
@@ -334,7 +334,7 @@ fn json_body<T: Serialize + ?Sized>(body: &T) -> Result<Vec<u8>, InvalidField> {
     Ok(bytes)
 }
 
-fn check_template(template: &str) -> Result<(), InvalidField> {
+fn check_template(template: &str) -> Result<Bytes, InvalidField> {
     let bytes = Bytes::of(template);
     let problem = if !template.starts_with('/') {
         "wanted a path that starts with '/'"
@@ -347,7 +347,7 @@ fn check_template(template: &str) -> Result<(), InvalidField> {
     } else if bytes.has(Bytes::DOT) && has_dot_segment(template) {
         "wanted a path without the segments '.' and '..'"
     } else {
-        return Ok(());
+        return Ok(bytes);
     };
     Err(InvalidField::new(
         "path",

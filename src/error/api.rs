@@ -36,7 +36,8 @@ impl ApiError {
         authenticity: Authenticity,
     ) -> Self {
         // It may be anything, such as the error page of a proxy: then the status alone has to do.
-        let mut failure: Value = serde_json::from_slice(body).unwrap_or_default();
+        let json = std::str::from_utf8(body).unwrap_or_default();
+        let mut failure: Value = serde_json::from_str(json).unwrap_or_default();
         let mut member = |name| failure.get_mut(name).map(Value::take);
         Self {
             status,

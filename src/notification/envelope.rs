@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::NotificationError;
-use crate::decode::{self, DecodeError};
+use crate::decode;
 use crate::keys::ApiV3Key;
 
 /// The only algorithm there is.
@@ -32,9 +32,7 @@ pub(super) struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Reads a body that was verified.
     pub(super) fn read(body: &'a [u8]) -> Result<Self, NotificationError> {
-        let text = std::str::from_utf8(body)
-            .map_err(|error| NotificationError::Envelope(DecodeError::not_utf8(error)))?;
-        decode::from_str(text).map_err(NotificationError::Envelope)
+        decode::from_slice(body).map_err(NotificationError::Envelope)
     }
 }
 
