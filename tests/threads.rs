@@ -6,9 +6,13 @@
     clippy::indexing_slicing
 )]
 
+use std::sync::{Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use platform::{PRE_SIGN, server_and_client};
+use platform::{PRE_SIGN, Platform, SESSION};
+use tls_server::{Authority, Leaf, TlsServer};
+use wechatpay_contract::{Client, Error, Request};
 
 #[path = "support/platform.rs"]
 mod platform;
@@ -36,13 +40,46 @@ fn started_during(work: impl FnOnce()) -> u64 {
 // The only test here: the others' threads would be counted too.
 #[test]
 fn no_call_starts_a_thread() {
-    let (server, client) = server_and_client();
+    let (authority, platform) = (Authority::new(), Platform::new());
+    let answer = platform.answer(200, SESSION);
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let server = TlsServer::start(&authority, &Leaf::default(), move |request| {
+        if request.starts_with(b"GET") {
+            // Until the sender is gone.
+            let _ = released.lock().unwrap().recv();
+        }
+        answer.clone()
+    });
+    // The name is looked up by the operating system, as by default.
+    let client = |timeout| {
+        Client::builder(platform.signer(), platform.verifier())
+            .host(server.url("localhost"))
+            .root_certificates(authority.pem())
+            .timeout(timeout)
+            .build()
+            .unwrap()
+    };
+    let (patient, hasty) = (
+        client(Duration::from_secs(15)),
+        client(Duration::from_secs(1)),
+    );
 
     let counted = started_during(|| (0..CALLS).for_each(|_| thread::spawn(|| ()).join().unwrap()));
     assert_eq!(counted, CALLS, "threads are not counted");
-    let started = started_during(|| drop(client.send(&PRE_SIGN).unwrap()));
+    let started = started_during(|| drop(patient.send(&PRE_SIGN).unwrap()));
     assert_eq!(started, 1, "more than the server's, for the connection");
-    let started = started_during(|| (0..CALLS).for_each(|_| drop(client.send(&PRE_SIGN).unwrap())));
+    let started =
+        started_during(|| (0..CALLS).for_each(|_| drop(patient.send(&PRE_SIGN).unwrap())));
     assert_eq!(started, 0);
     assert_eq!(server.connections(), 1);
+    let started = started_during(|| {
+        let error = hasty.execute::<()>(Request::get("/v3/late")).unwrap_err();
+        let Error::Transport { source, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(source.to_string(), "no complete answer within 1s");
+    });
+    assert_eq!(started, 1, "more than the server's, for the connection");
+    drop(release);
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, InvalidField};
 use crate::keys::ApiV3Key;
 use crate::merchant::Merchant;
 use crate::signer::Signer;
-use crate::transport::{self, Lookup, Proxy, Roots, TransportOptions};
+use crate::transport::{self, Addresses, Lookup, Proxy, Roots, TransportOptions};
 use crate::verifier::Verifier;
 
 const HOST: &str = "https://api.mch.weixin.qq.com";
@@ -137,7 +137,7 @@ impl ClientBuilder {
     /// one's own, or tests.
     ///
     /// It is asked when a connection has to be made, at most once in 60 seconds per host while that leads to
-    /// connections; a literal address is never asked for. It counts as a part of connecting, but cannot be cut short.
+    /// connections, but by each of the threads that need one at the same moment; a literal address is never asked for. It counts as a part of connecting, but cannot be cut short.
     /// The certificate is still checked against the name. With a [`proxy`](Self::proxy) it is asked for the proxy's
     /// name.
     ///
@@ -261,10 +261,12 @@ impl ClientBuilder {
             total_timeout: self.timeout,
             proxy: self.proxy.as_deref().map(Proxy::parse).transpose()?,
             roots: roots.transpose()?.unwrap_or_default(),
-            lookup: self
-                .resolver
-                .clone()
-                .unwrap_or_else(transport::system_lookup),
+            addresses: Arc::new(
+                self.resolver
+                    .clone()
+                    .map(Addresses::new)
+                    .unwrap_or_default(),
+            ),
             ..TransportOptions::default()
         })
     }

@@ -11,13 +11,8 @@ const ADDRESSES_LIVE: Duration = Duration::from_secs(60);
 /// Finds the addresses of a host and port.
 pub(crate) type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
-/// The operating system's look-up.
-pub(crate) fn system_lookup() -> Lookup {
-    Arc::new(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
-}
-
 /// Addresses by host and port, looked up when they are first needed and again when they are old.
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     lookup: Lookup,
     known: Mutex<Vec<Known>>,
 }
@@ -40,7 +35,7 @@ impl Known {
 }
 
 impl Addresses {
-    pub(super) fn new(lookup: Lookup) -> Self {
+    pub(crate) fn new(lookup: Lookup) -> Self {
         Self {
             lookup,
             known: Mutex::new(Vec::new()),
@@ -99,6 +94,15 @@ impl Addresses {
     /// Nothing under the lock can leave the entries half-changed, so a panic elsewhere does not spoil them.
     fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looked up by the operating system.
+impl Default for Addresses {
+    fn default() -> Self {
+        Self::new(Arc::new(|host, port| {
+            Ok((host, port).to_socket_addrs()?.collect())
+        }))
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
@@ -15,7 +16,7 @@ use ureq::unversioned::transport::{
     RustlsConnector, Transport,
 };
 
-use super::addresses::{Addresses, Lookup};
+use super::addresses::Addresses;
 use super::deadline::{Deadline, Limits, Step};
 use super::plain;
 use super::wire::{Wire, is_timeout, no_time};
@@ -39,7 +40,7 @@ impl Resolver for NoLookup {
 /// Makes connections, and marks every failure to make one.
 pub(super) struct Connecting {
     limits: Limits,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     tunnel: ConnectProxyConnector,
     tls: RustlsConnector,
 }
@@ -71,10 +72,10 @@ impl Connector for Connecting {
 }
 
 impl Connecting {
-    pub(super) fn new(limits: Limits, lookup: Lookup) -> Self {
+    pub(super) fn new(limits: Limits, addresses: Arc<Addresses>) -> Self {
         Self {
             limits,
-            addresses: Addresses::new(lookup),
+            addresses,
             tunnel: ConnectProxyConnector::default(),
             tls: RustlsConnector::default(),
         }

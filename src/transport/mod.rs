@@ -24,6 +24,7 @@ mod wire;
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
@@ -34,7 +35,7 @@ use self::connecting::{ConnectFailed, Connecting, NoLookup};
 use self::deadline::Limits;
 use crate::error::Cause;
 
-pub(crate) use self::addresses::{Lookup, system_lookup};
+pub(crate) use self::addresses::{Addresses, Lookup};
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::roots::Roots;
 
@@ -61,8 +62,8 @@ pub(crate) struct TransportOptions {
     pub(crate) proxy: Option<Proxy>,
     /// The certificate authorities to trust.
     pub(crate) roots: Roots,
-    /// How names are looked up.
-    pub(crate) lookup: Lookup,
+    /// How names are looked up, and what was found. Agents made with clones of these options share it.
+    pub(crate) addresses: Arc<Addresses>,
 }
 
 impl Default for TransportOptions {
@@ -77,7 +78,7 @@ impl Default for TransportOptions {
             max_idle: 64,
             proxy: None,
             roots: Roots::default(),
-            lookup: system_lookup(),
+            addresses: Arc::default(),
         }
     }
 }
@@ -101,7 +102,7 @@ pub(crate) fn agent(options: &TransportOptions) -> Agent {
         connect: options.connect_timeout.min(LONGEST_LIMIT),
         total: options.total_timeout.min(LONGEST_LIMIT),
     };
-    let connector = Connecting::new(limits, options.lookup.clone());
+    let connector = Connecting::new(limits, Arc::clone(&options.addresses));
     Agent::with_parts(config(options, limits.connect), connector, NoLookup)
 }
 

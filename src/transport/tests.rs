@@ -173,7 +173,7 @@ mod calls {
         });
         let (lookup, count) = counted(vec![Ok(vec![server.address])]);
         let agent = agent(&TransportOptions {
-            lookup,
+            addresses: Arc::new(Addresses::new(lookup)),
             ..options()
         });
         let url = format!("http://pay.test:{}/", server.address.port());
@@ -183,6 +183,28 @@ mod calls {
         }
         assert_eq!(count.load(Ordering::SeqCst), 1);
         drop(agent);
+        server.finish();
+    }
+
+    #[test]
+    fn of_two_agents_look_a_name_up_once() {
+        let server = Server::start(|listener| {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                read_request(&mut stream);
+                stream.write_all(ANSWER).unwrap();
+            }
+        });
+        let (lookup, count) = counted(vec![Ok(vec![server.address])]);
+        let options = TransportOptions {
+            addresses: Arc::new(Addresses::new(lookup)),
+            ..options()
+        };
+        let url = format!("http://pay.test:{}/", server.address.port());
+        for options in [options.clone(), options] {
+            assert_eq!(get(&agent(&options), &url).unwrap().0, 200);
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 1);
         server.finish();
     }
 
@@ -381,7 +403,7 @@ mod failures_to_connect {
             ))
         });
         let agent = agent(&TransportOptions {
-            lookup,
+            addresses: Arc::new(Addresses::new(lookup)),
             ..options()
         });
         assert_eq!(
@@ -402,7 +424,7 @@ mod failures_to_connect {
     fn name_without_address() {
         let (lookup, _) = counted(vec![Ok(vec![])]);
         let agent = agent(&TransportOptions {
-            lookup,
+            addresses: Arc::new(Addresses::new(lookup)),
             ..options()
         });
         assert_eq!(
@@ -421,13 +443,35 @@ mod failures_to_connect {
         let refusing = REFUSING.parse().unwrap();
         let (lookup, count) = counted(vec![Ok(vec![refusing]), Ok(vec![server.address])]);
         let agent = agent(&TransportOptions {
-            lookup,
+            addresses: Arc::new(Addresses::new(lookup)),
             ..options()
         });
         let url = format!("http://pay.test:{}/", server.address.port());
         connect_failure(get(&agent, &url));
         assert_eq!(get(&agent, &url).unwrap().0, 200);
         assert_eq!(count.load(Ordering::SeqCst), 2);
+        server.finish();
+    }
+
+    #[test]
+    fn in_tls_forget_the_addresses() {
+        let server = Server::start(|listener| {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(b"no TLS\r\n\r\n").unwrap();
+                stream.read_to_end(&mut Vec::new()).unwrap();
+            }
+        });
+        let (lookup, count) = counted(vec![Ok(vec![server.address])]);
+        let agent = agent(&TransportOptions {
+            addresses: Arc::new(Addresses::new(lookup)),
+            ..options()
+        });
+        let url = format!("https://pay.test:{}/", server.address.port());
+        for look_ups in 1..=2 {
+            connect_failure(get(&agent, &url));
+            assert_eq!(count.load(Ordering::SeqCst), look_ups);
+        }
         server.finish();
     }
 
@@ -441,7 +485,7 @@ mod failures_to_connect {
         let refusing = REFUSING.parse().unwrap();
         let (lookup, _) = counted(vec![Ok(vec![refusing, server.address])]);
         let agent = agent(&TransportOptions {
-            lookup,
+            addresses: Arc::new(Addresses::new(lookup)),
             ..options()
         });
         let url = format!("http://pay.test:{}/", server.address.port());
@@ -669,7 +713,7 @@ mod proxy {
         let (lookup, count) = counted(vec![Err(io::ErrorKind::NotFound.into())]);
         let proxy = Proxy::parse(&format!("http://user:p%40ss@{proxy}")).unwrap();
         let agent = agent(&TransportOptions {
-            lookup,
+            addresses: Arc::new(Addresses::new(lookup)),
             proxy: Some(proxy),
             ..options
         });

@@ -320,6 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn that_the_other_side_reset_is_not_open() {
+        let reset = || {
+            let (mut wire, mut peer) = pair();
+            transmit(&mut wire, b"request");
+            peer.write_all(b"answer").unwrap();
+            assert!(wire.await_input(NextTimeout::default()).unwrap());
+            wire.buffers().input_consume(b"answer".len());
+            assert!(wire.is_open());
+            // Closing resets, since the request was not read.
+            drop(peer);
+            wire
+        };
+        let error = reset().stream.take_error().unwrap().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(!reset().is_open());
+    }
+
+    #[test]
     fn with_bytes_that_nobody_asked_for_is_not_open() {
         let (mut wire, mut peer) = pair();
         peer.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();

@@ -4,51 +4,66 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use wechatpay_contract::{Error, Request};
+use wechatpay_contract::{Client, Error, Request};
 
-use crate::platform::{PRE_SIGN, Platform, SESSION, server_and_client};
-use crate::tls_server::{Authority, Leaf, TlsServer};
+use crate::platform::{PRE_SIGN, Platform, SESSION};
+use crate::raw::wait_until;
+use crate::tls_server::{Answer, Authority, Leaf, Then, TlsServer};
 
 const PARAM_ERROR: &str = r#"{"code":"PARAM_ERROR","message":"parameter error"}"#;
+const SIGN_ERROR: &str = r#"{"code":"SIGN_ERROR","message":"wrong signature"}"#;
 
-#[test]
-fn a_thousand_calls_in_a_row_use_one_connection_and_one_look_up() {
-    let authority = Authority::new();
-    let platform = Platform::new();
-    let (good, bad) = (
-        platform.answer(200, SESSION),
-        platform.answer(400, PARAM_ERROR),
-    );
-    let server = TlsServer::start(&authority, &Leaf::default(), move |request| {
-        if request.starts_with(b"GET") {
-            bad.clone()
-        } else {
-            good.clone()
-        }
-    });
-    let address = server.address();
+/// A client of `server`, and how many look-ups it has made.
+fn counted(
+    platform: &Platform,
+    authority: &Authority,
+    server: &TlsServer,
+) -> (Client, Arc<AtomicUsize>) {
     let look_ups = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&look_ups);
+    let address = server.address();
     let client = platform
-        .client(&authority, address)
+        .client(authority, address)
         .resolver(move |_, _| {
             counter.fetch_add(1, Ordering::SeqCst);
             Ok(vec![address])
         })
         .build()
         .unwrap();
+    (client, look_ups)
+}
+
+fn refused(result: Result<(), Error>, status: u16) {
+    let error = result.unwrap_err();
+    assert!(
+        matches!(&error, Error::Api(api) if api.status == status),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_thousand_calls_in_a_row_use_one_connection_and_one_look_up() {
+    let authority = Authority::new();
+    let platform = Platform::new();
+    let good = platform.answer(200, SESSION);
+    let signed = platform.answer(400, PARAM_ERROR);
+    let unsigned = Answer::http(401, &[], SIGN_ERROR.as_bytes());
+    let server = TlsServer::start(&authority, &Leaf::default(), move |request| {
+        if request.starts_with(b"GET") {
+            signed.clone()
+        } else if request.starts_with(b"POST /v3/unknown") {
+            unsigned.clone()
+        } else {
+            good.clone()
+        }
+    });
+    let (client, look_ups) = counted(&platform, &authority, &server);
 
     for call in 0..1000 {
-        if call % 10 == 3 {
-            let error = client
-                .execute::<()>(Request::get("/v3/unknown"))
-                .unwrap_err();
-            assert!(
-                matches!(&error, Error::Api(api) if api.status == 400),
-                "{error:?}"
-            );
-        } else {
-            client.send(&PRE_SIGN).unwrap();
+        match call % 10 {
+            3 => refused(client.execute(Request::get("/v3/unknown")), 400),
+            7 => refused(client.execute(Request::post("/v3/unknown").json("")), 401),
+            _ => drop(client.send(&PRE_SIGN).unwrap()),
         }
     }
     assert_eq!(server.requests(), 1000);
@@ -58,7 +73,7 @@ fn a_thousand_calls_in_a_row_use_one_connection_and_one_look_up() {
 }
 
 #[test]
-fn sixteen_threads_open_sixteen_connections_and_keep_them() {
+fn sixteen_threads_open_sixteen_connections_and_keep_them_until_they_are_closed() {
     const THREADS: usize = 16;
     let authority = Authority::new();
     let platform = Platform::new();
@@ -74,27 +89,69 @@ fn sixteen_threads_open_sixteen_connections_and_keep_them() {
         .build()
         .unwrap();
 
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                for _ in 0..10 {
-                    client.send(&PRE_SIGN).unwrap();
-                }
-            });
-        }
-    });
-    assert_eq!(server.requests(), THREADS * 10);
-    assert_eq!(server.connections(), THREADS);
-    assert_eq!(server.handshakes(), THREADS);
+    for round in 1..=2 {
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        client.send(&PRE_SIGN).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(server.requests(), THREADS * 10 * round);
+        assert_eq!(server.connections(), THREADS * round);
+        assert_eq!(server.handshakes(), THREADS * round);
+        // All of them at once, and none costs a call.
+        server.close_connections();
+    }
 }
 
 #[test]
-fn a_connection_that_the_server_has_closed_costs_no_call() {
-    let (server, client) = server_and_client();
+fn a_connection_that_the_server_has_closed_costs_no_call_and_no_look_up() {
+    let (authority, platform) = (Authority::new(), Platform::new());
+    let answer = platform.answer(200, SESSION);
+    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
+    let (client, look_ups) = counted(&platform, &authority, &server);
 
-    client.send(&PRE_SIGN).unwrap();
-    assert_eq!(server.connections(), 1);
-    server.close_connections();
-    client.send(&PRE_SIGN).unwrap();
-    assert_eq!((server.requests(), server.connections()), (2, 2));
+    for connections in 1..=3 {
+        client.send(&PRE_SIGN).unwrap();
+        assert_eq!(server.connections(), connections);
+        server.close_connections();
+    }
+    assert_eq!(server.requests(), 3);
+    assert_eq!(look_ups.load(Ordering::SeqCst), 1);
+}
+
+/// As servers end connections by themselves: with or without a word in TLS, announced in the answer or not.
+#[test]
+fn a_connection_that_ends_with_its_answer_costs_no_call() {
+    let (authority, platform) = (Authority::new(), Platform::new());
+    let announced = || {
+        let headers = platform.headers(SESSION);
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers: Vec<_> = headers.chain([("Connection", "close")]).collect();
+        Answer::http(200, &headers, SESSION.as_bytes())
+    };
+    for (what, answer) in [
+        ("closed", platform.answer(200, SESSION).then(Then::Close)),
+        ("cut", platform.answer(200, SESSION).then(Then::Cut)),
+        ("announced, closed", announced().then(Then::Close)),
+        ("announced, left open", announced()),
+    ] {
+        let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
+        let client = platform
+            .client(&authority, server.address())
+            .build()
+            .unwrap();
+        for call in 1..=3 {
+            client.send(&PRE_SIGN).unwrap();
+            assert_eq!(
+                (server.requests(), server.connections()),
+                (call, call),
+                "{what}"
+            );
+            wait_until("the connection is closed", || server.open() == 0);
+        }
+    }
 }

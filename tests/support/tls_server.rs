@@ -217,6 +217,11 @@ impl TlsServer {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
+    /// How many connections are open. The other side of one that is not can see it.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.lock().len()
+    }
+
     /// Closes all open connections. When this returns, the other side can see it.
     pub(crate) fn close_connections(&self) {
         self.shared.close_connections();
