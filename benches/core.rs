@@ -81,6 +81,7 @@ fn prepare(platform: &Platform) -> bool {
                 message.as_bytes(),
                 &mut signature,
             )
+            .unwrap();
         },
     )
 }

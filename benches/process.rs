@@ -11,15 +11,15 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
 use wechatpay_contract::{Client, PrivateKey, PublicKey, Signer, Verifier};
 
-use measure::{median, micros, process_time, report};
+use measure::{in_turns, median, micros, process_time, report, verdict};
 use platform::{MCHID, MERCHANT_KEY, PRE_SIGN, PUBLIC_KEY_ID, Platform, SERIAL_NO, SESSION};
 use reference::{Reference, Settings};
 use tls_server::{Authority, Leaf, TlsServer};
@@ -33,14 +33,17 @@ mod reference;
 #[path = "../tests/support/tls_server.rs"]
 mod tls_server;
 
-const CALLS: usize = 10_000;
+/// How many calls a long life is, and after how many of them the memory is looked at first.
+const CALLS: [usize; 2] = [100, 10_000];
 const THREADS: usize = 16;
+/// How many processes are asked for their memory; what counts is the median.
+const PROCESSES: usize = 5;
 
 fn main() {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["server"] => serve(),
+        ["server", at_once] => serve(at_once.parse().unwrap()),
         ["start", by] => start(by),
         ["calls", by] => calls(by),
         ["threads", by] => threads(by),
@@ -50,103 +53,133 @@ fn main() {
 }
 
 fn compare() {
-    let server = Server::start();
-    let kept = [server.start_to_answer(), server.memory()];
+    let kept = [start_to_answer(), memory_of_calls(), memory_of_threads()];
     if kept.contains(&false) {
         std::process::exit(1);
     }
 }
 
-/// A server in a process of its own, and what clients need to know of it.
+/// From before the process is made until its answer is verified.
+fn start_to_answer() -> bool {
+    let mut server = Server::start(1);
+    let host = server.settings();
+    let wall = |by: &str| {
+        let begun = Instant::now();
+        let mut client = host.client("start", by);
+        let processor = client.numbers()[0];
+        let wall = micros(begun.elapsed());
+        client.finish();
+        (wall, processor)
+    };
+    let (candidate, by_hand) = in_turns(101, || wall("crate"), || wall("hand"));
+    let line = |what: &str, pick: fn(&(f64, f64)) -> f64| {
+        let candidate = median(candidate.iter().map(pick));
+        let by_hand = median(by_hand.iter().map(pick));
+        report(
+            &format!("start to first verified answer, {what}"),
+            &format!("{candidate:8.0} µs, reference {by_hand:8.0} µs"),
+            candidate / by_hand,
+            Some(1.2),
+        )
+    };
+    let wall = line("wall time", |times| times.0);
+    let processor = line("processor time", |times| times.1);
+    wall && processor
+}
+
+/// Of a process that makes many calls in a row on one connection: it must not grow.
+fn memory_of_calls() -> bool {
+    const MOST_GROWTH: f64 = 0.25;
+    let mut server = Server::start(1);
+    let host = server.settings();
+    let medians = |by: &str| {
+        let runs: Vec<_> = (0..PROCESSES).map(|_| host.run("calls", by)).collect();
+        [0, 1].map(|at| median(runs.iter().map(|numbers| numbers[at])))
+    };
+    let ([early, late], [_, by_hand]) = (medians("crate"), medians("hand"));
+    report(
+        &format!("resident after {} calls", CALLS[1]),
+        &format!("{late:8.2} MiB, reference {by_hand:8.2} MiB"),
+        late / by_hand,
+        None,
+    );
+    let growth = late - early;
+    let kept = growth <= MOST_GROWTH;
+    println!(
+        "{:<46} {growth:8.2} MiB, at most {MOST_GROWTH} MiB{}",
+        format!("  more than after {}", CALLS[0]),
+        verdict(kept)
+    );
+    kept
+}
+
+/// Of a process with many connections at the same time.
+fn memory_of_threads() -> bool {
+    const MOST: f64 = 7.0;
+    let mut server = Server::start(THREADS);
+    let host = server.settings();
+    let medians = |by: &str| {
+        let runs: Vec<_> = (0..PROCESSES).map(|_| host.run("threads", by)).collect();
+        [0, 1].map(|at| median(runs.iter().map(|numbers| numbers[at])))
+    };
+    let ([whole, own], [by_hand, by_hand_own]) = (medians("crate"), medians("hand"));
+    assert_eq!(
+        server.connections(),
+        2 * PROCESSES * THREADS,
+        "connections of all processes"
+    );
+    let kept = whole <= MOST;
+    println!(
+        "{:<46} {whole:8.2} MiB, reference {by_hand:8.2} MiB, ratio {:.3}, at most {MOST} MiB{}",
+        format!("resident with {THREADS} TLS connections"),
+        whole / by_hand,
+        verdict(kept)
+    );
+    report(
+        "  without the pages of files",
+        &format!("{own:8.2} MiB, reference {by_hand_own:8.2} MiB"),
+        own / by_hand_own,
+        None,
+    );
+    kept
+}
+
+/// A server in a process of its own; it ends when it is dropped.
 struct Server {
     child: Child,
-    host: String,
-    roots: String,
-    public_pem: String,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
-    fn start() -> Self {
+    /// Answers when so many requests have come `at_once`, so that each has a connection of its own.
+    fn start(at_once: usize) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .arg("server")
+            .args(["server", &at_once.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut line = || lines.next().unwrap().unwrap().replace('|', "\n");
-        Self {
-            host: line(),
-            roots: line(),
-            public_pem: line(),
-            child,
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap().replace('|', "\n")
+    }
+
+    /// Said once, at its start.
+    fn settings(&mut self) -> Host {
+        Host {
+            url: self.line(),
+            roots: self.line(),
+            public_pem: self.line(),
         }
     }
 
-    /// What a client says that is run in a process of its own.
-    fn client(&self, what: &str, by: &str) -> Vec<f64> {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args([what, by])
-            .env("HOST", &self.host)
-            .env("ROOTS", &self.roots)
-            .env("PLATFORM_KEY", &self.public_pem)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        assert!(child.wait().unwrap().success(), "{what} {by}");
-        line.split_whitespace()
-            .map(|number| number.parse().unwrap())
-            .collect()
-    }
-
-    /// From before the process is made to after it has gone.
-    fn start_to_answer(&self) -> bool {
-        let wall = |by: &str| {
-            let begun = Instant::now();
-            let processor = self.client("start", by)[0];
-            (micros(begun.elapsed()), processor)
-        };
-        let rounds: Vec<_> = (0..101).map(|_| (wall("crate"), wall("hand"))).collect();
-        let line = |what: &str, pick: fn(&(f64, f64)) -> f64| {
-            let candidate = median(rounds.iter().map(|(candidate, _)| pick(candidate)));
-            let by_hand = median(rounds.iter().map(|(_, by_hand)| pick(by_hand)));
-            report(
-                &format!("start to first verified answer, {what}"),
-                &format!("{candidate:8.0} µs, reference {by_hand:8.0} µs"),
-                candidate / by_hand,
-                1.2,
-            )
-        };
-        let wall = line("wall time", |times| times.0);
-        let processor = line("processor", |times| times.1);
-        wall && processor
-    }
-
-    fn memory(&self) -> bool {
-        let line = |what: &str, subcommand: &str, limit: f64| {
-            let candidate = self.client(subcommand, "crate")[0];
-            let by_hand = self.client(subcommand, "hand")[0];
-            let verdict = if candidate > limit {
-                "  ABOVE THE LIMIT"
-            } else {
-                ""
-            };
-            println!(
-                "{what:<42} {candidate:8.2} MiB, reference {by_hand:8.2} MiB, ratio {:.3}, at most {limit} MiB{verdict}",
-                candidate / by_hand
-            );
-            candidate <= limit
-        };
-        let calls = line(&format!("resident after {CALLS} calls"), "calls", 7.0);
-        let threads = line(
-            &format!("resident with {THREADS} TLS connections"),
-            "threads",
-            7.0,
-        );
-        calls && threads
+    /// How many it has accepted.
+    fn connections(&mut self) -> usize {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        self.line().parse().unwrap()
     }
 }
 
@@ -157,16 +190,72 @@ impl Drop for Server {
     }
 }
 
-/// Serves until the other end of standard input is gone.
-fn serve() {
+/// What clients need to know of the server.
+struct Host {
+    url: String,
+    roots: String,
+    public_pem: String,
+}
+
+impl Host {
+    /// A client in a process of its own.
+    fn client(&self, what: &str, by: &str) -> ClientProcess {
+        let child = Command::new(env::current_exe().unwrap())
+            .args([what, by])
+            .env("HOST", &self.url)
+            .env("ROOTS", &self.roots)
+            .env("PLATFORM_KEY", &self.public_pem)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        ClientProcess { child }
+    }
+
+    /// What such a client says.
+    fn run(&self, what: &str, by: &str) -> Vec<f64> {
+        let mut client = self.client(what, by);
+        let numbers = client.numbers();
+        client.finish();
+        numbers
+    }
+}
+
+struct ClientProcess {
+    child: Child,
+}
+
+impl ClientProcess {
+    /// The one line that it says.
+    fn numbers(&mut self) -> Vec<f64> {
+        let mut line = String::new();
+        let stdout = self.child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        line.split_whitespace()
+            .map(|number| number.parse().unwrap())
+            .collect()
+    }
+
+    fn finish(mut self) {
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+/// Serves until the other end of standard input is gone; for each line of it, says how many connections there were.
+fn serve(at_once: usize) {
     let authority = Authority::new();
     let platform = Platform::new();
     let answer = platform.answer(200, SESSION);
-    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
+    let barrier = Barrier::new(at_once);
+    let server = TlsServer::start(&authority, &Leaf::default(), move |_| {
+        barrier.wait();
+        answer.clone()
+    });
     println!("{}", server.url("127.0.0.1"));
     println!("{}", authority.pem().replace('\n', "|"));
     println!("{}", platform.public_pem().replace('\n', "|"));
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    for _ in io::stdin().lines() {
+        println!("{}", server.connections());
+    }
 }
 
 /// The two ways to make a call.
@@ -219,14 +308,20 @@ fn start(by: &str) {
     println!("{}", micros(process_time()));
 }
 
-/// Many calls in a row; says the resident memory in MiB.
+/// Many calls in a row; says the resident memory in MiB after some and after all of them.
 fn calls(by: &str) {
     let caller = Caller::new(by);
-    (0..CALLS).for_each(|_| caller.call());
-    println!("{}", resident());
+    let mut made = 0;
+    let resident = CALLS.map(|calls| {
+        (made..calls).for_each(|_| caller.call());
+        made = calls;
+        memory("VmRSS:")
+    });
+    println!("{} {}", resident[0], resident[1]);
 }
 
-/// Calls by many threads; says the resident memory in MiB while all of them are there, each with a connection.
+/// Calls by many threads; says the resident memory in MiB while all of them are there, each with a connection: the
+/// whole, and without the pages of files.
 fn threads(by: &str) {
     let caller = Caller::new(by);
     let barrier = Barrier::new(THREADS + 1);
@@ -239,15 +334,15 @@ fn threads(by: &str) {
             });
         }
         barrier.wait();
-        println!("{}", resident());
+        println!("{} {}", memory("VmRSS:"), memory("RssAnon:"));
         barrier.wait();
     });
 }
 
-/// Resident memory of this process, in MiB.
-fn resident() -> f64 {
+/// Memory of this process by its name in proc(5), in MiB.
+fn memory(name: &str) -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let line = status.lines().find(|line| line.starts_with(name));
     let kib: f64 = line
         .and_then(|line| line.split_whitespace().nth(1))
         .unwrap()

@@ -1,6 +1,9 @@
-//! Comparing two ways to do the same by the processor time of this thread, taking turns so that whatever else the
-//! machine does falls on both alike. Other programs empty the caches and so cost processor time too: what counts is the
-//! time that the quickest tenth of the turns kept to, on either side.
+//! Comparing two ways to do the same, taking turns so that whatever else the machine does falls on both alike. Other
+//! programs empty the caches and so cost processor time too: what counts is the time that the quickest tenth of the
+//! turns kept to, on either side.
+//!
+//! Neither criterion nor divan has turns: they measure one side after the other, and a machine that is 5 % slower a minute
+//! later hides what is to be seen here.
 // Each program that includes this file uses a part of it.
 #![allow(dead_code)]
 
@@ -9,7 +12,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// One comparison.
+/// One comparison, by the processor time of this thread.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Comparison<'a> {
     pub(crate) what: &'a str,
@@ -28,57 +31,94 @@ impl Comparison<'_> {
         mut candidate: impl FnMut() -> C,
         mut reference: impl FnMut() -> R,
     ) -> bool {
-        let mut times = (Vec::new(), Vec::new());
-        for turn in 0..self.turns {
-            // Neither always comes first.
-            if turn % 2 == 0 {
-                times.0.push(self.turn(&mut candidate));
-                times.1.push(self.turn(&mut reference));
-            } else {
-                times.1.push(self.turn(&mut reference));
-                times.0.push(self.turn(&mut candidate));
-            }
-        }
-        let (candidate, reference) = (self.undisturbed(times.0), self.undisturbed(times.1));
-        report(
-            self.what,
-            &format!("{candidate:8.1} µs, reference {reference:8.1} µs"),
-            candidate / reference,
-            self.limit,
-        )
+        let (candidate, reference) = in_turns(
+            self.turns,
+            || self.turn(&mut candidate),
+            || self.turn(&mut reference),
+        );
+        report_times(self.what, candidate, reference, Some(self.limit))
     }
 
-    fn turn<T>(&self, run: &mut impl FnMut() -> T) -> Duration {
+    /// The time of one run, in microseconds.
+    fn turn<T>(&self, run: &mut impl FnMut() -> T) -> f64 {
         let before = thread_time();
         for _ in 0..self.runs {
             drop(black_box(run()));
         }
-        thread_time() - before
-    }
-
-    /// The time of one run, in microseconds.
-    fn undisturbed(&self, mut turns: Vec<Duration>) -> f64 {
-        turns.sort();
-        micros(turns[turns.len() / 10]) / f64::from(self.runs)
+        micros(thread_time() - before) / f64::from(self.runs)
     }
 }
 
+/// Lets both sides have as many turns; neither always comes first.
+pub(crate) fn in_turns<T>(
+    turns: usize,
+    mut candidate: impl FnMut() -> T,
+    mut reference: impl FnMut() -> T,
+) -> (Vec<T>, Vec<T>) {
+    let (mut candidates, mut references) = (Vec::new(), Vec::new());
+    for turn in 0..turns {
+        if turn % 2 == 0 {
+            candidates.push(candidate());
+            references.push(reference());
+        } else {
+            references.push(reference());
+            candidates.push(candidate());
+        }
+    }
+    (candidates, references)
+}
+
+/// Compares what the undisturbed turns took, in microseconds; prints one line, and tells whether the limit is kept.
+pub(crate) fn report_times(
+    what: &str,
+    candidate: impl IntoIterator<Item = f64>,
+    reference: impl IntoIterator<Item = f64>,
+    limit: Option<f64>,
+) -> bool {
+    let (candidate, reference) = (undisturbed(candidate), undisturbed(reference));
+    report(
+        what,
+        &format!("{candidate:8.1} µs, reference {reference:8.1} µs"),
+        candidate / reference,
+        limit,
+    )
+}
+
 /// Prints one line, and tells whether the limit is kept.
-pub(crate) fn report(what: &str, measured: &str, ratio: f64, limit: f64) -> bool {
-    let kept = ratio <= limit;
-    let verdict = if kept { "" } else { "  ABOVE THE LIMIT" };
-    println!("{what:<42} {measured}, ratio {ratio:.3}, at most {limit}{verdict}");
+pub(crate) fn report(what: &str, measured: &str, ratio: f64, limit: Option<f64>) -> bool {
+    let kept = limit.is_none_or(|limit| ratio <= limit);
+    let limit = limit.map_or_else(String::new, |limit| format!(", at most {limit}"));
+    println!(
+        "{what:<46} {measured}, ratio {ratio:.3}{limit}{}",
+        verdict(kept)
+    );
     kept
+}
+
+/// How a line ends.
+pub(crate) fn verdict(kept: bool) -> &'static str {
+    if kept { "" } else { "  LIMIT NOT KEPT" }
+}
+
+/// What the quickest tenth kept to.
+fn undisturbed(values: impl IntoIterator<Item = f64>) -> f64 {
+    let values = sorted(values);
+    values[values.len() / 10]
+}
+
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let values = sorted(values);
+    values[values.len() / 2]
+}
+
+fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
-}
-
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// The processor time that this thread has used.

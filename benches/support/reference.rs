@@ -178,6 +178,9 @@ pub(crate) fn config(roots: Option<&str>) -> Result<Config, Box<dyn Error>> {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .proxy(None)
+        // Eight times as large unless set, and filled with zeros.
+        .input_buffer_size(16 * 1024)
+        .output_buffer_size(16 * 1024)
         .max_idle_connections(64)
         .max_idle_connections_per_host(64)
         .timeout_connect(Some(Duration::from_secs(5)))
