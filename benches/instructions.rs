@@ -51,7 +51,7 @@ fn count() {
     let [verify, accept, open] = ["verify", "accept", "open"].map(instructions);
     let beyond = prepare - sign;
     let verdict = if beyond > 10_000 {
-        "  ABOVE THE LIMIT"
+        "  LIMIT NOT KEPT"
     } else {
         ""
     };

@@ -19,6 +19,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use measure::{report, verdict};
+
+#[path = "support/measure.rs"]
+mod measure;
+
 const MANIFEST_DIR: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A program, and what it says it depends on.
@@ -207,15 +212,21 @@ fn tree() -> bool {
             .filter(|(name, _)| *name != "weighed")
             .collect();
         let found = crates.len();
-        let most = limit.map_or_else(String::new, |limit| format!(", at most {limit}"));
-        println!("{:<22} {found:3} crates{most}", program.name);
-        kept &= limit.is_none_or(|limit| found <= limit);
+        let is_kept = limit.is_none_or(|limit| found <= limit);
+        println!(
+            "{:<20} {found:3} crates{}{}",
+            program.name,
+            limit.map_or_else(String::new, |limit| format!(", at most {limit}")),
+            verdict(is_kept)
+        );
+        kept &= is_kept;
     }
     kept
 }
 
 /// Stripped release programs.
 fn size() -> bool {
+    let by_hand = BY_HAND.sizes();
     let mut kept = true;
     for (program, limits) in [
         (&BY_HAND, None),
@@ -223,55 +234,49 @@ fn size() -> bool {
         (&CALL, Some([2.9, 1.75])),
         (&SANDBOX, None),
     ] {
-        let found = [PLAIN, SMALL].map(|profile| {
-            let folder = program.write(profile);
-            build_in(&folder);
-            let bytes = fs::metadata(folder.join("target/release/weighed"))
-                .unwrap()
-                .len();
-            f64::from(u32::try_from(bytes).unwrap()) / 1e6
-        });
-        let [plain, small] = found;
-        let most = limits.map_or_else(String::new, |[plain, small]| {
-            format!(", at most {plain} and {small} MB")
-        });
-        println!(
-            "{:<22} {plain:.2} MB, {small:.2} MB with opt-level z, LTO, panic abort{most}",
-            program.name
-        );
-        kept &= limits.is_none_or(|limits| plain <= limits[0] && small <= limits[1]);
+        let found = program.sizes();
+        for (position, profile) in ["release", "opt-level z, LTO, panic abort"]
+            .iter()
+            .enumerate()
+        {
+            let (size, limit) = (found[position], limits.map(|limits| limits[position]));
+            let is_kept = limit.is_none_or(|limit| size <= limit);
+            println!(
+                "{:<20} {profile:<30} {size:6.3} MB, ratio {:.3}{}{}",
+                program.name,
+                size / by_hand[position],
+                limit.map_or_else(String::new, |limit| format!(", at most {limit} MB")),
+                verdict(is_kept)
+            );
+            kept &= is_kept;
+        }
     }
     kept
 }
 
-/// Clean release builds. The crates below are the same on both sides, so they are timed once; what is not the same is
-/// built several times in turns, since it is short and other programs disturb it.
+/// Clean release builds, all of each program. Of several the quickest counts, since other programs disturb them.
 fn build() -> bool {
-    let [call, by_hand] = [&CALL, &BY_HAND].map(|program| program.write(PLAIN));
-    let _ = fs::remove_dir_all(call.join("target"));
-    let _ = fs::remove_dir_all(by_hand.join("target"));
-    timed_build(&call);
-    let whole = timed_build(&by_hand);
-    let mut own = [f64::INFINITY; 2];
-    for _ in 0..5 {
-        clean(&call, &["weighed", "wechatpay-contract"]);
-        own[0] = own[0].min(timed_build(&call));
-        clean(&by_hand, &["weighed"]);
-        own[1] = own[1].min(timed_build(&by_hand));
+    const BUILDS: usize = 3;
+    let programs = [&BY_HAND, &CORE, &CALL, &SANDBOX];
+    let mut times = programs.map(|_| f64::INFINITY);
+    for _ in 0..BUILDS {
+        for (time, program) in times.iter_mut().zip(programs) {
+            let folder = program.write(PLAIN);
+            let _ = fs::remove_dir_all(folder.join("target"));
+            *time = time.min(timed_build(&folder));
+        }
     }
-    let below = whole - own[1];
-    let ratio = (below + own[0]) / whole;
-    let verdict = if ratio > 1.25 {
-        "  ABOVE THE LIMIT"
-    } else {
-        ""
-    };
-    println!(
-        "clean release build, processor time: {below:.1} s for the crates below, {:.1} s more, by hand {:.1} s more, \
-         ratio {ratio:.3}, at most 1.25{verdict}",
-        own[0], own[1]
-    );
-    ratio <= 1.25
+    let mut kept = true;
+    for (time, program) in times.iter().zip(programs) {
+        let limit = (program.name == CALL.name).then_some(1.25);
+        kept &= report(
+            &format!("clean release build, {}", program.name),
+            &format!("{time:5.1} s of processor time"),
+            time / times[0],
+            limit,
+        );
+    }
+    kept
 }
 
 /// Builds what is not built yet, and gives the processor time in seconds.
@@ -281,17 +286,18 @@ fn timed_build(folder: &Path) -> f64 {
     children_time() - before
 }
 
-/// Forgets that these packages are built.
-fn clean(folder: &Path, packages: &[&str]) {
-    let mut cargo = cargo(folder);
-    cargo.args(["clean", "--release", "--quiet"]);
-    for package in packages {
-        cargo.args(["--package", package]);
-    }
-    assert!(cargo.status().unwrap().success(), "{}", folder.display());
-}
-
 impl Program {
+    /// In the two profiles, in MB.
+    fn sizes(&self) -> [f64; 2] {
+        [PLAIN, SMALL].map(|profile| {
+            let folder = self.write(profile);
+            build_in(&folder);
+            let program = folder.join("target/release/weighed");
+            let bytes = fs::metadata(program).unwrap().len();
+            f64::from(u32::try_from(bytes).unwrap()) / 1e6
+        })
+    }
+
     /// Writes the program as a package of its own, with the versions of this crate's `Cargo.lock`.
     fn write(&self, profile: &str) -> PathBuf {
         let folder = scratch().join(self.name.replace(' ', "-"));
