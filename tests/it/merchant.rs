@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use wechatpay_contract::{
-    ApiError, Authenticity, Error, Merchant, Method, MiniProgramSession, Outcome, PublicKey,
-    Request, SignedRequest, TerminateContract, Verifier, VerifyError,
+    ApiError, Authenticity, Error, Merchant, Method, MiniProgramSession, Outcome, PrivateKey,
+    PublicKey, Request, SignedRequest, Signer, TerminateContract, Verifier, VerifyError,
 };
 
 use crate::support::{
-    CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, at, certificate, chain, installed,
-    merchant, merchant_signer, platform_public_key, text, vectors, verifier,
+    CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, PRIVATE, PUBLIC, at, certificate,
+    chain, installed, merchant, merchant_signer, platform_public_key, text, vectors, verifier,
 };
 
 const ANSWER: &[u8] = include_bytes!("../platform/answer.json");
@@ -53,6 +53,19 @@ mod new {
                 "keys: found the merchant's own certificate 408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB among the \
                  platform keys: wanted WeChat Pay's public key or platform certificate, since answers are signed by \
                  WeChat Pay"
+            );
+        }
+        for (own, held) in [("0A1B", "a1b"), ("a1b", "0A1B")] {
+            let signer = |serial_no| {
+                let key = PrivateKey::from_pem(PRIVATE).unwrap();
+                Signer::new("1900007291", serial_no, key).unwrap()
+            };
+            let verifier = Verifier::new([PublicKey::from_pem(held, PUBLIC).unwrap()]).unwrap();
+            Merchant::new(signer("A1C"), verifier.clone()).unwrap();
+            let error = Merchant::new(signer(own), verifier).unwrap_err();
+            assert!(
+                error.problem().starts_with("found the merchant's own"),
+                "{error}"
             );
         }
         let merchant = Merchant::new(merchant_signer(), verifier()).unwrap();
