@@ -674,7 +674,6 @@ mod accept {
             "",
             None,
         );
-        read("{\"code\":404,\"message\":\"B\"}", "404", "B", None);
         read(
             "{\"code\":\"A\",\"message\":{\"text\":1}}",
             "A",
@@ -706,6 +705,32 @@ mod accept {
             "",
             "",
             Some(json!({"issue": "A"})),
+        );
+    }
+
+    #[test]
+    fn a_code_that_is_no_text_is_shown_but_refuses_nothing() {
+        read("{\"code\":\"404\",\"message\":\"B\"}", "404", "B", None);
+        for code in ["404", "0", "-1.5", "false", "true", "[\"A\"]", "{\"a\":1}"] {
+            let with_message = format!("{{\"code\":{code},\"message\":\"B\"}}");
+            read(with_message, "", &format!("code {code}: B"), None);
+            read(
+                format!("{{\"code\":{code}}}"),
+                "",
+                &format!("code {code}"),
+                None,
+            );
+        }
+        read("{\"code\":null,\"message\":\"B\"}", "", "B", None);
+        let error = api_error(
+            404,
+            &Headers::unsigned(),
+            b"{\"code\":404,\"message\":\"B\"}",
+        );
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        assert_eq!(
+            error.to_string(),
+            "WeChat Pay answered HTTP 404: code 404: B"
         );
     }
 
