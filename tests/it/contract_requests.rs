@@ -442,7 +442,10 @@ fn notify_urls_are_https_with_a_path_and_no_query() {
         "HTTPS://yourapp.com:8443/notify",
         "https://[2001:db8::1]:443/notify",
         "https://yourapp.com/@/:/notify",
-        // Nothing is documented about fragments.
+        // Nothing is documented about user information and fragments.
+        "https://user@yourapp.com/notify",
+        "https://user:SECRET@yourapp.com:8443/notify",
+        "https://@yourapp.com/notify",
         "https://yourapp.com/notify#a",
         "https://yourapp.com/notify#a?b",
     ] {
@@ -459,11 +462,10 @@ fn notify_urls_are_https_with_a_path_and_no_query() {
         ("https://yourapp.com#/notify", "a URL without a path"),
         ("https:///notify", "a URL without a host"),
         ("https://:443/notify", "a URL without a host"),
-        ("https://@/", "a URL with user information"),
-        (
-            "https://user:SECRET@yourapp.com/notify",
-            "a URL with user information",
-        ),
+        ("https://@/", "a URL without a host"),
+        ("https://user@/notify", "a URL without a host"),
+        ("https://user:SECRET@:443/notify", "a URL without a host"),
+        ("https://user@yourapp.com", "a URL without a path"),
         ("https://yourapp.com/notify?a=b", "a URL with a query"),
         ("https://yourapp.com/notify?a=b#c", "a URL with a query"),
         ("https://yourapp.com?a=/", "a URL with a query"),
