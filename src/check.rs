@@ -104,24 +104,41 @@ pub(crate) fn no_four_byte_characters(field: &'static str, value: &str) -> Check
     }
 }
 
-/// A `notify_url`: HTTPS, with a host and a path, without a query. It may hold a secret of the merchant's, so that no
-/// more of it is shown than the character that is wrong. Nothing is documented about a fragment.
+/// A contract's `notify_url`: HTTPS, with a host and a path, without a query.
+pub(crate) fn notify_url_with_path(field: &'static str, value: &str) -> Checked {
+    let path = path_of_https_url(value).and_then(|path| match path {
+        "" => Err("a URL without a path".to_owned()),
+        _ => Ok(()),
+    });
+    let wanted = "an https:// URL with a host and a path, without a query";
+    path.map_err(|found| InvalidField::new(field, format!("found {found}: wanted {wanted}")))
+}
+
+/// An order's `notify_url`: HTTPS, with a host, without a query.
 pub(crate) fn notify_url(field: &'static str, value: &str) -> Checked {
-    let refuse = |found: &str| {
-        let wanted = "an https:// URL with a host and a path, without a query";
-        Err(InvalidField::new(
+    let wanted = "an https:// URL with a host, without a query";
+    match path_of_https_url(value) {
+        Ok(_) => Ok(()),
+        Err(found) => Err(InvalidField::new(
             field,
             format!("found {found}: wanted {wanted}"),
-        ))
-    };
+        )),
+    }
+}
+
+/// The path of an `https` URL with a host and without a query, or what it is instead. It may hold a secret of the
+/// merchant's, so that no more of it is shown than the character that is wrong. Nothing is documented about user
+/// information and fragments.
+fn path_of_https_url(value: &str) -> Result<&str, String> {
+    let refuse = |found: &str| Err(found.to_owned());
     // A backslash is a slash to some readers of URLs.
     let is_wrong = |c: &char| !c.is_ascii_graphic() || *c == '\\';
     if let Some(wrong) = value.chars().find(is_wrong) {
-        return refuse(&format!("a URL with the character {wrong:?}"));
+        return Err(format!("a URL with the character {wrong:?}"));
     }
-    let parts = value.split_once(':');
-    let Some((scheme, rest)) =
-        parts.and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix("//")?)))
+    let Some((scheme, rest)) = value
+        .split_once(':')
+        .and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix("//")?)))
     else {
         return refuse("no URL");
     };
@@ -135,14 +152,9 @@ pub(crate) fn notify_url(field: &'static str, value: &str) -> Checked {
     let (authority, path) = rest
         .split_at_checked(rest.find('/').unwrap_or(rest.len()))
         .unwrap_or((rest, ""));
-    if authority.contains('@') {
-        return refuse("a URL with user information");
-    }
-    if authority.is_empty() || authority.starts_with(':') {
+    let (_user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if host.is_empty() || host.starts_with(':') {
         return refuse("a URL without a host");
     }
-    match path {
-        "" => refuse("a URL without a path"),
-        _ => Ok(()),
-    }
+    Ok(path)
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::decode;
 use crate::endpoint::{Endpoint, Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
-use crate::keys::PublicKey;
+use crate::keys::{PublicKey, is_same_id};
 use crate::signer::{Signer, check_nonce_str, request_message};
 use crate::time::unix_seconds;
 use crate::verifier::{SignatureHeaders, Verifier};
@@ -332,9 +332,7 @@ impl fmt::Debug for SignedRequest<'_> {
 
 /// Refuses the merchant's own certificate among the platform keys.
 fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), InvalidField> {
-    // Either may be written with leading zeros, and a public key's id in lower case.
-    let own = signer.serial_no().trim_start_matches('0');
-    if !own.eq_ignore_ascii_case(key.id().trim_start_matches('0')) {
+    if !is_same_id(signer.serial_no(), key.id()) {
         return Ok(());
     }
     Err(InvalidField::new(

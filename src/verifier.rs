@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{InvalidField, VerifyError};
-use crate::keys::PublicKey;
+use crate::keys::{PublicKey, is_same_id};
 use crate::time::unix_seconds;
 
 const SERIAL: &str = "Wechatpay-Serial";
@@ -98,7 +98,10 @@ impl Verifier {
         let certificates = checked_keys(certificates)?;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let is_kept = |key: &Arc<PublicKey>| {
-            !key.is_certificate() && !certificates.iter().any(|new| new.id() == key.id())
+            !key.is_certificate()
+                && !certificates
+                    .iter()
+                    .any(|new| is_same_id(new.id(), key.id()))
         };
         *keys = keys
             .iter()
@@ -147,7 +150,7 @@ impl Verifier {
     /// Whether there is a key with this id, valid or not.
     #[cfg(feature = "client")]
     pub(crate) fn holds(&self, id: &str) -> bool {
-        self.keys().iter().any(|key| key.id() == id)
+        self.keys().iter().any(|key| is_same_id(key.id(), id))
     }
 
     pub(crate) fn keys(&self) -> Arc<[Arc<PublicKey>]> {
@@ -316,7 +319,7 @@ fn checked_keys(
         if keys
             .iter()
             .skip(position + 1)
-            .any(|other| other.id() == key.id())
+            .any(|other| is_same_id(other.id(), key.id()))
         {
             return Err(InvalidField::new(
                 "keys",
@@ -335,7 +338,7 @@ fn find<'k, K: Deref<Target = PublicKey>>(
     serial: &str,
     now: u64,
 ) -> Result<&'k PublicKey, VerifyError> {
-    let Some(key) = keys.iter().find(|key| key.id() == serial) else {
+    let Some(key) = keys.iter().find(|key| is_same_id(key.id(), serial)) else {
         return Err(VerifyError::UnknownSerial {
             received: serial.to_owned(),
             known: keys.iter().map(|key| key.id().to_owned()).collect(),
@@ -407,8 +410,24 @@ fn verify_signature(key: &PublicKey, message: &[u8], signature: &str) -> Result<
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "client")]
+    #[test]
+    fn a_key_is_held_however_its_serial_number_is_written() {
+        let pem = include_str!("../tests/platform/public.pem");
+        let verifier = Verifier::new([PublicKey::from_pem("0a1b", pem).unwrap()]).unwrap();
+        for (id, is_held) in [("0a1b", true), ("A1B", true), ("A1C", false), ("", false)] {
+            assert_eq!(verifier.holds(id), is_held, "{id}");
+        }
+    }
 
     #[test]
     fn message_is_time_nonce_and_the_raw_body() {

@@ -20,7 +20,9 @@ use serde_json::Value;
 use crate::decode;
 use crate::endpoint::{self, Request};
 use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
-use crate::keys::{ApiV3Key, PublicKey};
+#[cfg(feature = "client")]
+use crate::keys::is_serial_number;
+use crate::keys::{ApiV3Key, PublicKey, is_same_id};
 use crate::time::{parse_rfc_3339, unix_seconds};
 use crate::verifier::{SignatureHeaders, Verifier, verify_with};
 
@@ -97,12 +99,6 @@ where
         }
         Err(error) => Err(unverified(error)),
     }
-}
-
-/// Whether an id that arrived as `Wechatpay-Serial` can be that of a platform certificate.
-#[cfg(feature = "client")]
-fn is_serial_number(id: &str) -> bool {
-    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn unverified(request_id: Option<&str>) -> impl Fn(VerifyError) -> CertificateError + use<> {
@@ -245,8 +241,7 @@ impl<'a> Entry<'a> {
     }
 
     fn compare(&self, certificate: &PublicKey) -> Result<(), CertificateError> {
-        let listed = self.serial_no.trim_start_matches('0');
-        if !listed.eq_ignore_ascii_case(certificate.id().trim_start_matches('0')) {
+        if !is_same_id(self.serial_no, certificate.id()) {
             return Err(CertificateError::SerialMismatch {
                 listed: self.serial_no.to_owned(),
                 certificate: certificate.id().to_owned(),

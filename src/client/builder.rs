@@ -138,8 +138,8 @@ impl ClientBuilder {
     ///
     /// It is asked when a connection has to be made, at most once in 60 seconds per host while that leads to
     /// connections, but by each of the threads that need one at the same moment; a literal address is never asked for. It counts as a part of connecting, but cannot be cut short.
-    /// The certificate is still checked against the name. With a [`proxy`](Self::proxy) it is asked for the proxy's
-    /// name.
+    /// The certificate is still checked against the name, and plain `http` still goes to loopback only. With a
+    /// [`proxy`](Self::proxy) it is asked for the proxy's name.
     ///
     /// ```
     /// # use wechatpay_contract::ClientBuilder;

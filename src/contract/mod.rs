@@ -18,12 +18,3 @@ pub(crate) use session::number_or_text;
 pub use session::{LaunchExtraData, LaunchParameters, MiniProgramSession};
 pub use state::{ContractState, TerminationMode};
 pub use terminate::TerminateContract;
-
-use crate::check;
-use crate::error::InvalidField;
-
-/// `out_contract_code` where its length is documented too.
-fn check_code(out_contract_code: &str) -> Result<(), InvalidField> {
-    check::digits_and_letters("out_contract_code", out_contract_code)?;
-    check::up_to("out_contract_code", out_contract_code, 32)
-}

@@ -14,7 +14,7 @@ impl Terms<'_> {
     /// The rules of every mode.
     pub(super) fn check(&self) -> Result<(), InvalidField> {
         check::digits_and_letters("out_contract_code", self.out_contract_code)?;
-        check::notify_url("notify_url", self.notify_url)?;
+        check::notify_url_with_path("notify_url", self.notify_url)?;
         check::no_four_byte_characters("contract_display_account", self.contract_display_account)
     }
 

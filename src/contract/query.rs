@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::key::check_same;
 use super::session::number_or_text;
-use super::{ContractState, TerminationMode, check_code};
+use super::{ContractState, TerminationMode};
+use crate::check;
 use crate::endpoint::{Endpoint, Request};
 use crate::error::InvalidField;
 
@@ -33,7 +34,8 @@ use crate::error::InvalidField;
 pub struct QueryContract<'a> {
     /// The password-exempt service 免密支付服务ID.
     pub service_id: u64,
-    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32.
+    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters. Up to 32 of them are documented for
+    /// direct merchants and clearing institutions; not enforced, since for the other modes that is inferred.
     pub out_contract_code: &'a str,
 }
 
@@ -41,7 +43,7 @@ impl Endpoint for QueryContract<'_> {
     type Response = Contract;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        check_code(self.out_contract_code)?;
+        check::digits_and_letters("out_contract_code", self.out_contract_code)?;
         Ok(Request::get(
             "/v3/password-exempt-contract/contracts/service-id/{service_id}/out-contract-code/{out_contract_code}",
         )

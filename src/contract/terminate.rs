@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use super::ContractKey;
 use super::key::check_same;
-use super::{ContractKey, check_code};
 use crate::check;
 use crate::endpoint::{Endpoint, Request};
 use crate::error::InvalidField;
@@ -34,7 +34,8 @@ pub struct TerminateContract<'a> {
     /// The password-exempt service 免密支付服务ID.
     #[serde(skip)]
     pub service_id: u64,
-    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32.
+    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters. Up to 32 of them are documented for
+    /// direct merchants and clearing institutions; not enforced, since for the other modes that is inferred.
     #[serde(skip)]
     pub out_contract_code: &'a str,
     /// Why the contract is ended 解约备注, up to 256 characters.
@@ -45,7 +46,7 @@ impl Endpoint for TerminateContract<'_> {
     type Response = ContractKey;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        check_code(self.out_contract_code)?;
+        check::digits_and_letters("out_contract_code", self.out_contract_code)?;
         check::required_up_to(
             "contract_termination_remark",
             self.contract_termination_remark,

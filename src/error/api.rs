@@ -15,9 +15,10 @@ use super::Outcome;
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
-    /// `code`, such as `PARAM_ERROR`; empty when the body has none.
+    /// `code`, such as `PARAM_ERROR`; empty when the body has none, or one that is no text, which other gateways write.
     pub code: String,
-    /// `message`, meant for people; empty when the body has none.
+    /// `message`, meant for people; empty when the body has none. A `code` that is no text stands before it:
+    /// `code 404: not found`.
     pub message: String,
     /// `detail` as it came: usually `field`, `value`, `issue` and `location`.
     pub detail: Option<Value>,
@@ -39,10 +40,11 @@ impl ApiError {
         let json = std::str::from_utf8(body).unwrap_or_default();
         let mut failure: Value = serde_json::from_str(json).unwrap_or_default();
         let mut member = |name| failure.get_mut(name).map(Value::take);
+        let (code, message) = code_and_message(member("code"), text(member("message")));
         Self {
             status,
-            code: text(member("code")),
-            message: text(member("message")),
+            code,
+            message,
             detail: member("detail").filter(|detail| !detail.is_null()),
             request_id,
             authenticity,
@@ -52,8 +54,8 @@ impl ApiError {
     /// Whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
     /// HTTP itself, turns a request away; [`Outcome::Unknown`] for all others, 5xx among them.
     ///
-    /// An answer without a `code` is [`Outcome::Unknown`] whatever its status: something on the way may have written
-    /// it, after the request had passed.
+    /// An answer without a `code`, or with one that is no text, is [`Outcome::Unknown`] whatever its status: something
+    /// on the way may have written it, after the request had passed.
     pub fn outcome(&self) -> Outcome {
         if self.code.is_empty() {
             return Outcome::Unknown;
@@ -96,6 +98,19 @@ impl fmt::Display for ApiError {
 }
 
 impl StdError for ApiError {}
+
+/// WeChat Pay's codes are texts. Another one must not pass for its refusal, but is worth reading.
+fn code_and_message(code: Option<Value>, message: String) -> (String, String) {
+    match code {
+        Some(Value::String(code)) => (code, message),
+        None | Some(Value::Null) => (String::new(), message),
+        other => {
+            let colon = if message.is_empty() { "" } else { ": " };
+            let code = text(other);
+            (String::new(), format!("code {code}{colon}{message}"))
+        }
+    }
+}
 
 /// A text as it is; anything else that is there as JSON, so that nothing said about a failure is lost.
 fn text(value: Option<Value>) -> String {

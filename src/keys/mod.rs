@@ -159,7 +159,7 @@ impl PublicKey {
     /// `id` is the one that WeChat Pay shows beside the key (微信支付公钥ID), such as
     /// `PUB_KEY_ID_0000000000000024101100397200000006`; digits are documented behind `PUB_KEY_ID_`, letters are let pass
     /// too, up to 64 characters in all. For the public key of a certificate it is the certificate's serial number, up to
-    /// 40 hexadecimal digits, but not 32: that would be an APIv3 key in the wrong place.
+    /// 40 hexadecimal digits in either case, but not 32: that would be an APIv3 key in the wrong place.
     ///
     /// Pass the file's content, not its name. Text around the block, a byte order mark and any line width are
     /// tolerated.
@@ -342,20 +342,37 @@ fn checked_id(id: String) -> Result<String, KeyError> {
     /// What 20 bytes have, the longest serial number that RFC 5280 allows.
     const MAX_SERIAL_LEN: usize = 40;
     const API_V3_KEY_LEN: usize = 32;
-    let is_serial_number = (1..=MAX_SERIAL_LEN).contains(&id.len())
-        && id.len() != API_V3_KEY_LEN
-        && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_serial =
+        is_serial_number(&id) && id.len() <= MAX_SERIAL_LEN && id.len() != API_V3_KEY_LEN;
     let is_key_id = id.len() <= MAX_LEN
         && id.strip_prefix("PUB_KEY_ID_").is_some_and(|rest| {
             !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
         });
-    if is_serial_number || is_key_id {
+    if is_serial || is_key_id {
         return Ok(id);
     }
     Err(KeyError::InvalidId {
         bytes: id.len(),
         character: id.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '_'),
     })
+}
+
+/// Whether two ids name the same key. Serial numbers may be written in lower case and with leading zeros; the ids of
+/// public keys only as they are.
+pub(crate) fn is_same_id(one: &str, other: &str) -> bool {
+    one == other
+        || (significant(one).eq_ignore_ascii_case(significant(other))
+            && is_serial_number(one)
+            && is_serial_number(other))
+}
+
+/// Whether an id can be the serial number of a certificate.
+pub(crate) fn is_serial_number(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn significant(serial_number: &str) -> &str {
+    serial_number.trim_start_matches('0')
 }
 
 fn upper_hex(bytes: &[u8]) -> String {

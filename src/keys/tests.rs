@@ -644,6 +644,40 @@ fn ids() {
     );
 }
 
+#[test]
+fn serial_numbers_name_the_same_key_in_either_case_and_with_leading_zeros() {
+    for (one, other) in [
+        (ID, ID),
+        ("PUB_KEY_ID_a", "PUB_KEY_ID_a"),
+        ("5157F09E", "5157f09e"),
+        ("5157F09E", "05157F09E"),
+        ("00A0", "a0"),
+        ("0", "00"),
+    ] {
+        assert!(is_same_id(one, other) && is_same_id(other, one), "{other}");
+    }
+    for (one, other) in [
+        (ID, "PUB_KEY_ID_1"),
+        (ID, &ID.to_ascii_lowercase()),
+        ("PUB_KEY_ID_a", "PUB_KEY_ID_A"),
+        (ID, &format!("0{ID}")),
+        ("PUB_KEY_ID_1", "PUB_KEY_ID_01"),
+        ("PUB_KEY_ID_1", "1"),
+        ("5157F09E", "5157F09"),
+        ("5157F09E", "5157F09E0"),
+        ("5157F09E", "5157F09E "),
+        ("5157F09E", "0x5157F09E"),
+        ("5157F09E", "x"),
+        ("0", ""),
+        ("0", "x"),
+    ] {
+        assert!(
+            !is_same_id(one, other) && !is_same_id(other, one),
+            "{other}"
+        );
+    }
+}
+
 // The wrong kind of PEM
 
 type Read = fn(&[u8]) -> Result<(), KeyError>;

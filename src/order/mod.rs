@@ -52,7 +52,7 @@ pub struct JsapiOrder<'a> {
     /// The merchant's number of the order 商户订单号: 6 to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the
     /// merchant.
     pub out_trade_no: &'a str,
-    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, with a path and without a query, up to 255 characters.
+    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, without a query, up to 255 characters.
     pub notify_url: &'a str,
     /// What is to be paid 订单金额.
     pub amount: Amount<'a>,
@@ -104,7 +104,7 @@ pub struct PartnerJsapiOrder<'a> {
     pub description: &'a str,
     /// The number of the order 商户订单号: up to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the merchant.
     pub out_trade_no: &'a str,
-    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, with a path and without a query, up to 255 characters.
+    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, without a query, up to 255 characters.
     pub notify_url: &'a str,
     /// What is to be paid 订单金额.
     pub amount: Amount<'a>,

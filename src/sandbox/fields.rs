@@ -32,8 +32,10 @@ pub(super) enum Rule {
         /// The least number of characters.
         from: usize,
     },
-    /// `https://`, with a path and without a query; up to so many characters.
+    /// `https://`, without a query; up to so many characters.
     NotifyUrl(usize),
+    /// The same with a path.
+    NotifyUrlWithPath(usize),
     /// RFC 3339, up to 64 characters.
     Time,
     /// An object with these fields.
@@ -132,7 +134,12 @@ impl Rule {
     fn issue_with(&self, text: &str) -> Option<&'static str> {
         let length = text.chars().count();
         match *self {
-            Self::Text(max) | Self::Code(max) | Self::NotifyUrl(max) if length > max => {
+            Self::Text(max)
+            | Self::Code(max)
+            | Self::NotifyUrl(max)
+            | Self::NotifyUrlWithPath(max)
+                if length > max =>
+            {
                 Some("is too long")
             }
             Self::Code(_) if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
@@ -144,7 +151,10 @@ impl Rule {
             Self::OrderNumber { .. } if !text.bytes().all(is_of_order_number) => {
                 Some("has characters other than digits, letters, _, - and *")
             }
-            Self::NotifyUrl(_) if !is_notify_url(text) => {
+            Self::NotifyUrl(_) if path_of_notify_url(text).is_none() => {
+                Some("is not an https URL without a query")
+            }
+            Self::NotifyUrlWithPath(_) if path_of_notify_url(text).is_none_or(str::is_empty) => {
                 Some("is not an https URL with a path and without a query")
             }
             Self::Time if length > 64 => Some("is too long"),
@@ -177,11 +187,11 @@ fn is_of_order_number(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'*')
 }
 
-fn is_notify_url(url: &str) -> bool {
-    let after_host = url
-        .strip_prefix("https://")
-        .and_then(|rest| rest.find('/').map(|slash| rest.split_at(slash)));
-    after_host.is_some_and(|(host, path)| {
-        !host.is_empty() && !host.contains(['?', '#']) && !path.contains('?')
-    })
+fn path_of_notify_url(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let rest = rest.split('#').next()?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next()?.split(':').next()?;
+    let is_right = scheme.eq_ignore_ascii_case("https") && !host.is_empty() && !rest.contains('?');
+    is_right.then_some(path)
 }

@@ -41,6 +41,8 @@ impl Resolver for NoLookup {
 pub(super) struct Connecting {
     limits: Limits,
     addresses: Arc<Addresses>,
+    /// Then the only TCP connections are those to the proxy.
+    has_proxy: bool,
     tunnel: ConnectProxyConnector,
     tls: RustlsConnector,
 }
@@ -72,10 +74,11 @@ impl Connector for Connecting {
 }
 
 impl Connecting {
-    pub(super) fn new(limits: Limits, addresses: Arc<Addresses>) -> Self {
+    pub(super) fn new(limits: Limits, addresses: Arc<Addresses>, has_proxy: bool) -> Self {
         Self {
             limits,
             addresses,
+            has_proxy,
             tunnel: ConnectProxyConnector::default(),
             tls: RustlsConnector::default(),
         }
@@ -97,14 +100,14 @@ impl Connecting {
         };
         let deadline = Deadline::new(self.limits, started);
         let (host, port) = target(details.uri);
-        let found = self
-            .addresses
-            .of(host, port, started)
-            .map_err(|error| labelled(&format!("look-up of {host}"), &error))?;
+        let unusable = |error: io::Error| labelled(&format!("look-up of {host}"), &error);
+        let found = self.addresses.of(host, port, started).map_err(unusable)?;
         let family = details.config.ip_family();
         let wanted: Vec<_> = family.keep_wanted(found.iter().copied()).collect();
-        let stream = dial(&wanted, &deadline)
-            .unwrap_or_else(|| Err(labelled(&format!("look-up of {host}"), &no_address())))?;
+        if details.uri.scheme_str() == Some("http") && !self.has_proxy {
+            check_loopback(&wanted).map_err(unusable)?;
+        }
+        let stream = dial(&wanted, &deadline).unwrap_or_else(|| Err(unusable(no_address())))?;
         if let Ok(address) = stream.peer_addr() {
             if found.first() != Some(&address) {
                 self.addresses.prefer(host, port, address);
@@ -163,6 +166,17 @@ fn labelled(label: &str, error: &io::Error) -> io::Error {
 
 fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "no address found")
+}
+
+/// Nothing is encrypted on the way to these addresses, whatever name led there.
+fn check_loopback(addresses: &[SocketAddr]) -> io::Result<()> {
+    let foreign = addresses.iter().find(|one| !one.ip().is_loopback());
+    foreign.map_or(Ok(()), |address| {
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("plain http goes to loopback only, not to {address}"),
+        ))
+    })
 }
 
 fn target(uri: &Uri) -> (&str, u16) {

@@ -102,7 +102,11 @@ pub(crate) fn agent(options: &TransportOptions) -> Agent {
         connect: options.connect_timeout.min(LONGEST_LIMIT),
         total: options.total_timeout.min(LONGEST_LIMIT),
     };
-    let connector = Connecting::new(limits, Arc::clone(&options.addresses));
+    let connector = Connecting::new(
+        limits,
+        Arc::clone(&options.addresses),
+        options.proxy.is_some(),
+    );
     Agent::with_parts(config(options, limits.connect), connector, NoLookup)
 }
 

@@ -120,6 +120,11 @@ pub(super) fn counted(results: Vec<io::Result<Vec<SocketAddr>>>) -> (Lookup, Arc
     (Arc::new(lookup), count)
 }
 
+/// An address that is not loopback, and at which Linux and others let a server on loopback be reached.
+fn not_loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], port))
+}
+
 fn get(agent: &Agent, url: &str) -> Result<(u16, Vec<u8>), Failure> {
     let mut response = agent.get(url).call()?;
     let body = read_body(response.body_mut(), 1024)?;
@@ -434,6 +439,39 @@ mod failures_to_connect {
     }
 
     #[test]
+    fn plain_http_to_another_address_than_loopback() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(read_request(&mut stream).starts_with(b"GET /right "));
+            stream.write_all(ANSWER).unwrap();
+        });
+        let port = server.address.port();
+        let (lookup, _) = counted(vec![
+            Ok(vec![not_loopback(port)]),
+            Ok(vec![server.address, not_loopback(port)]),
+            Ok(vec![server.address]),
+        ]);
+        let agent = agent(&TransportOptions {
+            addresses: Arc::new(Addresses::new(lookup)),
+            ..options()
+        });
+        for _ in 0..2 {
+            assert_eq!(
+                connect_failure(get(&agent, &format!("http://pay.test:{port}/wrong"))),
+                (
+                    io::ErrorKind::PermissionDenied,
+                    format!(
+                        "look-up of pay.test: plain http goes to loopback only, not to 0.0.0.0:{port}"
+                    )
+                )
+            );
+        }
+        let answer = get(&agent, &format!("http://pay.test:{port}/right"));
+        assert_eq!(answer.unwrap().0, 200);
+        server.finish();
+    }
+
+    #[test]
     fn forget_the_addresses() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
@@ -744,6 +782,28 @@ mod proxy {
             assert_eq!(get(&agent, "http://pay.test/path").unwrap().0, 200);
         }
         assert_eq!(count.load(Ordering::SeqCst), 0);
+        server.finish();
+    }
+
+    #[test]
+    fn may_be_anywhere() {
+        let server = Server::start(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(read_request(&mut stream).starts_with(b"CONNECT pay.test:80 "));
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            read_request(&mut stream);
+            stream.write_all(ANSWER).unwrap();
+        });
+        let port = server.address.port();
+        let address = not_loopback(port);
+        let (lookup, count) = counted(vec![Ok(vec![address])]);
+        let agent = agent(&TransportOptions {
+            addresses: Arc::new(Addresses::new(lookup)),
+            proxy: Some(Proxy::parse(&format!("http://proxy.test:{port}")).unwrap()),
+            ..options()
+        });
+        assert_eq!(get(&agent, "http://pay.test/path").unwrap().0, 200);
+        assert_eq!(count.load(Ordering::SeqCst), 1);
         server.finish();
     }
 

@@ -442,7 +442,10 @@ fn notify_urls_are_https_with_a_path_and_no_query() {
         "HTTPS://yourapp.com:8443/notify",
         "https://[2001:db8::1]:443/notify",
         "https://yourapp.com/@/:/notify",
-        // Nothing is documented about fragments.
+        // Nothing is documented about user information and fragments.
+        "https://user@yourapp.com/notify",
+        "https://user:SECRET@yourapp.com:8443/notify",
+        "https://@yourapp.com/notify",
         "https://yourapp.com/notify#a",
         "https://yourapp.com/notify#a?b",
     ] {
@@ -459,11 +462,10 @@ fn notify_urls_are_https_with_a_path_and_no_query() {
         ("https://yourapp.com#/notify", "a URL without a path"),
         ("https:///notify", "a URL without a host"),
         ("https://:443/notify", "a URL without a host"),
-        ("https://@/", "a URL with user information"),
-        (
-            "https://user:SECRET@yourapp.com/notify",
-            "a URL with user information",
-        ),
+        ("https://@/", "a URL without a host"),
+        ("https://user@/notify", "a URL without a host"),
+        ("https://user:SECRET@:443/notify", "a URL without a host"),
+        ("https://user@yourapp.com", "a URL without a path"),
         ("https://yourapp.com/notify?a=b", "a URL with a query"),
         ("https://yourapp.com/notify?a=b#c", "a URL with a query"),
         ("https://yourapp.com?a=/", "a URL with a query"),
@@ -729,21 +731,26 @@ fn inferred_lengths_are_not_enforced() {
 }
 
 #[test]
-fn query_and_termination_take_codes_of_up_to_32_characters() {
-    let (at_32, over_32) = ("c".repeat(32), "c".repeat(33));
+fn query_and_termination_take_every_code_that_can_be_pre_signed() {
     let query = |out_contract_code| QueryContract {
         out_contract_code,
         ..QUERY
     };
-    assert_accepted(&query(&at_32));
-    assert_refused(&query(&over_32), "out_contract_code", &too_long(32));
-    assert_refused(&query(""), "out_contract_code", EMPTY);
     let terminate = |out_contract_code| TerminateContract {
         out_contract_code,
         ..TERMINATE
     };
-    assert_accepted(&terminate(&at_32));
-    assert_refused(&terminate(&over_32), "out_contract_code", &too_long(32));
+    // The second is too long for a direct merchant, not for an e-commerce platform.
+    let (at_32, over_32) = ("c".repeat(32), "c".repeat(33));
+    for out_contract_code in [&*at_32, &over_32] {
+        assert_accepted(&ecommerce::MiniProgramPreSign {
+            out_contract_code,
+            ..ECOMMERCE
+        });
+        assert_accepted(&query(out_contract_code));
+        assert_accepted(&terminate(out_contract_code));
+    }
+    assert_refused(&query(""), "out_contract_code", EMPTY);
     assert_refused(&terminate(""), "out_contract_code", EMPTY);
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -483,18 +484,23 @@ fn a_get_whose_connection_breaks_twice_is_given_up() {
 
 #[test]
 fn a_second_try_that_is_not_sent_does_not_undo_the_first() {
-    let hosts = TwoHosts::start();
-    hosts.main.fault(Fault::Close { took_effect: true });
-    let (down, port) = (Arc::clone(&hosts.down), port(&hosts.main));
-    let client = hosts
-        .builder()
-        .on_exchange(move |_| down.lock().unwrap().push(port))
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(Fault::Close { took_effect: true });
+    let (inner, signed) = (sandbox.signer(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&signed);
+    let sign_once = move |message: &[u8]| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Ok(STANDARD.decode(inner.sign(message)?)?),
+        _ => Err("the key service is down".into()),
+    };
+    let signer = Signer::from_function(Sandbox::MCHID, Sandbox::MERCHANT_SERIAL_NO, sign_once);
+    let client = Client::builder(signer.unwrap(), sandbox.verifier())
+        .host(sandbox.url())
         .build()
         .unwrap();
     let error = client.execute::<Value>(Request::get("/v3/x")).unwrap_err();
-    assert_eq!(hosts.nonces().len(), 2);
-    assert_eq!(hosts.main.requests().len(), 1);
-    // The second try ended without a connection; the first had arrived.
+    assert_eq!(signed.load(Ordering::SeqCst), 2);
+    assert_eq!(sandbox.requests().len(), 1);
+    // The second try ended unsigned; the first had arrived.
     assert!(matches!(error, Error::Transport { .. }), "{error:?}");
     assert_eq!(error.outcome(), Outcome::Unknown);
 }

@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use wechatpay_contract::{
-    ApiError, Authenticity, Error, Merchant, Method, MiniProgramSession, Outcome, PublicKey,
-    Request, SignedRequest, TerminateContract, Verifier, VerifyError,
+    ApiError, Authenticity, Error, Merchant, Method, MiniProgramSession, Outcome, PrivateKey,
+    PublicKey, Request, SignedRequest, Signer, TerminateContract, Verifier, VerifyError,
 };
 
 use crate::support::{
-    CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, at, certificate, chain, installed,
-    merchant, merchant_signer, platform_public_key, text, vectors, verifier,
+    CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, PRIVATE, PUBLIC, at, certificate,
+    chain, installed, merchant, merchant_signer, platform_public_key, text, vectors, verifier,
 };
 
 const ANSWER: &[u8] = include_bytes!("../platform/answer.json");
@@ -53,6 +53,19 @@ mod new {
                 "keys: found the merchant's own certificate 408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB among the \
                  platform keys: wanted WeChat Pay's public key or platform certificate, since answers are signed by \
                  WeChat Pay"
+            );
+        }
+        for (own, held) in [("0A1B", "a1b"), ("a1b", "0A1B")] {
+            let signer = |serial_no| {
+                let key = PrivateKey::from_pem(PRIVATE).unwrap();
+                Signer::new("1900007291", serial_no, key).unwrap()
+            };
+            let verifier = Verifier::new([PublicKey::from_pem(held, PUBLIC).unwrap()]).unwrap();
+            Merchant::new(signer("A1C"), verifier.clone()).unwrap();
+            let error = Merchant::new(signer(own), verifier).unwrap_err();
+            assert!(
+                error.problem().starts_with("found the merchant's own"),
+                "{error}"
             );
         }
         let merchant = Merchant::new(merchant_signer(), verifier()).unwrap();
@@ -511,7 +524,10 @@ mod accept {
             undecoded(200, b"\xEF\xBB\xBF{}"),
             "expected value at line 1 column 1"
         );
-        assert!(undecoded(200, b"{\"mchid\":\"\xFF\"}").starts_with("invalid unicode code point"));
+        assert_eq!(
+            undecoded(200, b"{\"mchid\":\"\xFF\"}"),
+            "invalid utf-8 sequence of 1 bytes from index 10"
+        );
         assert!(undecoded(200, &ANSWER[..100]).starts_with("EOF while parsing"));
     }
 
@@ -658,7 +674,6 @@ mod accept {
             "",
             None,
         );
-        read("{\"code\":404,\"message\":\"B\"}", "404", "B", None);
         read(
             "{\"code\":\"A\",\"message\":{\"text\":1}}",
             "A",
@@ -690,6 +705,32 @@ mod accept {
             "",
             "",
             Some(json!({"issue": "A"})),
+        );
+    }
+
+    #[test]
+    fn a_code_that_is_no_text_is_shown_but_refuses_nothing() {
+        read("{\"code\":\"404\",\"message\":\"B\"}", "404", "B", None);
+        for code in ["404", "0", "-1.5", "false", "true", "[\"A\"]", "{\"a\":1}"] {
+            let with_message = format!("{{\"code\":{code},\"message\":\"B\"}}");
+            read(with_message, "", &format!("code {code}: B"), None);
+            read(
+                format!("{{\"code\":{code}}}"),
+                "",
+                &format!("code {code}"),
+                None,
+            );
+        }
+        read("{\"code\":null,\"message\":\"B\"}", "", "B", None);
+        let error = api_error(
+            404,
+            &Headers::unsigned(),
+            b"{\"code\":404,\"message\":\"B\"}",
+        );
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        assert_eq!(
+            error.to_string(),
+            "WeChat Pay answered HTTP 404: code 404: B"
         );
     }
 

@@ -514,14 +514,19 @@ fn notify_urls_are_https_without_a_query_and_up_to_255_characters() {
     let (at_255, over_255) = (url(255), url(256));
     assert_both_accepted(order(&at_255));
     assert_both_refused(order(&over_255), "notify_url", &too_long(255));
+    // That there is a path is documented for contracts only.
+    assert_both_accepted(order("https://example.com"));
+    assert_both_accepted(order("https://user@example.com:8443#a?b"));
     for (url, found) in [
+        ("", "no URL"),
         ("http://yourapp.com/notify", "a URL that is not https"),
         ("https://yourapp.com/notify?a=b", "a URL with a query"),
-        ("https://yourapp.com", "a URL without a path"),
+        ("https://yourapp.com?a=b", "a URL with a query"),
+        ("https://", "a URL without a host"),
+        ("https://user@", "a URL without a host"),
+        ("https://yourapp.com ", "a URL with the character ' '"),
     ] {
-        let problem = format!(
-            "found {found}: wanted an https:// URL with a host and a path, without a query"
-        );
+        let problem = format!("found {found}: wanted an https:// URL with a host, without a query");
         assert_both_refused(order(url), "notify_url", &problem);
     }
 }

@@ -2,7 +2,9 @@
 
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::Sandbox;
-use wechatpay_contract::{Client, Error, Outcome, PrivateKey, Signer};
+use wechatpay_contract::{
+    Client, ContractState, Error, Outcome, PrivateKey, QueryContract, Signer, TerminateContract,
+};
 
 pub(crate) const PRE_SIGN: MiniProgramPreSign<'static> = MiniProgramPreSign {
     appid: "wxd678efh567hg6787",
@@ -31,6 +33,32 @@ fn pre_signs_and_gives_the_session() {
             "extraData": {"pre_entrustweb_id": session.pre_entrustweb_id},
         })
     );
+}
+
+#[test]
+fn a_code_of_a_length_that_is_only_inferred_can_be_queried_and_terminated() {
+    let sandbox = Sandbox::start().unwrap();
+    let client = sandbox.client();
+    let out_contract_code = &*"c".repeat(33);
+    let pre_sign = MiniProgramPreSign {
+        out_contract_code,
+        ..PRE_SIGN
+    };
+    client.send(&pre_sign).unwrap();
+    sandbox.user_signs(out_contract_code).unwrap();
+    let query = QueryContract {
+        service_id: pre_sign.service_id,
+        out_contract_code,
+    };
+    let contract = client.send(&query).unwrap();
+    assert_eq!(contract.contract_state, ContractState::Signed);
+    let terminate = TerminateContract {
+        service_id: pre_sign.service_id,
+        out_contract_code,
+        contract_termination_remark: "用户解约",
+    };
+    let ended = client.send(&terminate).unwrap();
+    assert_eq!(ended.out_contract_code, out_contract_code);
 }
 
 #[test]

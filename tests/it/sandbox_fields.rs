@@ -1,9 +1,11 @@
 //! The fields of each pre-signing call, asked of the sandbox by a raw client.
 
 use serde_json::{Value, json};
+use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::Sandbox;
 
 use crate::desk::{CONTRACTS, Desk, assert_param_error, service_provider_body, with};
+use crate::pre_sign::PRE_SIGN;
 use crate::raw::pre_sign_body;
 
 /// Each mode with a body in which all is well, and whether its page gives lengths.
@@ -162,6 +164,24 @@ fn documented_lengths_are_checked_and_inferred_ones_not() {
 }
 
 #[test]
+fn each_notify_url_that_the_client_takes_is_taken() {
+    let sandbox = Sandbox::start().unwrap();
+    for notify_url in [
+        "https://yourapp.com/",
+        "HTTPS://yourapp.com:8443/notify",
+        "https://[2001:db8::1]:443/notify",
+        "https://user:secret@yourapp.com/@/:/notify",
+        "https://yourapp.com/notify#a?b",
+    ] {
+        let pre_sign = MiniProgramPreSign {
+            notify_url,
+            ..PRE_SIGN
+        };
+        sandbox.client().send(&pre_sign).unwrap();
+    }
+}
+
+#[test]
 fn values_are_of_their_documented_form() {
     let not_a_url = "is not an https URL with a path and without a query";
     let not_a_code = "has characters other than digits and letters";
@@ -171,6 +191,8 @@ fn values_are_of_their_documented_form() {
         ("notify_url", json!("http://yourapp.com/notify"), not_a_url),
         ("notify_url", json!("https://yourapp.com"), not_a_url),
         ("notify_url", json!("https:///notify"), not_a_url),
+        ("notify_url", json!("https://user@/notify"), not_a_url),
+        ("notify_url", json!("https://user@:443/notify"), not_a_url),
         (
             "notify_url",
             json!("https://yourapp.com/notify?a=1"),

@@ -9,6 +9,7 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{Client, ClientBuilder, Error, Outcome, Request};
 
 use crate::faults::told;
@@ -489,4 +490,34 @@ fn names_are_looked_up_on_the_callers_thread() {
         .unwrap();
     client.send(&PRE_SIGN).unwrap();
     assert_eq!(*seen.lock().unwrap(), [thread::current().id()]);
+}
+
+#[test]
+fn without_tls_no_name_leads_to_another_address_than_loopback() {
+    // Not loopback, though Linux and others let a server on loopback be reached there.
+    let elsewhere = |_: &str, port| Ok(vec![([0, 0, 0, 0], port).into()]);
+    let authority = Authority::new();
+    let server = server(&authority, &Leaf::default());
+    let with_tls = builder(&authority, &server)
+        .host(server.url("localhost"))
+        .resolver(elsewhere);
+    with_tls.build().unwrap().send(&PRE_SIGN).unwrap();
+
+    let sandbox = Sandbox::start().unwrap();
+    let (_, port) = sandbox.url().rsplit_once(':').unwrap();
+    let plain = || {
+        let host = format!("http://localhost:{port}");
+        sandbox.client_builder().host(host)
+    };
+    let here = plain().resolver(|_, port| Ok(vec![([127, 0, 0, 1], port).into()]));
+    here.build().unwrap().send(&PRE_SIGN).unwrap();
+    let result = plain().resolver(elsewhere).build().unwrap().send(&PRE_SIGN);
+    assert_eq!(
+        told(&result),
+        format!(
+            "connect: look-up of localhost: plain http goes to loopback only, not to 0.0.0.0:{port}"
+        )
+    );
+    assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
+    assert_eq!(sandbox.requests().len(), 1);
 }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use wechatpay_contract::{PublicKey, SignatureHeaders, Verifier, VerifyError};
+use wechatpay_contract::{Merchant, PublicKey, SignatureHeaders, Verifier, VerifyError};
 
 use crate::support::{
     CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, OTHER_PRIVATE, PUBLIC, at,
-    certificate, message, platform_public_key, platform_signature, signature_by, verifier,
+    certificate, merchant_signer, message, platform_public_key, platform_signature, signature_by,
+    verifier,
 };
 
 const BODY: &[u8] = include_bytes!("../platform/answer.json");
@@ -149,6 +150,29 @@ mod accepts {
             Err(VerifyError::WrongSignature)
         );
         assert_eq!(verify_with(&other, &by_certificate, BODY, NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_serial_number_in_either_case_and_with_leading_zeros() {
+        let named = |held: &str, received: &str| {
+            let verifier = Verifier::new([PublicKey::from_pem(held, PUBLIC).unwrap()]).unwrap();
+            let headers = signed_by_openssl().set(SERIAL, received);
+            verify_with(&verifier, &headers, BODY, NOW)
+        };
+        let lower = CURRENT.to_lowercase();
+        assert_eq!(named(CURRENT, CURRENT), Ok(()));
+        assert_eq!(named(&lower, CURRENT), Ok(()));
+        assert_eq!(named(CURRENT, &lower), Ok(()));
+        assert_eq!(named("0A1B", "a1b"), Ok(()));
+        assert_eq!(named("A1B", "0A1B"), Ok(()));
+        // Shown as they came and as they are held.
+        assert_eq!(
+            named("0a1b", "0a1C"),
+            Err(VerifyError::UnknownSerial {
+                received: "0a1C".to_owned(),
+                known: vec!["0a1b".to_owned()],
+            })
+        );
     }
 }
 
@@ -602,6 +626,28 @@ mod keys {
                 Verifier::new(twice).unwrap_err().to_string(),
                 format!("keys: found two platform keys with the id {id}: wanted each once")
             );
+        }
+        let lower = CURRENT.to_lowercase();
+        let twice = keys().into_iter().chain([other_public_key(&lower)]);
+        assert_eq!(
+            Verifier::new(twice).unwrap_err().problem(),
+            format!("found two platform keys with the id {CURRENT}: wanted each once")
+        );
+    }
+
+    #[test]
+    fn a_certificate_takes_the_place_of_the_public_key_under_its_serial_number() {
+        let lower = CURRENT.to_lowercase();
+        for id in [CURRENT, &lower] {
+            let keys = [platform_public_key(), other_public_key(id)];
+            let verifier = Verifier::new(keys).unwrap();
+            let merchant = Merchant::new(merchant_signer(), verifier.clone()).unwrap();
+            let new = [certificate(NEXT)];
+            merchant.replace_certificates(new).unwrap();
+            assert_eq!(verifier.key_ids(), [KEY_ID, id, NEXT]);
+            let new = [certificate(CURRENT)];
+            merchant.replace_certificates(new).unwrap();
+            assert_eq!(verifier.key_ids(), [KEY_ID, CURRENT]);
         }
     }
 
