@@ -41,9 +41,9 @@ pub fn request() -> Request {
 ///
 /// `headers` are all the answer's headers as pairs of name and value, `body` its raw bytes. Each certificate of the
 /// list must decrypt under the APIv3 key and agree with the serial number and the times that the list gives it; only
-/// its end may be an earlier one in the list, as documented for a certificate that is being replaced. The answer's own
-/// signature must be that of a key in `held`, or else of one of these certificates: the first list of all is believed
-/// because nobody else can encrypt under the APIv3 key.
+/// its end may be an earlier one in the list, as documented for a certificate that is being replaced, and then its
+/// validity ends there. The answer's own signature must be that of a key in `held`, or else of one of these
+/// certificates: the first list of all is believed because nobody else can encrypt under the APIv3 key.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -223,7 +223,7 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// Decrypts the certificate and compares it with what the list says of it.
+    /// Decrypts the certificate, compares it with what the list says of it, and ends it with the list.
     fn open(mut self, api_v3_key: &ApiV3Key) -> Result<PublicKey, CertificateError> {
         let pem = api_v3_key
             .decrypt(
@@ -241,7 +241,7 @@ impl<'a> Entry<'a> {
             }
         })?;
         self.compare(&certificate)?;
-        Ok(certificate)
+        Ok(certificate.ending_at(self.expire_time))
     }
 
     fn compare(&self, certificate: &PublicKey) -> Result<(), CertificateError> {
@@ -269,7 +269,8 @@ impl<'a> Entry<'a> {
                 validity.not_before,
             ));
         }
-        // Documented: when a certificate is being replaced, the list ends it before its own time.
+        // Documented: when a certificate is being replaced, the list ends it before its own time. It counts as the list
+        // says.
         if self.expire_time > validity.not_after {
             return Err(mismatch(
                 "expire_time",

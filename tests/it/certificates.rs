@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wechatpay_contract::{
     ApiV3Key, Authenticity, CertificateError, Error, KeyError, Merchant, Outcome, PrivateKey,
-    PublicKey, Signer, Verifier, VerifyError, certificates,
+    PublicKey, SignatureHeaders, Signer, Verifier, VerifyError, certificates,
 };
 
 /// The key of [`OLD`].
@@ -28,6 +28,8 @@ const API_V3_KEY: &[u8; 32] = b"a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb";
 const BOTH_VALID: u64 = 1710892800;
 /// The last second of [`OLD`].
 const OLD_END: u64 = 1711339165;
+/// The last second that [`early_entry`] gives to [`NEW`].
+const EARLY_END: u64 = BOTH_VALID + 3600;
 
 fn encrypt(key: &[u8], nonce: &str, associated_data: &str, plaintext: &str) -> String {
     let payload = Payload {
@@ -168,6 +170,70 @@ fn the_list_may_end_a_certificate_early_and_then_it_is_dropped_early() {
     assert_eq!(ids(&keys), [OLD_SERIAL, NEW_SERIAL]);
     let keys = accept([early, new_entry()], BOTH_VALID + 1).unwrap();
     assert_eq!(ids(&keys), [NEW_SERIAL]);
+}
+
+/// The new certificate, which the list ends at [`EARLY_END`].
+fn early_entry() -> Value {
+    entry(
+        NEW_SERIAL,
+        "2024-03-15T11:59:25+08:00",
+        "2024-03-20T09:00:00+08:00",
+        NEW,
+    )
+}
+
+#[test]
+fn past_the_end_that_the_list_gave_a_certificate_it_verifies_nothing_without_another_download() {
+    let verdict = |entry: Value, now| {
+        let verifier = Verifier::new(accept([entry], BOTH_VALID).unwrap()).unwrap();
+        let signed = headers(NEW_SERIAL, NEW_KEY, now, b"{}");
+        let pairs = signed.iter().map(|(name, value)| (name, value));
+        verifier.verify(&SignatureHeaders::from_pairs(pairs)?, b"{}", at(now))
+    };
+    assert_eq!(verdict(early_entry(), EARLY_END), Ok(()));
+    assert_eq!(
+        verdict(early_entry(), EARLY_END + 1),
+        Err(VerifyError::OutsideValidity {
+            serial: NEW_SERIAL.to_owned(),
+            not_before: 1710475165,
+            not_after: EARLY_END,
+            now: EARLY_END + 1,
+        })
+    );
+    assert_eq!(verdict(new_entry(), EARLY_END + 1), Ok(()));
+    let keys = accept([early_entry()], BOTH_VALID).unwrap();
+    assert_eq!(keys[0].validity().unwrap().not_after, EARLY_END);
+}
+
+#[test]
+fn past_the_end_that_the_list_gave_a_certificate_no_request_names_it() {
+    let named = |entries: &[Value], now| {
+        let key = PrivateKey::from_pem(OLD_KEY).unwrap();
+        let signer = Signer::new("1900000109", "5157F09E", key).unwrap();
+        let keys = accept(entries, BOTH_VALID).unwrap();
+        let merchant = Merchant::new(signer, Verifier::new(keys).unwrap()).unwrap();
+        let request = wechatpay_contract::Request::get("/v3/other");
+        let signed = merchant.prepare(&request, at(now), "abc")?;
+        let serial = signed
+            .headers()
+            .find(|(name, _)| *name == "Wechatpay-Serial");
+        Ok::<_, Error>(serial.unwrap().1.to_owned())
+    };
+    let alone = [early_entry()];
+    assert_eq!(named(&alone, EARLY_END).unwrap(), NEW_SERIAL);
+    assert!(matches!(
+        named(&alone, EARLY_END + 1),
+        Err(Error::NoPlatformKey)
+    ));
+    let past = EARLY_END + 1;
+    assert_eq!(
+        named(&[old_entry(), new_entry()], past).unwrap(),
+        NEW_SERIAL
+    );
+    assert_eq!(
+        named(&[old_entry(), early_entry()], past).unwrap(),
+        OLD_SERIAL
+    );
 }
 
 #[test]
