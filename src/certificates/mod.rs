@@ -81,22 +81,25 @@ where
     let headers = SignatureHeaders::from_pairs(headers).map_err(unverified(None))?;
     let unverified = unverified(headers.request_id());
     let verdict = held.verify(&headers, body, now);
-    if !(200..300).contains(&status) {
-        let authenticity = authenticity(verdict, &headers).map_err(unverified)?;
+    let is_success = (200..300).contains(&status);
+    let may_be_unsigned = !is_success && !headers.is_signed();
+    let authenticity = authenticity(verdict, may_be_unsigned).map_err(&unverified)?;
+    let answer = || {
         let request_id = headers.request_id().map(str::to_owned);
-        let answer = ApiError::from_answer(status, body, request_id, authenticity);
-        return Err(refused(answer, &headers));
+        ApiError::from_answer(status, body, request_id, authenticity)
+    };
+    if !is_success {
+        return Err(refused(answer(), &headers));
     }
-    match verdict {
-        Ok(()) => open_list(body, unix_seconds(now), api_v3_key),
-        Err(VerifyError::UnknownSerial { .. }) => {
-            let certificates = open_list(body, unix_seconds(now), api_v3_key)?;
-            let borrowed: Vec<&PublicKey> = certificates.iter().collect();
-            verify_with(&borrowed, &headers, body, now).map_err(unverified)?;
-            Ok(certificates)
-        }
-        Err(error) => Err(unverified(error)),
+    let certificates = open_list(body, unix_seconds(now), api_v3_key)?;
+    if certificates.is_empty() {
+        return Err(no_certificates(answer(), &headers));
     }
+    if authenticity == Authenticity::Unsigned {
+        let borrowed: Vec<&PublicKey> = certificates.iter().collect();
+        verify_with(&borrowed, &headers, body, now).map_err(unverified)?;
+    }
+    Ok(certificates)
 }
 
 /// Whether an id that arrived as `Wechatpay-Serial` can be that of a platform certificate.
@@ -113,15 +116,15 @@ fn unverified(request_id: Option<&str>) -> impl Fn(VerifyError) -> CertificateEr
     }
 }
 
-/// An error that is signed with a key not held yet is no better and no worse than an unsigned one. A merchant without
-/// certificates meets it, and must get to know the error.
+/// An answer that is signed with a key not held yet is no better and no worse than an unsigned one. A merchant without
+/// certificates meets it, and must get to know the error, or that the list is empty.
 fn authenticity(
     verdict: Result<(), VerifyError>,
-    headers: &SignatureHeaders<'_>,
+    may_be_unsigned: bool,
 ) -> Result<Authenticity, VerifyError> {
     match verdict {
         Ok(()) => Ok(Authenticity::Signed),
-        Err(_) if !headers.is_signed() => Ok(Authenticity::Unsigned),
+        Err(_) if may_be_unsigned => Ok(Authenticity::Unsigned),
         Err(VerifyError::UnknownSerial { .. }) => Ok(Authenticity::Unsigned),
         Err(error) => Err(error),
     }
@@ -129,18 +132,23 @@ fn authenticity(
 
 fn refused(answer: ApiError, headers: &SignatureHeaders<'_>) -> CertificateError {
     if answer.status == 404 && answer.code == "RESOURCE_NOT_EXISTS" {
-        let id = headers.serial().filter(|id| {
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            id.starts_with(PUBLIC_KEY_PREFIX) && id.len() <= 64 && id.bytes().all(is_plain)
-        });
-        return CertificateError::NoCertificates {
-            answer: Box::new(answer),
-            public_key_id: id.map(str::to_owned),
-        };
+        return no_certificates(answer, headers);
     }
     CertificateError::Download(Box::new(Error::from(answer)))
 }
 
+fn no_certificates(answer: ApiError, headers: &SignatureHeaders<'_>) -> CertificateError {
+    let id = headers.serial().filter(|id| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        id.starts_with(PUBLIC_KEY_PREFIX) && id.len() <= 64 && id.bytes().all(is_plain)
+    });
+    CertificateError::NoCertificates {
+        answer: Box::new(answer),
+        public_key_id: id.map(str::to_owned),
+    }
+}
+
+/// The certificates of the list, none only when it is empty.
 fn open_list(
     body: &[u8],
     now: u64,
@@ -167,7 +175,7 @@ fn open_list(
             certificates.push(certificate);
         }
     }
-    if certificates.iter().any(|one| one.is_valid_at(now)) {
+    if serials.is_empty() || certificates.iter().any(|one| one.is_valid_at(now)) {
         return Ok(certificates);
     }
     Err(CertificateError::NoneValid {

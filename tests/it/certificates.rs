@@ -452,7 +452,6 @@ fn a_certificate_listed_twice_is_refused() {
 fn a_list_without_a_valid_certificate_is_refused() {
     let not_yet = 1710475164;
     for (entries, now, count) in [
-        (vec![], BOTH_VALID, 0),
         (vec![new_entry()], not_yet, 1),
         (vec![old_entry()], OLD_END + 1, 1),
     ] {
@@ -573,6 +572,58 @@ fn a_merchant_without_certificates_is_told_what_to_configure() {
         CertificateError::Download(error) => assert_eq!(error.outcome(), Outcome::Unknown),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn an_empty_list_says_the_same_once_it_may_be_believed() {
+    let body = list([]);
+    let public_key = "PUB_KEY_ID_0000000000000024101100397200000006";
+    let told = |held: &Verifier, headers: &[(String, String)]| {
+        let error = accept_with(held, 200, headers, &body, BOTH_VALID).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.request_id(), Some("08F78BB5AF0610D302"));
+        match error {
+            CertificateError::NoCertificates {
+                answer,
+                public_key_id,
+            } => {
+                assert!(
+                    text.contains("no platform certificates (HTTP 200): configure"),
+                    "{text}"
+                );
+                assert_eq!((answer.status, &*answer.code), (200, ""));
+                Ok((answer.authenticity, public_key_id))
+            }
+            CertificateError::Unverified { source, .. } => Err(source),
+            other => panic!("{other:?}"),
+        }
+    };
+    let empty = Verifier::without_keys();
+    let knowing = Verifier::new([PublicKey::from_certificate_pem(NEW).unwrap()]).unwrap();
+    let by_certificate = headers(NEW_SERIAL, NEW_KEY, BOTH_VALID, &body);
+    let by_public_key = headers(public_key, NEW_KEY, BOTH_VALID, &body);
+    assert_eq!(
+        told(&knowing, &by_certificate),
+        Ok((Authenticity::Signed, None))
+    );
+    // There is nothing to verify it with.
+    assert_eq!(
+        told(&empty, &by_certificate),
+        Ok((Authenticity::Unsigned, None))
+    );
+    assert_eq!(
+        told(&empty, &by_public_key),
+        Ok((Authenticity::Unsigned, Some(public_key.to_owned())))
+    );
+
+    let forged = headers(NEW_SERIAL, OLD_KEY, BOTH_VALID, &body);
+    assert_eq!(told(&knowing, &forged), Err(VerifyError::WrongSignature));
+    let unsigned: Vec<_> = by_certificate.iter().take(1).cloned().collect();
+    let missing = VerifyError::MissingHeader {
+        name: "Wechatpay-Serial",
+    };
+    assert_eq!(told(&empty, &unsigned), Err(missing.clone()));
+    assert_eq!(told(&knowing, &unsigned), Err(missing));
 }
 
 #[test]

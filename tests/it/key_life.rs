@@ -486,9 +486,8 @@ fn past_expiry_nothing_is_sent_until_there_is_a_valid_certificate() {
     call(&client).unwrap();
     world.pass(1);
     match &*certificate_error(call(&client)) {
-        CertificateError::NoneValid { listed, now } => {
-            assert_eq!((*listed, *now), (0, OLD_VALIDITY.not_after + 1));
-        }
+        // The gateway lists no expired ones.
+        CertificateError::NoCertificates { answer, .. } => assert_eq!(answer.status, 200),
         other => panic!("{other:?}"),
     }
     assert_eq!(world.calls(), 3);
@@ -544,6 +543,28 @@ fn a_merchant_without_certificates_is_told_to_configure_the_public_key() {
     assert!(matches!(*error, CertificateError::NoCertificates { .. }));
     assert_eq!(held(&client), [Sandbox::PUBLIC_KEY_ID]);
     assert_eq!((world.downloads(), world.calls()), (2, 2));
+}
+
+#[test]
+fn a_merchant_with_an_empty_list_is_told_the_same_and_asked_again_after_ten_hours_only() {
+    let world = World::new();
+    world.issue(OLD, OLD_VALIDITY);
+    world.sandbox.platform().withdraw_certificate(OLD);
+    let messages = chain(&call(&world.client()).unwrap_err());
+    assert!(messages[1].contains(
+        "configure the WeChat Pay public key, id PUB_KEY_ID_0000000000000024101100397200000006"
+    ));
+    assert_eq!((world.downloads(), world.calls()), (1, 0));
+
+    let client = world.migrating_client();
+    for (seconds, downloads) in [(0, 2), (60, 2), (10 * HOUR - 61, 2), (1, 3)] {
+        world.pass(seconds);
+        call(&client).unwrap();
+        assert_eq!(world.downloads(), downloads);
+    }
+    let error = client.last_certificate_error().unwrap();
+    assert!(matches!(*error, CertificateError::NoCertificates { .. }));
+    assert_eq!(held(&client), [Sandbox::PUBLIC_KEY_ID]);
 }
 
 #[test]
@@ -847,7 +868,7 @@ fn a_move_from_certificates_to_the_public_key_under_traffic_loses_no_call() {
         traffic.paused(|| world.pass(5 * DAY));
         traffic.flow_until(|| client.last_certificate_error().is_some());
         let error = client.last_certificate_error().unwrap();
-        assert!(matches!(*error, CertificateError::NoneValid { .. }));
+        assert!(matches!(*error, CertificateError::NoCertificates { .. }));
     });
 }
 
