@@ -247,7 +247,7 @@ impl Client {
                 "found none: wanted the APIv3 key, with ClientBuilder::platform_certificates";
             return Err(InvalidField::new("api_v3_key", problem).into());
         };
-        let permit = certificates.on_demand((self.inner.clock)());
+        let permit = certificates.on_demand((self.inner.clock)())?;
         Ok(self.inner.download(certificates, permit, watch)?)
     }
 
@@ -265,8 +265,10 @@ impl Client {
     ///
     /// When the message names an unknown platform certificate, and the client was made with
     /// [`ClientBuilder::platform_certificates`], the certificates are downloaded, at most once a minute, and `true`
-    /// says that the verifier holds the key now. Anything else is `false` at once. The download counts in the 5
-    /// seconds in which a notification is to be answered; if they do not suffice, WeChat Pay sends it again.
+    /// says that the verifier holds the key now. Anything else is `false` at once. So it is while another thread
+    /// downloads them, which is not waited for: a download that hangs, or forged notifications, hold up one thread
+    /// only. The download counts in the 5 seconds in which a notification is to be answered. WeChat Pay sends again
+    /// what is not acknowledged in time.
     ///
     /// ```
     /// # use std::time::SystemTime;
@@ -287,7 +289,7 @@ impl Client {
     /// ```
     pub fn refresh_for(&self, error: &VerifyError) -> bool {
         match error {
-            VerifyError::UnknownSerial { received, .. } => self.inner.learn(received),
+            VerifyError::UnknownSerial { received, .. } => self.inner.learn(received, false),
             _ => false,
         }
     }

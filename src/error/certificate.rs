@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use super::{ApiError, Error, InvalidField, KeyError, VerifyError};
 
@@ -82,6 +83,12 @@ pub enum CertificateError {
     },
     /// The merchant's own certificate is in the list. Answers are signed by WeChat Pay.
     OwnCertificate(InvalidField),
+    /// Another thread's download was waited for, and has not ended in the time that a call may take. Find out what
+    /// holds it up, such as the look-up of the host's name; it may still succeed.
+    StillRunning {
+        /// How long it was waited for.
+        waited: Duration,
+    },
 }
 
 impl CertificateError {
@@ -155,6 +162,10 @@ impl fmt::Display for CertificateError {
                 "none of the {listed} platform certificates of the list is valid at {now}: check this machine's clock"
             ),
             Self::OwnCertificate(error) => error.fmt(f),
+            Self::StillRunning { waited } => write!(
+                f,
+                "a download of the platform certificates by another thread has not ended within {waited:?}"
+            ),
         }
     }
 }

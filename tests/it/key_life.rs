@@ -4,10 +4,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex, RwLock, mpsc};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Forgery, Sandbox, Signing, SignsWith};
+use wechatpay_contract::self_test::Check;
 use wechatpay_contract::{
     ApiV3Key, CertificateError, Client, ClientBuilder, Error, NotificationReceiver, Outcome,
     PrivateKey, PublicKey, Request, SignatureHeaders, Signer, Validity, Verifier, VerifyError,
@@ -664,6 +665,87 @@ fn what_a_receiver_of_notifications_meets_the_client_learns_and_the_other_way_ro
     assert_eq!(receiver.key_ids(), [OLD, NEW]);
     assert!(client.refresh_for(&unknown));
     assert_eq!(world.downloads(), 3);
+}
+
+#[test]
+fn an_answer_waits_for_a_download_that_is_running_and_a_notification_does_not() {
+    let world = World::with_certificate();
+    let client = world.client();
+    call(&client).unwrap();
+    world.pass(60);
+    world.issue(NEW, NEW_VALIDITY);
+    world.sign_with(NEW);
+    let unknown = receive(client.merchant().verifier(), START + 60, NEW).unwrap_err();
+    let late = Fault::Late(Duration::from_secs(1));
+    world.sandbox.fault(late.on("GET", "/v3/certificates"));
+    thread::scope(|scope| {
+        let first = scope.spawn(|| client.refresh_for(&unknown));
+        while world.downloads() < 2 {
+            thread::yield_now();
+        }
+        assert!(!client.refresh_for(&unknown));
+        assert!(!first.is_finished());
+        call(&client).unwrap();
+        assert!(first.join().unwrap());
+    });
+    assert!(client.refresh_for(&unknown));
+    assert_eq!((world.downloads(), world.calls()), (2, 2));
+}
+
+/// A look-up cannot be cut short; whoever waits for the one who looks up does not wait for ever.
+#[test]
+fn a_download_that_hangs_holds_up_no_other_call_for_longer_than_its_time_out() {
+    let world = World::with_certificate();
+    let timeout = Duration::from_millis(200);
+    let (asks, asked) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let (_, port) = world.sandbox.url().rsplit_once(':').unwrap();
+    let client = world
+        .builder()
+        .host(format!("http://localhost:{port}"))
+        .resolver(move |_, port| {
+            let _ = asks.send(());
+            // Until the other end is dropped.
+            let _ = released.lock().unwrap().recv();
+            Ok(vec![([127, 0, 0, 1], port).into()])
+        })
+        .timeout(timeout)
+        .build()
+        .unwrap();
+    let gave_up = |result| match *certificate_error(result) {
+        CertificateError::StillRunning { waited } => assert_eq!(waited, timeout),
+        ref other => panic!("{other:?}"),
+    };
+    thread::scope(|scope| {
+        let release = release;
+        let hanging = scope.spawn(|| call(&client));
+        asked.recv().unwrap();
+        gave_up(call(&client));
+        gave_up(client.refresh_certificates());
+        assert!(client.last_certificate_error().is_none());
+        let report = client.self_test();
+        let finding = report.finding(Check::PlatformCertificates).unwrap();
+        let remedy = finding.remedy.as_deref().unwrap();
+        assert!(
+            remedy.contains("what holds the other download up"),
+            "{report}"
+        );
+        let error = report.error.unwrap();
+        assert_eq!(error.request_id(), None);
+        assert_eq!(
+            chain(&error),
+            [
+                "the platform certificates could not be downloaded, so no answer could be verified; nothing was sent",
+                "a download of the platform certificates by another thread has not ended within 200ms",
+            ]
+        );
+        assert!(!hanging.is_finished());
+        assert_eq!(world.sandbox.connections_accepted(), 0);
+        drop(release);
+    });
+    world.pass(60);
+    call(&client).unwrap();
 }
 
 /// Notifications are moved over seven days, while some come signed with the certificate and some with the public key.
