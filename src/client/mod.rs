@@ -235,7 +235,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Certificates`], and the keys held are kept; [`Error::InvalidField`] for a client without APIv3 key.
+    /// [`Error::Certificates`], and the keys held are kept; [`Error::InvalidField`] for a client without APIv3 key. The
+    /// outcome of both, [`Outcome::NotSent`](crate::Outcome::NotSent), says that no call was made. The download itself
+    /// may have been sent and answered; it changes nothing at WeChat Pay and can be repeated.
     pub fn refresh_certificates(&self) -> Result<(), Error> {
         self.refresh_certificates_watched(&|_| ())
     }
