@@ -955,6 +955,42 @@ fn a_move_from_certificates_to_the_public_key_under_traffic_loses_no_call() {
 }
 
 #[test]
+fn a_service_in_certificate_mode_takes_the_public_key_over_and_keeps_its_certificates() {
+    let world = World::with_certificate();
+    let [client, other] = [world.client(), world.client()];
+    call(&client).unwrap();
+    call(&other).unwrap();
+    world.sandbox.platform().offer_public_key(true);
+    world.sign_with(OLD);
+    let verifier = client.merchant().verifier();
+    verifier.replace_public_keys([public_key()]).unwrap();
+    assert_eq!(held(&client), [OLD, Sandbox::PUBLIC_KEY_ID]);
+    call(&client).unwrap();
+    assert_eq!(world.asked().as_deref(), Some(Sandbox::PUBLIC_KEY_ID));
+    // With the public key in the place of all keys that answer is lost.
+    let replaced = other.merchant().verifier().replace([public_key()]);
+    replaced.unwrap();
+    match verify_error(call(&other)) {
+        VerifyError::UnknownSerial { received, .. } => assert_eq!(received, OLD),
+        other => panic!("{other:?}"),
+    }
+
+    for (day, permille) in [1, 10, 50, 100, 200, 500, 1000].into_iter().enumerate() {
+        let signs = SignsWith::Moving { permille };
+        world.sandbox.platform().sign_with(signs);
+        for _ in 0..4 {
+            call(&client).unwrap();
+        }
+        receive(verifier, world.now.load(Ordering::SeqCst), OLD).unwrap();
+        assert_eq!(world.asked().as_deref(), Some(Sandbox::PUBLIC_KEY_ID));
+        // The first, and one for each new day.
+        assert_eq!(world.downloads(), 2 + day);
+        world.pass(DAY);
+    }
+    assert_eq!(held(&client), [Sandbox::PUBLIC_KEY_ID, OLD]);
+}
+
+#[test]
 fn the_merchants_own_certificate_is_renewed_under_traffic_without_a_lost_call() {
     let world = World::new();
     let first = Client::builder(
