@@ -543,6 +543,9 @@ fn certificate_remedy(error: &Error) -> String {
             "compare the APIv3 key with the one set in the merchant platform: 账户中心 › API安全 › APIv3密钥"
         }
         CertificateError::NoneValid { .. } => "check this machine's clock",
+        CertificateError::StillRunning { .. } => {
+            "find out what holds the other download up, such as the look-up of the host's name, and test again"
+        }
         _ => "nothing was taken over from the list; if it stays, ask WeChat Pay's support",
     }
     .to_owned()

@@ -32,9 +32,9 @@ const STALE_AFTER: u64 = 300;
 ///
 /// A message is verified with the key that it names, whichever of those held it is. A request names one key in
 /// `Wechatpay-Serial`, with which its answer is to be signed: the public key if there is one, the last of them if there
-/// are several (given last to [`new`](Self::new) or [`replace`](Self::replace)); else, of the certificates that are
-/// valid then, the one that ends last. So when WeChat Pay gives the merchant a new public key, hold both and put the new
-/// one last.
+/// are several (given last to [`new`](Self::new), [`replace`](Self::replace) or
+/// [`replace_public_keys`](Self::replace_public_keys)); else, of the certificates that are valid then, the one that
+/// ends last. So when WeChat Pay gives the merchant a new public key, hold both and put the new one last.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053249>.
 #[derive(Clone)]
@@ -75,7 +75,8 @@ impl Verifier {
         }
     }
 
-    /// Puts `keys` in the place of all the keys held until now, for this verifier and its clones.
+    /// Puts `keys` in the place of all the keys held until now, for this verifier and its clones. Downloaded
+    /// certificates go too: [`replace_public_keys`](Self::replace_public_keys) keeps them.
     ///
     /// Messages being checked at the same moment are checked with the old keys. Requests under way have named an old
     /// key: keep it among the new ones until they are answered, or their answers cannot be verified.
@@ -89,27 +90,47 @@ impl Verifier {
         Ok(())
     }
 
+    /// Puts `keys` in the place of the public keys held until now, for this verifier and its clones, and keeps the
+    /// certificates, other than one whose serial number is the id of one of `keys`.
+    ///
+    /// For a service in certificate mode, when WeChat Pay gives the merchant a public key: requests name it at once,
+    /// while answers and notifications still come signed with certificates for days. Also to put another public key in
+    /// the place of one, with both among `keys` until everything comes signed with the new one.
+    /// [`replace`](Self::replace) is for keys of which every one is given by hand.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Verifier::new`]; the old keys are kept then.
+    pub fn replace_public_keys(
+        &self,
+        keys: impl IntoIterator<Item = PublicKey>,
+    ) -> Result<(), InvalidField> {
+        self.replace_kind(checked_keys(keys)?, |old| !old.is_certificate());
+        Ok(())
+    }
+
     /// Puts `certificates` in the place of the certificates held until now and keeps the public keys, other than those
     /// that stand under the serial number of one of the certificates.
     pub(crate) fn replace_certificates(
         &self,
         certificates: Vec<PublicKey>,
     ) -> Result<(), InvalidField> {
-        let certificates = checked_keys(certificates)?;
+        self.replace_kind(checked_keys(certificates)?, PublicKey::is_certificate);
+        Ok(())
+    }
+
+    /// Puts `new` in the place of the keys of one kind, and of any other with the same id.
+    fn replace_kind(&self, new: Arc<[Arc<PublicKey>]>, is_of_kind: fn(&PublicKey) -> bool) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let is_kept = |key: &Arc<PublicKey>| {
-            !key.is_certificate()
-                && !certificates
-                    .iter()
-                    .any(|new| is_same_id(new.id(), key.id()))
+            !is_of_kind(key) && !new.iter().any(|new| is_same_id(new.id(), key.id()))
         };
         *keys = keys
             .iter()
             .filter(|key| is_kept(key))
-            .chain(certificates.iter())
+            .chain(new.iter())
             .cloned()
             .collect();
-        Ok(())
     }
 
     /// The ids of the keys held: certificates' serial numbers and public keys' ids.

@@ -43,9 +43,9 @@ pub fn request() -> Request {
 ///
 /// `headers` are all the answer's headers as pairs of name and value, `body` its raw bytes. Each certificate of the
 /// list must decrypt under the APIv3 key and agree with the serial number and the times that the list gives it; only
-/// its end may be an earlier one in the list, as documented for a certificate that is being replaced. The answer's own
-/// signature must be that of a key in `held`, or else of one of these certificates: the first list of all is believed
-/// because nobody else can encrypt under the APIv3 key.
+/// its end may be an earlier one in the list, as documented for a certificate that is being replaced, and then its
+/// validity ends there. The answer's own signature must be that of a key in `held`, or else of one of these
+/// certificates: the first list of all is believed because nobody else can encrypt under the APIv3 key.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -83,22 +83,25 @@ where
     let headers = SignatureHeaders::from_pairs(headers).map_err(unverified(None))?;
     let unverified = unverified(headers.request_id());
     let verdict = held.verify(&headers, body, now);
-    if !(200..300).contains(&status) {
-        let authenticity = authenticity(verdict, &headers).map_err(unverified)?;
+    let is_success = (200..300).contains(&status);
+    let may_be_unsigned = !is_success && !headers.is_signed();
+    let authenticity = authenticity(verdict, may_be_unsigned).map_err(&unverified)?;
+    let answer = || {
         let request_id = headers.request_id().map(str::to_owned);
-        let answer = ApiError::from_answer(status, body, request_id, authenticity);
-        return Err(refused(answer, &headers));
+        ApiError::from_answer(status, body, request_id, authenticity)
+    };
+    if !is_success {
+        return Err(refused(answer(), &headers));
     }
-    match verdict {
-        Ok(()) => open_list(body, unix_seconds(now), api_v3_key),
-        Err(VerifyError::UnknownSerial { .. }) => {
-            let certificates = open_list(body, unix_seconds(now), api_v3_key)?;
-            let borrowed: Vec<&PublicKey> = certificates.iter().collect();
-            verify_with(&borrowed, &headers, body, now).map_err(unverified)?;
-            Ok(certificates)
-        }
-        Err(error) => Err(unverified(error)),
+    let certificates = open_list(body, unix_seconds(now), api_v3_key)?;
+    if certificates.is_empty() {
+        return Err(no_certificates(answer(), &headers));
     }
+    if authenticity == Authenticity::Unsigned {
+        let borrowed: Vec<&PublicKey> = certificates.iter().collect();
+        verify_with(&borrowed, &headers, body, now).map_err(unverified)?;
+    }
+    Ok(certificates)
 }
 
 fn unverified(request_id: Option<&str>) -> impl Fn(VerifyError) -> CertificateError + use<> {
@@ -109,15 +112,15 @@ fn unverified(request_id: Option<&str>) -> impl Fn(VerifyError) -> CertificateEr
     }
 }
 
-/// An error that is signed with a key not held yet is no better and no worse than an unsigned one. A merchant without
-/// certificates meets it, and must get to know the error.
+/// An answer that is signed with a key not held yet is no better and no worse than an unsigned one. A merchant without
+/// certificates meets it, and must get to know the error, or that the list is empty.
 fn authenticity(
     verdict: Result<(), VerifyError>,
-    headers: &SignatureHeaders<'_>,
+    may_be_unsigned: bool,
 ) -> Result<Authenticity, VerifyError> {
     match verdict {
         Ok(()) => Ok(Authenticity::Signed),
-        Err(_) if !headers.is_signed() => Ok(Authenticity::Unsigned),
+        Err(_) if may_be_unsigned => Ok(Authenticity::Unsigned),
         Err(VerifyError::UnknownSerial { .. }) => Ok(Authenticity::Unsigned),
         Err(error) => Err(error),
     }
@@ -125,18 +128,23 @@ fn authenticity(
 
 fn refused(answer: ApiError, headers: &SignatureHeaders<'_>) -> CertificateError {
     if answer.status == 404 && answer.code == "RESOURCE_NOT_EXISTS" {
-        let id = headers.serial().filter(|id| {
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            id.starts_with(PUBLIC_KEY_PREFIX) && id.len() <= 64 && id.bytes().all(is_plain)
-        });
-        return CertificateError::NoCertificates {
-            answer: Box::new(answer),
-            public_key_id: id.map(str::to_owned),
-        };
+        return no_certificates(answer, headers);
     }
     CertificateError::Download(Box::new(Error::from(answer)))
 }
 
+fn no_certificates(answer: ApiError, headers: &SignatureHeaders<'_>) -> CertificateError {
+    let id = headers.serial().filter(|id| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        id.starts_with(PUBLIC_KEY_PREFIX) && id.len() <= 64 && id.bytes().all(is_plain)
+    });
+    CertificateError::NoCertificates {
+        answer: Box::new(answer),
+        public_key_id: id.map(str::to_owned),
+    }
+}
+
+/// The certificates of the list, none only when it is empty.
 fn open_list(
     body: &[u8],
     now: u64,
@@ -163,7 +171,7 @@ fn open_list(
             certificates.push(certificate);
         }
     }
-    if certificates.iter().any(|one| one.is_valid_at(now)) {
+    if serials.is_empty() || certificates.iter().any(|one| one.is_valid_at(now)) {
         return Ok(certificates);
     }
     Err(CertificateError::NoneValid {
@@ -219,7 +227,7 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// Decrypts the certificate and compares it with what the list says of it.
+    /// Decrypts the certificate, compares it with what the list says of it, and ends it with the list.
     fn open(mut self, api_v3_key: &ApiV3Key) -> Result<PublicKey, CertificateError> {
         let pem = api_v3_key
             .decrypt(
@@ -237,7 +245,7 @@ impl<'a> Entry<'a> {
             }
         })?;
         self.compare(&certificate)?;
-        Ok(certificate)
+        Ok(certificate.ending_at(self.expire_time))
     }
 
     fn compare(&self, certificate: &PublicKey) -> Result<(), CertificateError> {
@@ -264,7 +272,8 @@ impl<'a> Entry<'a> {
                 validity.not_before,
             ));
         }
-        // Documented: when a certificate is being replaced, the list ends it before its own time.
+        // Documented: when a certificate is being replaced, the list ends it before its own time. It counts as the list
+        // says.
         if self.expire_time > validity.not_after {
             return Err(mismatch(
                 "expire_time",

@@ -19,8 +19,10 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct PlatformCertificates {
     api_v3_key: Arc<ApiV3Key>,
     verifier: Verifier,
+    /// How long to wait for a download that another thread runs.
+    patience: Duration,
     state: Mutex<State>,
-    finished: Condvar,
+    ended: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -41,17 +43,19 @@ pub(crate) enum ForSerial<'a> {
     Held,
     /// Download, then verify again.
     Refresh(Refresh<'a>),
-    /// It is not a certificate's serial number, or the last download is too recent: the message stays unverified.
+    /// It is not a certificate's serial number, or the last download is too recent or has not ended: the message stays
+    /// unverified.
     Leave,
 }
 
 impl PlatformCertificates {
-    pub(crate) fn new(api_v3_key: Arc<ApiV3Key>, verifier: Verifier) -> Self {
+    pub(crate) fn new(api_v3_key: Arc<ApiV3Key>, verifier: Verifier, patience: Duration) -> Self {
         Self {
             api_v3_key,
             verifier,
+            patience,
             state: Mutex::default(),
-            finished: Condvar::new(),
+            ended: Condvar::new(),
         }
     }
 
@@ -61,59 +65,59 @@ impl PlatformCertificates {
 
     /// To be asked before each request: the permit to download when the certificates are due, to one thread at a time.
     ///
-    /// Whoever has no valid key waits for a download that is running. Fails when there is no valid key and the download
-    /// failed less than a minute ago.
+    /// Whoever has no valid key waits for a download that is running. Fails when there is no valid key, and the
+    /// download does not end or failed less than a minute ago.
     pub(crate) fn before_use(
         &self,
         now: SystemTime,
     ) -> Result<Option<Refresh<'_>>, Arc<CertificateError>> {
+        let has_key = || self.verifier.preferred(now).is_some();
         let mut state = self.state();
-        loop {
-            let has_key = self.verifier.preferred(now).is_some();
-            if has_key && !state.is_due(now) {
+        if state.is_running {
+            if has_key() {
                 return Ok(None);
             }
-            if !state.is_running {
-                break;
-            }
-            if has_key {
-                return Ok(None);
-            }
-            state = self.wait(state);
+            state = self.finished(state)?;
+        }
+        if has_key() && !state.is_due(now) {
+            return Ok(None);
         }
         if !state.is_pausing(now) {
             return Ok(Some(self.start(state, now)));
         }
         match &state.error {
-            Some(error) if self.verifier.preferred(now).is_none() => Err(Arc::clone(error)),
+            Some(error) if !has_key() => Err(Arc::clone(error)),
             _ => Ok(None),
         }
     }
 
-    /// To be asked when a message names a key that is not held. Waits for a download that is running, since it may
-    /// bring the key.
-    pub(crate) fn for_serial(&self, serial: &str, now: SystemTime) -> ForSerial<'_> {
+    /// To be asked when a message names a key that is not held. A download that is running may bring the key: it is
+    /// waited for if the message can wait.
+    pub(crate) fn for_serial(
+        &self,
+        serial: &str,
+        now: SystemTime,
+        can_wait: bool,
+    ) -> ForSerial<'_> {
         let is_findable = is_serial_number(serial);
         let mut state = self.state();
-        while state.is_running && is_findable {
+        if is_findable && can_wait {
             state = self.wait(state);
         }
         if self.verifier.holds(serial) {
             ForSerial::Held
-        } else if is_findable && !state.is_pausing(now) {
+        } else if is_findable && !state.is_running && !state.is_pausing(now) {
             ForSerial::Refresh(self.start(state, now))
         } else {
             ForSerial::Leave
         }
     }
 
-    /// The permit to download because the caller wants to, after a download that is running.
-    pub(crate) fn on_demand(&self, now: SystemTime) -> Refresh<'_> {
-        let mut state = self.state();
-        while state.is_running {
-            state = self.wait(state);
-        }
-        self.start(state, now)
+    /// The permit to download because the caller wants to, after a download that is running. Fails when that does not
+    /// end.
+    pub(crate) fn on_demand(&self, now: SystemTime) -> Result<Refresh<'_>, Arc<CertificateError>> {
+        let state = self.finished(self.state())?;
+        Ok(self.start(state, now))
     }
 
     /// How the last download failed; `None` when it succeeded.
@@ -134,10 +138,27 @@ impl PlatformCertificates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until no download is running, or fails.
+    fn finished<'s>(
+        &self,
+        state: MutexGuard<'s, State>,
+    ) -> Result<MutexGuard<'s, State>, Arc<CertificateError>> {
+        let state = self.wait(state);
+        if state.is_running {
+            return Err(Arc::new(CertificateError::StillRunning {
+                waited: self.patience,
+            }));
+        }
+        Ok(state)
+    }
+
+    /// Waits until no download is running, or for as long as patience lasts.
     fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
-        self.finished
-            .wait(state)
-            .unwrap_or_else(PoisonError::into_inner)
+        let (state, _) = self
+            .ended
+            .wait_timeout_while(state, self.patience, |state| state.is_running)
+            .unwrap_or_else(PoisonError::into_inner);
+        state
     }
 }
 
@@ -182,7 +203,7 @@ impl Refresh<'_> {
 impl Drop for Refresh<'_> {
     fn drop(&mut self) {
         self.certificates.state().is_running = false;
-        self.certificates.finished.notify_all();
+        self.certificates.ended.notify_all();
     }
 }
 
@@ -203,7 +224,7 @@ fn distance(one: SystemTime, other: SystemTime) -> Duration {
 mod tests {
     use std::sync::mpsc;
     use std::thread;
-    use std::time::UNIX_EPOCH;
+    use std::time::{Instant, UNIX_EPOCH};
 
     use super::*;
     use crate::error::{ApiError, Authenticity};
@@ -220,9 +241,14 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(1_710_892_800 + seconds)
     }
 
+    /// For whom a download that does not end is waited for longer than any test lasts.
     fn certificates() -> PlatformCertificates {
+        with_patience(Duration::from_secs(HOUR))
+    }
+
+    fn with_patience(patience: Duration) -> PlatformCertificates {
         let api_v3_key = Arc::new(ApiV3Key::new([7; 32]).unwrap());
-        PlatformCertificates::new(api_v3_key, Verifier::without_keys())
+        PlatformCertificates::new(api_v3_key, Verifier::without_keys(), patience)
     }
 
     fn hold(certificates: &PlatformCertificates, pems: &[&str]) {
@@ -327,7 +353,7 @@ mod tests {
     fn an_unknown_serial_number_is_looked_for_once_a_minute() {
         let certificates = certificates();
         succeed(certificates.before_use(at(0)).unwrap());
-        let ask = |serial, seconds| certificates.for_serial(serial, at(seconds));
+        let ask = |serial, seconds| certificates.for_serial(serial, at(seconds), true);
         assert!(matches!(ask(NEW_SERIAL, 59), ForSerial::Leave));
         let ForSerial::Refresh(permit) = ask(NEW_SERIAL, 60) else {
             panic!("a download must be permitted");
@@ -349,16 +375,16 @@ mod tests {
             "xyz",
         ] {
             assert!(matches!(
-                certificates.for_serial(serial, at(0)),
+                certificates.for_serial(serial, at(0), true),
                 ForSerial::Leave
             ));
         }
-        let ForSerial::Refresh(running) = certificates.for_serial("2e2F", at(0)) else {
+        let ForSerial::Refresh(running) = certificates.for_serial("2e2F", at(0), true) else {
             panic!("a download must be permitted");
         };
-        // Nor is a running download waited for, which would be for ever here.
+        // Nor is a running download waited for, which does not end here.
         assert!(matches!(
-            certificates.for_serial("PUB_KEY_ID_1", at(0)),
+            certificates.for_serial("PUB_KEY_ID_1", at(0), true),
             ForSerial::Leave
         ));
         drop(running);
@@ -375,7 +401,7 @@ mod tests {
                 .is_none()
         );
         assert!(matches!(
-            certificates.for_serial(NEW_SERIAL, at(48 * HOUR - 60)),
+            certificates.for_serial(NEW_SERIAL, at(48 * HOUR - 60), true),
             ForSerial::Refresh(_)
         ));
         succeed(certificates.before_use(at(0)).unwrap());
@@ -385,7 +411,8 @@ mod tests {
     fn a_download_on_demand_needs_no_pause() {
         let certificates = certificates();
         for _ in 0..2 {
-            certificates.on_demand(at(0)).finish(failure()).unwrap_err();
+            let permit = certificates.on_demand(at(0)).unwrap();
+            permit.finish(failure()).unwrap_err();
         }
     }
 
@@ -397,6 +424,45 @@ mod tests {
         assert!(permit.is_some());
         assert!(certificates.before_use(at(10 * HOUR)).unwrap().is_none());
         assert!(certificates.before_use(at(11 * HOUR)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_download_that_does_not_end_is_waited_for_as_long_as_patience_lasts() {
+        let patience = Duration::from_millis(20);
+        let certificates = with_patience(patience);
+        let running = certificates.before_use(at(0)).unwrap();
+        let gave_up = |error: Arc<CertificateError>| match *error {
+            CertificateError::StillRunning { waited } => assert_eq!(waited, patience),
+            ref other => panic!("{other:?}"),
+        };
+        let began = Instant::now();
+        gave_up(certificates.before_use(at(0)).unwrap_err());
+        gave_up(certificates.on_demand(at(0)).unwrap_err());
+        assert!(matches!(
+            certificates.for_serial(NEW_SERIAL, at(60), true),
+            ForSerial::Leave
+        ));
+        assert!(began.elapsed() >= 3 * patience);
+        // It is no failure of the download, which may still end well.
+        assert!(certificates.last_error().is_none());
+        succeed(running);
+        assert!(certificates.before_use(at(0)).unwrap().is_none());
+        assert!(matches!(
+            certificates.for_serial(NEW_SERIAL, at(60), true),
+            ForSerial::Refresh(_)
+        ));
+        certificates.on_demand(at(0)).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_wait_is_left_at_once_while_a_download_runs() {
+        let certificates = certificates();
+        let running = certificates.before_use(at(0)).unwrap();
+        let ask = |serial, seconds| certificates.for_serial(serial, at(seconds), false);
+        assert!(matches!(ask(NEW_SERIAL, 60), ForSerial::Leave));
+        succeed(running);
+        assert!(matches!(ask(OLD_SERIAL, 60), ForSerial::Held));
+        assert!(matches!(ask(NEW_SERIAL, 60), ForSerial::Refresh(_)));
     }
 
     #[test]
@@ -413,7 +479,7 @@ mod tests {
                     one.send(matches!(permit, Ok(None))).unwrap();
                 });
                 scope.spawn(move || {
-                    let answer = certificates.for_serial(OLD_SERIAL, at(0));
+                    let answer = certificates.for_serial(OLD_SERIAL, at(0), true);
                     other.send(matches!(answer, ForSerial::Held)).unwrap();
                 });
             }

@@ -17,14 +17,14 @@ impl Inner {
     }
 
     /// An answer signed with an unknown certificate is verified once more when the certificate could be downloaded; the
-    /// request is not sent again.
+    /// request, which may have taken effect, is not sent again. So a download that is running is worth waiting for.
     fn verify<'a>(&self, answer: &'a Answer<'_>) -> Result<Verified<'a>, Error> {
         let now = (self.clock)();
         match self.verify_at(answer, now) {
             Err(Error::Unverified {
                 source: VerifyError::UnknownSerial { received, .. },
                 ..
-            }) if self.learn(&received) => self.verify_at(answer, now),
+            }) if self.learn(&received, true) => self.verify_at(answer, now),
             result => result,
         }
     }

@@ -64,9 +64,10 @@ impl ClientBuilder {
     /// Nothing is downloaded before the first call. From then on a call downloads them first when they are older than
     /// 10 hours or none of the keys is valid, and after an answer that is signed with an unknown certificate, which is
     /// then verified again; at most once a minute, and while one thread does it the others go on with the keys they
-    /// have. Such a call takes the time of two. A list of which a part is wrong is not taken over. A failed download leaves the keys as they are; only
-    /// without any valid key it fails the call, with [`Error::Certificates`]. Public keys of the verifier stay,
-    /// certificates are replaced.
+    /// have; those that need what it brings wait for it, at most for the [`timeout`](Self::timeout). Such a call takes
+    /// the time of two. A list of which a part is wrong is not taken over. A failed download leaves the keys as they
+    /// are; only without any valid key it fails the call, with [`Error::Certificates`]. Public keys of the verifier
+    /// stay, certificates are replaced.
     ///
     /// Requests ask for answers signed with the public key if there is one, else with the certificate that is valid
     /// and ends last.
@@ -241,7 +242,7 @@ impl ClientBuilder {
                 merchant: Merchant::new(self.signer, self.verifier)?,
                 certificates: self
                     .api_v3_key
-                    .map(|key| Arc::new(PlatformCertificates::new(key, verifier))),
+                    .map(|key| Arc::new(PlatformCertificates::new(key, verifier, self.timeout))),
                 host,
                 backup,
                 agent: transport::agent(&options),

@@ -24,12 +24,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Tries to get the platform certificate with this serial number; whether it is held now.
-    pub(super) fn learn(&self, serial: &str) -> bool {
+    /// Tries to get the platform certificate with this serial number; whether it is held now. Another thread's download
+    /// is waited for only by what can wait.
+    pub(super) fn learn(&self, serial: &str, can_wait: bool) -> bool {
         let Some(certificates) = &self.certificates else {
             return false;
         };
-        match certificates.for_serial(serial, (self.clock)()) {
+        match certificates.for_serial(serial, (self.clock)(), can_wait) {
             ForSerial::Held => true,
             ForSerial::Refresh(permit) => {
                 self.download(certificates, permit, &|_| ()).is_ok()

@@ -235,7 +235,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Certificates`], and the keys held are kept; [`Error::InvalidField`] for a client without APIv3 key.
+    /// [`Error::Certificates`], and the keys held are kept; [`Error::InvalidField`] for a client without APIv3 key. The
+    /// outcome of both, [`Outcome::NotSent`](crate::Outcome::NotSent), says that no call was made. The download itself
+    /// may have been sent and answered; it changes nothing at WeChat Pay and can be repeated.
     pub fn refresh_certificates(&self) -> Result<(), Error> {
         self.refresh_certificates_watched(&|_| ())
     }
@@ -247,7 +249,7 @@ impl Client {
                 "found none: wanted the APIv3 key, with ClientBuilder::platform_certificates";
             return Err(InvalidField::new("api_v3_key", problem).into());
         };
-        let permit = certificates.on_demand((self.inner.clock)());
+        let permit = certificates.on_demand((self.inner.clock)())?;
         Ok(self.inner.download(certificates, permit, watch)?)
     }
 
@@ -265,8 +267,10 @@ impl Client {
     ///
     /// When the message names an unknown platform certificate, and the client was made with
     /// [`ClientBuilder::platform_certificates`], the certificates are downloaded, at most once a minute, and `true`
-    /// says that the verifier holds the key now. Anything else is `false` at once. The download counts in the 5
-    /// seconds in which a notification is to be answered; if they do not suffice, WeChat Pay sends it again.
+    /// says that the verifier holds the key now. Anything else is `false` at once. So it is while another thread
+    /// downloads them, which is not waited for: a download that hangs, or forged notifications, hold up one thread
+    /// only. The download counts in the 5 seconds in which a notification is to be answered. WeChat Pay sends again
+    /// what is not acknowledged in time.
     ///
     /// ```
     /// # use std::time::SystemTime;
@@ -287,7 +291,7 @@ impl Client {
     /// ```
     pub fn refresh_for(&self, error: &VerifyError) -> bool {
         match error {
-            VerifyError::UnknownSerial { received, .. } => self.inner.learn(received),
+            VerifyError::UnknownSerial { received, .. } => self.inner.learn(received, false),
             _ => false,
         }
     }

@@ -32,8 +32,13 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Whether a failed exchange may have taken effect; `None` for a success.
+    /// Whether a failed exchange may have taken effect; `None` for a success. One that was answered is never
+    /// [`Outcome::NotSent`].
     pub fn outcome(&self) -> Option<Outcome> {
-        self.error.map(Error::outcome)
+        match self.error?.outcome() {
+            // Said of the call for which certificates were downloaded, not of the download.
+            Outcome::NotSent if self.status.is_some() => Some(Outcome::Unknown),
+            outcome => Some(outcome),
+        }
     }
 }

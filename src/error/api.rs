@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::Outcome;
 
-/// An error that WeChat Pay answered, with any status but 2xx.
+/// An error that WeChat Pay answered, with any status but 2xx; only
+/// [`CertificateError::NoCertificates`](crate::CertificateError::NoCertificates) has one with 200.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use super::{ApiError, Error, InvalidField, KeyError, VerifyError};
 
@@ -13,12 +14,12 @@ pub enum CertificateError {
     /// There was no answer, or another error than [`NoCertificates`](Self::NoCertificates). See the source; the next
     /// attempt is made by itself, a minute later at the earliest.
     Download(Box<Error>),
-    /// WeChat Pay has no platform certificates for this merchant (HTTP 404 `RESOURCE_NOT_EXISTS`): it only ever had the
-    /// WeChat Pay public key 微信支付公钥. Configure that key with
+    /// WeChat Pay has no platform certificates for this merchant (HTTP 404 `RESOURCE_NOT_EXISTS`, or an empty list): it
+    /// has the WeChat Pay public key 微信支付公钥. Configure that key with
     /// [`PublicKey::from_pem`](crate::PublicKey::from_pem): its id `PUB_KEY_ID_…` and the file `pub_key.pem` are in the
     /// merchant platform under account center, API security (账户中心 › API安全 › 微信支付公钥).
     NoCertificates {
-        /// What WeChat Pay answered.
+        /// What WeChat Pay answered. With an empty list the status is 200, and there is no code.
         answer: Box<ApiError>,
         /// The key that the answer says it is signed with, if that is a WeChat Pay public key: probably the one to
         /// configure. Not verified when the key is not held.
@@ -73,7 +74,7 @@ pub enum CertificateError {
         /// The serial number.
         serial_no: String,
     },
-    /// No certificate of the list is valid now. Check this machine's clock.
+    /// None of the certificates that the list has is valid now. Check this machine's clock.
     NoneValid {
         /// How many certificates the list has.
         listed: usize,
@@ -82,6 +83,12 @@ pub enum CertificateError {
     },
     /// The merchant's own certificate is in the list. Answers are signed by WeChat Pay.
     OwnCertificate(InvalidField),
+    /// Another thread's download was waited for, and has not ended in the time that a call may take. Find out what
+    /// holds it up, such as the look-up of the host's name; it may still succeed.
+    StillRunning {
+        /// How long it was waited for.
+        waited: Duration,
+    },
 }
 
 impl CertificateError {
@@ -100,11 +107,15 @@ impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Download(_) => f.write_str("the download of the platform certificates failed"),
-            Self::NoCertificates { public_key_id, .. } => {
+            Self::NoCertificates {
+                answer,
+                public_key_id,
+            } => {
+                let status = answer.status;
                 let id = public_key_id.as_deref().unwrap_or("PUB_KEY_ID_…");
                 write!(
                     f,
-                    "this merchant has no platform certificates (HTTP 404): configure the WeChat Pay public key, \
+                    "this merchant has no platform certificates (HTTP {status}): configure the WeChat Pay public key, \
                      id {id} and file pub_key.pem, from the merchant platform (账户中心 › API安全 › 微信支付公钥)"
                 )
             }
@@ -151,6 +162,10 @@ impl fmt::Display for CertificateError {
                 "none of the {listed} platform certificates of the list is valid at {now}: check this machine's clock"
             ),
             Self::OwnCertificate(error) => error.fmt(f),
+            Self::StillRunning { waited } => write!(
+                f,
+                "a download of the platform certificates by another thread has not ended within {waited:?}"
+            ),
         }
     }
 }

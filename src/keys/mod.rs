@@ -222,9 +222,20 @@ impl PublicKey {
         &self.id
     }
 
-    /// When the certificate is valid; `None` for a public key, which has no expiry.
+    /// When the certificate may be used; `None` for a public key, which has no expiry.
+    ///
+    /// Its own time, except that the end is an earlier one where the list of platform certificates that it was
+    /// downloaded with says so; see [`certificates::accept`](crate::certificates::accept).
     pub fn validity(&self) -> Option<Validity> {
         self.validity
+    }
+
+    /// Ends a certificate's validity with this second, in Unix seconds, unless it ends before.
+    pub(crate) fn ending_at(mut self, unix_seconds: u64) -> Self {
+        if let Some(validity) = &mut self.validity {
+            validity.not_after = validity.not_after.min(unix_seconds);
+        }
+        self
     }
 
     /// Whether this key came from a certificate.
@@ -261,7 +272,7 @@ impl fmt::Debug for PublicKey {
 pub struct Validity {
     /// First second of validity (`notBefore`), in Unix seconds.
     pub not_before: u64,
-    /// Last second of validity (`notAfter`), in Unix seconds.
+    /// Last second of validity (`notAfter`, or an earlier one; see [`PublicKey::validity`]), in Unix seconds.
     pub not_after: u64,
 }
 

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wechatpay_contract::{
     ApiV3Key, Authenticity, CertificateError, Error, KeyError, Merchant, Outcome, PrivateKey,
-    PublicKey, Signer, Verifier, VerifyError, certificates,
+    PublicKey, SignatureHeaders, Signer, Verifier, VerifyError, certificates,
 };
 
 /// The key of [`OLD`].
@@ -28,6 +28,8 @@ const API_V3_KEY: &[u8; 32] = b"a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb";
 const BOTH_VALID: u64 = 1710892800;
 /// The last second of [`OLD`].
 const OLD_END: u64 = 1711339165;
+/// The last second that [`early_entry`] gives to [`NEW`].
+const EARLY_END: u64 = BOTH_VALID + 3600;
 
 fn encrypt(key: &[u8], nonce: &str, associated_data: &str, plaintext: &str) -> String {
     let payload = Payload {
@@ -168,6 +170,70 @@ fn the_list_may_end_a_certificate_early_and_then_it_is_dropped_early() {
     assert_eq!(ids(&keys), [OLD_SERIAL, NEW_SERIAL]);
     let keys = accept([early, new_entry()], BOTH_VALID + 1).unwrap();
     assert_eq!(ids(&keys), [NEW_SERIAL]);
+}
+
+/// The new certificate, which the list ends at [`EARLY_END`].
+fn early_entry() -> Value {
+    entry(
+        NEW_SERIAL,
+        "2024-03-15T11:59:25+08:00",
+        "2024-03-20T09:00:00+08:00",
+        NEW,
+    )
+}
+
+#[test]
+fn past_the_end_that_the_list_gave_a_certificate_it_verifies_nothing_without_another_download() {
+    let verdict = |entry: Value, now| {
+        let verifier = Verifier::new(accept([entry], BOTH_VALID).unwrap()).unwrap();
+        let signed = headers(NEW_SERIAL, NEW_KEY, now, b"{}");
+        let pairs = signed.iter().map(|(name, value)| (name, value));
+        verifier.verify(&SignatureHeaders::from_pairs(pairs)?, b"{}", at(now))
+    };
+    assert_eq!(verdict(early_entry(), EARLY_END), Ok(()));
+    assert_eq!(
+        verdict(early_entry(), EARLY_END + 1),
+        Err(VerifyError::OutsideValidity {
+            serial: NEW_SERIAL.to_owned(),
+            not_before: 1710475165,
+            not_after: EARLY_END,
+            now: EARLY_END + 1,
+        })
+    );
+    assert_eq!(verdict(new_entry(), EARLY_END + 1), Ok(()));
+    let keys = accept([early_entry()], BOTH_VALID).unwrap();
+    assert_eq!(keys[0].validity().unwrap().not_after, EARLY_END);
+}
+
+#[test]
+fn past_the_end_that_the_list_gave_a_certificate_no_request_names_it() {
+    let named = |entries: &[Value], now| {
+        let key = PrivateKey::from_pem(OLD_KEY).unwrap();
+        let signer = Signer::new("1900000109", "5157F09E", key).unwrap();
+        let keys = accept(entries, BOTH_VALID).unwrap();
+        let merchant = Merchant::new(signer, Verifier::new(keys).unwrap()).unwrap();
+        let request = wechatpay_contract::Request::get("/v3/other");
+        let signed = merchant.prepare(&request, at(now), "abc")?;
+        let serial = signed
+            .headers()
+            .find(|(name, _)| *name == "Wechatpay-Serial");
+        Ok::<_, Error>(serial.unwrap().1.to_owned())
+    };
+    let alone = [early_entry()];
+    assert_eq!(named(&alone, EARLY_END).unwrap(), NEW_SERIAL);
+    assert!(matches!(
+        named(&alone, EARLY_END + 1),
+        Err(Error::NoPlatformKey)
+    ));
+    let past = EARLY_END + 1;
+    assert_eq!(
+        named(&[old_entry(), new_entry()], past).unwrap(),
+        NEW_SERIAL
+    );
+    assert_eq!(
+        named(&[old_entry(), early_entry()], past).unwrap(),
+        OLD_SERIAL
+    );
 }
 
 #[test]
@@ -386,7 +452,6 @@ fn a_certificate_listed_twice_is_refused() {
 fn a_list_without_a_valid_certificate_is_refused() {
     let not_yet = 1710475164;
     for (entries, now, count) in [
-        (vec![], BOTH_VALID, 0),
         (vec![new_entry()], not_yet, 1),
         (vec![old_entry()], OLD_END + 1, 1),
     ] {
@@ -507,6 +572,58 @@ fn a_merchant_without_certificates_is_told_what_to_configure() {
         CertificateError::Download(error) => assert_eq!(error.outcome(), Outcome::Unknown),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn an_empty_list_says_the_same_once_it_may_be_believed() {
+    let body = list([]);
+    let public_key = "PUB_KEY_ID_0000000000000024101100397200000006";
+    let told = |held: &Verifier, headers: &[(String, String)]| {
+        let error = accept_with(held, 200, headers, &body, BOTH_VALID).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.request_id(), Some("08F78BB5AF0610D302"));
+        match error {
+            CertificateError::NoCertificates {
+                answer,
+                public_key_id,
+            } => {
+                assert!(
+                    text.contains("no platform certificates (HTTP 200): configure"),
+                    "{text}"
+                );
+                assert_eq!((answer.status, &*answer.code), (200, ""));
+                Ok((answer.authenticity, public_key_id))
+            }
+            CertificateError::Unverified { source, .. } => Err(source),
+            other => panic!("{other:?}"),
+        }
+    };
+    let empty = Verifier::without_keys();
+    let knowing = Verifier::new([PublicKey::from_certificate_pem(NEW).unwrap()]).unwrap();
+    let by_certificate = headers(NEW_SERIAL, NEW_KEY, BOTH_VALID, &body);
+    let by_public_key = headers(public_key, NEW_KEY, BOTH_VALID, &body);
+    assert_eq!(
+        told(&knowing, &by_certificate),
+        Ok((Authenticity::Signed, None))
+    );
+    // There is nothing to verify it with.
+    assert_eq!(
+        told(&empty, &by_certificate),
+        Ok((Authenticity::Unsigned, None))
+    );
+    assert_eq!(
+        told(&empty, &by_public_key),
+        Ok((Authenticity::Unsigned, Some(public_key.to_owned())))
+    );
+
+    let forged = headers(NEW_SERIAL, OLD_KEY, BOTH_VALID, &body);
+    assert_eq!(told(&knowing, &forged), Err(VerifyError::WrongSignature));
+    let unsigned: Vec<_> = by_certificate.iter().take(1).cloned().collect();
+    let missing = VerifyError::MissingHeader {
+        name: "Wechatpay-Serial",
+    };
+    assert_eq!(told(&empty, &unsigned), Err(missing.clone()));
+    assert_eq!(told(&knowing, &unsigned), Err(missing));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
-use wechatpay_contract::{ClientBuilder, Endpoint, Method, Outcome, Request};
+use wechatpay_contract::{ClientBuilder, Endpoint, Error, Method, Outcome, Request};
 
 use crate::failover::CLOSED_PORT;
 use crate::pre_sign::PRE_SIGN;
@@ -111,6 +111,29 @@ fn a_failure_is_told_as_the_caller_is() {
         assert_eq!(seen.attempt, 1);
     }
     assert_eq!(log.lock().unwrap().len(), 6);
+}
+
+#[test]
+fn a_download_that_was_answered_is_not_told_as_not_sent_though_no_call_was() {
+    let sandbox = Sandbox::start().unwrap();
+    let (builder, log) = logged(sandbox.certificate_client_builder().unwrap());
+    let client = builder.build().unwrap();
+    let told = |result: Result<(), Error>| {
+        assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
+        let seen = log.lock().unwrap().pop().unwrap();
+        assert_eq!(seen.template, "/v3/certificates");
+        (seen.status, seen.outcome.unwrap())
+    };
+    sandbox.refuse_connections(true).unwrap();
+    let refused = told(client.refresh_certificates());
+    assert_eq!(refused, (None, Outcome::NotSent));
+    sandbox.refuse_connections(false).unwrap();
+    let absent = told(client.refresh_certificates());
+    assert_eq!(absent, (Some(404), Outcome::Unknown));
+    sandbox.fault(Fault::error(200, "SYSTEM_ERROR"));
+    let malformed = told(client.refresh_certificates());
+    assert_eq!(malformed, (Some(200), Outcome::Unknown));
+    assert!(log.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -4,10 +4,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex, RwLock, mpsc};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Forgery, Sandbox, Signing, SignsWith};
+use wechatpay_contract::self_test::Check;
 use wechatpay_contract::{
     ApiV3Key, CertificateError, Client, ClientBuilder, Error, NotificationReceiver, Outcome,
     PrivateKey, PublicKey, Request, SignatureHeaders, Signer, Validity, Verifier, VerifyError,
@@ -486,9 +487,8 @@ fn past_expiry_nothing_is_sent_until_there_is_a_valid_certificate() {
     call(&client).unwrap();
     world.pass(1);
     match &*certificate_error(call(&client)) {
-        CertificateError::NoneValid { listed, now } => {
-            assert_eq!((*listed, *now), (0, OLD_VALIDITY.not_after + 1));
-        }
+        // The gateway lists no expired ones.
+        CertificateError::NoCertificates { answer, .. } => assert_eq!(answer.status, 200),
         other => panic!("{other:?}"),
     }
     assert_eq!(world.calls(), 3);
@@ -544,6 +544,28 @@ fn a_merchant_without_certificates_is_told_to_configure_the_public_key() {
     assert!(matches!(*error, CertificateError::NoCertificates { .. }));
     assert_eq!(held(&client), [Sandbox::PUBLIC_KEY_ID]);
     assert_eq!((world.downloads(), world.calls()), (2, 2));
+}
+
+#[test]
+fn a_merchant_with_an_empty_list_is_told_the_same_and_asked_again_after_ten_hours_only() {
+    let world = World::new();
+    world.issue(OLD, OLD_VALIDITY);
+    world.sandbox.platform().withdraw_certificate(OLD);
+    let messages = chain(&call(&world.client()).unwrap_err());
+    assert!(messages[1].contains(
+        "configure the WeChat Pay public key, id PUB_KEY_ID_0000000000000024101100397200000006"
+    ));
+    assert_eq!((world.downloads(), world.calls()), (1, 0));
+
+    let client = world.migrating_client();
+    for (seconds, downloads) in [(0, 2), (60, 2), (10 * HOUR - 61, 2), (1, 3)] {
+        world.pass(seconds);
+        call(&client).unwrap();
+        assert_eq!(world.downloads(), downloads);
+    }
+    let error = client.last_certificate_error().unwrap();
+    assert!(matches!(*error, CertificateError::NoCertificates { .. }));
+    assert_eq!(held(&client), [Sandbox::PUBLIC_KEY_ID]);
 }
 
 #[test]
@@ -643,6 +665,87 @@ fn what_a_receiver_of_notifications_meets_the_client_learns_and_the_other_way_ro
     assert_eq!(receiver.key_ids(), [OLD, NEW]);
     assert!(client.refresh_for(&unknown));
     assert_eq!(world.downloads(), 3);
+}
+
+#[test]
+fn an_answer_waits_for_a_download_that_is_running_and_a_notification_does_not() {
+    let world = World::with_certificate();
+    let client = world.client();
+    call(&client).unwrap();
+    world.pass(60);
+    world.issue(NEW, NEW_VALIDITY);
+    world.sign_with(NEW);
+    let unknown = receive(client.merchant().verifier(), START + 60, NEW).unwrap_err();
+    let late = Fault::Late(Duration::from_secs(1));
+    world.sandbox.fault(late.on("GET", "/v3/certificates"));
+    thread::scope(|scope| {
+        let first = scope.spawn(|| client.refresh_for(&unknown));
+        while world.downloads() < 2 {
+            thread::yield_now();
+        }
+        assert!(!client.refresh_for(&unknown));
+        assert!(!first.is_finished());
+        call(&client).unwrap();
+        assert!(first.join().unwrap());
+    });
+    assert!(client.refresh_for(&unknown));
+    assert_eq!((world.downloads(), world.calls()), (2, 2));
+}
+
+/// A look-up cannot be cut short; whoever waits for the one who looks up does not wait for ever.
+#[test]
+fn a_download_that_hangs_holds_up_no_other_call_for_longer_than_its_time_out() {
+    let world = World::with_certificate();
+    let timeout = Duration::from_millis(200);
+    let (asks, asked) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let (_, port) = world.sandbox.url().rsplit_once(':').unwrap();
+    let client = world
+        .builder()
+        .host(format!("http://localhost:{port}"))
+        .resolver(move |_, port| {
+            let _ = asks.send(());
+            // Until the other end is dropped.
+            let _ = released.lock().unwrap().recv();
+            Ok(vec![([127, 0, 0, 1], port).into()])
+        })
+        .timeout(timeout)
+        .build()
+        .unwrap();
+    let gave_up = |result| match *certificate_error(result) {
+        CertificateError::StillRunning { waited } => assert_eq!(waited, timeout),
+        ref other => panic!("{other:?}"),
+    };
+    thread::scope(|scope| {
+        let release = release;
+        let hanging = scope.spawn(|| call(&client));
+        asked.recv().unwrap();
+        gave_up(call(&client));
+        gave_up(client.refresh_certificates());
+        assert!(client.last_certificate_error().is_none());
+        let report = client.self_test();
+        let finding = report.finding(Check::PlatformCertificates).unwrap();
+        let remedy = finding.remedy.as_deref().unwrap();
+        assert!(
+            remedy.contains("what holds the other download up"),
+            "{report}"
+        );
+        let error = report.error.unwrap();
+        assert_eq!(error.request_id(), None);
+        assert_eq!(
+            chain(&error),
+            [
+                "the platform certificates could not be downloaded, so no answer could be verified; nothing was sent",
+                "a download of the platform certificates by another thread has not ended within 200ms",
+            ]
+        );
+        assert!(!hanging.is_finished());
+        assert_eq!(world.sandbox.connections_accepted(), 0);
+        drop(release);
+    });
+    world.pass(60);
+    call(&client).unwrap();
 }
 
 /// Notifications are moved over seven days, while some come signed with the certificate and some with the public key.
@@ -847,8 +950,44 @@ fn a_move_from_certificates_to_the_public_key_under_traffic_loses_no_call() {
         traffic.paused(|| world.pass(5 * DAY));
         traffic.flow_until(|| client.last_certificate_error().is_some());
         let error = client.last_certificate_error().unwrap();
-        assert!(matches!(*error, CertificateError::NoneValid { .. }));
+        assert!(matches!(*error, CertificateError::NoCertificates { .. }));
     });
+}
+
+#[test]
+fn a_service_in_certificate_mode_takes_the_public_key_over_and_keeps_its_certificates() {
+    let world = World::with_certificate();
+    let [client, other] = [world.client(), world.client()];
+    call(&client).unwrap();
+    call(&other).unwrap();
+    world.sandbox.platform().offer_public_key(true);
+    world.sign_with(OLD);
+    let verifier = client.merchant().verifier();
+    verifier.replace_public_keys([public_key()]).unwrap();
+    assert_eq!(held(&client), [OLD, Sandbox::PUBLIC_KEY_ID]);
+    call(&client).unwrap();
+    assert_eq!(world.asked().as_deref(), Some(Sandbox::PUBLIC_KEY_ID));
+    // With the public key in the place of all keys that answer is lost.
+    let replaced = other.merchant().verifier().replace([public_key()]);
+    replaced.unwrap();
+    match verify_error(call(&other)) {
+        VerifyError::UnknownSerial { received, .. } => assert_eq!(received, OLD),
+        other => panic!("{other:?}"),
+    }
+
+    for (day, permille) in [1, 10, 50, 100, 200, 500, 1000].into_iter().enumerate() {
+        let signs = SignsWith::Moving { permille };
+        world.sandbox.platform().sign_with(signs);
+        for _ in 0..4 {
+            call(&client).unwrap();
+        }
+        receive(verifier, world.now.load(Ordering::SeqCst), OLD).unwrap();
+        assert_eq!(world.asked().as_deref(), Some(Sandbox::PUBLIC_KEY_ID));
+        // The first, and one for each new day.
+        assert_eq!(world.downloads(), 2 + day);
+        world.pass(DAY);
+    }
+    assert_eq!(held(&client), [Sandbox::PUBLIC_KEY_ID, OLD]);
 }
 
 #[test]

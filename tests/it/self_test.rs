@@ -357,15 +357,21 @@ fn failures_of_the_download_are_told_apart() {
         let builder = sandbox.certificate_client_builder().unwrap();
         builder.build().unwrap()
     };
-    // The merchant has no certificates.
-    let report = client().self_test();
-    assert_failed(
-        &report,
-        Check::PlatformCertificates,
-        "this merchant has no platform certificates",
-        "configure the WeChat Pay public key",
-    );
-    assert_failed(&report, Check::PlatformKeys, "there is none", "");
+    // The merchant has no certificates: there is no list, or it is empty.
+    for is_listed in [false, true] {
+        if is_listed {
+            issue(&sandbox);
+            sandbox.platform().withdraw_certificate(SERIAL);
+        }
+        let report = client().self_test();
+        assert_failed(
+            &report,
+            Check::PlatformCertificates,
+            "this merchant has no platform certificates",
+            "configure the WeChat Pay public key",
+        );
+        assert_failed(&report, Check::PlatformKeys, "there is none", "");
+    }
 
     // The APIv3 key is wrong.
     issue(&sandbox);

@@ -671,17 +671,58 @@ mod keys {
     }
 
     #[test]
+    fn replaced_public_keys_leave_the_certificates() {
+        let keys = [
+            platform_public_key(),
+            certificate(CURRENT),
+            certificate(NEXT),
+        ];
+        let verifier = Verifier::new(keys).unwrap();
+        let clone = verifier.clone();
+        let by_certificate = signed_by_openssl().set(SERIAL, CURRENT);
+        let new = ["PUB_KEY_ID_1", "PUB_KEY_ID_2"];
+        verifier
+            .replace_public_keys(new.map(other_public_key))
+            .unwrap();
+        let held = [CURRENT, NEXT, "PUB_KEY_ID_1", "PUB_KEY_ID_2"];
+        assert_eq!(clone.key_ids(), held);
+        assert_eq!(verify_with(&clone, &by_certificate, BODY, NOW), Ok(()));
+        assert_eq!(
+            verify_with(&clone, &signed_by_openssl(), BODY, NOW),
+            Err(VerifyError::UnknownSerial {
+                received: KEY_ID.to_owned(),
+                known: held.map(str::to_owned).into(),
+            })
+        );
+
+        // Each id stands for one key: that which was given last.
+        verifier
+            .replace_public_keys([other_public_key(CURRENT)])
+            .unwrap();
+        assert_eq!(clone.key_ids(), [NEXT, CURRENT]);
+        assert_eq!(
+            verify_with(&clone, &by_certificate, BODY, NOW),
+            Err(VerifyError::WrongSignature)
+        );
+    }
+
+    #[test]
     fn a_replacement_that_fails_keeps_the_old_ones() {
         let verifier = verifier();
-        assert_eq!(
-            verifier.replace([]).unwrap_err().problem(),
-            "found no platform key: wanted at least one, or nothing could be verified"
-        );
-        let twice = [certificate(CURRENT), certificate(CURRENT)];
-        assert_eq!(
-            verifier.replace(twice).unwrap_err().problem(),
-            format!("found two platform keys with the id {CURRENT}: wanted each once")
-        );
+        let all = |keys: Vec<PublicKey>| verifier.replace(keys);
+        let public_keys = |keys: Vec<PublicKey>| verifier.replace_public_keys(keys);
+        let ways: [&dyn Fn(_) -> _; 2] = [&all, &public_keys];
+        for replace in ways {
+            assert_eq!(
+                replace(vec![]).unwrap_err().problem(),
+                "found no platform key: wanted at least one, or nothing could be verified"
+            );
+            let twice = vec![other_public_key(CURRENT), certificate(CURRENT)];
+            assert_eq!(
+                replace(twice).unwrap_err().problem(),
+                format!("found two platform keys with the id {CURRENT}: wanted each once")
+            );
+        }
         assert_eq!(verifier.key_ids(), [KEY_ID]);
         assert_eq!(
             verify_with(&verifier, &signed_by_openssl(), BODY, NOW),
