@@ -200,16 +200,16 @@ impl Merchant {
     }
 
     /// The gate itself: verified success comes through, all else is an error.
-    pub(crate) fn verify<'a, 'b, N, V>(
+    pub(crate) fn verify<'h, 'b, N, V>(
         &self,
         status: u16,
-        headers: impl IntoIterator<Item = (&'a N, &'a V)>,
+        headers: impl IntoIterator<Item = (&'h N, &'h V)>,
         body: &'b [u8],
         now: SystemTime,
-    ) -> Result<Verified<'b>, Error>
+    ) -> Result<Verified<'h, 'b>, Error>
     where
-        N: AsRef<str> + ?Sized + 'a,
-        V: AsRef<[u8]> + ?Sized + 'a,
+        N: AsRef<str> + ?Sized + 'h,
+        V: AsRef<[u8]> + ?Sized + 'h,
     {
         let (headers, checked) = SignatureHeaders::read(headers);
         let is_success = (200..300).contains(&status);
@@ -220,21 +220,23 @@ impl Merchant {
             self.verifier.verify(&headers, body, now)?;
             Ok(Authenticity::Signed)
         });
-        let request_id = headers.request_id().map(str::to_owned);
+        let request_id = || headers.request_id().map(str::to_owned);
         match verified {
+            Ok(_) if status == 202 => Err(Error::Accepted {
+                request_id: request_id(),
+            }),
+            Ok(_) if is_success => Ok(Verified {
+                status,
+                request_id: headers.request_id(),
+                body,
+            }),
+            Ok(authenticity) => {
+                Err(ApiError::from_answer(status, body, request_id(), authenticity).into())
+            }
             Err(source) => Err(Error::Unverified {
                 status,
-                request_id,
+                request_id: request_id(),
                 source,
-            }),
-            Ok(authenticity) if !is_success => {
-                Err(ApiError::from_answer(status, body, request_id, authenticity).into())
-            }
-            Ok(_) if status == 202 => Err(Error::Accepted { request_id }),
-            Ok(_) => Ok(Verified {
-                status,
-                request_id,
-                body,
             }),
         }
     }
@@ -242,13 +244,13 @@ impl Merchant {
 
 /// An answer of success that passed the gate. Only this part of accepting an answer is built once for each type of
 /// answer.
-pub(crate) struct Verified<'b> {
+pub(crate) struct Verified<'h, 'b> {
     status: u16,
-    request_id: Option<String>,
+    request_id: Option<&'h str>,
     body: &'b [u8],
 }
 
-impl Verified<'_> {
+impl Verified<'_, '_> {
     pub(crate) fn read<R: DeserializeOwned>(self) -> Result<R, Error> {
         let json = match self.body {
             [] => b"null",
@@ -256,7 +258,7 @@ impl Verified<'_> {
         };
         decode::from_slice(json).map_err(|source| Error::Decode {
             status: self.status,
-            request_id: self.request_id,
+            request_id: self.request_id.map(str::to_owned),
             source,
         })
     }

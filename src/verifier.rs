@@ -229,8 +229,9 @@ impl<'a> SignatureHeaders<'a> {
         let mut headers = Self::default();
         let mut checked = Ok(());
         for (name, value) in pairs {
-            let taken = headers.take(name.as_ref(), value.as_ref());
-            checked = checked.and(taken);
+            if let Err(error) = headers.take(name.as_ref(), value.as_ref()) {
+                checked = checked.and(Err(error));
+            }
         }
         (headers, checked)
     }
@@ -401,15 +402,13 @@ fn check_nonce_header(nonce: &str) -> Result<(), VerifyError> {
 }
 
 fn check_time(timestamp: &str, now: u64) -> Result<(), VerifyError> {
-    let malformed = VerifyError::MalformedHeader {
-        name: TIMESTAMP,
-        wanted: "Unix seconds, digits only",
-    };
-    if !timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(malformed);
-    }
-    let Ok(timestamp) = timestamp.parse::<u64>() else {
-        return Err(malformed);
+    // Digits only: a sign would parse as well.
+    let is_plain = timestamp.bytes().all(|byte| byte.is_ascii_digit());
+    let Some(timestamp) = timestamp.parse::<u64>().ok().filter(|_| is_plain) else {
+        return Err(VerifyError::MalformedHeader {
+            name: TIMESTAMP,
+            wanted: "Unix seconds, digits only",
+        });
     };
     if timestamp.abs_diff(now) >= STALE_AFTER {
         return Err(VerifyError::Stale { timestamp, now });

@@ -18,7 +18,7 @@ impl Inner {
 
     /// An answer signed with an unknown certificate is verified once more when the certificate could be downloaded; the
     /// request, which may have taken effect, is not sent again. So a download that is running is worth waiting for.
-    fn verify<'a>(&self, answer: &'a Answer<'_>) -> Result<Verified<'a>, Error> {
+    fn verify<'a>(&self, answer: &'a Answer<'_>) -> Result<Verified<'a, 'a>, Error> {
         let now = (self.clock)();
         match self.verify_at(answer, now) {
             Err(Error::Unverified {
@@ -33,7 +33,7 @@ impl Inner {
         &self,
         answer: &'a Answer<'_>,
         now: SystemTime,
-    ) -> Result<Verified<'a>, Error> {
+    ) -> Result<Verified<'a, 'a>, Error> {
         self.merchant
             .verify(answer.status, answer.headers.iter(), &answer.body, now)
     }
