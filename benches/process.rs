@@ -13,7 +13,6 @@ use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
@@ -22,7 +21,7 @@ use wechatpay_contract::{Client, PrivateKey, PublicKey, Signer, Verifier};
 use measure::{in_turns, median, micros, process_time, report, verdict};
 use platform::{MCHID, MERCHANT_KEY, PRE_SIGN, PUBLIC_KEY_ID, Platform, SERIAL_NO, SESSION};
 use reference::{Reference, Settings};
-use tls_server::{Authority, Leaf, TlsServer};
+use tls_server::{Authority, Leaf, Meeting, TlsServer};
 
 #[path = "support/measure.rs"]
 mod measure;
@@ -245,9 +244,9 @@ fn serve(at_once: usize) {
     let authority = Authority::new();
     let platform = Platform::new();
     let answer = platform.answer(200, SESSION);
-    let barrier = Barrier::new(at_once);
+    let all_have_asked = Meeting::of(at_once);
     let server = TlsServer::start(&authority, &Leaf::default(), move |_| {
-        barrier.wait();
+        all_have_asked.wait();
         answer.clone()
     });
     println!("{}", server.url("127.0.0.1"));
@@ -324,18 +323,18 @@ fn calls(by: &str) {
 /// whole, and without the pages of files.
 fn threads(by: &str) {
     let caller = Caller::new(by);
-    let barrier = Barrier::new(THREADS + 1);
+    let meeting = Meeting::of(THREADS + 1);
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 (0..20).for_each(|_| caller.call());
-                barrier.wait();
-                barrier.wait();
+                meeting.wait();
+                meeting.wait();
             });
         }
-        barrier.wait();
+        meeting.wait();
         println!("{} {}", memory("VmRSS:"), memory("RssAnon:"));
-        barrier.wait();
+        meeting.wait();
     });
 }
 

@@ -106,12 +106,12 @@ pub(crate) fn no_four_byte_characters(field: &'static str, value: &str) -> Check
 
 /// A contract's `notify_url`: HTTPS, with a host and a path, without a query.
 pub(crate) fn notify_url_with_path(field: &'static str, value: &str) -> Checked {
-    let path = path_of_https_url(value).and_then(|path| match path {
-        "" => Err("a URL without a path".to_owned()),
-        _ => Ok(()),
-    });
     let wanted = "an https:// URL with a host and a path, without a query";
-    path.map_err(|found| InvalidField::new(field, format!("found {found}: wanted {wanted}")))
+    match path_of_https_url(value) {
+        Ok("") => wrong_url(field, "a URL without a path", wanted),
+        Ok(_) => Ok(()),
+        Err(found) => wrong_url(field, &found, wanted),
+    }
 }
 
 /// An order's `notify_url`: HTTPS, with a host, without a query.
@@ -119,11 +119,13 @@ pub(crate) fn notify_url(field: &'static str, value: &str) -> Checked {
     let wanted = "an https:// URL with a host, without a query";
     match path_of_https_url(value) {
         Ok(_) => Ok(()),
-        Err(found) => Err(InvalidField::new(
-            field,
-            format!("found {found}: wanted {wanted}"),
-        )),
+        Err(found) => wrong_url(field, &found, wanted),
     }
+}
+
+fn wrong_url(field: &'static str, found: &str, wanted: &str) -> Checked {
+    let problem = format!("found {found}: wanted {wanted}");
+    Err(InvalidField::new(field, problem))
 }
 
 /// The path of an `https` URL with a host and without a query, or what it is instead. It may hold a secret of the

@@ -22,8 +22,8 @@ pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_P
 /// A signer and a verifier that belong together.
 ///
 /// For services that bring their own HTTP stack, an async one too: [`prepare`](Self::prepare) a request, send it,
-/// [`accept`](Self::accept) the answer, or [`accept_for`](Self::accept_for) a typed one. Time and nonce are arguments; nothing is read from the clock, the network or a
-/// random source. Cheap to clone; the clones share the keys.
+/// [`accept`](Self::accept) the answer, or [`accept_for`](Self::accept_for) a typed one. Time and nonce are arguments;
+/// nothing is read from the clock, the network or a random source. Cheap to clone; the clones share the keys.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -96,8 +96,8 @@ impl Merchant {
     /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request.
     ///
     /// The header `Wechatpay-Serial` names the WeChat Pay public key if the verifier holds one (of several the last),
-    /// else the certificate that is valid and ends last. Without any valid key only the download of the platform certificates is prepared,
-    /// and goes without that header: there is nothing yet that it could name.
+    /// else the certificate that is valid and ends last. Without any valid key only the download of the platform
+    /// certificates is prepared, and goes without that header: there is nothing yet that it could name.
     ///
     /// # Errors
     ///

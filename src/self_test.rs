@@ -149,8 +149,8 @@ impl Client {
     ///
     /// Signs a text with the private key, downloads the platform certificates if the client does so, and sends
     /// `POST /v3/security/echo`. The report says for each step whether it went well, and for a failure the likely cause
-    /// and the remedy. Blocks as two calls do. Fit for the start of a service, too, but mind that WeChat Pay's probe of
-    /// signatures can make it fail now and then: the report says so.
+    /// and the remedy. Blocks as two calls do, or three where another thread downloads. Fit for the start of a service,
+    /// too, but mind that WeChat Pay's probe of signatures can make it fail now and then: the report says so.
     ///
     /// ```
     /// # use wechatpay_contract::sandbox::Sandbox;

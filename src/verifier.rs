@@ -95,7 +95,8 @@ impl Verifier {
     ///
     /// For a service in certificate mode, when WeChat Pay gives the merchant a public key: requests name it at once,
     /// while answers and notifications still come signed with certificates for days. Also to put another public key in
-    /// the place of one, with both among `keys` until everything comes signed with the new one.
+    /// the place of one, with both among `keys` until everything comes signed with the new one. What was given as a
+    /// public key under a certificate's serial number is a public key here, and goes.
     /// [`replace`](Self::replace) is for keys of which every one is given by hand.
     ///
     /// # Errors

@@ -51,6 +51,8 @@ fn no_call_starts_a_thread() {
         }
         answer.clone()
     });
+    // Dropped before the server, which waits for its threads.
+    let release = release;
     // The name is looked up by the operating system, as by default.
     let client = |timeout| {
         Client::builder(platform.signer(), platform.verifier())

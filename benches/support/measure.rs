@@ -1,9 +1,7 @@
-//! Comparing two ways to do the same, taking turns so that whatever else the machine does falls on both alike. Other
-//! programs empty the caches and so cost processor time too: what counts is the time that the quickest tenth of the
-//! turns kept to, on either side.
+//! Comparing two ways to do the same, taking turns so that whatever else the machine does falls on both alike.
 //!
-//! Neither criterion nor divan has turns: they measure one side after the other, and a machine that is 5 % slower a minute
-//! later hides what is to be seen here.
+//! Neither criterion nor divan has turns: they measure one side after the other, and a machine that is 5 % slower a
+//! minute later hides what is to be seen here.
 // Each program that includes this file uses a part of it.
 #![allow(dead_code)]
 
@@ -68,7 +66,8 @@ pub(crate) fn in_turns<T>(
     (candidates, references)
 }
 
-/// Compares what the undisturbed turns took, in microseconds; prints one line, and tells whether the limit is kept.
+/// Compares what the quickest tenth of the turns kept to, in microseconds, since other programs empty the caches and so
+/// cost processor time too; prints one line, and tells whether the limit is kept.
 pub(crate) fn report_times(
     what: &str,
     candidate: impl IntoIterator<Item = f64>,
@@ -100,7 +99,6 @@ pub(crate) fn verdict(kept: bool) -> &'static str {
     if kept { "" } else { "  LIMIT NOT KEPT" }
 }
 
-/// What the quickest tenth kept to.
 fn undisturbed(values: impl IntoIterator<Item = f64>) -> f64 {
     let values = sorted(values);
     values[values.len() / 10]

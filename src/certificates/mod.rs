@@ -20,8 +20,6 @@ use serde_json::Value;
 use crate::decode;
 use crate::endpoint::{self, Request};
 use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
-#[cfg(feature = "client")]
-use crate::keys::is_serial_number;
 use crate::keys::{ApiV3Key, PublicKey, is_same_id};
 use crate::time::{parse_rfc_3339, unix_seconds};
 use crate::verifier::{SignatureHeaders, Verifier, verify_with};

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::is_serial_number;
 use crate::error::CertificateError;
-use crate::keys::ApiV3Key;
+use crate::keys::{ApiV3Key, is_serial_number};
 use crate::verifier::Verifier;
 
 /// WeChat Pay asks for less than 12 hours.
@@ -72,15 +71,12 @@ impl PlatformCertificates {
         now: SystemTime,
     ) -> Result<Option<Refresh<'_>>, Arc<CertificateError>> {
         let has_key = || self.verifier.preferred(now).is_some();
-        let mut state = self.state();
-        if state.is_running {
-            if has_key() {
-                return Ok(None);
-            }
-            state = self.finished(state)?;
-        }
-        if has_key() && !state.is_due(now) {
+        let state = self.wait(|| !has_key());
+        if has_key() && (state.is_running || !state.is_due(now)) {
             return Ok(None);
+        }
+        if state.is_running {
+            return Err(self.still_running());
         }
         if !state.is_pausing(now) {
             return Ok(Some(self.start(state, now)));
@@ -100,10 +96,7 @@ impl PlatformCertificates {
         can_wait: bool,
     ) -> ForSerial<'_> {
         let is_findable = is_serial_number(serial);
-        let mut state = self.state();
-        if is_findable && can_wait {
-            state = self.wait(state);
-        }
+        let state = self.wait(|| is_findable && can_wait && !self.verifier.holds(serial));
         if self.verifier.holds(serial) {
             ForSerial::Held
         } else if is_findable && !state.is_running && !state.is_pausing(now) {
@@ -116,7 +109,10 @@ impl PlatformCertificates {
     /// The permit to download because the caller wants to, after a download that is running. Fails when that does not
     /// end.
     pub(crate) fn on_demand(&self, now: SystemTime) -> Result<Refresh<'_>, Arc<CertificateError>> {
-        let state = self.finished(self.state())?;
+        let state = self.wait(|| true);
+        if state.is_running {
+            return Err(self.still_running());
+        }
         Ok(self.start(state, now))
     }
 
@@ -138,27 +134,22 @@ impl PlatformCertificates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until no download is running, or fails.
-    fn finished<'s>(
-        &self,
-        state: MutexGuard<'s, State>,
-    ) -> Result<MutexGuard<'s, State>, Arc<CertificateError>> {
-        let state = self.wait(state);
-        if state.is_running {
-            return Err(Arc::new(CertificateError::StillRunning {
-                waited: self.patience,
-            }));
-        }
-        Ok(state)
-    }
-
-    /// Waits until no download is running, or for as long as patience lasts.
-    fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+    /// Waits until no download is running, while it is needed, or for as long as patience lasts. Several may run one
+    /// after the other.
+    fn wait(&self, is_needed: impl Fn() -> bool) -> MutexGuard<'_, State> {
         let (state, _) = self
             .ended
-            .wait_timeout_while(state, self.patience, |state| state.is_running)
+            .wait_timeout_while(self.state(), self.patience, |state| {
+                state.is_running && is_needed()
+            })
             .unwrap_or_else(PoisonError::into_inner);
         state
+    }
+
+    fn still_running(&self) -> Arc<CertificateError> {
+        Arc::new(CertificateError::StillRunning {
+            waited: self.patience,
+        })
     }
 }
 
@@ -452,6 +443,26 @@ mod tests {
             ForSerial::Refresh(_)
         ));
         certificates.on_demand(at(0)).unwrap();
+    }
+
+    #[test]
+    fn who_has_what_it_waited_for_does_not_wait_for_the_next_download() {
+        let certificates = with_patience(Duration::from_secs(20));
+        let first = certificates.before_use(at(0)).unwrap();
+        thread::scope(|scope| {
+            let call = scope.spawn(|| matches!(certificates.before_use(at(0)), Ok(None)));
+            let answer = scope.spawn(|| {
+                let held = certificates.for_serial(OLD_SERIAL, at(0), true);
+                matches!(held, ForSerial::Held)
+            });
+            // As a download that ends and another that begins before these two look again.
+            hold(&certificates, &[OLD]);
+            drop(certificates.state());
+            certificates.ended.notify_all();
+            assert!(call.join().unwrap());
+            assert!(answer.join().unwrap());
+        });
+        assert!(first.is_some() && certificates.state().is_running);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! One call: its attempts, where they go, and what is tried again.
 
-use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -79,7 +78,7 @@ impl Inner {
     }
 
     /// Where to try again, if that cannot carry anything out twice: at the backup host when no connection could be
-    /// made, at the same host when the connection of a GET broke.
+    /// made, at the same host, by the addresses that are known, when the connection of a GET broke.
     fn second_attempt(
         &self,
         request: &Request,
@@ -199,9 +198,11 @@ impl Inner {
             other => other,
         });
         for (name, value) in headers.chain(language.map(|value| ("Accept-Language", value))) {
-            let wrong = |error: &dyn fmt::Display| InvalidField::new(name, error.to_string());
-            let value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(&error))?;
+            // Neither can fail: the names are ours, and the values were checked when they were set.
+            let wrong = |error: http::Error| InvalidField::new(name, error.to_string());
+            let value = HeaderValue::from_str(value).map_err(|error| wrong(error.into()))?;
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(error.into()))?;
             request.headers_mut().append(name, value);
         }
         Ok(request)

@@ -64,10 +64,12 @@ impl ClientBuilder {
     /// Nothing is downloaded before the first call. From then on a call downloads them first when they are older than
     /// 10 hours or none of the keys is valid, and after an answer that is signed with an unknown certificate, which is
     /// then verified again; at most once a minute, and while one thread does it the others go on with the keys they
-    /// have; those that need what it brings wait for it, at most for the [`timeout`](Self::timeout). Such a call takes
-    /// the time of two. A list of which a part is wrong is not taken over. A failed download leaves the keys as they
-    /// are; only without any valid key it fails the call, with [`Error::Certificates`]. Public keys of the verifier
-    /// stay, certificates are replaced.
+    /// have. Those that need what it brings wait for it, at most for the [`timeout`](Self::timeout). So a call can take
+    /// the time of two, or of three where it waits as well.
+    ///
+    /// A list of which a part is wrong is not taken over. A failed download leaves the keys as they are; only without
+    /// any valid key it fails the call, with [`Error::Certificates`]. Public keys of the verifier stay, certificates
+    /// are replaced.
     ///
     /// Requests ask for answers signed with the public key if there is one, else with the certificate that is valid
     /// and ends last.
@@ -138,7 +140,9 @@ impl ClientBuilder {
     /// one's own, or tests.
     ///
     /// It is asked when a connection has to be made, at most once in 60 seconds per host while that leads to
-    /// connections, but by each of the threads that need one at the same moment; a literal address is never asked for. It counts as a part of connecting, but cannot be cut short.
+    /// connections; threads that connect at the same moment may each ask. A literal address is never asked for. It
+    /// counts as a part of connecting, but cannot be cut short.
+    ///
     /// The certificate is still checked against the name, and plain `http` still goes to loopback only. With a
     /// [`proxy`](Self::proxy) it is asked for the proxy's name.
     ///

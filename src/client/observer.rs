@@ -7,7 +7,8 @@ use crate::error::{Error, Outcome};
 
 pub(super) type Observer = dyn Fn(&Exchange<'_>) + Send + Sync;
 
-/// One exchange with WeChat Pay, as told to [`ClientBuilder::on_exchange`](super::ClientBuilder::on_exchange): never a body, a path's values or a secret.
+/// One exchange with WeChat Pay, as told to [`ClientBuilder::on_exchange`](super::ClientBuilder::on_exchange): never a
+/// body, a path's values or a secret.
 ///
 /// Only [`error`](Self::error) may quote what WeChat Pay's answer, or a check, says about a single value.
 #[derive(Debug)]
@@ -27,7 +28,9 @@ pub struct Exchange<'a> {
     pub request_id: Option<&'a str>,
     /// From before signing to after verifying.
     pub elapsed: Duration,
-    /// The error in which the exchange ended, if it did. When a second attempt follows it is not the call's.
+    /// The error in which the exchange ended, if it did. When a second attempt follows it is not the call's. That of a
+    /// download of platform certificates speaks of the call which needs them: ask [`outcome`](Self::outcome) what
+    /// became of the exchange.
     pub error: Option<&'a Error>,
 }
 
@@ -35,10 +38,9 @@ impl Exchange<'_> {
     /// Whether a failed exchange may have taken effect; `None` for a success. One that was answered is never
     /// [`Outcome::NotSent`].
     pub fn outcome(&self) -> Option<Outcome> {
-        match self.error?.outcome() {
-            // Said of the call for which certificates were downloaded, not of the download.
-            Outcome::NotSent if self.status.is_some() => Some(Outcome::Unknown),
-            outcome => Some(outcome),
-        }
+        Some(match self.error? {
+            Error::Certificates(error) => error.outcome_of_download(),
+            error => error.outcome(),
+        })
     }
 }

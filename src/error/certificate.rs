@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "client")]
+use super::Outcome;
 use super::{ApiError, Error, InvalidField, KeyError, VerifyError};
 
 /// Why the platform certificates could not be downloaded or taken over. The keys held until then are kept, and nothing
@@ -92,6 +94,18 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
+    /// What became of the download itself, as opposed to the call that needs it.
+    #[cfg(feature = "client")]
+    pub(crate) fn outcome_of_download(&self) -> Outcome {
+        match self {
+            Self::Download(error) => error.outcome(),
+            Self::NoCertificates { answer, .. } => answer.outcome(),
+            Self::StillRunning { .. } => Outcome::NotSent,
+            // It was answered, but not with a list to be taken over.
+            _ => Outcome::Unknown,
+        }
+    }
+
     /// `Request-ID` of the answer, which WeChat Pay's support asks for; absent when there was none.
     pub fn request_id(&self) -> Option<&str> {
         match self {

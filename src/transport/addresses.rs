@@ -86,8 +86,11 @@ impl Addresses {
         }
     }
 
-    /// Forgets all: the hosts are few, and with a proxy it is not certain which name has led nowhere.
-    pub(super) fn forget(&self) {
+    pub(super) fn forget(&self, host: &str, port: u16) {
+        self.lock().retain(|entry| !entry.is_for(host, port));
+    }
+
+    pub(super) fn forget_all(&self) {
         self.lock().clear();
     }
 

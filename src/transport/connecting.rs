@@ -67,7 +67,7 @@ impl Connector for Connecting {
                     .map_err(|error| labelled("TLS", &plain(error)))
             })
             .map_err(|error| {
-                self.addresses.forget();
+                self.forget(details.uri);
                 ureq::Error::Other(Box::new(ConnectFailed(error)))
             })
     }
@@ -81,6 +81,16 @@ impl Connecting {
             has_proxy,
             tunnel: ConnectProxyConnector::default(),
             tls: RustlsConnector::default(),
+        }
+    }
+
+    /// Forgets the addresses that have led nowhere: with a proxy its own, whichever host was asked for.
+    fn forget(&self, uri: &Uri) {
+        if self.has_proxy {
+            self.addresses.forget_all();
+        } else {
+            let (host, port) = target(uri);
+            self.addresses.forget(host, port);
         }
     }
 

@@ -1,14 +1,14 @@
 //! What calls cost in connections, look-ups and handshakes, counted: no noise can hide it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
 use std::thread;
 
 use wechatpay_contract::{Client, Error, Request};
 
 use crate::platform::{PRE_SIGN, Platform, SESSION};
 use crate::raw::wait_until;
-use crate::tls_server::{Answer, Authority, Leaf, Then, TlsServer};
+use crate::tls_server::{Answer, Authority, Leaf, Meeting, Then, TlsServer};
 
 const PARAM_ERROR: &str = r#"{"code":"PARAM_ERROR","message":"parameter error"}"#;
 const SIGN_ERROR: &str = r#"{"code":"SIGN_ERROR","message":"wrong signature"}"#;
@@ -79,7 +79,7 @@ fn sixteen_threads_open_sixteen_connections_and_keep_them_until_they_are_closed(
     let platform = Platform::new();
     let answer = platform.answer(200, SESSION);
     // Answers only when all threads have asked, so that each needs a connection of its own.
-    let all_have_asked = Barrier::new(THREADS);
+    let all_have_asked = Meeting::of(THREADS);
     let server = TlsServer::start(&authority, &Leaf::default(), move |_| {
         all_have_asked.wait();
         answer.clone()

@@ -129,7 +129,7 @@ fn a_download_that_was_answered_is_not_told_as_not_sent_though_no_call_was() {
     assert_eq!(refused, (None, Outcome::NotSent));
     sandbox.refuse_connections(false).unwrap();
     let absent = told(client.refresh_certificates());
-    assert_eq!(absent, (Some(404), Outcome::Unknown));
+    assert_eq!(absent, (Some(404), Outcome::Refused));
     sandbox.fault(Fault::error(200, "SYSTEM_ERROR"));
     let malformed = told(client.refresh_certificates());
     assert_eq!(malformed, (Some(200), Outcome::Unknown));

@@ -31,6 +31,8 @@ struct TwoHosts {
     exchanges: Arc<Mutex<Vec<Seen>>>,
     /// The ports of the hosts that cannot be reached.
     down: Arc<Mutex<Vec<u16>>>,
+    /// The ports of the hosts that were looked up.
+    looked_up: Arc<Mutex<Vec<u16>>>,
 }
 
 impl TwoHosts {
@@ -41,6 +43,7 @@ impl TwoHosts {
             signed: Arc::default(),
             exchanges: Arc::default(),
             down: Arc::default(),
+            looked_up: Arc::default(),
         }
     }
 
@@ -67,11 +70,12 @@ impl TwoHosts {
 
     fn builder(&self) -> ClientBuilder {
         let exchanges = Arc::clone(&self.exchanges);
-        let down = Arc::clone(&self.down);
+        let (down, looked_up) = (Arc::clone(&self.down), Arc::clone(&self.looked_up));
         Client::builder(self.signer(), self.main.verifier())
             .host(url(&self.main))
             .backup_host(Some(&url(&self.backup)))
             .resolver(move |_, port| {
+                looked_up.lock().unwrap().push(port);
                 let down = down.lock().unwrap().contains(&port);
                 let port = if down { CLOSED_PORT } else { port };
                 Ok(vec![([127, 0, 0, 1], port).into()])
@@ -103,6 +107,13 @@ impl TwoHosts {
         let signed = self.signed.lock().unwrap();
         let nonce = |message: &String| message.lines().nth(3).unwrap().to_owned();
         signed.iter().map(nonce).collect()
+    }
+
+    /// How often main and backup host were looked up.
+    fn look_ups(&self) -> (usize, usize) {
+        let looked_up = self.looked_up.lock().unwrap();
+        let of = |host| looked_up.iter().filter(|at| **at == port(host)).count();
+        (of(&self.main), of(&self.backup))
     }
 
     fn received(&self) -> (Vec<RecordedRequest>, Vec<RecordedRequest>) {
@@ -469,6 +480,27 @@ fn a_get_that_took_too_long_is_not_sent_again() {
     assert_eq!(told(&result), "transport: no complete answer within 1s");
     assert_eq!(hosts.main.requests().len(), 1);
     assert_eq!(hosts.backup.connections_accepted(), 0);
+}
+
+#[test]
+fn a_get_that_is_sent_again_is_not_looked_up_again() {
+    let hosts = TwoHosts::start();
+    hosts.main.fault(Fault::Close { took_effect: false });
+    let result = hosts.client().execute::<Value>(Request::get("/v3/x"));
+    assert!(matches!(result, Err(Error::Api(_))), "{result:?}");
+    assert_eq!(hosts.main.requests().len(), 2);
+    assert_eq!(hosts.look_ups(), (1, 0));
+}
+
+#[test]
+fn a_main_host_that_is_down_is_looked_up_for_each_call_and_the_backup_host_once() {
+    let (hosts, client) = TwoHosts::without_main();
+    for calls in 1..=3 {
+        client.execute::<Value>(Request::get("/v3/x")).unwrap_err();
+        assert_eq!(hosts.look_ups(), (calls, 1));
+        hosts.backup.close_connections();
+    }
+    assert_eq!(hosts.backup.connections_accepted(), 3);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -142,6 +142,39 @@ impl Answer {
     pub(crate) fn then(mut self, then: Then) -> Self {
         self.then = then;
         self
+    }
+}
+
+/// Lets a number of threads go on together. Unlike a [`Barrier`](std::sync::Barrier), which holds the others for ever
+/// when one of them fails, it lets them go by themselves after 10 seconds.
+pub(crate) struct Meeting {
+    size: usize,
+    arrived: Mutex<usize>,
+    complete: Condvar,
+}
+
+impl Meeting {
+    pub(crate) fn of(size: usize) -> Self {
+        Self {
+            size,
+            arrived: Mutex::new(0),
+            complete: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn wait(&self) {
+        let mut arrived = self.arrived.lock().unwrap();
+        *arrived += 1;
+        // As many as have met once may meet again.
+        let complete = arrived.next_multiple_of(self.size);
+        self.complete.notify_all();
+        let limit = Duration::from_secs(10);
+        let is_early = |arrived: &mut usize| *arrived < complete;
+        drop(
+            self.complete
+                .wait_timeout_while(arrived, limit, is_early)
+                .unwrap(),
+        );
     }
 }
 
