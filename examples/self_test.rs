@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 fn run() -> Result<bool, Box<dyn Error>> {
     if VARIABLES.into_iter().all(|name| optional(name).is_none()) {
         let sandbox = Sandbox::start()?;
-        println!("sandbox at {}", sandbox.url());
+        println!("no WECHATPAY_ variable is set: the sandbox is tested, not your credentials");
         return Ok(test(&sandbox.client()));
     }
     Ok(test(&client()?))

@@ -328,8 +328,8 @@ impl<'c> Examination<'c> {
             Some(error @ Error::Connect { .. }) => self.failed(
                 Check::Connection,
                 with_causes(error),
-                "check that this machine may connect to the host on port 443, directly or through the proxy that is \
-                 configured; the proxy's environment variables are not read",
+                "check that this machine finds the host's name and may connect to it (WeChat Pay's port is 443), directly \
+                 or through the proxy that is configured; the proxy's environment variables are not read",
             ),
             Some(error @ Error::Transport { .. }) => self.failed(
                 Check::Connection,
@@ -378,7 +378,7 @@ impl<'c> Examination<'c> {
                 self.passed(Check::RequestSignature, "accepted");
             }
             _ if seen.is_answered => {
-                let found = format!("probably accepted, by an answer of HTTP {}", seen.status);
+                let found = format!("probably accepted: the answer is HTTP {}", seen.status);
                 self.unknown(Check::RequestSignature, found);
             }
             _ => self.unknown(Check::RequestSignature, "no answer"),

@@ -60,10 +60,11 @@ impl Inner {
         let Some(second) = self.second_attempt(request, &error, began.elapsed()) else {
             return Err(error);
         };
-        match self.make(second, request) {
+        match (error, self.make(second, request)) {
+            (Error::Connect { host, source }, Err(second)) => Err(after(&host, &source, second)),
             // That the second attempt was not sent says nothing about the first.
-            Err(second) if was_not_sent(&second) && !was_not_sent(&error) => Err(error),
-            second => second,
+            (first, Err(second)) if was_not_sent(&second) && !was_not_sent(&first) => Err(first),
+            (_, second) => second,
         }
     }
 
@@ -225,6 +226,17 @@ fn http_method(method: Method) -> http::Method {
         Method::Put => http::Method::PUT,
         Method::Patch => http::Method::PATCH,
         Method::Delete => http::Method::DELETE,
+    }
+}
+
+/// Says of two hosts that could not be reached why it was neither: a firewall may know but one of them.
+fn after(first_host: &str, first: &Cause, second: Error) -> Error {
+    match second {
+        Error::Connect { host, source } => Error::Connect {
+            host,
+            source: format!("{source}; before that {first_host}: {first}").into(),
+        },
+        other => other,
     }
 }
 

@@ -93,7 +93,7 @@ pub enum Error {
     Connect {
         /// The host that could not be reached; the last one tried.
         host: String,
-        /// What the network or TLS said.
+        /// What the network or TLS said, of the host tried before as well.
         source: Cause,
     },
     /// The connection broke, or the time ran out, after the request may have arrived. The outcome is unknown: query

@@ -25,7 +25,8 @@ pub(super) const PRIVATE_KEY: Kind = Kind {
 
 pub(super) const PUBLIC_KEY: Kind = Kind {
     labels: &["PUBLIC KEY", "RSA PUBLIC KEY"],
-    wanted: "BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY (for a certificate, PublicKey::from_certificate_pem)",
+    wanted: "WeChat Pay's public key (pub_key.pem), BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY (for a certificate, \
+             PublicKey::from_certificate_pem)",
     is_private: false,
 };
 

@@ -38,7 +38,8 @@ const MESSAGE: &[u8] = "POST\n/v3/pay\n1554208460\nnonce\n{\"名\":1}\n".as_byte
 const WANTED_PRIVATE: &str =
     "the merchant's private key (apiclient_key.pem), BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY";
 const WANTED_PUBLIC: &str =
-    "BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY (for a certificate, PublicKey::from_certificate_pem)";
+    "WeChat Pay's public key (pub_key.pem), BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY (for a certificate, \
+     PublicKey::from_certificate_pem)";
 const WANTED_CERTIFICATE: &str = "BEGIN CERTIFICATE (for a public key, PublicKey::from_pem)";
 
 fn path(kind: &str) -> String {

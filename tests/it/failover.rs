@@ -291,10 +291,16 @@ fn when_no_host_can_be_reached_nothing_was_sent() {
     let (hosts, client) = TwoHosts::without_main();
     hosts.take_down(&hosts.backup);
     let error = client.send(&PRE_SIGN).unwrap_err();
-    let Error::Connect { host, .. } = &error else {
+    let Error::Connect { host, source } = &error else {
         panic!("{error:?}");
     };
     assert_eq!(*host, name(&hosts.backup));
+    let refused = format!("TCP to 127.0.0.1:{CLOSED_PORT}: Connection refused (os error 111)");
+    let main = name(&hosts.main);
+    assert_eq!(
+        source.to_string(),
+        format!("{refused}; before that {main}: {refused}")
+    );
     assert_eq!(error.outcome(), Outcome::NotSent);
     // Two tries, not more.
     assert_eq!(hosts.nonces().len(), 2);

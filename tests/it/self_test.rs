@@ -292,7 +292,7 @@ fn without_a_connection_nothing_is_said_of_signatures() {
         &report,
         Check::Connection,
         "nothing was sent",
-        "this machine may connect to the host",
+        "may connect to it",
     );
     use Verdict::{Failed, Passed, Unknown};
     assert_eq!(
