@@ -143,7 +143,7 @@ impl World {
             let line = |what: &str, pick| {
                 let what = format!("{threads} threads, {what} a call");
                 let (candidate, by_hand) = (per_call(&candidate, pick), per_call(&by_hand, pick));
-                report_times(&what, candidate, by_hand, None);
+                report_times(&what, &candidate, &by_hand, None);
             };
             line("processor time", |used| used.processor);
             line("wall time", |used| used.wall);

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use wechatpay_contract::{Client, PrivateKey, PublicKey, Signer, Verifier};
 
-use measure::{in_turns, median, micros, process_time, report, verdict};
+use measure::{in_turns, median, micros, process_time, report, report_times, verdict};
 use platform::{MCHID, MERCHANT_KEY, PRE_SIGN, PUBLIC_KEY_ID, Platform, SERIAL_NO, SESSION};
 use reference::{Reference, Settings};
 use tls_server::{Authority, Leaf, Meeting, TlsServer};
@@ -72,12 +72,11 @@ fn start_to_answer() -> bool {
     };
     let (candidate, by_hand) = in_turns(101, || wall("crate"), || wall("hand"));
     let line = |what: &str, pick: fn(&(f64, f64)) -> f64| {
-        let candidate = median(candidate.iter().map(pick));
-        let by_hand = median(by_hand.iter().map(pick));
-        report(
+        let times = |turns: &[(f64, f64)]| turns.iter().map(pick).collect::<Vec<_>>();
+        report_times(
             &format!("start to first verified answer, {what}"),
-            &format!("{candidate:8.0} µs, reference {by_hand:8.0} µs"),
-            candidate / by_hand,
+            &times(&candidate),
+            &times(&by_hand),
             Some(1.2),
         )
     };

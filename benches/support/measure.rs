@@ -34,7 +34,7 @@ impl Comparison<'_> {
             || self.turn(&mut candidate),
             || self.turn(&mut reference),
         );
-        report_times(self.what, candidate, reference, Some(self.limit))
+        report_times(self.what, &candidate, &reference, Some(self.limit))
     }
 
     /// The time of one run, in microseconds.
@@ -66,19 +66,24 @@ pub(crate) fn in_turns<T>(
     (candidates, references)
 }
 
-/// Compares what the quickest tenth of the turns kept to, in microseconds, since other programs empty the caches and so
-/// cost processor time too; prints one line, and tells whether the limit is kept.
+/// Compares times in microseconds, the turns of both sides in their order; prints one line, and tells whether the limit
+/// is kept.
+///
+/// The ratio is the median of those of neighbours: the machine's speed changes from second to second, but it hardly does
+/// between two turns.
 pub(crate) fn report_times(
     what: &str,
-    candidate: impl IntoIterator<Item = f64>,
-    reference: impl IntoIterator<Item = f64>,
+    candidate: &[f64],
+    reference: &[f64],
     limit: Option<f64>,
 ) -> bool {
-    let (candidate, reference) = (undisturbed(candidate), undisturbed(reference));
+    let neighbours = candidate.iter().zip(reference);
+    let ratio = median(neighbours.map(|(candidate, reference)| candidate / reference));
+    let [candidate, reference] = [candidate, reference].map(|times| median(times.iter().copied()));
     report(
         what,
         &format!("{candidate:8.1} µs, reference {reference:8.1} µs"),
-        candidate / reference,
+        ratio,
         limit,
     )
 }
@@ -99,20 +104,10 @@ pub(crate) fn verdict(kept: bool) -> &'static str {
     if kept { "" } else { "  LIMIT NOT KEPT" }
 }
 
-fn undisturbed(values: impl IntoIterator<Item = f64>) -> f64 {
-    let values = sorted(values);
-    values[values.len() / 10]
-}
-
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let values = sorted(values);
-    values[values.len() / 2]
-}
-
-fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
-    values
+    values[values.len() / 2]
 }
 
 pub(crate) fn micros(time: Duration) -> f64 {

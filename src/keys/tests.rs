@@ -37,8 +37,7 @@ const MESSAGE: &[u8] = "POST\n/v3/pay\n1554208460\nnonce\n{\"名\":1}\n".as_byte
 
 const WANTED_PRIVATE: &str =
     "the merchant's private key (apiclient_key.pem), BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY";
-const WANTED_PUBLIC: &str =
-    "WeChat Pay's public key (pub_key.pem), BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY (for a certificate, \
+const WANTED_PUBLIC: &str = "WeChat Pay's public key (pub_key.pem), BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY (for a certificate, \
      PublicKey::from_certificate_pem)";
 const WANTED_CERTIFICATE: &str = "BEGIN CERTIFICATE (for a public key, PublicKey::from_pem)";
 
