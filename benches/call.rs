@@ -163,7 +163,7 @@ impl World {
         let server = self.server(LATENCY);
         let (client, reference) = (self.client(&server), self.reference(&server));
         let (candidate, by_hand) = in_turns(
-            5,
+            9,
             || gain(|| drop(client.send(&PRE_SIGN).unwrap())),
             || gain(|| drop(reference.call(&reference::PRE_SIGN).unwrap())),
         );
