@@ -331,7 +331,7 @@ fn threads(by: &str) {
                 meeting.wait();
             });
         }
-        meeting.wait();
+        assert!(meeting.wait(), "the calls took too long");
         println!("{} {}", memory("VmRSS:"), memory("RssAnon:"));
         meeting.wait();
     });

@@ -134,8 +134,8 @@ impl PlatformCertificates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until no download is running, while it is needed, or for as long as patience lasts. Several may run one
-    /// after the other.
+    /// Waits while a download is running and is needed, but no longer than patience lasts, also when one download follows
+    /// another.
     fn wait(&self, is_needed: impl Fn() -> bool) -> MutexGuard<'_, State> {
         let (state, _) = self
             .ended
@@ -447,8 +447,10 @@ mod tests {
 
     #[test]
     fn who_has_what_it_waited_for_does_not_wait_for_the_next_download() {
-        let certificates = with_patience(Duration::from_secs(20));
+        let patience = Duration::from_secs(20);
+        let certificates = with_patience(patience);
         let first = certificates.before_use(at(0)).unwrap();
+        let began = Instant::now();
         thread::scope(|scope| {
             let call = scope.spawn(|| matches!(certificates.before_use(at(0)), Ok(None)));
             let answer = scope.spawn(|| {
@@ -462,6 +464,7 @@ mod tests {
             assert!(call.join().unwrap());
             assert!(answer.join().unwrap());
         });
+        assert!(began.elapsed() < patience / 2);
         assert!(first.is_some() && certificates.state().is_running);
     }
 

@@ -79,7 +79,7 @@ impl Inner {
     }
 
     /// Where to try again, if that cannot carry anything out twice: at the backup host when no connection could be
-    /// made, at the same host, by the addresses that are known, when the connection of a GET broke.
+    /// made, at the same host, with the addresses kept from the first, when the connection of a GET broke.
     fn second_attempt(
         &self,
         request: &Request,
@@ -232,10 +232,15 @@ fn http_method(method: Method) -> http::Method {
 /// Says of two hosts that could not be reached why it was neither: a firewall may know but one of them.
 fn after(first_host: &str, first: &Cause, second: Error) -> Error {
     match second {
-        Error::Connect { host, source } => Error::Connect {
-            host,
-            source: format!("{source}; before that {first_host}: {first}").into(),
-        },
+        Error::Connect { host, source } => {
+            let io = source.downcast_ref::<io::Error>();
+            let kind = io.map_or(io::ErrorKind::Other, io::Error::kind);
+            let reason = format!("{source}; before that {first_host}: {first}");
+            Error::Connect {
+                host,
+                source: Box::new(io::Error::new(kind, reason)),
+            }
+        }
         other => other,
     }
 }

@@ -140,8 +140,8 @@ impl ClientBuilder {
     /// one's own, or tests.
     ///
     /// It is asked when a connection has to be made, at most once in 60 seconds per host while that leads to
-    /// connections; threads that connect at the same moment may each ask. A literal address is never asked for. It
-    /// counts as a part of connecting, but cannot be cut short.
+    /// connections; threads that connect at the same moment may each ask. A literal address is never asked for. A
+    /// look-up counts as a part of connecting, but cannot be cut short.
     ///
     /// The certificate is still checked against the name, and plain `http` still goes to loopback only. With a
     /// [`proxy`](Self::proxy) it is asked for the proxy's name.

@@ -91,7 +91,8 @@ impl Client {
 
     /// Checks, signs and sends a typed request, and gives the verified answer.
     ///
-    /// Blocks until the answer is there, at most for the time-out.
+    /// Blocks until the answer is there, at most for the time-out, not counting a download of platform certificates; see
+    /// [`ClientBuilder::platform_certificates`].
     ///
     /// ```
     /// use wechatpay_contract::sandbox::Sandbox;

@@ -28,9 +28,9 @@ pub struct Exchange<'a> {
     pub request_id: Option<&'a str>,
     /// From before signing to after verifying.
     pub elapsed: Duration,
-    /// The error in which the exchange ended, if it did. When a second attempt follows it is not the call's. That of a
-    /// download of platform certificates speaks of the call which needs them: ask [`outcome`](Self::outcome) what
-    /// became of the exchange.
+    /// The error in which the exchange ended, if it did. The call's own may be another: a second attempt may follow, and
+    /// of two hosts that cannot be reached it names both. The error of a download of platform certificates is worded
+    /// for the call that needs them: ask [`outcome`](Self::outcome) what became of the exchange.
     pub error: Option<&'a Error>,
 }
 

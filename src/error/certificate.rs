@@ -100,6 +100,7 @@ impl CertificateError {
         match self {
             Self::Download(error) => error.outcome(),
             Self::NoCertificates { answer, .. } => answer.outcome(),
+            // Never the end of an exchange: this thread sent nothing.
             Self::StillRunning { .. } => Outcome::NotSent,
             // It was answered, but not with a list to be taken over.
             _ => Outcome::Unknown,

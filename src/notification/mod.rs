@@ -81,6 +81,8 @@ pub type Event = Notification<ContractEvent>;
 ///   far as they are there) with what was pre-signed.
 /// - **When in doubt, query.** The query is the authority for a contract's state. When a notification fails to come,
 ///   query: delivery is never guaranteed, and nothing at all is sent when the user gives up or signing fails.
+/// - **With platform certificates** that a client downloads, ask the client's `refresh_for` when the verification fails,
+///   and open once more when it says so.
 /// - **Answer** with [`NotificationReply::success`], with [`NotificationError::reply`] when opening failed, and with
 ///   [`NotificationReply::failure`] when the event could not be stored. What is not acknowledged is sent again, in the
 ///   general schedule after 15 s, 15 s, 30 s, 3 min, 10 min, 20 min, three times 30 min, 60 min, three times 3 h and

@@ -834,6 +834,31 @@ mod proxy {
     }
 
     #[test]
+    fn that_refuses_is_looked_up_again() {
+        let server = Server::start(|listener| {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                read_request(&mut stream);
+                stream
+                    .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+                    .unwrap();
+            }
+        });
+        let (lookup, count) = counted(vec![Ok(vec![server.address])]);
+        let proxy = format!("http://proxy.test:{}", server.address.port());
+        let agent = agent(&TransportOptions {
+            addresses: Arc::new(Addresses::new(lookup)),
+            proxy: Some(Proxy::parse(&proxy).unwrap()),
+            ..options()
+        });
+        for look_ups in 1..=2 {
+            connect_failure(get(&agent, "https://pay.test/"));
+            assert_eq!(count.load(Ordering::SeqCst), look_ups);
+        }
+        server.finish();
+    }
+
+    #[test]
     fn that_drips() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();

@@ -1,7 +1,7 @@
 //! The second host: when it is tried, with what, and that nothing which may have arrived is sent again.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -295,7 +295,10 @@ fn when_no_host_can_be_reached_nothing_was_sent() {
         panic!("{error:?}");
     };
     assert_eq!(*host, name(&hosts.backup));
-    let refused = format!("TCP to 127.0.0.1:{CLOSED_PORT}: Connection refused (os error 111)");
+    let refused = TcpStream::connect(("127.0.0.1", CLOSED_PORT)).unwrap_err();
+    let kind = source.downcast_ref::<io::Error>().map(io::Error::kind);
+    assert_eq!(kind, Some(refused.kind()));
+    let refused = format!("TCP to 127.0.0.1:{CLOSED_PORT}: {refused}");
     let main = name(&hosts.main);
     assert_eq!(
         source.to_string(),

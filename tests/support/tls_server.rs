@@ -162,7 +162,8 @@ impl Meeting {
         }
     }
 
-    pub(crate) fn wait(&self) {
+    /// Whether all have come.
+    pub(crate) fn wait(&self) -> bool {
         let mut arrived = self.arrived.lock().unwrap();
         *arrived += 1;
         // As many as have met once may meet again.
@@ -170,11 +171,9 @@ impl Meeting {
         self.complete.notify_all();
         let limit = Duration::from_secs(10);
         let is_early = |arrived: &mut usize| *arrived < complete;
-        drop(
-            self.complete
-                .wait_timeout_while(arrived, limit, is_early)
-                .unwrap(),
-        );
+        let waited = self.complete.wait_timeout_while(arrived, limit, is_early);
+        let waited = waited.unwrap().1;
+        !waited.timed_out()
     }
 }
 
