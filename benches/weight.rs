@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use measure::{report, verdict};
+use measure::{median, report, verdict};
 
 #[path = "support/measure.rs"]
 mod measure;
@@ -255,25 +255,22 @@ fn size() -> bool {
     kept
 }
 
-/// Clean release builds, all of each program. Of several the quickest counts, since other programs disturb them.
+/// Clean release builds, all of each program, in turns. The ratios are to the build by hand of the same turn, since the
+/// machine's speed changes; their median counts.
 fn build() -> bool {
-    const BUILDS: usize = 2;
-    let programs = [&BY_HAND, &CORE, &CALL, &SANDBOX];
-    let mut times = programs.map(|_| f64::INFINITY);
-    for _ in 0..BUILDS {
-        for (time, program) in times.iter_mut().zip(programs) {
-            let folder = program.write(PLAIN);
-            remove(&folder.join("target"));
-            *time = time.min(timed_build(&folder));
-        }
-    }
+    const TURNS: usize = 3;
+    let programs = [&BY_HAND, &CALL, &CORE, &SANDBOX];
+    let turns: Vec<_> = (0..TURNS)
+        .map(|_| programs.map(|program| program.clean_build()))
+        .collect();
     let mut kept = true;
-    for (time, program) in times.iter().zip(programs) {
+    for (position, program) in programs.iter().enumerate() {
         let limit = (program.name == CALL.name).then_some(1.25);
+        let time = median(turns.iter().map(|times| times[position]));
         kept &= report(
             &format!("clean release build, {}", program.name),
             &format!("{time:5.1} s of processor time"),
-            time / times[0],
+            median(turns.iter().map(|times| times[position] / times[0])),
             limit,
         );
     }
@@ -296,6 +293,13 @@ fn timed_build(folder: &Path) -> f64 {
 }
 
 impl Program {
+    /// The processor time in seconds.
+    fn clean_build(&self) -> f64 {
+        let folder = self.write(PLAIN);
+        remove(&folder.join("target"));
+        timed_build(&folder)
+    }
+
     /// In the two profiles, in MB.
     fn sizes(&self) -> [f64; 2] {
         [PLAIN, SMALL].map(|profile| {
