@@ -74,6 +74,13 @@ impl World {
         platform.issue_certificate(serial_no, validity).unwrap()
     }
 
+    /// A minute later WeChat Pay signs with a new certificate, which its list has as well.
+    fn renew(&self) {
+        self.pass(60);
+        self.issue(NEW, NEW_VALIDITY);
+        self.sign_with(NEW);
+    }
+
     fn sign_with(&self, id: &str) {
         let id = id.to_owned();
         self.sandbox.platform().sign_with(SignsWith::Key(id));
@@ -243,9 +250,7 @@ fn an_answer_by_an_unknown_certificate_is_verified_after_a_download_and_not_aske
     let world = World::with_certificate();
     let client = world.client();
     call(&client).unwrap();
-    world.pass(60);
-    world.issue(NEW, NEW_VALIDITY);
-    world.sign_with(NEW);
+    world.renew();
     call(&client).unwrap();
     assert_eq!((world.downloads(), world.calls()), (2, 2));
     assert_eq!(held(&client), [OLD, NEW]);
@@ -256,9 +261,7 @@ fn a_signature_that_is_wrong_under_a_key_just_learnt_is_still_refused() {
     let world = World::with_certificate();
     let client = world.client();
     call(&client).unwrap();
-    world.pass(60);
-    world.issue(NEW, NEW_VALIDITY);
-    world.sign_with(NEW);
+    world.renew();
     let fault = Fault::Signature(Signing::Wrong);
     world.sandbox.fault(fault.on("POST", "/v3/security/echo"));
     assert_eq!(verify_error(call(&client)), VerifyError::WrongSignature);
@@ -659,9 +662,7 @@ fn what_a_receiver_of_notifications_meets_the_client_learns_and_the_other_way_ro
     assert_eq!(world.downloads(), 2);
 
     // What the client learns, the receiver knows.
-    world.pass(60);
-    world.issue(NEW, NEW_VALIDITY);
-    world.sign_with(NEW);
+    world.renew();
     call(&client).unwrap();
     assert_eq!(receiver.key_ids(), [OLD, NEW]);
     assert!(client.refresh_for(&unknown));
@@ -673,9 +674,7 @@ fn an_answer_waits_for_a_download_that_is_running_and_a_notification_does_not() 
     let world = World::with_certificate();
     let client = world.client();
     call(&client).unwrap();
-    world.pass(60);
-    world.issue(NEW, NEW_VALIDITY);
-    world.sign_with(NEW);
+    world.renew();
     let unknown = receive(client.merchant().verifier(), START + 60, NEW).unwrap_err();
     let late = Fault::Late(Duration::from_secs(1));
     world.sandbox.fault(late.on("GET", "/v3/certificates"));
