@@ -8,10 +8,10 @@ use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 
-use crate::decode;
-use crate::endpoint::{Endpoint, Method, Request};
 use crate::error::{ApiError, Authenticity, Error, InvalidField};
+use crate::json;
 use crate::keys::{PublicKey, is_same_id};
+use crate::request::{Endpoint, Method, Request};
 use crate::signer::{Signer, check_nonce_str, request_message};
 use crate::time::unix_seconds;
 use crate::verifier::{SignatureHeaders, Verifier};
@@ -256,7 +256,7 @@ impl Verified<'_, '_> {
             [] => b"null",
             body => body,
         };
-        decode::from_slice(json).map_err(|source| Error::Decode {
+        json::from_slice(json).map_err(|source| Error::Decode {
             status: self.status,
             request_id: self.request_id.map(str::to_owned),
             source,

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{AnswerHead, Client};
-use crate::endpoint::Request;
 use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
 use crate::keys::random_nonce;
+use crate::request::Request;
 use crate::time::{parse_http_date, unix_seconds};
 
 /// WeChat Pay and this crate refuse a message whose time differs from the clock by this much, in seconds.

@@ -17,10 +17,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::decode;
-use crate::endpoint::{self, Request};
 use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
+use crate::json;
 use crate::keys::{ApiV3Key, PublicKey, is_same_id};
+use crate::request::{self, Request};
 use crate::time::{parse_rfc_3339, unix_seconds};
 use crate::verifier::{SignatureHeaders, Verifier, verify_with};
 
@@ -34,7 +34,7 @@ const PUBLIC_KEY_PREFIX: &str = "PUB_KEY_ID_";
 
 /// The request for the list of platform certificates: `GET /v3/certificates`.
 pub fn request() -> Request {
-    Request::get(endpoint::CERTIFICATES)
+    Request::get(request::CERTIFICATES)
 }
 
 /// Opens the answer to [`request`]: the certificates that are not expired at `now`, at least one of them valid.
@@ -149,7 +149,7 @@ fn open_list(
     api_v3_key: &ApiV3Key,
 ) -> Result<Vec<PublicKey>, CertificateError> {
     let list: Value =
-        decode::from_slice(body).map_err(|error| malformed(format!("not JSON: {error}")))?;
+        json::from_slice(body).map_err(|error| malformed(format!("not JSON: {error}")))?;
     let entries = member(&list, "data")
         .and_then(Value::as_array)
         .ok_or_else(|| malformed("data is missing or not an array"))?;

@@ -11,10 +11,10 @@ use super::Inner;
 use super::answer::Answer;
 use super::host::Host;
 use super::observer::Exchange;
-use crate::endpoint::{Method, Request};
 use crate::error::{Cause, Error, InvalidField, Outcome};
 use crate::keys::random_nonce;
 use crate::merchant::{SignedRequest, USER_AGENT};
+use crate::request::{Method, Request};
 use crate::transport::{self, Failure};
 
 /// Tells WeChat Pay that the main host could not be reached.

@@ -17,11 +17,11 @@ use ureq::Agent;
 use self::host::Host;
 use self::observer::Observer;
 use crate::certificates::PlatformCertificates;
-use crate::endpoint::{Endpoint, Request};
 use crate::error::{CertificateError, Error, InvalidField, VerifyError};
 use crate::keys::{ApiV3Key, random_nonce};
 use crate::merchant::{Merchant, check_answer};
 use crate::order::PayParameters;
+use crate::request::{Endpoint, Request};
 use crate::signer::Signer;
 use crate::verifier::Verifier;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::endpoint::Method;
 use crate::error::{Error, Outcome};
+use crate::request::Method;
 
 pub(super) type Observer = dyn Fn(&Exchange<'_>) + Send + Sync;
 

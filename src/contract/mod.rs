@@ -2,7 +2,7 @@
 //! to a request about another contract, by [`Endpoint::check`](crate::Endpoint::check).
 
 pub mod ecommerce;
-mod key;
+mod id;
 pub mod normal;
 mod pre_sign;
 pub mod qs;
@@ -12,7 +12,7 @@ mod session;
 mod state;
 mod terminate;
 
-pub use key::ContractKey;
+pub use id::ContractId;
 pub use query::{Contract, QueryContract, TerminateInfo};
 pub(crate) use session::number_or_text;
 pub use session::{LaunchExtraData, LaunchParameters, MiniProgramSession};

@@ -34,12 +34,12 @@
 
 use serde::Serialize;
 
-use super::key::check_same;
+use super::id::check_same;
 use super::pre_sign::Terms;
-use super::{ContractKey, MiniProgramSession};
-use crate::check;
-use crate::endpoint::{Endpoint, Request};
+use super::{ContractId, MiniProgramSession};
 use crate::error::InvalidField;
+use crate::request::{Endpoint, Request};
+use crate::rules;
 
 /// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
 ///
@@ -86,14 +86,14 @@ impl Endpoint for MiniProgramPreSign<'_> {
 
 impl MiniProgramPreSign<'_> {
     fn check_rules(&self) -> Result<(), InvalidField> {
-        check::required_up_to("appid", self.appid, 32)?;
+        rules::required_up_to("appid", self.appid, 32)?;
         Terms {
             out_contract_code: self.out_contract_code,
             notify_url: self.notify_url,
             contract_display_account: self.contract_display_account,
         }
         .check_with_lengths()?;
-        check::required_up_to("openid", self.openid, 128)
+        rules::required_up_to("openid", self.openid, 128)
     }
 }
 
@@ -115,18 +115,18 @@ pub struct PayRedirectPreSign<'a> {
 }
 
 impl Endpoint for PayRedirectPreSign<'_> {
-    type Response = ContractKey;
+    type Response = ContractId;
 
     fn request(&self) -> Result<Request, InvalidField> {
         self.contract.check_rules()?;
-        check::required_up_to("prepay_id", self.prepay_id, 64)?;
+        rules::required_up_to("prepay_id", self.prepay_id, 64)?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/normal/pre-entrust-sign/pay-redirect-sign",
         )
         .json(self))
     }
 
-    fn check(&self, response: &ContractKey) -> Result<(), InvalidField> {
+    fn check(&self, response: &ContractId) -> Result<(), InvalidField> {
         check_same(
             (self.contract.service_id, self.contract.out_contract_code),
             (response.service_id, &response.out_contract_code),

@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 
-use super::key::check_same;
+use super::id::check_same;
 use super::session::number_or_text;
 use super::{ContractState, TerminationMode};
-use crate::check;
-use crate::endpoint::{Endpoint, Request};
 use crate::error::InvalidField;
+use crate::request::{Endpoint, Request};
+use crate::rules;
 
 /// Asks for a contract by the merchant's code 商户通过商户协议号查询协议; for merchants of all four modes.
 ///
@@ -43,7 +43,7 @@ impl Endpoint for QueryContract<'_> {
     type Response = Contract;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        check::digits_and_letters("out_contract_code", self.out_contract_code)?;
+        rules::digits_and_letters("out_contract_code", self.out_contract_code)?;
         Ok(Request::get(
             "/v3/password-exempt-contract/contracts/service-id/{service_id}/out-contract-code/{out_contract_code}",
         )

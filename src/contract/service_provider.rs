@@ -37,12 +37,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::key::{check_echo, check_same};
+use super::id::{check_echo, check_same};
 use super::pre_sign::Terms;
-use super::{ContractKey, MiniProgramSession};
-use crate::check;
-use crate::endpoint::{Endpoint, Request};
+use super::{ContractId, MiniProgramSession};
 use crate::error::InvalidField;
+use crate::request::{Endpoint, Request};
+use crate::rules;
 
 /// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
 ///
@@ -103,9 +103,9 @@ impl Endpoint for MiniProgramPreSign<'_> {
 
 impl MiniProgramPreSign<'_> {
     fn check_rules(&self) -> Result<(), InvalidField> {
-        check::required("sp_appid", self.sp_appid)?;
-        check::required("sub_mchid", self.sub_mchid)?;
-        check::required("sub_appid", self.sub_appid)?;
+        rules::required("sp_appid", self.sp_appid)?;
+        rules::required("sub_mchid", self.sub_mchid)?;
+        rules::required("sub_appid", self.sub_appid)?;
         Terms {
             out_contract_code: self.out_contract_code,
             notify_url: self.notify_url,
@@ -134,11 +134,11 @@ pub struct PayRedirectPreSign<'a> {
 }
 
 impl Endpoint for PayRedirectPreSign<'_> {
-    type Response = Answer<ContractKey>;
+    type Response = Answer<ContractId>;
 
     fn request(&self) -> Result<Request, InvalidField> {
         self.contract.check_rules()?;
-        check::required("prepay_id", self.prepay_id)?;
+        rules::required("prepay_id", self.prepay_id)?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/pay-redirect-sign",
         )
@@ -165,7 +165,7 @@ impl Endpoint for PayRedirectPreSign<'_> {
 pub struct Answer<T> {
     /// The sub-merchant 子商户号 that the contract is made with, up to 32 characters.
     pub sub_mchid: String,
-    /// What the other modes answer as well: a [`MiniProgramSession`] or a [`ContractKey`].
+    /// What the other modes answer as well: a [`MiniProgramSession`] or a [`ContractId`].
     #[serde(flatten)]
     pub common: T,
 }

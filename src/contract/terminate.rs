@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::ContractKey;
-use super::key::check_same;
-use crate::check;
-use crate::endpoint::{Endpoint, Request};
+use super::ContractId;
+use super::id::check_same;
 use crate::error::InvalidField;
+use crate::request::{Endpoint, Request};
+use crate::rules;
 
 /// Ends a contract that is in force 商户通过商户协议号解约协议; for merchants of all four modes.
 ///
@@ -43,11 +43,11 @@ pub struct TerminateContract<'a> {
 }
 
 impl Endpoint for TerminateContract<'_> {
-    type Response = ContractKey;
+    type Response = ContractId;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        check::digits_and_letters("out_contract_code", self.out_contract_code)?;
-        check::required_up_to(
+        rules::digits_and_letters("out_contract_code", self.out_contract_code)?;
+        rules::required_up_to(
             "contract_termination_remark",
             self.contract_termination_remark,
             256,
@@ -60,7 +60,7 @@ impl Endpoint for TerminateContract<'_> {
         .json(self))
     }
 
-    fn check(&self, response: &ContractKey) -> Result<(), InvalidField> {
+    fn check(&self, response: &ContractId) -> Result<(), InvalidField> {
         check_same(
             (self.service_id, self.out_contract_code),
             (response.service_id, &response.out_contract_code),

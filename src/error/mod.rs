@@ -10,7 +10,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::decode::DecodeError;
+use crate::json::DecodeError;
 
 pub use self::api::{ApiError, Authenticity};
 pub use self::certificate::CertificateError;

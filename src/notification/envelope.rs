@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::NotificationError;
-use crate::decode;
+use crate::json;
 use crate::keys::ApiV3Key;
 
 /// The only algorithm there is.
@@ -32,7 +32,7 @@ pub(super) struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Reads a body that was verified.
     pub(super) fn read(body: &'a [u8]) -> Result<Self, NotificationError> {
-        decode::from_slice(body).map_err(NotificationError::Envelope)
+        json::from_slice(body).map_err(NotificationError::Envelope)
     }
 }
 

@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::{NotificationReceiver, NotificationReply};
-use crate::decode::DecodeError;
 use crate::error::VerifyError;
+use crate::json::DecodeError;
 
 /// Why a notification was not opened.
 ///

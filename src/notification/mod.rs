@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use self::envelope::Envelope;
-use crate::decode::{self, DecodeError};
+use crate::json::{self, DecodeError};
 use crate::keys::ApiV3Key;
 use crate::verifier::{SignatureHeaders, Verifier};
 
@@ -208,7 +208,7 @@ impl<T> Notification<T> {
     ///
     /// [`NotificationError::Content`] when the JSON is not of that type.
     pub fn parse<'a, U: Deserialize<'a>>(&'a self) -> Result<U, NotificationError> {
-        decode::from_str(&self.json)
+        json::from_str(&self.json)
             .map_err(|source| NotificationError::content(&self.id, &self.event_type, source))
     }
 }
@@ -219,7 +219,7 @@ impl<T: DeserializeOwned> Notification<T> {
             |source| NotificationError::content(&envelope.id, &envelope.event_type, source);
         let json = String::from_utf8(plaintext)
             .map_err(|error| refuse(DecodeError::not_utf8(error.utf8_error())))?;
-        let content = decode::from_str(&json).map_err(refuse)?;
+        let content = json::from_str(&json).map_err(refuse)?;
         Ok(Self {
             id: envelope.id.to_string(),
             create_time: envelope.create_time.to_string(),

@@ -31,9 +31,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check;
-use crate::endpoint::{Endpoint, Request};
 use crate::error::InvalidField;
+use crate::request::{Endpoint, Request};
+use crate::rules;
 
 /// Orders with a contract as a direct merchant JSAPI下单并授权.
 ///
@@ -69,12 +69,12 @@ impl Endpoint for JsapiOrder<'_> {
     type Response = Prepay;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        check::required_up_to("appid", self.appid, 32)?;
-        check::required_up_to("mchid", self.mchid, 32)?;
+        rules::required_up_to("appid", self.appid, 32)?;
+        rules::required_up_to("mchid", self.mchid, 32)?;
         check_order(self.description, self.out_trade_no, self.notify_url)?;
-        check::at_least("out_trade_no", self.out_trade_no, 6)?;
-        check::required("payer.openid", self.payer.openid)?;
-        check::required(
+        rules::at_least("out_trade_no", self.out_trade_no, 6)?;
+        rules::required("payer.openid", self.payer.openid)?;
+        rules::required(
             "contract_info.password_free_contract_id",
             self.contract_info.password_free_contract_id,
         )?;
@@ -121,13 +121,13 @@ impl Endpoint for PartnerJsapiOrder<'_> {
     type Response = Prepay;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        check::required_up_to("sp_appid", self.sp_appid, 32)?;
-        check::required_up_to("sp_mchid", self.sp_mchid, 32)?;
+        rules::required_up_to("sp_appid", self.sp_appid, 32)?;
+        rules::required_up_to("sp_mchid", self.sp_mchid, 32)?;
         self.check_sub_appid()?;
-        check::required_up_to("sub_mchid", self.sub_mchid, 32)?;
+        rules::required_up_to("sub_mchid", self.sub_mchid, 32)?;
         check_order(self.description, self.out_trade_no, self.notify_url)?;
         self.payer.check()?;
-        check::required(
+        rules::required(
             "contract_info.password_free_contract_id",
             self.contract_info.password_free_contract_id,
         )?;
@@ -139,7 +139,7 @@ impl Endpoint for PartnerJsapiOrder<'_> {
 impl PartnerJsapiOrder<'_> {
     fn check_sub_appid(&self) -> Result<(), InvalidField> {
         match (self.sub_appid, self.payer) {
-            (Some(sub_appid), _) => check::required_up_to("sub_appid", sub_appid, 32),
+            (Some(sub_appid), _) => rules::required_up_to("sub_appid", sub_appid, 32),
             (None, PartnerPayer::SpOpenid(_)) => Ok(()),
             (None, PartnerPayer::SubOpenid(_) | PartnerPayer::Both { .. }) => {
                 Err(InvalidField::new(
@@ -201,10 +201,10 @@ impl PartnerPayer<'_> {
     fn check(&self) -> Result<(), InvalidField> {
         let fields = PartnerPayerFields::from(*self);
         if let Some(sp_openid) = fields.sp_openid {
-            check::required("payer.sp_openid", sp_openid)?;
+            rules::required("payer.sp_openid", sp_openid)?;
         }
         if let Some(sub_openid) = fields.sub_openid {
-            check::required("payer.sub_openid", sub_openid)?;
+            rules::required("payer.sub_openid", sub_openid)?;
         }
         Ok(())
     }
@@ -288,9 +288,9 @@ fn check_order(
     out_trade_no: &str,
     notify_url: &str,
 ) -> Result<(), InvalidField> {
-    check::required_up_to("description", description, 127)?;
-    check::trade_no("out_trade_no", out_trade_no)?;
-    check::up_to("out_trade_no", out_trade_no, 32)?;
-    check::notify_url("notify_url", notify_url)?;
-    check::up_to("notify_url", notify_url, 255)
+    rules::required_up_to("description", description, 127)?;
+    rules::trade_no("out_trade_no", out_trade_no)?;
+    rules::up_to("out_trade_no", out_trade_no, 32)?;
+    rules::notify_url("notify_url", notify_url)?;
+    rules::up_to("notify_url", notify_url, 255)
 }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::check;
 use crate::error::InvalidField;
+use crate::rules;
 
 /// What an order can say beside the required fields. `..OrderOptions::default()` leaves out the rest.
 ///
@@ -39,11 +39,11 @@ pub struct OrderOptions<'a> {
 impl OrderOptions<'_> {
     pub(super) fn check(&self) -> Result<(), InvalidField> {
         if let Some(time_expire) = self.time_expire {
-            check::rfc_3339("time_expire", time_expire)?;
-            check::up_to("time_expire", time_expire, 64)?;
+            rules::rfc_3339("time_expire", time_expire)?;
+            rules::up_to("time_expire", time_expire, 64)?;
         }
-        check::up_to("attach", self.attach.unwrap_or_default(), 128)?;
-        check::up_to("goods_tag", self.goods_tag.unwrap_or_default(), 32)?;
+        rules::up_to("attach", self.attach.unwrap_or_default(), 128)?;
+        rules::up_to("goods_tag", self.goods_tag.unwrap_or_default(), 32)?;
         if let Some(detail) = &self.detail {
             detail.check()?;
         }
@@ -71,7 +71,7 @@ pub struct Detail<'a> {
 impl Detail<'_> {
     fn check(&self) -> Result<(), InvalidField> {
         for (position, goods) in self.goods_detail.iter().enumerate() {
-            check::required("merchant_goods_id", goods.merchant_goods_id).map_err(|error| {
+            rules::required("merchant_goods_id", goods.merchant_goods_id).map_err(|error| {
                 let field = format!("detail.goods_detail[{position}].{}", error.field());
                 InvalidField::new(field, error.problem())
             })?;
@@ -112,9 +112,9 @@ pub struct SceneInfo<'a> {
 
 impl SceneInfo<'_> {
     fn check(&self) -> Result<(), InvalidField> {
-        check::required("scene_info.payer_client_ip", self.payer_client_ip)?;
+        rules::required("scene_info.payer_client_ip", self.payer_client_ip)?;
         if let Some(store_info) = &self.store_info {
-            check::required("scene_info.store_info.id", store_info.id)?;
+            rules::required("scene_info.store_info.id", store_info.id)?;
         }
         Ok(())
     }

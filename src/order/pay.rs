@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::check;
 use crate::error::{Error, InvalidField};
+use crate::rules;
 use crate::signer::{Signer, check_nonce_str};
 use crate::time::unix_seconds;
 
@@ -101,7 +101,7 @@ fn pay_message(appid: &str, time_stamp: &str, nonce_str: &str, package: &str) ->
 
 /// A line feed would move the border between two lines of the message.
 fn check_line(field: &'static str, value: &str) -> Result<(), InvalidField> {
-    check::required(field, value)?;
+    rules::required(field, value)?;
     if value.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }

@@ -19,7 +19,7 @@ use super::orders::{self, Orderer, Orders};
 use super::platform::Platform;
 use super::pre_sign::{Mode, Way};
 use super::record::Record;
-use crate::endpoint::CERTIFICATES;
+use crate::request::CERTIFICATES;
 use crate::time::unix_seconds;
 
 const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::Sandbox;
 use super::answer::{Answer, Refusal, new_id};
 use super::x509;
-use crate::endpoint::CERTIFICATES;
 use crate::error::{Error, InvalidField, KeyError};
 use crate::keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
+use crate::request::CERTIFICATES;
 use crate::time::format_rfc_3339;
 use crate::verifier::{Verifier, signed_message};
 

@@ -11,7 +11,7 @@ use wechatpay_contract::sandbox::{
 };
 use wechatpay_contract::{
     ApiError, ApiV3Key, Authenticity, CertificateError, Client, ClientBuilder, Contract,
-    ContractEvent, ContractKey, ContractState, DecodeError, Error, EventKind, Exchange,
+    ContractEvent, ContractId, ContractState, DecodeError, Error, EventKind, Exchange,
     InvalidField, KeyError, LaunchExtraData, LaunchParameters, Merchant, Method,
     MiniProgramSession, Notification, NotificationError, NotificationReceiver, NotificationReply,
     Outcome, PrivateKey, PublicKey, QueryContract, Request, SignatureHeaders, SignedRequest,
@@ -42,7 +42,7 @@ fn all_types_can_be_shared_among_threads() {
         ClientBuilder,
         Contract,
         ContractEvent,
-        ContractKey,
+        ContractId,
         ContractState,
         DecodeError,
         DeliveryAttempt,

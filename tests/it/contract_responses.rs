@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use wechatpay_contract::{
-    Contract, ContractKey, ContractState, Endpoint, MiniProgramSession, QueryContract,
+    Contract, ContractId, ContractState, Endpoint, MiniProgramSession, QueryContract,
     TerminateContract, TerminationMode, ecommerce, normal, qs, service_provider,
 };
 
@@ -72,7 +72,7 @@ fn assert_session(session: &MiniProgramSession) {
 }
 
 #[track_caller]
-fn assert_key(key: &ContractKey) {
+fn assert_key(key: &ContractId) {
     assert_eq!(key.mchid, "1900000109");
     assert_eq!(key.service_id, 12535);
     assert_eq!(key.out_contract_code, "wxwtdk20200910100000");

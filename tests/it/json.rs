@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use wechatpay_contract::{
-    ApiV3Key, Contract, ContractEvent, ContractKey, Error, MiniProgramSession, NotificationError,
+    ApiV3Key, Contract, ContractEvent, ContractId, Error, MiniProgramSession, NotificationError,
     NotificationReceiver, SignatureHeaders,
 };
 
@@ -267,7 +267,7 @@ fn no_field_of_any_body_is_repeated() {
             let body = body.to_string();
             let errors = [
                 answered::<MiniProgramSession>(&body).map(drop).err(),
-                answered::<ContractKey>(&body).map(drop).err(),
+                answered::<ContractId>(&body).map(drop).err(),
                 answered::<Contract>(&body).map(drop).err(),
             ];
             for error in errors.into_iter().flatten() {

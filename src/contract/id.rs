@@ -13,7 +13,7 @@ use crate::error::InvalidField;
 /// [`TerminateContract`](super::TerminateContract).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[non_exhaustive]
-pub struct ContractKey {
+pub struct ContractId {
     /// The merchant id 商户号 that the contract is made with, up to 32 characters.
     pub mchid: String,
     /// The password-exempt service 免密支付服务ID.
