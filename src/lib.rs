@@ -28,6 +28,16 @@
 
 // Only docs.rs sets this, whose toolchain is a nightly one.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A test may panic.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
 
 pub mod certificates;
 #[cfg(feature = "client")]

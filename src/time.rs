@@ -245,12 +245,6 @@ pub(crate) fn format_http_date(unix_seconds: u64) -> String {
 
 // The numbers are those of `date -u -d … +%s`.
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests {
     use std::time::Duration;
 

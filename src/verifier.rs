@@ -431,12 +431,6 @@ fn verify_signature(key: &PublicKey, message: &[u8], signature: &str) -> Result<
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests {
     use super::*;
 

@@ -206,12 +206,6 @@ fn distance(one: SystemTime, other: SystemTime) -> Duration {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests {
     use std::sync::mpsc;
     use std::thread;

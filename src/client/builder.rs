@@ -346,12 +346,6 @@ fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests {
     use super::*;
 

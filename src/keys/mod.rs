@@ -6,12 +6,6 @@ mod pem;
 #[cfg(feature = "client")]
 mod random;
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests;
 
 use std::fmt;

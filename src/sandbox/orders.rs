@@ -236,12 +236,6 @@ fn check_expiry(body: &Value, now: SystemTime) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests {
     use super::*;
 

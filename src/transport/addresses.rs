@@ -110,12 +110,6 @@ impl Default for Addresses {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests {
     use std::sync::Weak;
     use std::sync::atomic::Ordering;

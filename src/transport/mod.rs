@@ -13,12 +13,6 @@ mod deadline;
 mod proxy;
 mod roots;
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests;
 mod wire;
 

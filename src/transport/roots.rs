@@ -56,12 +56,6 @@ fn root(
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;

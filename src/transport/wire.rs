@@ -244,12 +244,6 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests {
     use std::net::TcpListener;
 

@@ -10,12 +10,6 @@ mod connection;
 mod exchange;
 mod message;
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 mod tests;
 
 use std::collections::HashMap;
