@@ -49,6 +49,7 @@ mod keys;
 mod merchant;
 mod notification;
 pub mod order;
+mod platform_keys;
 mod request;
 mod rules;
 #[cfg(feature = "sandbox")]

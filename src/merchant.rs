@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
@@ -57,7 +56,7 @@ impl Merchant {
     /// [`InvalidField`] when the merchant's own certificate is among the platform keys: answers are signed by WeChat
     /// Pay.
     pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, InvalidField> {
-        for key in verifier.keys().iter() {
+        for key in verifier.keys().current().iter() {
             refuse_own(&signer, key)?;
         }
         Ok(Self { signer, verifier })
@@ -88,7 +87,7 @@ impl Merchant {
         for certificate in &certificates {
             refuse_own(&self.signer, certificate)?;
         }
-        self.verifier.replace_certificates(certificates)
+        self.verifier.keys().replace_certificates(certificates)
     }
 
     /// Makes the signed form of `request`, to be sent within 5 minutes of `now`.
@@ -111,7 +110,7 @@ impl Merchant {
     ) -> Result<SignedRequest<'r>, Error> {
         check_nonce_str(nonce_str)?;
         let target = request.target()?;
-        let platform_key = self.verifier.preferred(now);
+        let platform_key = self.verifier.keys().preferred(now);
         match &platform_key {
             // Keys can be replaced after construction.
             Some(key) => refuse_own(&self.signer, key)?,
@@ -287,7 +286,7 @@ pub struct SignedRequest<'r> {
     body: Option<&'r [u8]>,
     authorization: String,
     /// Absent only for the first download of certificates.
-    platform_key: Option<Arc<PublicKey>>,
+    platform_key: Option<PublicKey>,
 }
 
 impl SignedRequest<'_> {
@@ -308,7 +307,7 @@ impl SignedRequest<'_> {
 
     /// The headers to be sent, as pairs of name and value, beside `Host` and `Content-Length`.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let platform_key = self.platform_key.as_deref();
+        let platform_key = self.platform_key.as_ref();
         [
             Some(("Authorization", self.authorization.as_str())),
             platform_key.map(|key| ("Wechatpay-Serial", key.id())),

@@ -478,13 +478,13 @@ impl<'c> Examination<'c> {
 
     fn has_platform_key(&self) -> bool {
         let verifier = self.client.merchant().verifier();
-        verifier.preferred(self.now()).is_some()
+        verifier.keys().preferred(self.now()).is_some()
     }
 
     /// The ids of the keys that are valid now and of this kind.
     fn key_ids(&self, is_wanted: impl Fn(bool) -> bool) -> String {
         let now = unix_seconds(self.now());
-        let keys = self.client.merchant().verifier().keys();
+        let keys = self.client.merchant().verifier().keys().current();
         let ids: Vec<_> = keys
             .iter()
             .filter(|key| key.is_valid_at(now) && is_wanted(key.is_certificate()))

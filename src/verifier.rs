@@ -1,15 +1,14 @@
-//! Checks messages from WeChat Pay against the platform keys, one message at a given time.
+//! Verifies one message against the platform keys at a given time.
 
 use std::fmt;
-use std::ops::Deref;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{InvalidField, VerifyError};
-use crate::keys::{PublicKey, is_same_id};
+use crate::keys::PublicKey;
+use crate::platform_keys::{PlatformKeys, find};
 use crate::time::unix_seconds;
 
 const SERIAL: &str = "Wechatpay-Serial";
@@ -26,24 +25,24 @@ const PROBE_PREFIX: &str = "WECHATPAY/SIGNTEST/";
 /// A message is refused when its time differs from now by this much, in seconds.
 const STALE_AFTER: u64 = 300;
 
-/// The platform keys by id, and the check of a message against them.
+/// Verifies messages against the platform keys, the keys with which WeChat Pay signs.
 ///
-/// Cheap to clone; the clones share the keys, so that a client and a notification receiver know the same ones.
+/// Cheap to clone. The clones share the keys, so that a client and a notification receiver know the same ones.
 ///
 /// A message is verified with the key that it names, whichever of those held it is. A request names one key in
-/// `Wechatpay-Serial`, with which its answer is to be signed: the public key if there is one, the last of them if there
-/// are several (given last to [`new`](Self::new), [`replace`](Self::replace) or
-/// [`replace_public_keys`](Self::replace_public_keys)); else, of the certificates that are valid then, the one that
-/// ends last. So when WeChat Pay gives the merchant a new public key, hold both and put the new one last.
+/// `Wechatpay-Serial`, with which WeChat Pay is to sign the response: the last public key if there is one (in the order
+/// of [`new`](Self::new), [`replace`](Self::replace) or [`replace_public_keys`](Self::replace_public_keys)), else the
+/// valid certificate that ends last. So when WeChat Pay assigns a new public key to the merchant, hold both, the new one
+/// last.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053249>.
 #[derive(Clone)]
 pub struct Verifier {
-    keys: Arc<RwLock<Arc<[Arc<PublicKey>]>>>,
+    keys: PlatformKeys,
 }
 
 impl Verifier {
-    /// A verifier that knows `keys`: WeChat Pay public keys 微信支付公钥, platform certificates 平台证书, or both
+    /// Makes a verifier that knows `keys`: WeChat Pay public keys 微信支付公钥, platform certificates 平台证书, or both
     /// while moving from one to the other.
     ///
     /// ```
@@ -59,45 +58,40 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] when there is no key, or when two have the same id.
+    /// [`InvalidField`] if there is no key, or if two have the same id.
     pub fn new(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, InvalidField> {
-        let keys = checked_keys(keys)?;
-        Ok(Self {
-            keys: Arc::new(RwLock::new(keys)),
-        })
+        PlatformKeys::new(keys).map(|keys| Self { keys })
     }
 
-    /// A verifier without keys, which refuses every message until it is given some, by
+    /// Makes a verifier without keys, which refuses every message until it is given some, by
     /// [`replace`](Self::replace) or by the download of the platform certificates.
     pub fn without_keys() -> Self {
         Self {
-            keys: Arc::new(RwLock::new(Arc::new([]))),
+            keys: PlatformKeys::none(),
         }
     }
 
-    /// Puts `keys` in the place of all the keys held until now, for this verifier and its clones. Downloaded
-    /// certificates go too: [`replace_public_keys`](Self::replace_public_keys) keeps them.
+    /// Replaces all keys held by this verifier and its clones with `keys`. Downloaded certificates go too:
+    /// [`replace_public_keys`](Self::replace_public_keys) keeps them.
     ///
-    /// Messages being checked at the same moment are checked with the old keys. Requests under way have named an old
-    /// key: keep it among the new ones until they are answered, or their answers cannot be verified.
+    /// A message that is being verified at the same moment is verified with the old keys. Requests under way have named
+    /// an old key: keep it among the new ones until their responses have arrived, or these cannot be verified.
     ///
     /// # Errors
     ///
     /// Those of [`Verifier::new`]; the old keys are kept then.
     pub fn replace(&self, keys: impl IntoIterator<Item = PublicKey>) -> Result<(), InvalidField> {
-        let keys = checked_keys(keys)?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
-        Ok(())
+        self.keys.replace(keys)
     }
 
-    /// Puts `keys` in the place of the public keys held until now, for this verifier and its clones, and keeps the
-    /// certificates, other than one whose serial number is the id of one of `keys`.
+    /// Replaces the public keys held by this verifier and its clones with `keys`, and keeps the certificates, except one
+    /// whose serial number is the id of one of `keys`.
     ///
-    /// For a service in certificate mode, when WeChat Pay gives the merchant a public key: requests name it at once,
-    /// while answers and notifications still come signed with certificates for days. Also to put another public key in
-    /// the place of one, with both among `keys` until everything comes signed with the new one. What was given as a
-    /// public key under a certificate's serial number is a public key here, and goes.
-    /// [`replace`](Self::replace) is for keys of which every one is given by hand.
+    /// For a service in certificate mode, when WeChat Pay assigns a public key to the merchant: requests name it at once,
+    /// while responses and notifications are still signed with certificates for days. Also for replacing one public key
+    /// by another: pass both until everything is signed with the new one. A public key that is held under the serial
+    /// number of a certificate is replaced too. [`replace`](Self::replace) is for a service that passes every key by
+    /// hand.
     ///
     /// # Errors
     ///
@@ -106,37 +100,13 @@ impl Verifier {
         &self,
         keys: impl IntoIterator<Item = PublicKey>,
     ) -> Result<(), InvalidField> {
-        self.replace_kind(checked_keys(keys)?, |old| !old.is_certificate());
-        Ok(())
+        self.keys.replace_public_keys(keys)
     }
 
-    /// Puts `certificates` in the place of the certificates held until now and keeps the public keys, other than those
-    /// that stand under the serial number of one of the certificates.
-    pub(crate) fn replace_certificates(
-        &self,
-        certificates: Vec<PublicKey>,
-    ) -> Result<(), InvalidField> {
-        self.replace_kind(checked_keys(certificates)?, PublicKey::is_certificate);
-        Ok(())
-    }
-
-    /// Puts `new` in the place of the keys of one kind, and of any other with the same id.
-    fn replace_kind(&self, new: Arc<[Arc<PublicKey>]>, is_of_kind: fn(&PublicKey) -> bool) {
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let is_kept = |key: &Arc<PublicKey>| {
-            !is_of_kind(key) && !new.iter().any(|new| is_same_id(new.id(), key.id()))
-        };
-        *keys = keys
-            .iter()
-            .filter(|key| is_kept(key))
-            .chain(new.iter())
-            .cloned()
-            .collect();
-    }
-
-    /// The ids of the keys held: certificates' serial numbers and public keys' ids.
+    /// Returns the ids of the keys held: the ids of public keys and the serial numbers of certificates.
     pub fn key_ids(&self) -> Vec<String> {
-        self.keys().iter().map(|key| key.id().to_owned()).collect()
+        let keys = self.keys.current();
+        keys.iter().map(|key| key.id().to_owned()).collect()
     }
 
     /// Verifies that WeChat Pay signed `body`, the raw bytes as they were received, at a time less than 300 seconds
@@ -144,46 +114,26 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`VerifyError`] says which of these is not so; nothing in the message is to be believed then. A wrong signature
-    /// is told last: until then, only the message's form, its time and the key it names have been looked at.
+    /// [`VerifyError`] names the first condition that is not met; nothing in the message is to be believed then. The
+    /// signature comes last: before it, only the form of the headers, the time and the key's id are checked.
     pub fn verify(
         &self,
         headers: &SignatureHeaders<'_>,
         body: &[u8],
         now: SystemTime,
     ) -> Result<(), VerifyError> {
-        verify_with(&self.keys(), headers, body, now)
+        verify_with(&self.keys.current(), headers, body, now)
     }
 
-    /// The key with which an answer is to be signed, named in `Wechatpay-Serial` of a request: the last public key if
-    /// there is one, else the certificate that is valid at `now` and ends last.
-    pub(crate) fn preferred(&self, now: SystemTime) -> Option<Arc<PublicKey>> {
-        let now = unix_seconds(now);
-        self.keys()
-            .iter()
-            .filter(|key| key.is_valid_at(now))
-            .max_by_key(|key| {
-                key.validity()
-                    .map_or(u64::MAX, |validity| validity.not_after)
-            })
-            .cloned()
-    }
-
-    /// Whether there is a key with this id, valid or not.
-    #[cfg(feature = "client")]
-    pub(crate) fn holds(&self, id: &str) -> bool {
-        self.keys().iter().any(|key| is_same_id(key.id(), id))
-    }
-
-    pub(crate) fn keys(&self) -> Arc<[Arc<PublicKey>]> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn keys(&self) -> &PlatformKeys {
+        &self.keys
     }
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
-            .field("keys", &self.keys())
+            .field("keys", &self.keys.current())
             .finish()
     }
 }
@@ -296,8 +246,8 @@ impl<'a> SignatureHeaders<'a> {
 }
 
 /// Verifies a message as [`Verifier::verify`] does, against these keys.
-pub(crate) fn verify_with<K: Deref<Target = PublicKey>>(
-    keys: &[K],
+pub(crate) fn verify_with(
+    keys: &[PublicKey],
     headers: &SignatureHeaders<'_>,
     body: &[u8],
     now: SystemTime,
@@ -326,56 +276,6 @@ pub(crate) fn signed_message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u
         message.push(b'\n');
     }
     message
-}
-
-fn checked_keys(
-    keys: impl IntoIterator<Item = PublicKey>,
-) -> Result<Arc<[Arc<PublicKey>]>, InvalidField> {
-    let keys: Arc<[Arc<PublicKey>]> = keys.into_iter().map(Arc::new).collect();
-    if keys.is_empty() {
-        return Err(InvalidField::new(
-            "keys",
-            "found no platform key: wanted at least one, or nothing could be verified",
-        ));
-    }
-    for (position, key) in keys.iter().enumerate() {
-        if keys
-            .iter()
-            .skip(position + 1)
-            .any(|other| is_same_id(other.id(), key.id()))
-        {
-            return Err(InvalidField::new(
-                "keys",
-                format!(
-                    "found two platform keys with the id {}: wanted each once",
-                    key.id()
-                ),
-            ));
-        }
-    }
-    Ok(keys)
-}
-
-fn find<'k, K: Deref<Target = PublicKey>>(
-    keys: &'k [K],
-    serial: &str,
-    now: u64,
-) -> Result<&'k PublicKey, VerifyError> {
-    let Some(key) = keys.iter().find(|key| is_same_id(key.id(), serial)) else {
-        return Err(VerifyError::UnknownSerial {
-            received: serial.to_owned(),
-            known: keys.iter().map(|key| key.id().to_owned()).collect(),
-        });
-    };
-    match key.validity() {
-        Some(validity) if !key.is_valid_at(now) => Err(VerifyError::OutsideValidity {
-            serial: serial.to_owned(),
-            not_before: validity.not_before,
-            not_after: validity.not_after,
-            now,
-        }),
-        _ => Ok(key),
-    }
 }
 
 fn require<'a>(name: &'static str, value: Option<&'a str>) -> Result<&'a str, VerifyError> {
@@ -433,16 +333,6 @@ fn verify_signature(key: &PublicKey, message: &[u8], signature: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(feature = "client")]
-    #[test]
-    fn a_key_is_held_however_its_serial_number_is_written() {
-        let pem = include_str!("../tests/platform/public.pem");
-        let verifier = Verifier::new([PublicKey::from_pem("0a1b", pem).unwrap()]).unwrap();
-        for (id, is_held) in [("0a1b", true), ("A1B", true), ("A1C", false), ("", false)] {
-            assert_eq!(verifier.holds(id), is_held, "{id}");
-        }
-    }
 
     #[test]
     fn message_is_time_nonce_and_the_raw_body() {

@@ -96,8 +96,7 @@ where
         return Err(no_certificates(answer(), &headers));
     }
     if authenticity == Authenticity::Unsigned {
-        let borrowed: Vec<&PublicKey> = certificates.iter().collect();
-        verify_with(&borrowed, &headers, body, now).map_err(unverified)?;
+        verify_with(&certificates, &headers, body, now).map_err(unverified)?;
     }
     Ok(certificates)
 }

@@ -70,7 +70,7 @@ impl PlatformCertificates {
         &self,
         now: SystemTime,
     ) -> Result<Option<Refresh<'_>>, Arc<CertificateError>> {
-        let has_key = || self.verifier.preferred(now).is_some();
+        let has_key = || self.verifier.keys().preferred(now).is_some();
         let state = self.wait(|| !has_key());
         if has_key() && (state.is_running || !state.is_due(now)) {
             return Ok(None);
@@ -96,8 +96,8 @@ impl PlatformCertificates {
         can_wait: bool,
     ) -> ForSerial<'_> {
         let is_findable = is_serial_number(serial);
-        let state = self.wait(|| is_findable && can_wait && !self.verifier.holds(serial));
-        if self.verifier.holds(serial) {
+        let state = self.wait(|| is_findable && can_wait && !self.verifier.keys().contains(serial));
+        if self.verifier.keys().contains(serial) {
             ForSerial::Held
         } else if is_findable && !state.is_running && !state.is_pausing(now) {
             ForSerial::Refresh(self.start(state, now))

@@ -17,7 +17,7 @@ impl Inner {
         let now = (self.clock)();
         if let Some(permit) = certificates.before_use(now)? {
             let result = self.download(certificates, permit, &|_| ());
-            if self.merchant.verifier().preferred(now).is_none() {
+            if self.merchant.verifier().keys().preferred(now).is_none() {
                 result?;
             }
         }
@@ -34,7 +34,7 @@ impl Inner {
             ForSerial::Held => true,
             ForSerial::Refresh(permit) => {
                 self.download(certificates, permit, &|_| ()).is_ok()
-                    && self.merchant.verifier().holds(serial)
+                    && self.merchant.verifier().keys().contains(serial)
             }
             ForSerial::Leave => false,
         }

@@ -9,6 +9,7 @@ mod random;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::SystemRandom;
@@ -82,7 +83,7 @@ impl PrivateKey {
     }
 
     /// Modulus and public exponent, big-endian.
-    #[cfg(feature = "sandbox")]
+    #[cfg(any(test, feature = "sandbox"))]
     pub(crate) fn public_numbers(&self) -> (Vec<u8>, Vec<u8>) {
         let RsaPublicKeyComponents { n, e } =
             RsaPublicKeyComponents::<Vec<u8>>::from(self.pair.public());
@@ -92,11 +93,12 @@ impl PrivateKey {
     /// The public half, under the given id.
     #[cfg(any(test, feature = "sandbox"))]
     pub(crate) fn public_key(&self, id: impl Into<String>) -> Result<PublicKey, KeyError> {
-        Ok(PublicKey {
-            id: checked_id(id.into())?,
-            key: RsaPublicKeyComponents::from(self.pair.public()),
-            validity: None,
-        })
+        let (modulus, exponent) = self.public_numbers();
+        let numbers = formats::RsaNumbers {
+            modulus: &modulus,
+            exponent: &exponent,
+        };
+        PublicKey::new(checked_id(id.into())?, &numbers, None)
     }
 }
 
@@ -140,9 +142,12 @@ impl std::error::Error for SigningFailed {}
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012153196> (public key),
 /// <https://pay.weixin.qq.com/doc/v3/merchant/4012068814> (certificate).
+///
+/// Cheap to clone; the clones share the key.
+#[derive(Clone)]
 pub struct PublicKey {
-    id: String,
-    key: RsaPublicKeyComponents<Vec<u8>>,
+    id: Arc<str>,
+    key: Arc<RsaPublicKeyComponents<Box<[u8]>>>,
     validity: Option<Validity>,
 }
 
@@ -201,11 +206,11 @@ impl PublicKey {
     ) -> Result<Self, KeyError> {
         numbers.check_public()?;
         Ok(Self {
-            id,
-            key: RsaPublicKeyComponents {
-                n: numbers.modulus.to_vec(),
-                e: numbers.exponent.to_vec(),
-            },
+            id: id.into(),
+            key: Arc::new(RsaPublicKeyComponents {
+                n: numbers.modulus.into(),
+                e: numbers.exponent.into(),
+            }),
             validity,
         })
     }

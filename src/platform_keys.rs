@@ -1,0 +1,156 @@
+//! WeChat Pay's keys: shared, replaceable, one preferred for `Wechatpay-Serial`.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use crate::error::{InvalidField, VerifyError};
+use crate::keys::{PublicKey, is_same_id};
+use crate::time::unix_seconds;
+
+/// The platform keys of a verifier and its clones, no two of them with the same id.
+#[derive(Clone)]
+pub(crate) struct PlatformKeys {
+    /// Replaced as a whole: a reader goes on with the keys that it began with.
+    current: Arc<RwLock<Arc<[PublicKey]>>>,
+}
+
+impl PlatformKeys {
+    pub(crate) fn new(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, InvalidField> {
+        Ok(Self::of(checked(keys)?))
+    }
+
+    pub(crate) fn none() -> Self {
+        Self::of(Arc::new([]))
+    }
+
+    fn of(keys: Arc<[PublicKey]>) -> Self {
+        Self {
+            current: Arc::new(RwLock::new(keys)),
+        }
+    }
+
+    /// Returns the keys held at this moment.
+    pub(crate) fn current(&self) -> Arc<[PublicKey]> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Checks whether there is a key with this id, valid or not.
+    #[cfg(feature = "client")]
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        self.current().iter().any(|key| is_same_id(key.id(), id))
+    }
+
+    /// Returns the key to name in `Wechatpay-Serial` of a request: the last public key if there is one, else the
+    /// certificate that is valid at `now` and ends last.
+    pub(crate) fn preferred(&self, now: SystemTime) -> Option<PublicKey> {
+        let now = unix_seconds(now);
+        let end = |key: &&PublicKey| {
+            key.validity()
+                .map_or(u64::MAX, |validity| validity.not_after)
+        };
+        let keys = self.current();
+        let valid = keys.iter().filter(|key| key.is_valid_at(now));
+        valid.max_by_key(end).cloned()
+    }
+
+    /// Replaces all keys.
+    pub(crate) fn replace(
+        &self,
+        keys: impl IntoIterator<Item = PublicKey>,
+    ) -> Result<(), InvalidField> {
+        self.replace_where(keys, |_| true)
+    }
+
+    /// Replaces the public keys, and any certificate whose serial number is the id of a new key.
+    pub(crate) fn replace_public_keys(
+        &self,
+        keys: impl IntoIterator<Item = PublicKey>,
+    ) -> Result<(), InvalidField> {
+        self.replace_where(keys, |old| !old.is_certificate())
+    }
+
+    /// Replaces the certificates, and any public key whose id is the serial number of a new certificate.
+    pub(crate) fn replace_certificates(
+        &self,
+        certificates: Vec<PublicKey>,
+    ) -> Result<(), InvalidField> {
+        self.replace_where(certificates, PublicKey::is_certificate)
+    }
+
+    fn replace_where(
+        &self,
+        new: impl IntoIterator<Item = PublicKey>,
+        is_replaced: fn(&PublicKey) -> bool,
+    ) -> Result<(), InvalidField> {
+        let new = checked(new)?;
+        let has_successor = |old: &PublicKey| new.iter().any(|new| is_same_id(new.id(), old.id()));
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = current
+            .iter()
+            .filter(|old| !is_replaced(old) && !has_successor(old));
+        *current = kept.chain(new.iter()).cloned().collect();
+        Ok(())
+    }
+}
+
+/// Refuses an empty set, with which nothing could be verified, and two keys with the same id.
+fn checked(keys: impl IntoIterator<Item = PublicKey>) -> Result<Arc<[PublicKey]>, InvalidField> {
+    let keys: Arc<[PublicKey]> = keys.into_iter().collect();
+    let mut rest = &*keys;
+    while let [key, others @ ..] = rest {
+        if others.iter().any(|other| is_same_id(other.id(), key.id())) {
+            return Err(InvalidField::new(
+                "keys",
+                format!(
+                    "found two platform keys with the id {}: wanted each once",
+                    key.id()
+                ),
+            ));
+        }
+        rest = others;
+    }
+    match keys.is_empty() {
+        true => Err(InvalidField::new(
+            "keys",
+            "found no platform key: wanted at least one, or nothing could be verified",
+        )),
+        false => Ok(keys),
+    }
+}
+
+/// Returns the key that a message names, if it is valid at `now`.
+pub(crate) fn find<'k>(
+    keys: &'k [PublicKey],
+    serial: &str,
+    now: u64,
+) -> Result<&'k PublicKey, VerifyError> {
+    let Some(key) = keys.iter().find(|key| is_same_id(key.id(), serial)) else {
+        return Err(VerifyError::UnknownSerial {
+            received: serial.to_owned(),
+            known: keys.iter().map(|key| key.id().to_owned()).collect(),
+        });
+    };
+    match key.validity() {
+        Some(validity) if !key.is_valid_at(now) => Err(VerifyError::OutsideValidity {
+            serial: serial.to_owned(),
+            not_before: validity.not_before,
+            not_after: validity.not_after,
+            now,
+        }),
+        _ => Ok(key),
+    }
+}
+
+#[cfg(all(test, feature = "client"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_held_however_its_serial_number_is_written() {
+        let pem = include_str!("../tests/platform/public.pem");
+        let keys = PlatformKeys::new([PublicKey::from_pem("0a1b", pem).unwrap()]).unwrap();
+        for (id, is_held) in [("0a1b", true), ("A1B", true), ("A1C", false), ("", false)] {
+            assert_eq!(keys.contains(id), is_held, "{id}");
+        }
+    }
+}
