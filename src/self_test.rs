@@ -1,16 +1,16 @@
 //! A live check of the merchant's credentials that moves no money, and what to do about each failure.
 
-use std::cell::RefCell;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::{AnswerHead, Client};
+use crate::client::{Client, Exchange};
 use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
 use crate::keys::random_nonce;
 use crate::request::Request;
-use crate::time::{parse_http_date, unix_seconds};
+use crate::time::unix_seconds;
 
 /// WeChat Pay and this crate refuse a message whose time differs from the clock by this much, in seconds.
 const CLOCK_LIMIT: u64 = 300;
@@ -165,7 +165,7 @@ impl Client {
     /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>,
     /// <https://pay.weixin.qq.com/doc/v3/partner/4015139289>.
     pub fn self_test(&self) -> Report {
-        Examination::new(self).run()
+        SelfTest::new(self).run()
     }
 }
 
@@ -180,13 +180,13 @@ struct Echoed {
 }
 
 /// A self-test under way.
-struct Examination<'c> {
-    client: &'c Client,
+struct SelfTest {
+    client: Client,
     report: Report,
-    seen: RefCell<Seen>,
+    last: Arc<Mutex<Seen>>,
 }
 
-/// What the answers were, whether or not they are to be believed.
+/// The last response that was observed, verified or not.
 #[derive(Default)]
 struct Seen {
     is_answered: bool,
@@ -197,11 +197,12 @@ struct Seen {
     clock_difference: Option<i64>,
 }
 
-impl<'c> Examination<'c> {
-    fn new(client: &'c Client) -> Self {
+impl SelfTest {
+    fn new(client: &Client) -> Self {
         let signer = client.merchant().signer();
+        let last = Arc::default();
         Self {
-            client,
+            client: client.observed_by(observer(client.clone(), Arc::clone(&last))),
             report: Report {
                 mchid: signer.mchid().to_owned(),
                 serial_no: signer.serial_no().to_owned(),
@@ -211,7 +212,7 @@ impl<'c> Examination<'c> {
                 request_id: None,
                 error: None,
             },
-            seen: RefCell::default(),
+            last,
         }
     }
 
@@ -225,7 +226,7 @@ impl<'c> Examination<'c> {
             Err(error) if !self.has_platform_key() => Err(error),
             _ => self.echo(),
         };
-        let seen = self.seen.take();
+        let seen = self.take_seen();
         self.report.request_id.clone_from(&seen.request_id);
         self.report.clock_difference = seen.clock_difference;
         let error = result.as_ref().err();
@@ -268,9 +269,7 @@ impl<'c> Examination<'c> {
         if !self.client.downloads_certificates() {
             return Ok(());
         }
-        let result = self
-            .client
-            .refresh_certificates_watched(&|head| self.look(head));
+        let result = self.client.refresh_certificates();
         match &result {
             Ok(()) => {
                 let ids = self.key_ids(|is_certificate| is_certificate);
@@ -308,14 +307,12 @@ impl<'c> Examination<'c> {
 
     /// Whether the text that was sent came back.
     fn echo(&mut self) -> Result<bool, Error> {
-        self.seen.take();
+        self.take_seen();
         let text = random_nonce().map_err(Error::Sign)?;
         let request = Request::post("/v3/security/echo").json(&Echo {
             echo_message: &text,
         });
-        let echoed: Echoed = self
-            .client
-            .execute_watched(&request, &|head| self.look(head))?;
+        let echoed: Echoed = self.client.execute(request)?;
         Ok(echoed.echo_message == text)
     }
 
@@ -462,18 +459,8 @@ impl<'c> Examination<'c> {
         }
     }
 
-    fn look(&self, head: &AnswerHead<'_>) {
-        *self.seen.borrow_mut() = Seen {
-            is_answered: true,
-            host: head.host.to_owned(),
-            status: head.status,
-            serial: head.serial.map(str::to_owned),
-            request_id: head.request_id.map(str::to_owned),
-            clock_difference: head.date.and_then(parse_http_date).and_then(|date| {
-                let [date, now] = [date, unix_seconds(head.received)].map(i64::try_from);
-                Some(date.ok()? - now.ok()?)
-            }),
-        };
+    fn take_seen(&self) -> Seen {
+        std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn has_platform_key(&self) -> bool {
@@ -516,6 +503,27 @@ impl<'c> Examination<'c> {
             found,
             remedy,
         });
+    }
+}
+
+/// Keeps in `last` what a client's exchange with a response shows.
+fn observer(client: Client, last: Arc<Mutex<Seen>>) -> impl Fn(&Exchange<'_>) {
+    move |exchange| {
+        let Some(status) = exchange.status else {
+            return;
+        };
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
+            is_answered: true,
+            host: exchange.host.to_owned(),
+            status,
+            serial: exchange.serial.map(str::to_owned),
+            request_id: exchange.request_id.map(str::to_owned),
+            clock_difference: exchange.date.and_then(|date| {
+                let [date, now] = [date, client.now()].map(|time| unix_seconds(time).try_into());
+                let (date, now): (i64, i64) = (date.ok()?, now.ok()?);
+                Some(date - now)
+            }),
+        };
     }
 }
 

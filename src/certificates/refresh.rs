@@ -41,10 +41,10 @@ pub(crate) enum ForSerial<'a> {
     /// The key is held by now: verify again.
     Held,
     /// Download, then verify again.
-    Refresh(Refresh<'a>),
+    Download(DownloadPermit<'a>),
     /// It is not a certificate's serial number, or the last download is too recent or has not ended: the message stays
     /// unverified.
-    Leave,
+    Unavailable,
 }
 
 impl PlatformCertificates {
@@ -69,7 +69,7 @@ impl PlatformCertificates {
     pub(crate) fn before_use(
         &self,
         now: SystemTime,
-    ) -> Result<Option<Refresh<'_>>, Arc<CertificateError>> {
+    ) -> Result<Option<DownloadPermit<'_>>, Arc<CertificateError>> {
         let has_key = || self.verifier.keys().preferred(now).is_some();
         let state = self.wait(|| !has_key());
         if has_key() && (state.is_running || !state.is_due(now)) {
@@ -100,15 +100,18 @@ impl PlatformCertificates {
         if self.verifier.keys().contains(serial) {
             ForSerial::Held
         } else if is_findable && !state.is_running && !state.is_pausing(now) {
-            ForSerial::Refresh(self.start(state, now))
+            ForSerial::Download(self.start(state, now))
         } else {
-            ForSerial::Leave
+            ForSerial::Unavailable
         }
     }
 
     /// The permit to download because the caller wants to, after a download that is running. Fails when that does not
     /// end.
-    pub(crate) fn on_demand(&self, now: SystemTime) -> Result<Refresh<'_>, Arc<CertificateError>> {
+    pub(crate) fn on_demand(
+        &self,
+        now: SystemTime,
+    ) -> Result<DownloadPermit<'_>, Arc<CertificateError>> {
         let state = self.wait(|| true);
         if state.is_running {
             return Err(self.still_running());
@@ -121,10 +124,10 @@ impl PlatformCertificates {
         self.state().error.clone()
     }
 
-    fn start(&self, mut state: MutexGuard<'_, State>, now: SystemTime) -> Refresh<'_> {
+    fn start(&self, mut state: MutexGuard<'_, State>, now: SystemTime) -> DownloadPermit<'_> {
         state.is_running = true;
         state.attempted = Some(now);
-        Refresh {
+        DownloadPermit {
             certificates: self,
             started: now,
         }
@@ -156,23 +159,23 @@ impl PlatformCertificates {
 impl State {
     fn is_due(&self, now: SystemTime) -> bool {
         self.checked
-            .is_none_or(|checked| distance(checked, now) >= MAX_AGE)
+            .is_none_or(|checked| abs_diff(checked, now) >= MAX_AGE)
     }
 
     fn is_pausing(&self, now: SystemTime) -> bool {
         self.attempted
-            .is_some_and(|attempted| distance(attempted, now) < PAUSE)
+            .is_some_and(|attempted| abs_diff(attempted, now) < PAUSE)
     }
 }
 
 /// The permit to download. When it is dropped, however the download went, the next one is let in.
 #[derive(Debug)]
-pub(crate) struct Refresh<'a> {
+pub(crate) struct DownloadPermit<'a> {
     certificates: &'a PlatformCertificates,
     started: SystemTime,
 }
 
-impl Refresh<'_> {
+impl DownloadPermit<'_> {
     /// Notes how it went. On success the verifier must hold the new certificates already.
     pub(crate) fn finish(
         self,
@@ -191,7 +194,7 @@ impl Refresh<'_> {
     }
 }
 
-impl Drop for Refresh<'_> {
+impl Drop for DownloadPermit<'_> {
     fn drop(&mut self) {
         self.certificates.state().is_running = false;
         self.certificates.ended.notify_all();
@@ -199,7 +202,7 @@ impl Drop for Refresh<'_> {
 }
 
 /// How far two times are from each other. A clock that was set back must not stop the downloads until it has caught up.
-fn distance(one: SystemTime, other: SystemTime) -> Duration {
+fn abs_diff(one: SystemTime, other: SystemTime) -> Duration {
     other
         .duration_since(one)
         .unwrap_or_else(|error| error.duration())
@@ -243,7 +246,7 @@ mod tests {
         certificates.verifier.replace(keys).unwrap();
     }
 
-    fn succeed(permit: Option<Refresh<'_>>) {
+    fn succeed(permit: Option<DownloadPermit<'_>>) {
         let permit = permit.expect("a download must be due");
         hold(permit.certificates, &[OLD]);
         permit.finish(Ok(())).unwrap();
@@ -339,13 +342,13 @@ mod tests {
         let certificates = certificates();
         succeed(certificates.before_use(at(0)).unwrap());
         let ask = |serial, seconds| certificates.for_serial(serial, at(seconds), true);
-        assert!(matches!(ask(NEW_SERIAL, 59), ForSerial::Leave));
-        let ForSerial::Refresh(permit) = ask(NEW_SERIAL, 60) else {
+        assert!(matches!(ask(NEW_SERIAL, 59), ForSerial::Unavailable));
+        let ForSerial::Download(permit) = ask(NEW_SERIAL, 60) else {
             panic!("a download must be permitted");
         };
         permit.finish(Ok(())).unwrap();
-        assert!(matches!(ask(NEW_SERIAL, 119), ForSerial::Leave));
-        assert!(matches!(ask(NEW_SERIAL, 120), ForSerial::Refresh(_)));
+        assert!(matches!(ask(NEW_SERIAL, 119), ForSerial::Unavailable));
+        assert!(matches!(ask(NEW_SERIAL, 120), ForSerial::Download(_)));
         hold(&certificates, &[OLD, NEW]);
         assert!(matches!(ask(NEW_SERIAL, 600), ForSerial::Held));
     }
@@ -361,16 +364,16 @@ mod tests {
         ] {
             assert!(matches!(
                 certificates.for_serial(serial, at(0), true),
-                ForSerial::Leave
+                ForSerial::Unavailable
             ));
         }
-        let ForSerial::Refresh(running) = certificates.for_serial("2e2F", at(0), true) else {
+        let ForSerial::Download(running) = certificates.for_serial("2e2F", at(0), true) else {
             panic!("a download must be permitted");
         };
         // Nor is a running download waited for, which does not end here.
         assert!(matches!(
             certificates.for_serial("PUB_KEY_ID_1", at(0), true),
-            ForSerial::Leave
+            ForSerial::Unavailable
         ));
         drop(running);
     }
@@ -387,7 +390,7 @@ mod tests {
         );
         assert!(matches!(
             certificates.for_serial(NEW_SERIAL, at(48 * HOUR - 60), true),
-            ForSerial::Refresh(_)
+            ForSerial::Download(_)
         ));
         succeed(certificates.before_use(at(0)).unwrap());
     }
@@ -425,7 +428,7 @@ mod tests {
         gave_up(certificates.on_demand(at(0)).unwrap_err());
         assert!(matches!(
             certificates.for_serial(NEW_SERIAL, at(60), true),
-            ForSerial::Leave
+            ForSerial::Unavailable
         ));
         assert!(began.elapsed() >= 3 * patience);
         // It is no failure of the download, which may still end well.
@@ -434,7 +437,7 @@ mod tests {
         assert!(certificates.before_use(at(0)).unwrap().is_none());
         assert!(matches!(
             certificates.for_serial(NEW_SERIAL, at(60), true),
-            ForSerial::Refresh(_)
+            ForSerial::Download(_)
         ));
         certificates.on_demand(at(0)).unwrap();
     }
@@ -467,10 +470,10 @@ mod tests {
         let certificates = certificates();
         let running = certificates.before_use(at(0)).unwrap();
         let ask = |serial, seconds| certificates.for_serial(serial, at(seconds), false);
-        assert!(matches!(ask(NEW_SERIAL, 60), ForSerial::Leave));
+        assert!(matches!(ask(NEW_SERIAL, 60), ForSerial::Unavailable));
         succeed(running);
         assert!(matches!(ask(OLD_SERIAL, 60), ForSerial::Held));
-        assert!(matches!(ask(NEW_SERIAL, 60), ForSerial::Refresh(_)));
+        assert!(matches!(ask(NEW_SERIAL, 60), ForSerial::Download(_)));
     }
 
     #[test]

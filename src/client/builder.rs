@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::Client;
+use super::exchange::{Clock, Http};
 use super::host::Host;
 use super::observer::{Exchange, Observer};
-use super::{Client, Clock, Inner};
 use crate::certificates::PlatformCertificates;
 use crate::error::{Error, InvalidField};
 use crate::keys::ApiV3Key;
@@ -20,6 +21,37 @@ use crate::verifier::Verifier;
 const HOST: &str = "https://api.mch.weixin.qq.com";
 const BACKUP_HOST: &str = "https://api2.mch.weixin.qq.com";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Client {
+    /// Returns a client with the default settings; see [`ClientBuilder`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] when the merchant's own certificate is among the platform keys.
+    pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, Error> {
+        Self::builder(signer, verifier).build()
+    }
+
+    /// Returns a client that downloads the platform certificates 平台证书 by itself, for a merchant that has no WeChat
+    /// Pay public key; see [`ClientBuilder::platform_certificates`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::new`].
+    pub fn with_certificates(
+        signer: Signer,
+        api_v3_key: impl Into<Arc<ApiV3Key>>,
+    ) -> Result<Self, Error> {
+        Self::builder(signer, Verifier::without_keys())
+            .platform_certificates(api_v3_key)
+            .build()
+    }
+
+    /// Starts the settings of a client.
+    pub fn builder(signer: Signer, verifier: Verifier) -> ClientBuilder {
+        ClientBuilder::new(signer, verifier)
+    }
+}
 
 /// Settings of a [`Client`].
 pub struct ClientBuilder {
@@ -39,7 +71,7 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    pub(super) fn new(signer: Signer, verifier: Verifier) -> Self {
+    fn new(signer: Signer, verifier: Verifier) -> Self {
         Self {
             signer,
             verifier,
@@ -242,16 +274,16 @@ impl ClientBuilder {
         };
         let verifier = self.verifier.clone();
         Ok(Client {
-            inner: Arc::new(Inner {
-                merchant: Merchant::new(self.signer, self.verifier)?,
-                certificates: self
-                    .api_v3_key
-                    .map(|key| Arc::new(PlatformCertificates::new(key, verifier, self.timeout))),
+            merchant: Arc::new(Merchant::new(self.signer, self.verifier)?),
+            certificates: self
+                .api_v3_key
+                .map(|key| Arc::new(PlatformCertificates::new(key, verifier, self.timeout))),
+            http: Arc::new(Http {
                 host,
                 backup,
                 agent: transport::agent(&options),
                 second_agent: transport::agent(&second_options),
-                repeat_until: limits.repeat_until,
+                retry_until: limits.retry_until,
                 accept_language: self.accept_language,
                 clock: self.clock,
                 observer: self.observer,
@@ -292,7 +324,7 @@ impl fmt::Debug for ClientBuilder {
 struct Limits {
     connect: Duration,
     /// How old a call may be when a `GET` whose connection broke is sent once more.
-    repeat_until: Duration,
+    retry_until: Duration,
     second_attempt: Duration,
 }
 
@@ -317,7 +349,7 @@ impl Limits {
         let late = rest / 10;
         Ok(Self {
             connect,
-            repeat_until: connect + late,
+            retry_until: connect + late,
             second_attempt: rest - late,
         })
     }
@@ -372,8 +404,8 @@ mod tests {
     fn both_attempts_together_stay_within_the_whole() {
         for (connect, whole) in [(5, 15), (5, 6), (1, 600)] {
             let limits = Limits::new(Some(seconds(connect)), seconds(whole)).unwrap();
-            assert!(limits.repeat_until > limits.connect);
-            assert_eq!(limits.repeat_until + limits.second_attempt, seconds(whole));
+            assert!(limits.retry_until > limits.connect);
+            assert_eq!(limits.retry_until + limits.second_attempt, seconds(whole));
         }
     }
 

@@ -1,31 +1,25 @@
-//! The blocking HTTP client for one merchant. Beside `transport`, the only place that names ureq and the clock.
+//! The blocking HTTP client of one merchant: its methods, the certificates it downloads, and its connections.
 
-mod answer;
-mod attempt;
 mod builder;
-mod certificates;
+mod exchange;
 mod host;
 mod observer;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
-use ureq::Agent;
 
-use self::host::Host;
-use self::observer::Observer;
-use crate::certificates::PlatformCertificates;
+use self::exchange::{Http, Response};
+use crate::certificates::{self, DownloadPermit, ForSerial, PlatformCertificates};
 use crate::error::{CertificateError, Error, InvalidField, VerifyError};
-use crate::keys::{ApiV3Key, random_nonce};
-use crate::merchant::{Merchant, check_answer};
+use crate::keys::random_nonce;
+use crate::merchant::{Merchant, Verified, check_answer};
 use crate::order::PayParameters;
 use crate::request::{Endpoint, Request};
 use crate::signer::Signer;
-use crate::verifier::Verifier;
 
-pub(crate) use self::answer::{AnswerHead, Watch};
 pub use self::builder::ClientBuilder;
 pub use self::observer::Exchange;
 
@@ -36,59 +30,13 @@ pub use self::observer::Exchange;
 /// call.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
-}
-
-#[derive(Clone)]
-struct Inner {
-    merchant: Merchant,
+    merchant: Arc<Merchant>,
     /// In certificate mode.
     certificates: Option<Arc<PlatformCertificates>>,
-    host: Host,
-    backup: Option<Host>,
-    /// For first attempts.
-    agent: Agent,
-    /// For second attempts, with what connecting leaves of the time.
-    second_agent: Agent,
-    /// How old a call may be when a `GET` whose connection broke is sent once more.
-    repeat_until: Duration,
-    accept_language: Option<String>,
-    clock: Arc<Clock>,
-    observer: Option<Arc<Observer>>,
+    http: Arc<Http>,
 }
 
-type Clock = dyn Fn() -> SystemTime + Send + Sync;
-
 impl Client {
-    /// A client with the default settings; see [`ClientBuilder`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidField`] when the merchant's own certificate is among the platform keys.
-    pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, Error> {
-        Self::builder(signer, verifier).build()
-    }
-
-    /// A client that downloads the platform certificates 平台证书 by itself, for a merchant that has no WeChat Pay public
-    /// key; see [`ClientBuilder::platform_certificates`].
-    ///
-    /// # Errors
-    ///
-    /// As for [`Client::new`].
-    pub fn with_certificates(
-        signer: Signer,
-        api_v3_key: impl Into<Arc<ApiV3Key>>,
-    ) -> Result<Self, Error> {
-        Self::builder(signer, Verifier::without_keys())
-            .platform_certificates(api_v3_key)
-            .build()
-    }
-
-    /// A client with other settings.
-    pub fn builder(signer: Signer, verifier: Verifier) -> ClientBuilder {
-        ClientBuilder::new(signer, verifier)
-    }
-
     /// Checks, signs and sends a typed request, and gives the verified answer.
     ///
     /// Blocks until the answer is there, at most for the time-out, not counting a download of platform certificates; see
@@ -120,12 +68,14 @@ impl Client {
     /// Every [`Error`] says whether the request may have taken effect: [`Outcome`](crate::Outcome) has the table.
     pub fn send<E: Endpoint + ?Sized>(&self, endpoint: &E) -> Result<E::Response, Error> {
         let request = endpoint.request()?;
-        let inner = &*self.inner;
-        inner.refresh_if_due()?;
-        inner.call(&request, |answer| {
-            let response = inner.accept(answer)?;
-            check_answer(endpoint, response, answer.request_id())
-        })
+        self.refresh_if_due()?;
+        let response = self.http.exchange(&self.merchant, &request)?;
+        let result = self
+            .verify(&response)
+            .and_then(Verified::read)
+            .and_then(|value| check_answer(endpoint, value, response.request_id()));
+        self.http.report(&request, &response, result.as_ref().err());
+        result
     }
 
     /// Signs and sends any APIv3 request, and gives the verified answer as any type: a struct of the caller's,
@@ -144,23 +94,11 @@ impl Client {
     /// # }
     /// ```
     pub fn execute<R: DeserializeOwned>(&self, request: Request) -> Result<R, Error> {
-        let inner = &*self.inner;
-        inner.refresh_if_due()?;
-        inner.call(&request, |answer| inner.accept(answer))
-    }
-
-    /// [`execute`](Self::execute) that shows the head of the answer, before it is verified.
-    pub(crate) fn execute_watched<R: DeserializeOwned>(
-        &self,
-        request: &Request,
-        watch: &Watch<'_>,
-    ) -> Result<R, Error> {
-        let inner = &*self.inner;
-        inner.refresh_if_due()?;
-        inner.call(request, |answer| {
-            watch(&inner.head(answer));
-            inner.accept(answer)
-        })
+        self.refresh_if_due()?;
+        let response = self.http.exchange(&self.merchant, &request)?;
+        let result = self.verify(&response).and_then(Verified::read);
+        self.http.report(&request, &response, result.as_ref().err());
+        result
     }
 
     /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, for now and
@@ -169,8 +107,13 @@ impl Client {
     /// Nothing is sent. Fails with [`Error::InvalidField`] or [`Error::Sign`].
     pub fn pay_parameters(&self, appid: &str, prepay_id: &str) -> Result<PayParameters, Error> {
         let nonce_str = random_nonce().map_err(Error::Sign)?;
-        let signer = self.inner.merchant.signer();
-        PayParameters::sign(signer, appid, prepay_id, (self.inner.clock)(), &nonce_str)
+        PayParameters::sign(
+            self.merchant.signer(),
+            appid,
+            prepay_id,
+            self.now(),
+            &nonce_str,
+        )
     }
 
     /// The merchant: signer and platform keys.
@@ -178,7 +121,7 @@ impl Client {
     /// Clones of its verifier share the platform keys with this client: give one to whatever receives notifications,
     /// so that what one learns the other knows.
     pub fn merchant(&self) -> &Merchant {
-        &self.inner.merchant
+        &self.merchant
     }
 
     /// A client that signs with another certificate of the same merchant, and shares connections, platform keys and
@@ -224,10 +167,8 @@ impl Client {
         }
         let merchant = Merchant::new(signer, self.merchant().verifier().clone())?;
         Ok(Self {
-            inner: Arc::new(Inner {
-                merchant,
-                ..(*self.inner).clone()
-            }),
+            merchant: Arc::new(merchant),
+            ..self.clone()
         })
     }
 
@@ -240,28 +181,13 @@ impl Client {
     /// outcome of both, [`Outcome::NotSent`](crate::Outcome::NotSent), says that no call was made. The download itself
     /// may have been sent and answered; it changes nothing at WeChat Pay and can be repeated.
     pub fn refresh_certificates(&self) -> Result<(), Error> {
-        self.refresh_certificates_watched(&|_| ())
-    }
-
-    /// [`refresh_certificates`](Self::refresh_certificates) that shows the head of the answer, before it is verified.
-    pub(crate) fn refresh_certificates_watched(&self, watch: &Watch<'_>) -> Result<(), Error> {
-        let Some(certificates) = &self.inner.certificates else {
+        let Some(certificates) = &self.certificates else {
             let problem =
                 "found none: wanted the APIv3 key, with ClientBuilder::platform_certificates";
             return Err(InvalidField::new("api_v3_key", problem).into());
         };
-        let permit = certificates.on_demand((self.inner.clock)())?;
-        Ok(self.inner.download(certificates, permit, watch)?)
-    }
-
-    /// Whether it was made with [`ClientBuilder::platform_certificates`].
-    pub(crate) fn downloads_certificates(&self) -> bool {
-        self.inner.certificates.is_some()
-    }
-
-    /// The time by the client's clock.
-    pub(crate) fn now(&self) -> SystemTime {
-        (self.inner.clock)()
+        let permit = certificates.on_demand(self.now())?;
+        Ok(self.download(certificates, permit)?)
     }
 
     /// To be asked when a notification could not be verified: whether it is worth verifying once more.
@@ -292,7 +218,7 @@ impl Client {
     /// ```
     pub fn refresh_for(&self, error: &VerifyError) -> bool {
         match error {
-            VerifyError::UnknownSerial { received, .. } => self.inner.learn(received, false),
+            VerifyError::UnknownSerial { received, .. } => self.fetch_certificate(received, false),
             _ => false,
         }
     }
@@ -302,16 +228,131 @@ impl Client {
     /// A download that fails while valid keys are held does not fail the call that started it: this, and
     /// [`ClientBuilder::on_exchange`], are where it shows.
     pub fn last_certificate_error(&self) -> Option<Arc<CertificateError>> {
-        self.inner.certificates.as_ref()?.last_error()
+        self.certificates.as_ref()?.last_error()
+    }
+
+    pub(crate) fn downloads_certificates(&self) -> bool {
+        self.certificates.is_some()
+    }
+
+    /// Returns the time by the client's clock.
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.http.clock)()
+    }
+
+    /// Returns a client whose exchanges `observer` sees too, before the observer that was set.
+    pub(crate) fn observed_by(
+        &self,
+        observer: impl Fn(&Exchange<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        let mut http = (*self.http).clone();
+        let other = http.observer.take();
+        http.observer = Some(Arc::new(move |exchange: &Exchange<'_>| {
+            observer(exchange);
+            if let Some(other) = &other {
+                other(exchange);
+            }
+        }));
+        Self {
+            http: Arc::new(http),
+            ..self.clone()
+        }
+    }
+
+    /// Verifies a response. One signed with an unknown certificate is verified once more if the certificate can be
+    /// downloaded, and waits for a download that is running. The request, which may have taken effect, is not sent again.
+    fn verify<'r>(&self, response: &'r Response<'_>) -> Result<Verified<'r, 'r>, Error> {
+        let verify = || {
+            let headers = response.headers.iter();
+            self.merchant
+                .verify(response.status, headers, &response.body, self.now())
+        };
+        match verify() {
+            Err(Error::Unverified {
+                source: VerifyError::UnknownSerial { received, .. },
+                ..
+            }) if self.fetch_certificate(&received, true) => verify(),
+            result => result,
+        }
+    }
+
+    /// Downloads the platform certificates if they are due. A failure matters only without a valid key.
+    fn refresh_if_due(&self) -> Result<(), Error> {
+        let Some(certificates) = &self.certificates else {
+            return Ok(());
+        };
+        let now = self.now();
+        if let Some(permit) = certificates.before_use(now)? {
+            let result = self.download(certificates, permit);
+            if self.merchant.verifier().keys().preferred(now).is_none() {
+                result?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Downloads the platform certificates if one with this serial number is worth looking for. Returns whether it is
+    /// held now. Waits for the download of another thread only if `can_wait`.
+    fn fetch_certificate(&self, serial: &str, can_wait: bool) -> bool {
+        let Some(certificates) = &self.certificates else {
+            return false;
+        };
+        match certificates.for_serial(serial, self.now(), can_wait) {
+            ForSerial::Held => true,
+            ForSerial::Download(permit) => {
+                self.download(certificates, permit).is_ok()
+                    && self.merchant.verifier().keys().contains(serial)
+            }
+            ForSerial::Unavailable => false,
+        }
+    }
+
+    /// Downloads the platform certificates and replaces those held, or keeps them if that fails.
+    fn download(
+        &self,
+        certificates: &PlatformCertificates,
+        permit: DownloadPermit<'_>,
+    ) -> Result<(), Arc<CertificateError>> {
+        let request = certificates::request();
+        let response = match self.http.exchange(&self.merchant, &request) {
+            Ok(response) => response,
+            Err(error) => {
+                let error = CertificateError::Download(Box::new(error));
+                return permit.finish(Err(Arc::new(error)));
+            }
+        };
+        let result = self.replace_certificates(certificates, &response);
+        let result = result.map_err(Arc::new);
+        let error = result.clone().err().map(Error::Certificates);
+        self.http.report(&request, &response, error.as_ref());
+        permit.finish(result)
+    }
+
+    fn replace_certificates(
+        &self,
+        certificates: &PlatformCertificates,
+        response: &Response<'_>,
+    ) -> Result<(), CertificateError> {
+        let downloaded = certificates::accept(
+            response.status,
+            response.headers.iter(),
+            &response.body,
+            self.now(),
+            certificates.api_v3_key(),
+            self.merchant.verifier(),
+        )?;
+        self.merchant
+            .replace_certificates(downloaded)
+            .map_err(CertificateError::OwnCertificate)
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("merchant", &self.inner.merchant)
-            .field("host", &self.inner.host)
-            .field("backup_host", &self.inner.backup)
+            .field("merchant", &self.merchant)
+            .field("host", &self.http.host)
+            .field("backup_host", &self.http.backup)
             .finish_non_exhaustive()
     }
 }

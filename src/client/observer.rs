@@ -1,6 +1,6 @@
 //! What is told of each exchange, for logs and metrics.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Outcome};
 use crate::request::Method;
@@ -26,6 +26,11 @@ pub struct Exchange<'a> {
     pub status: Option<u16>,
     /// `Request-ID` of the answer, which WeChat Pay's support asks for, if it had one; on success too.
     pub request_id: Option<&'a str>,
+    /// `Wechatpay-Serial` of the response, the id of the platform key that it says it is signed with. Verified if
+    /// [`error`](Self::error) is `None`.
+    pub serial: Option<&'a str>,
+    /// `Date` of the response, the time by the server's clock. Not signed.
+    pub date: Option<SystemTime>,
     /// From before signing to after verifying.
     pub elapsed: Duration,
     /// The error in which the exchange ended, if it did. The call's own may be another: a second attempt may follow, and

@@ -177,7 +177,7 @@ fn clients_are_cheap_to_clone() {
     let sandbox = Sandbox::start().unwrap();
     let client = sandbox.client();
     let clone = client.clone();
-    assert_eq!(size_of::<Client>(), size_of::<usize>());
+    assert!(size_of::<Client>() <= 3 * size_of::<usize>());
     assert!(
         ptr::eq(client.merchant(), clone.merchant()),
         "the clone has keys of its own"

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
@@ -22,6 +22,8 @@ struct Seen {
     attempt: u8,
     status: Option<u16>,
     request_id: Option<String>,
+    serial: Option<String>,
+    date: Option<SystemTime>,
     elapsed: Duration,
     outcome: Option<Outcome>,
     error: Option<String>,
@@ -41,6 +43,8 @@ fn logged(builder: ClientBuilder) -> (ClientBuilder, Log) {
             attempt: exchange.attempt,
             status: exchange.status,
             request_id: exchange.request_id.map(str::to_owned),
+            serial: exchange.serial.map(str::to_owned),
+            date: exchange.date,
             elapsed: exchange.elapsed,
             outcome: exchange.outcome(),
             error: exchange.error.map(ToString::to_string),
@@ -63,7 +67,7 @@ fn a_success_is_told_with_its_request_id() {
     let (builder, log) = logged(sandbox.client_builder());
     let client = builder.build().unwrap();
     sandbox.fault(request_id("08F78BB5AF0610D302189D9CC9"));
-    let before = Instant::now();
+    let (before, sent) = (Instant::now(), SystemTime::now());
     client.send(&PRE_SIGN).unwrap();
     let most = before.elapsed();
 
@@ -83,6 +87,9 @@ fn a_success_is_told_with_its_request_id() {
         Some("08F78BB5AF0610D302189D9CC9")
     );
     assert_eq!((seen.outcome, seen.error.as_deref()), (None, None));
+    assert_eq!(seen.serial, sandbox.verifier().key_ids().pop());
+    let (date, second) = (seen.date.unwrap(), Duration::from_secs(1));
+    assert!(date + second >= sent && date <= SystemTime::now());
     assert!(seen.elapsed <= most);
 }
 

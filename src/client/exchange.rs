@@ -1,0 +1,303 @@
+//! One exchange with WeChat Pay: its attempts, the hosts they go to, and the report of each to the observer.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ureq::Agent;
+use ureq::http::uri::InvalidUri;
+use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, header};
+
+use super::host::Host;
+use super::observer::{Exchange, Observer};
+use crate::error::{Cause, Error, InvalidField, Outcome};
+use crate::keys::random_nonce;
+use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
+use crate::request::{Method, Request};
+use crate::time::parse_http_date;
+use crate::transport::{self, Failure};
+use crate::verifier::SignatureHeaders;
+
+/// Tells WeChat Pay that the main host could not be reached.
+const BACKUP_USER_AGENT: &str = concat!(
+    "wechatpay-contract/",
+    env!("CARGO_PKG_VERSION"),
+    " (backup-host)"
+);
+
+/// The longest path with query, in bytes, as encoded.
+const MAX_TARGET: usize = 8 * 1024;
+
+/// The largest response body, in bytes. WeChat Pay's are small.
+const MAX_BODY: usize = 1024 * 1024;
+
+pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
+/// The HTTP side of a client: hosts, connections and settings, and no merchant's keys.
+#[derive(Clone)]
+pub(super) struct Http {
+    pub(super) host: Host,
+    pub(super) backup: Option<Host>,
+    /// For first attempts.
+    pub(super) agent: Agent,
+    /// For second attempts, limited to the time that connecting leaves.
+    pub(super) second_agent: Agent,
+    /// The age of a call until which a `GET` whose connection broke is retried.
+    pub(super) retry_until: Duration,
+    pub(super) accept_language: Option<String>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) observer: Option<Arc<Observer>>,
+}
+
+impl Http {
+    /// Sends a request and returns the response, which is not verified yet. Makes a second attempt if that cannot carry
+    /// anything out twice. Reports each attempt that got no response.
+    pub(super) fn exchange(
+        &self,
+        merchant: &Merchant,
+        request: &Request,
+    ) -> Result<Response<'_>, Error> {
+        let first = self.first_attempt();
+        let error = match self.run(first, merchant, request) {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        let Some(second) = self.second_attempt(request, &error, first.began.elapsed()) else {
+            return Err(error);
+        };
+        match (error, self.run(second, merchant, request)) {
+            (Error::Connect { host, source }, Err(second)) => {
+                Err(with_first_host(&host, &source, second))
+            }
+            // That the second attempt was not sent says nothing about the first.
+            (first, Err(second)) if is_not_sent(&second) && !is_not_sent(&first) => Err(first),
+            (_, second) => second,
+        }
+    }
+
+    /// Tells the observer how an exchange with a response ended.
+    pub(super) fn report(&self, request: &Request, response: &Response<'_>, error: Option<&Error>) {
+        self.observe(request, &response.attempt, Some(response), error);
+    }
+
+    fn first_attempt(&self) -> Attempt<'_> {
+        Attempt {
+            agent: &self.agent,
+            host: &self.host,
+            user_agent: USER_AGENT,
+            number: 1,
+            began: Instant::now(),
+        }
+    }
+
+    /// Returns the attempt that may follow a failed one: at the backup host when no connection could be made, at the
+    /// same host when the connection of a `GET` broke.
+    fn second_attempt(
+        &self,
+        request: &Request,
+        error: &Error,
+        elapsed: Duration,
+    ) -> Option<Attempt<'_>> {
+        let (host, user_agent) = match error {
+            // At any age: only a DNS lookup can have exceeded the limit, and it says nothing about the backup host.
+            Error::Connect { .. } => (self.backup.as_ref()?, BACKUP_USER_AGENT),
+            Error::Transport { source, .. }
+                if request.method() == Method::Get
+                    && is_broken(source)
+                    && elapsed <= self.retry_until =>
+            {
+                (&self.host, USER_AGENT)
+            }
+            _ => return None,
+        };
+        Some(Attempt {
+            agent: &self.second_agent,
+            host,
+            user_agent,
+            number: 2,
+            began: Instant::now(),
+        })
+    }
+
+    fn run<'h>(
+        &self,
+        attempt: Attempt<'h>,
+        merchant: &Merchant,
+        request: &Request,
+    ) -> Result<Response<'h>, Error> {
+        self.send(attempt, merchant, request)
+            .inspect_err(|error| self.observe(request, &attempt, None, Some(error)))
+    }
+
+    /// Signs a request with a new nonce, sends it and reads the response.
+    fn send<'h>(
+        &self,
+        attempt: Attempt<'h>,
+        merchant: &Merchant,
+        request: &Request,
+    ) -> Result<Response<'h>, Error> {
+        let nonce = random_nonce().map_err(Error::Sign)?;
+        let signed = merchant.prepare(request, (self.clock)(), &nonce)?;
+        let request = self.http_request(&signed, attempt)?;
+        let failed = |failure| attempt.failed(failure);
+        let response = attempt
+            .agent
+            .run(request)
+            .map_err(|error| failed(error.into()))?;
+        let (head, mut body) = response.into_parts();
+        let body = transport::read_body(&mut body, MAX_BODY).map_err(failed)?;
+        Ok(Response {
+            attempt,
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        })
+    }
+
+    fn http_request<'s>(
+        &self,
+        signed: &'s SignedRequest<'_>,
+        attempt: Attempt<'_>,
+    ) -> Result<http::Request<&'s [u8]>, Error> {
+        // A longer head would not fit into the transport's buffer, and the gateway would not take it.
+        if signed.target().len() > MAX_TARGET {
+            let problem = format!(
+                "found {} bytes: wanted at most {MAX_TARGET}",
+                signed.target().len()
+            );
+            return Err(InvalidField::new("path", problem).into());
+        }
+        let uri = format!("{}{}", attempt.host.url, signed.target());
+        // The builder of `http` would compile a conversion for each type that it is given.
+        let mut request = http::Request::new(signed.body().unwrap_or_default());
+        *request.method_mut() = http_method(signed.method());
+        *request.uri_mut() = uri
+            .try_into()
+            .map_err(|error: InvalidUri| InvalidField::new("path", error.to_string()))?;
+        let language = self.accept_language.as_deref();
+        let headers = signed.headers().map(|header| match header {
+            ("User-Agent", _) => ("User-Agent", attempt.user_agent),
+            other => other,
+        });
+        for (name, value) in headers.chain(language.map(|value| ("Accept-Language", value))) {
+            // Cannot fail: the names are constants, and the values were checked when they were set.
+            let wrong = |error: http::Error| InvalidField::new(name, error.to_string());
+            let value = HeaderValue::from_str(value).map_err(|error| wrong(error.into()))?;
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(error.into()))?;
+            request.headers_mut().append(name, value);
+        }
+        Ok(request)
+    }
+
+    fn observe(
+        &self,
+        request: &Request,
+        attempt: &Attempt<'_>,
+        response: Option<&Response<'_>>,
+        error: Option<&Error>,
+    ) {
+        let Some(observer) = &self.observer else {
+            return;
+        };
+        let headers = response
+            .map(Response::signature_headers)
+            .unwrap_or_default();
+        observer(&Exchange {
+            method: request.method(),
+            template: request.template(),
+            host: &attempt.host.name,
+            attempt: attempt.number,
+            status: response.map(|response| response.status),
+            request_id: headers.request_id(),
+            serial: headers.serial(),
+            date: response.and_then(Response::date),
+            elapsed: attempt.began.elapsed(),
+            error,
+        });
+    }
+}
+
+/// One attempt: its host and its connections.
+#[derive(Clone, Copy)]
+struct Attempt<'h> {
+    agent: &'h Agent,
+    host: &'h Host,
+    user_agent: &'static str,
+    number: u8,
+    began: Instant,
+}
+
+impl Attempt<'_> {
+    fn failed(&self, failure: Failure) -> Error {
+        let host = self.host.name.clone();
+        match failure {
+            Failure::Connect(source) => Error::Connect { host, source },
+            Failure::Exchange(source) => Error::Transport { host, source },
+        }
+    }
+}
+
+/// A response that was read to its end and is not verified yet.
+pub(super) struct Response<'h> {
+    attempt: Attempt<'h>,
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Response<'_> {
+    pub(super) fn request_id(&self) -> Option<&str> {
+        self.signature_headers().request_id()
+    }
+
+    fn signature_headers(&self) -> SignatureHeaders<'_> {
+        SignatureHeaders::read(self.headers.iter()).0
+    }
+
+    fn date(&self) -> Option<SystemTime> {
+        let date = self.headers.get(header::DATE)?.to_str().ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(parse_http_date(date)?))
+    }
+}
+
+fn http_method(method: Method) -> http::Method {
+    match method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Patch => http::Method::PATCH,
+        Method::Delete => http::Method::DELETE,
+    }
+}
+
+/// Adds to the error of the second host why the first could not be reached. A firewall may know only one of them.
+fn with_first_host(first_host: &str, first: &Cause, second: Error) -> Error {
+    match second {
+        Error::Connect { host, source } => {
+            let io = source.downcast_ref::<io::Error>();
+            let kind = io.map_or(io::ErrorKind::Other, io::Error::kind);
+            let reason = format!("{source}; before that {first_host}: {first}");
+            Error::Connect {
+                host,
+                source: Box::new(io::Error::new(kind, reason)),
+            }
+        }
+        other => other,
+    }
+}
+
+fn is_not_sent(error: &Error) -> bool {
+    error.outcome() == Outcome::NotSent
+}
+
+/// Whether the connection broke, as opposed to a timeout or an unreadable response.
+fn is_broken(source: &Cause) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    source.downcast_ref::<io::Error>().is_some_and(|error| {
+        matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        )
+    })
+}
