@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::Utf8Error;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Unexpected, Visitor};
 use serde_json::error::Category;
 
 /// Why JSON could not be read: what did not fit, and where.
@@ -101,6 +102,98 @@ pub(crate) fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, De
 pub(crate) fn from_str<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, DecodeError> {
     serde_json::from_str(json).map_err(|error| DecodeError::of(&error))
 }
+
+/// Reads a number that may be written as a text of digits: peers have received `service_id` in both forms.
+pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct NumberOrText;
+
+    impl Visitor<'_> for NumberOrText {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number, or a text of digits")
+        }
+
+        fn visit_u64<E>(self, value: u64) -> Result<u64, E> {
+            Ok(value)
+        }
+
+        fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<u64, E> {
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            match value.parse() {
+                Ok(number) if digits => Ok(number),
+                // Not `Unexpected::Str`, which would repeat the value in the error.
+                _ => Err(E::invalid_value(Unexpected::Other("string"), &self)),
+            }
+        }
+    }
+
+    deserializer.deserialize_any(NumberOrText)
+}
+
+/// Defines an enumeration of texts on the wire that keeps a value it does not know as text.
+macro_rules! open_enum {
+    (
+        $(#[$doc:meta])*
+        $name:ident {
+            $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+
+        }
+    ) => {
+        $(#[$doc])*
+        ///
+        /// The list is open: a value that this crate does not know is [`Other`](Self::Other), and may get a variant of its
+        /// own in a later version, so compare texts with [`as_str`](Self::as_str).
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $(
+                #[doc = concat!("`", $text, "`")]
+                $(#[$variant_doc])*
+                $variant,
+            )+
+            /// Any other value, as received.
+            Other(String),
+        }
+
+        impl $name {
+            /// Returns the value as on the wire.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)+
+                    Self::Other(text) => text,
+                }
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                match text {
+                    $($text => Self::$variant,)+
+                    other => Self::Other(other.to_owned()),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map(|text| Self::from(text.as_str()))
+            }
+        }
+    };
+}
+pub(crate) use open_enum;
 
 /// What a message of serde says without quoting what was read: names of fields that the type has, kinds and what is
 /// expected stay, all else goes.

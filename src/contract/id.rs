@@ -1,21 +1,24 @@
-//! What names one contract: the whole answer to pay-redirect-sign and to a termination.
+//! The id of a contract, which is the whole response to pay-redirect-sign and to a termination.
 
 use std::fmt::Debug;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::session::number_or_text;
 use crate::error::InvalidField;
+use crate::json::number_or_text;
 
-/// Names one contract, and confirms that the call was carried out for it.
+/// The id of a contract, and the confirmation that the call was carried out for it.
 ///
 /// Sources: the pages of [`normal::PayRedirectPreSign`](super::normal::PayRedirectPreSign) and its siblings, and of
 /// [`TerminateContract`](super::TerminateContract).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ContractId {
     /// The merchant id 商户号 that the contract is made with, up to 32 characters.
     pub mchid: String,
+    /// The sub-merchant 子商户号, up to 32 characters; only in responses to a service provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_mchid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
     #[serde(deserialize_with = "number_or_text")]
     pub service_id: u64,

@@ -1,5 +1,5 @@
-//! The product: password-exempt contracts 免密支付签约, pre-signed, queried and terminated. Each call refuses the answer
-//! to a request about another contract, by [`Endpoint::check`](crate::Endpoint::check).
+//! The product: password-exempt contracts 免密支付签约, pre-signed, queried and terminated. Each call refuses the
+//! response to a request about another contract, by [`Endpoint::check`](crate::Endpoint::check).
 
 pub mod ecommerce;
 mod id;
@@ -11,10 +11,11 @@ pub mod service_provider;
 mod session;
 mod state;
 mod terminate;
+mod user;
 
 pub use id::ContractId;
 pub use query::{Contract, QueryContract, TerminateInfo};
-pub(crate) use session::number_or_text;
 pub use session::{LaunchExtraData, LaunchParameters, MiniProgramSession};
 pub use state::{ContractState, TerminationMode};
 pub use terminate::TerminateContract;
+pub(crate) use user::one_identifier_of_two;

@@ -1,9 +1,5 @@
 //! Contracts signed with a direct merchant 普通商户.
 //!
-//! Pre-signing is not documented as idempotent. After an unknown outcome, sending it again with the same fields, the code
-//! among them, should do no harm: a contract comes into being only when the user signs it, and the code lets there be
-//! one at most. That is inferred, not documented; the query shows whether there is a contract.
-//!
 //! ```
 //! use wechatpay_contract::{Endpoint, normal};
 //!
@@ -34,16 +30,13 @@
 
 use serde::Serialize;
 
-use super::id::check_same;
-use super::pre_sign::Terms;
-use super::{ContractId, MiniProgramSession};
+use super::pre_sign::{self, pre_sign_calls};
 use crate::error::InvalidField;
-use crate::request::{Endpoint, Request};
 use crate::rules;
 
 /// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
 ///
-/// After an unknown outcome, see [the module](self).
+/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472870>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -65,35 +58,20 @@ pub struct MiniProgramPreSign<'a> {
     pub openid: &'a str,
 }
 
-impl Endpoint for MiniProgramPreSign<'_> {
-    type Response = MiniProgramSession;
-
-    fn request(&self) -> Result<Request, InvalidField> {
-        self.check_rules()?;
-        Ok(Request::post(
-            "/v3/password-exempt-contract/contracts/normal/pre-entrust-sign/mini-program",
-        )
-        .json(self))
-    }
-
-    fn check(&self, response: &MiniProgramSession) -> Result<(), InvalidField> {
-        check_same(
-            (self.service_id, self.out_contract_code),
-            (response.service_id, &response.out_contract_code),
-        )
-    }
-}
-
 impl MiniProgramPreSign<'_> {
     fn check_rules(&self) -> Result<(), InvalidField> {
-        rules::required_up_to("appid", self.appid, 32)?;
-        Terms {
-            out_contract_code: self.out_contract_code,
-            notify_url: self.notify_url,
-            contract_display_account: self.contract_display_account,
-        }
-        .check_with_lengths()?;
-        rules::required_up_to("openid", self.openid, 128)
+        rules::id("appid", self.appid, 32)?;
+        pre_sign::check_common(
+            self.out_contract_code,
+            self.notify_url,
+            self.contract_display_account,
+        )?;
+        pre_sign::check_lengths(
+            self.out_contract_code,
+            self.notify_url,
+            self.contract_display_account,
+        )?;
+        rules::id("openid", self.openid, 128)
     }
 }
 
@@ -102,7 +80,7 @@ impl MiniProgramPreSign<'_> {
 /// The order is made first. Only when the user pays within two hours are they offered to sign; when this call fails
 /// nothing is offered.
 ///
-/// After an unknown outcome, see [the module](self).
+/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472874>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -114,22 +92,4 @@ pub struct PayRedirectPreSign<'a> {
     pub contract: MiniProgramPreSign<'a>,
 }
 
-impl Endpoint for PayRedirectPreSign<'_> {
-    type Response = ContractId;
-
-    fn request(&self) -> Result<Request, InvalidField> {
-        self.contract.check_rules()?;
-        rules::required_up_to("prepay_id", self.prepay_id, 64)?;
-        Ok(Request::post(
-            "/v3/password-exempt-contract/contracts/normal/pre-entrust-sign/pay-redirect-sign",
-        )
-        .json(self))
-    }
-
-    fn check(&self, response: &ContractId) -> Result<(), InvalidField> {
-        check_same(
-            (self.contract.service_id, self.contract.out_contract_code),
-            (response.service_id, &response.out_contract_code),
-        )
-    }
-}
+pre_sign_calls!(mode: "normal", max: 64, compared: []);

@@ -1,32 +1,92 @@
-//! The rules for the fields that the pre-sign calls of all four modes have in common.
+//! The two pre-sign calls of a mode, and the rules for the fields that the requests of all modes have.
+//!
+//! Each mode's module declares its requests, `MiniProgramPreSign` and `PayRedirectPreSign`, with the rules of its own
+//! pages as `check_rules`.
 
 use crate::error::InvalidField;
 use crate::rules;
 
-/// The fields that every mode's pre-sign has, for their rules to be written once.
-pub(super) struct Terms<'a> {
-    pub(super) out_contract_code: &'a str,
-    pub(super) notify_url: &'a str,
-    pub(super) contract_display_account: &'a str,
+/// Implements [`Endpoint`](crate::Endpoint) for both requests of a mode, which is named as in the path. `max` is the
+/// documented length of `prepay_id`. A response must repeat the fields of the request that are listed as `compared`.
+macro_rules! pre_sign_calls {
+    (mode: $mode:literal, max: $max:expr, compared: [$($field:ident),*]) => {
+        impl $crate::request::Endpoint for MiniProgramPreSign<'_> {
+            type Response = $crate::contract::MiniProgramSession;
+
+            fn request(&self) -> Result<$crate::request::Request, $crate::error::InvalidField> {
+                self.check_rules()?;
+                Ok($crate::request::Request::post(concat!(
+                    "/v3/password-exempt-contract/contracts/",
+                    $mode,
+                    "/pre-entrust-sign/mini-program"
+                ))
+                .json(self))
+            }
+
+            fn check(&self, response: &$crate::contract::MiniProgramSession) -> Result<(), $crate::error::InvalidField> {
+                $crate::contract::id::check_same(
+                    (self.service_id, self.out_contract_code),
+                    (response.service_id, &response.out_contract_code),
+                )?;
+                $($crate::contract::id::check_echo(
+                    stringify!($field),
+                    self.$field,
+                    response.$field.as_deref().unwrap_or_default(),
+                )?;)*
+                Ok(())
+            }
+        }
+
+        impl $crate::request::Endpoint for PayRedirectPreSign<'_> {
+            type Response = $crate::contract::ContractId;
+
+            fn request(&self) -> Result<$crate::request::Request, $crate::error::InvalidField> {
+                self.contract.check_rules()?;
+                $crate::rules::prepay_id(self.prepay_id, $max)?;
+                Ok($crate::request::Request::post(concat!(
+                    "/v3/password-exempt-contract/contracts/",
+                    $mode,
+                    "/pre-entrust-sign/pay-redirect-sign"
+                ))
+                .json(self))
+            }
+
+            fn check(&self, response: &$crate::contract::ContractId) -> Result<(), $crate::error::InvalidField> {
+                let sent = &self.contract;
+                $crate::contract::id::check_same(
+                    (sent.service_id, sent.out_contract_code),
+                    (response.service_id, &response.out_contract_code),
+                )?;
+                $($crate::contract::id::check_echo(
+                    stringify!($field),
+                    sent.$field,
+                    response.$field.as_deref().unwrap_or_default(),
+                )?;)*
+                Ok(())
+            }
+        }
+    };
+}
+pub(super) use pre_sign_calls;
+
+/// Checks the fields of every mode against the rules of every mode.
+pub(super) fn check_common(
+    out_contract_code: &str,
+    notify_url: &str,
+    contract_display_account: &str,
+) -> Result<(), InvalidField> {
+    rules::digits_and_letters("out_contract_code", out_contract_code)?;
+    rules::notify_url_with_path("notify_url", notify_url)?;
+    rules::no_four_byte_characters("contract_display_account", contract_display_account)
 }
 
-impl Terms<'_> {
-    /// The rules of every mode.
-    pub(super) fn check(&self) -> Result<(), InvalidField> {
-        rules::digits_and_letters("out_contract_code", self.out_contract_code)?;
-        rules::notify_url_with_path("notify_url", self.notify_url)?;
-        rules::no_four_byte_characters("contract_display_account", self.contract_display_account)
-    }
-
-    /// The rules of the modes whose pages state lengths as well.
-    pub(super) fn check_with_lengths(&self) -> Result<(), InvalidField> {
-        self.check()?;
-        rules::up_to("out_contract_code", self.out_contract_code, 32)?;
-        rules::up_to("notify_url", self.notify_url, 256)?;
-        rules::up_to(
-            "contract_display_account",
-            self.contract_display_account,
-            32,
-        )
-    }
+/// Checks the same fields against the lengths that only some modes' pages state.
+pub(super) fn check_lengths(
+    out_contract_code: &str,
+    notify_url: &str,
+    contract_display_account: &str,
+) -> Result<(), InvalidField> {
+    rules::up_to("out_contract_code", out_contract_code, 32)?;
+    rules::up_to("notify_url", notify_url, 256)?;
+    rules::up_to("contract_display_account", contract_display_account, 32)
 }

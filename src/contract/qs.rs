@@ -1,9 +1,5 @@
 //! Contracts signed through a clearing institution 从业机构.
 //!
-//! Pre-signing is not documented as idempotent. After an unknown outcome, sending it again with the same fields, the code
-//! among them, should do no harm: a contract comes into being only when the user signs it, and the code lets there be
-//! one at most. That is inferred, not documented; the query shows whether there is a contract.
-//!
 //! ```
 //! use wechatpay_contract::{Endpoint, qs};
 //!
@@ -36,16 +32,14 @@
 
 use serde::Serialize;
 
-use super::id::check_same;
-use super::pre_sign::Terms;
-use super::{ContractId, MiniProgramSession};
+use super::pre_sign::{self, pre_sign_calls};
+use super::user::one_identifier_of_two;
 use crate::error::InvalidField;
-use crate::request::{Endpoint, Request};
 use crate::rules;
 
 /// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
 ///
-/// After an unknown outcome, see [the module](self).
+/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471282>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -72,38 +66,21 @@ pub struct MiniProgramPreSign<'a> {
     pub user: User<'a>,
 }
 
-impl Endpoint for MiniProgramPreSign<'_> {
-    type Response = MiniProgramSession;
-
-    fn request(&self) -> Result<Request, InvalidField> {
-        self.check_rules()?;
-        Ok(
-            Request::post(
-                "/v3/password-exempt-contract/contracts/qs/pre-entrust-sign/mini-program",
-            )
-            .json(self),
-        )
-    }
-
-    fn check(&self, response: &MiniProgramSession) -> Result<(), InvalidField> {
-        check_same(
-            (self.service_id, self.out_contract_code),
-            (response.service_id, &response.out_contract_code),
-        )
-    }
-}
-
 impl MiniProgramPreSign<'_> {
     fn check_rules(&self) -> Result<(), InvalidField> {
-        rules::required_up_to("appid", self.appid, 32)?;
-        rules::required_up_to("sub_mchid", self.sub_mchid, 32)?;
-        rules::required_up_to("sub_appid", self.sub_appid, 32)?;
-        Terms {
-            out_contract_code: self.out_contract_code,
-            notify_url: self.notify_url,
-            contract_display_account: self.contract_display_account,
-        }
-        .check_with_lengths()?;
+        rules::id("appid", self.appid, 32)?;
+        rules::id("sub_mchid", self.sub_mchid, 32)?;
+        rules::id("sub_appid", self.sub_appid, 32)?;
+        pre_sign::check_common(
+            self.out_contract_code,
+            self.notify_url,
+            self.contract_display_account,
+        )?;
+        pre_sign::check_lengths(
+            self.out_contract_code,
+            self.notify_url,
+            self.contract_display_account,
+        )?;
         self.user.check()
     }
 }
@@ -113,7 +90,7 @@ impl MiniProgramPreSign<'_> {
 /// The order is made first; call this before its `prepay_id` is handed to the merchant. Only when the user pays within
 /// two hours are they offered to sign; when this call fails nothing is offered.
 ///
-/// After an unknown outcome, see [the module](self).
+/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471286>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -125,72 +102,13 @@ pub struct PayRedirectPreSign<'a> {
     pub contract: MiniProgramPreSign<'a>,
 }
 
-impl Endpoint for PayRedirectPreSign<'_> {
-    type Response = ContractId;
+pre_sign_calls!(mode: "qs", max: 64, compared: []);
 
-    fn request(&self) -> Result<Request, InvalidField> {
-        self.contract.check_rules()?;
-        rules::required_up_to("prepay_id", self.prepay_id, 64)?;
-        Ok(Request::post(
-            "/v3/password-exempt-contract/contracts/qs/pre-entrust-sign/pay-redirect-sign",
-        )
-        .json(self))
-    }
-
-    fn check(&self, response: &ContractId) -> Result<(), InvalidField> {
-        check_same(
-            (self.contract.service_id, self.contract.out_contract_code),
-            (response.service_id, &response.out_contract_code),
-        )
-    }
-}
-
-/// The user who signs. One of the two identifiers is required; both can be given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(into = "UserFields")]
-pub enum User<'a> {
+one_identifier_of_two! {
+    /// The user who signs. One of the two identifiers is required; both can be given.
+    User, max: 128, within: "",
     /// `openid` 用户标识: the user under `appid`, up to 128 characters.
-    Openid(&'a str),
+    Openid: openid,
     /// `sub_openid` 用户子标识: the user under `sub_appid`, up to 128 characters.
-    SubOpenid(&'a str),
-    /// Both of them.
-    Both {
-        /// The user under `appid`, up to 128 characters.
-        openid: &'a str,
-        /// The user under `sub_appid`, up to 128 characters.
-        sub_openid: &'a str,
-    },
-}
-
-impl User<'_> {
-    fn check(&self) -> Result<(), InvalidField> {
-        let UserFields { openid, sub_openid } = (*self).into();
-        if let Some(openid) = openid {
-            rules::required_up_to("openid", openid, 128)?;
-        }
-        if let Some(sub_openid) = sub_openid {
-            rules::required_up_to("sub_openid", sub_openid, 128)?;
-        }
-        Ok(())
-    }
-}
-
-/// [`User`] as on the wire.
-#[derive(Serialize)]
-struct UserFields<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    openid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sub_openid: Option<&'a str>,
-}
-
-impl<'a> From<User<'a>> for UserFields<'a> {
-    fn from(user: User<'a>) -> Self {
-        let (openid, sub_openid) = match user {
-            User::Openid(openid) => (Some(openid), None),
-            User::SubOpenid(sub_openid) => (None, Some(sub_openid)),
-            User::Both { openid, sub_openid } => (Some(openid), Some(sub_openid)),
-        };
-        Self { openid, sub_openid }
-    }
+    SubOpenid: sub_openid,
 }

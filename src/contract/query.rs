@@ -1,18 +1,18 @@
-//! The query: what WeChat Pay knows about a contract, the authority for its state.
+//! The query of a contract, which is the authority for its state.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::id::check_same;
-use super::session::number_or_text;
 use super::{ContractState, TerminationMode};
 use crate::error::InvalidField;
+use crate::json::number_or_text;
 use crate::request::{Endpoint, Request};
 use crate::rules;
 
-/// Asks for a contract by the merchant's code 商户通过商户协议号查询协议; for merchants of all four modes.
+/// Queries a contract by the merchant's code 商户通过商户协议号查询协议; for merchants of all four modes.
 ///
-/// Changes nothing, so it can be repeated after any outcome. It is the way to learn what became of a pre-sign, a
-/// termination or a notification that did not come.
+/// Changes nothing, so it can be repeated after any outcome. Send it after a pre-sign or a termination with an unknown
+/// outcome, and when a notification did not arrive.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012472855>,
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012715321>.
@@ -59,11 +59,11 @@ impl Endpoint for QueryContract<'_> {
     }
 }
 
-/// A contract 免密支付协议, as WeChat Pay knows it.
+/// A contract 免密支付协议, as the query returns it.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012472855>,
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012715321>.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Contract {
     /// The merchant id 商户号 that the contract is made with, up to 32 characters.
@@ -74,10 +74,13 @@ pub struct Contract {
     /// The merchant's AppID 商户AppID, up to 32 characters.
     pub appid: String,
     /// The user under `appid` 用户标识, up to 64 characters. Documented as always present; its absence is tolerated.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub openid: Option<String>,
     /// The sub-merchant's AppID 子商户AppID, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_appid: Option<String>,
     /// The user under `sub_appid` 用户子标识, up to 64 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_openid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
     #[serde(deserialize_with = "number_or_text")]
@@ -85,25 +88,38 @@ pub struct Contract {
     /// The merchant's code for the contract 商户签约协议号, up to 32 characters.
     pub out_contract_code: String,
     /// The user's name as the signing page showed it 用户账户展示名称.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_display_account: Option<String>,
     /// The contract's state 协议状态.
     pub contract_state: ContractState,
-    /// When the user signed 协议签署时间, in the form of RFC 3339: `2020-09-10T13:29:35+08:00`. Documented as always
+    /// The time of signing 协议签署时间, in the form of RFC 3339: `2020-09-10T13:29:35+08:00`. Documented as always
     /// present; its absence is tolerated.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_signed_time: Option<String>,
-    /// How the contract ended 协议解约信息; absent while it is in force. Whether there is one says nothing certain: for
-    /// that, look at `contract_state`.
+    /// The end of the contract 协议解约信息; absent while it is in force. Its presence proves nothing:
+    /// `contract_state` does.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_terminate_info: Option<TerminateInfo>,
 }
 
-/// How a contract ended 协议解约信息.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+impl Contract {
+    /// Returns `true` if the contract is signed and has not ended, so that it can be named in an order.
+    pub fn is_in_force(&self) -> bool {
+        self.contract_state == ContractState::Signed
+    }
+}
+
+/// The end of a contract 协议解约信息.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TerminateInfo {
-    /// By whom or in which way 协议解约方式. Documented as always present; its absence is tolerated.
+    /// The party or the way 协议解约方式. Documented as always present; its absence is tolerated.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_termination_mode: Option<TerminationMode>,
-    /// When 协议解约时间, in the form of RFC 3339.
+    /// The time 协议解约时间, in the form of RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_terminated_time: Option<String>,
-    /// Why 解约备注, up to 256 characters.
+    /// The reason 解约备注, up to 256 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_termination_remark: Option<String>,
 }

@@ -1,9 +1,5 @@
 //! Contracts signed through a service provider 服务商.
 //!
-//! Pre-signing is not documented as idempotent. After an unknown outcome, sending it again with the same fields, the code
-//! among them, should do no harm: a contract comes into being only when the user signs it, and the code lets there be
-//! one at most. That is inferred, not documented; the query shows whether there is a contract.
-//!
 //! ```
 //! use wechatpay_contract::{Endpoint, service_provider};
 //!
@@ -35,18 +31,15 @@
 //! # Ok::<(), wechatpay_contract::InvalidField>(())
 //! ```
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::id::{check_echo, check_same};
-use super::pre_sign::Terms;
-use super::{ContractId, MiniProgramSession};
+use super::pre_sign::{self, pre_sign_calls};
 use crate::error::InvalidField;
-use crate::request::{Endpoint, Request};
 use crate::rules;
 
 /// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
 ///
-/// After an unknown outcome, see [the module](self).
+/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.
@@ -78,40 +71,23 @@ pub struct MiniProgramPreSign<'a> {
     pub sub_openid: Option<&'a str>,
 }
 
-impl Endpoint for MiniProgramPreSign<'_> {
-    type Response = Answer<MiniProgramSession>;
-
-    fn request(&self) -> Result<Request, InvalidField> {
-        self.check_rules()?;
-        Ok(Request::post(
-            "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/mini-program",
-        )
-        .json(self))
-    }
-
-    fn check(&self, response: &Self::Response) -> Result<(), InvalidField> {
-        check_same(
-            (self.service_id, self.out_contract_code),
-            (
-                response.common.service_id,
-                &response.common.out_contract_code,
-            ),
-        )?;
-        check_echo("sub_mchid", self.sub_mchid, &response.sub_mchid)
-    }
-}
-
 impl MiniProgramPreSign<'_> {
     fn check_rules(&self) -> Result<(), InvalidField> {
-        rules::required("sp_appid", self.sp_appid)?;
-        rules::required("sub_mchid", self.sub_mchid)?;
-        rules::required("sub_appid", self.sub_appid)?;
-        Terms {
-            out_contract_code: self.out_contract_code,
-            notify_url: self.notify_url,
-            contract_display_account: self.contract_display_account,
-        }
-        .check()
+        rules::id("sp_appid", self.sp_appid, usize::MAX)?;
+        rules::id("sub_mchid", self.sub_mchid, usize::MAX)?;
+        rules::id("sub_appid", self.sub_appid, usize::MAX)?;
+        pre_sign::check_common(
+            self.out_contract_code,
+            self.notify_url,
+            self.contract_display_account,
+        )?;
+        let user = [
+            ("sp_openid", self.sp_openid),
+            ("sub_openid", self.sub_openid),
+        ];
+        user.into_iter()
+            .filter_map(|(field, openid)| openid.map(|openid| (field, openid)))
+            .try_for_each(|(field, openid)| rules::id(field, openid, usize::MAX))
     }
 }
 
@@ -120,7 +96,7 @@ impl MiniProgramPreSign<'_> {
 /// The order is made first. Only when the user pays within two hours are they offered to sign; when this call fails
 /// nothing is offered.
 ///
-/// After an unknown outcome, see [the module](self).
+/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471272>. The lengths are those of the direct merchant's page;
 /// for this mode they are inferred and not enforced.
@@ -133,39 +109,4 @@ pub struct PayRedirectPreSign<'a> {
     pub contract: MiniProgramPreSign<'a>,
 }
 
-impl Endpoint for PayRedirectPreSign<'_> {
-    type Response = Answer<ContractId>;
-
-    fn request(&self) -> Result<Request, InvalidField> {
-        self.contract.check_rules()?;
-        rules::required("prepay_id", self.prepay_id)?;
-        Ok(Request::post(
-            "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/pay-redirect-sign",
-        )
-        .json(self))
-    }
-
-    fn check(&self, response: &Self::Response) -> Result<(), InvalidField> {
-        check_same(
-            (self.contract.service_id, self.contract.out_contract_code),
-            (
-                response.common.service_id,
-                &response.common.out_contract_code,
-            ),
-        )?;
-        check_echo("sub_mchid", self.contract.sub_mchid, &response.sub_mchid)
-    }
-}
-
-/// What a service provider is answered: the same as in the other modes, and the sub-merchant.
-///
-/// Sources: the pages of [`MiniProgramPreSign`] and [`PayRedirectPreSign`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub struct Answer<T> {
-    /// The sub-merchant 子商户号 that the contract is made with, up to 32 characters.
-    pub sub_mchid: String,
-    /// What the other modes answer as well: a [`MiniProgramSession`] or a [`ContractId`].
-    #[serde(flatten)]
-    pub common: T,
-}
+pre_sign_calls!(mode: "service-provider", max: usize::MAX, compared: [sub_mchid]);

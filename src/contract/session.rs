@@ -1,20 +1,30 @@
-//! What pre-signing for a mini program gives: the session in which the user signs.
+//! The session in which the user signs a contract, as pre-signing for a mini program returns it.
 
 use std::time::{Duration, SystemTime};
 
-use serde::de::{Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
+
+use crate::json::number_or_text;
 
 /// A session 预签约会话 in which the user can sign the contract, for two hours.
 ///
+/// # After an unknown outcome
+///
+/// Pre-signing is not documented as idempotent. After an unknown outcome, sending it again with the same fields should do
+/// no harm: a contract comes into being only when the user signs it, and each code stands for at most one contract. That
+/// is inferred. [`QueryContract`](crate::QueryContract) shows if there is a contract.
+///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/partner/4013369177> and the other three modes' pages.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MiniProgramSession {
     /// The session's id 预签约会话ID, up to 128 characters, valid for [`LIFETIME`](Self::LIFETIME).
     pub pre_entrustweb_id: String,
     /// The merchant id 商户号 that the contract is made with.
     pub mchid: String,
+    /// The sub-merchant 子商户号 that the contract is made with; only in responses to a service provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_mchid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
     #[serde(deserialize_with = "number_or_text")]
     pub service_id: u64,
@@ -27,21 +37,20 @@ pub struct MiniProgramSession {
 }
 
 impl MiniProgramSession {
-    /// How long the session is valid: two hours.
+    /// The time for which the session is valid: two hours.
     pub const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
 
-    /// When the session ends, for an answer received at `received`.
+    /// Returns the end of the session, for a response received at `received`.
     pub fn expires_at(&self, received: SystemTime) -> SystemTime {
-        // The end of all time is early enough for a time that cannot be added to.
+        // On overflow, returns `received`.
         received.checked_add(Self::LIFETIME).unwrap_or(received)
     }
 
-    /// The argument for `wx.navigateToMiniProgram` in the merchant's mini program.
+    /// Returns the argument for `wx.navigateToMiniProgram` in the merchant's mini program.
     ///
     /// This follows WeChat Pay's sister products that use the same signing mini program; for password-exempt
     /// contracts the page is not public. `sign_mp_appid` must be listed in `navigateToMiniProgramAppIdList` of
-    /// `app.json`. What the mini program hands back is no proof of anything: the outcome comes from the notification
-    /// or the query.
+    /// `app.json`. The data that the signing mini program returns proves nothing: the notification or the query decides.
     pub fn launch(&self) -> LaunchParameters<'_> {
         LaunchParameters {
             app_id: &self.sign_mp_appid,
@@ -62,42 +71,14 @@ pub struct LaunchParameters<'a> {
     pub app_id: &'a str,
     /// The page to open.
     pub path: &'a str,
-    /// What the page needs to know.
+    /// The data for the page.
     pub extra_data: LaunchExtraData<'a>,
 }
 
-/// What the signing mini program needs to know.
+/// The data for the signing mini program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LaunchExtraData<'a> {
     /// The session's id.
     pub pre_entrustweb_id: &'a str,
-}
-
-/// Reads `service_id` as a number or as a numeric text, since peers have met both.
-pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    struct NumberOrText;
-
-    impl Visitor<'_> for NumberOrText {
-        type Value = u64;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a whole number, or a text of digits")
-        }
-
-        fn visit_u64<E>(self, value: u64) -> Result<u64, E> {
-            Ok(value)
-        }
-
-        fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<u64, E> {
-            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-            match value.parse() {
-                Ok(number) if digits => Ok(number),
-                // Not `Unexpected::Str`, which would repeat in the error what came.
-                _ => Err(E::invalid_value(Unexpected::Other("string"), &self)),
-            }
-        }
-    }
-
-    deserializer.deserialize_any(NumberOrText)
 }

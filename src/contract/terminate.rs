@@ -10,8 +10,8 @@ use crate::rules;
 
 /// Ends a contract that is in force 商户通过商户协议号解约协议; for merchants of all four modes.
 ///
-/// Not documented as idempotent: after an unknown outcome ask with [`QueryContract`](super::QueryContract) before
-/// sending it again. The code of a terminated contract can never be used again.
+/// Not documented as idempotent: after an unknown outcome, send [`QueryContract`](super::QueryContract) before sending it
+/// again. The code of a terminated contract can never be used again.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012472858>,
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012715383>.
@@ -38,7 +38,7 @@ pub struct TerminateContract<'a> {
     /// direct merchants and clearing institutions; not enforced, since for the other modes that is inferred.
     #[serde(skip)]
     pub out_contract_code: &'a str,
-    /// Why the contract is ended 解约备注, up to 256 characters.
+    /// The reason of the termination 解约备注, up to 256 characters.
     pub contract_termination_remark: &'a str,
 }
 

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 
-use crate::contract::{ContractState, TerminateInfo, TerminationMode, number_or_text};
+use crate::contract::{ContractState, TerminateInfo, TerminationMode};
+use crate::json::number_or_text;
 
 /// What a notification says about a contract.
 ///

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use self::envelope::Envelope;
-use crate::json::{self, DecodeError};
+use crate::json::{self, DecodeError, open_enum};
 use crate::keys::ApiV3Key;
 use crate::verifier::{SignatureHeaders, Verifier};
 
@@ -243,42 +243,21 @@ impl<T: fmt::Debug> fmt::Debug for Notification<T> {
     }
 }
 
-/// What happened, read from the part of the event's type after the last dot.
-///
-/// Inferred from the sister products; for password-exempt contracts the event types are not public. When it is
-/// [`Other`](Self::Other), [`contract_state`](ContractEvent::contract_state) may say what happened; the query does.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum EventKind {
-    /// `SIGN`: the user signed the contract.
-    Signed,
-    /// `TERMINATE`: the contract was terminated, by the user, the merchant or WeChat Pay.
-    Terminated,
-    /// Anything else, as it came.
-    Other(String),
+open_enum! {
+    /// The kind of an event: the part of the event's type after the last dot.
+    ///
+    /// Inferred from the sister products; for password-exempt contracts the event types are not public. For
+    /// [`Other`](Self::Other), [`contract_state`](ContractEvent::contract_state) or the query may say what happened.
+    EventKind {
+        /// The user signed the contract.
+        Signed = "SIGN",
+        /// The contract was terminated, by the user, the merchant or WeChat Pay.
+        Terminated = "TERMINATE",
+    }
 }
 
 impl EventKind {
-    /// The last part of the event's type, as on the wire.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Signed => "SIGN",
-            Self::Terminated => "TERMINATE",
-            Self::Other(text) => text,
-        }
-    }
-
     fn of(event_type: &str) -> Self {
-        match event_type.rsplit('.').next().unwrap_or_default() {
-            "SIGN" => Self::Signed,
-            "TERMINATE" => Self::Terminated,
-            other => Self::Other(other.to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        Self::from(event_type.rsplit('.').next().unwrap_or_default())
     }
 }
