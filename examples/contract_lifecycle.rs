@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use tiny_http::{Header, Request, Response, Server};
-use wechatpay_contract::order::{Amount, PartnerContractInfo, PartnerJsapiOrder, PartnerPayer};
+use wechatpay_contract::order::{Amount, ContractInfo, PartnerJsapiOrder, PartnerPayer};
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
     ApiV3Key, Client, ContractState, Event, EventKind, NotificationError, NotificationReceiver,
@@ -191,9 +191,7 @@ impl Platform {
             notify_url: PAYMENT_NOTIFY_URL,
             amount: Amount::fen(100),
             payer: PartnerPayer::SpOpenid(OPENID),
-            contract_info: PartnerContractInfo {
-                password_free_contract_id: contract_id,
-            },
+            contract_info: ContractInfo::PasswordFreeContractId(contract_id),
             options: order::OrderOptions::default(),
         })?;
         show("prepay id", &order.prepay_id);

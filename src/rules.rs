@@ -19,6 +19,30 @@ pub(crate) fn required_up_to(field: &'static str, value: &str, max: usize) -> Ch
     up_to(field, value, max)
 }
 
+/// An identifier that WeChat Pay gave out, such as an AppID, a merchant id or an openid: visible ASCII characters, at most
+/// `max` of them. So a blank around it is found, and a line break, which would move the border of a signed line.
+pub(crate) fn id(field: &'static str, value: &str, max: usize) -> Checked {
+    required_up_to(field, value, max)?;
+    match value.chars().find(|c| !c.is_ascii_graphic()) {
+        None => Ok(()),
+        Some(found) => Err(InvalidField::new(
+            field,
+            format!("found the character {found:?}: wanted visible ASCII characters only"),
+        )),
+    }
+}
+
+/// A `prepay_id`, without the `prepay_id=` of the pay parameters.
+pub(crate) fn prepay_id(value: &str, max: usize) -> Checked {
+    match value.starts_with("prepay_id=") {
+        false => id("prepay_id", value, max),
+        true => Err(InvalidField::new(
+            "prepay_id",
+            "starts with \"prepay_id=\": wanted the id alone, as the order returned it",
+        )),
+    }
+}
+
 /// A text of at most `max` characters.
 pub(crate) fn up_to(field: &'static str, value: &str, max: usize) -> Checked {
     let count = value.chars().count();
@@ -107,19 +131,34 @@ pub(crate) fn no_four_byte_characters(field: &'static str, value: &str) -> Check
 /// A contract's `notify_url`: HTTPS, with a host and a path, without a query.
 pub(crate) fn notify_url_with_path(field: &'static str, value: &str) -> Checked {
     let wanted = "an https:// URL with a host and a path, without a query";
-    match path_of_https_url(value) {
+    match path_of_url(value, &["https"]) {
         Ok("") => wrong_url(field, "a URL without a path", wanted),
         Ok(_) => Ok(()),
         Err(found) => wrong_url(field, &found, wanted),
     }
 }
 
-/// An order's `notify_url`: HTTPS, with a host, without a query.
+/// The `notify_url` of an order or a refund: HTTPS, with a host, without a query.
 pub(crate) fn notify_url(field: &'static str, value: &str) -> Checked {
-    let wanted = "an https:// URL with a host, without a query";
-    match path_of_https_url(value) {
+    match path_of_url(value, &["https"]) {
         Ok(_) => Ok(()),
-        Err(found) => wrong_url(field, &found, wanted),
+        Err(found) => wrong_url(
+            field,
+            &found,
+            "an https:// URL with a host, without a query",
+        ),
+    }
+}
+
+/// The `notify_url` of a partner's order: the same, or plain HTTP for a dedicated line.
+pub(crate) fn partner_notify_url(field: &'static str, value: &str) -> Checked {
+    match path_of_url(value, &["https", "http"]) {
+        Ok(_) => Ok(()),
+        Err(found) => wrong_url(
+            field,
+            &found,
+            "an https:// URL with a host, without a query (http:// on a dedicated line)",
+        ),
     }
 }
 
@@ -128,10 +167,10 @@ fn wrong_url(field: &'static str, found: &str, wanted: &str) -> Checked {
     Err(InvalidField::new(field, problem))
 }
 
-/// The path of an `https` URL with a host and without a query, or what it is instead. It may hold a secret of the
-/// merchant's, so that no more of it is shown than the character that is wrong. Nothing is documented about user
-/// information and fragments.
-fn path_of_https_url(value: &str) -> Result<&str, String> {
+/// Returns the path of a URL with one of these schemes, with a host and without a query, or says what the URL is instead.
+/// It may hold a secret of the merchant's, so no more of it is shown than the wrong character. Nothing is documented about
+/// user information and fragments.
+fn path_of_url<'a>(value: &'a str, schemes: &[&str]) -> Result<&'a str, String> {
     let refuse = |found: &str| Err(found.to_owned());
     // A backslash is a slash to some readers of URLs.
     let is_wrong = |c: &char| !c.is_ascii_graphic() || *c == '\\';
@@ -144,8 +183,11 @@ fn path_of_https_url(value: &str) -> Result<&str, String> {
     else {
         return refuse("no URL");
     };
-    if !scheme.eq_ignore_ascii_case("https") {
-        return refuse("a URL that is not https");
+    if !schemes
+        .iter()
+        .any(|allowed| scheme.eq_ignore_ascii_case(allowed))
+    {
+        return Err(format!("a URL that is not {}", schemes.join(" or ")));
     }
     let (rest, _fragment) = rest.split_once('#').unwrap_or((rest, ""));
     if rest.contains('?') {

@@ -12,7 +12,7 @@
 //!     notify_url: "https://www.weixin.qq.com/wxpay/pay.php",
 //!     amount: Amount::fen(100),
 //!     payer: Payer { openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o" },
-//!     contract_info: ContractInfo::new("201710180325670965"),
+//!     contract_info: ContractInfo::PasswordFreeContractId("201710180325670965"),
 //!     options: OrderOptions { attach: Some("自定义数据说明"), ..OrderOptions::default() },
 //! };
 //! assert_eq!(order.request()?.target()?, "/v3/pay/transactions/jsapi-with-contract");
@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::contract::one_identifier_of_two;
 use crate::error::InvalidField;
 use crate::request::{Endpoint, Request};
 use crate::rules;
@@ -69,15 +70,14 @@ impl Endpoint for JsapiOrder<'_> {
     type Response = Prepay;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        rules::required_up_to("appid", self.appid, 32)?;
-        rules::required_up_to("mchid", self.mchid, 32)?;
-        check_order(self.description, self.out_trade_no, self.notify_url)?;
+        rules::id("appid", self.appid, 32)?;
+        rules::id("mchid", self.mchid, 32)?;
+        check_order(self.description, self.out_trade_no)?;
+        rules::notify_url("notify_url", self.notify_url)?;
+        rules::up_to("notify_url", self.notify_url, 255)?;
         rules::at_least("out_trade_no", self.out_trade_no, 6)?;
-        rules::required("payer.openid", self.payer.openid)?;
-        rules::required(
-            "contract_info.password_free_contract_id",
-            self.contract_info.password_free_contract_id,
-        )?;
+        rules::id("payer.openid", self.payer.openid, usize::MAX)?;
+        self.contract_info.check()?;
         self.options.check()?;
         Ok(Request::post("/v3/pay/transactions/jsapi-with-contract").json(self))
     }
@@ -104,14 +104,15 @@ pub struct PartnerJsapiOrder<'a> {
     pub description: &'a str,
     /// The number of the order 商户订单号: up to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the merchant.
     pub out_trade_no: &'a str,
-    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, without a query, up to 255 characters.
+    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, without a query, up to 255 characters. A NAT address or
+    /// private name on a dedicated line 专线 may use plain HTTP.
     pub notify_url: &'a str,
     /// What is to be paid 订单金额.
     pub amount: Amount<'a>,
     /// Who pays 支付者.
     pub payer: PartnerPayer<'a>,
     /// The contract 签约授权信息.
-    pub contract_info: PartnerContractInfo<'a>,
+    pub contract_info: ContractInfo<'a>,
     /// What can be said beside; `OrderOptions::default()` says nothing.
     #[serde(flatten)]
     pub options: OrderOptions<'a>,
@@ -121,16 +122,15 @@ impl Endpoint for PartnerJsapiOrder<'_> {
     type Response = Prepay;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        rules::required_up_to("sp_appid", self.sp_appid, 32)?;
-        rules::required_up_to("sp_mchid", self.sp_mchid, 32)?;
+        rules::id("sp_appid", self.sp_appid, 32)?;
+        rules::id("sp_mchid", self.sp_mchid, 32)?;
         self.check_sub_appid()?;
-        rules::required_up_to("sub_mchid", self.sub_mchid, 32)?;
-        check_order(self.description, self.out_trade_no, self.notify_url)?;
+        rules::id("sub_mchid", self.sub_mchid, 32)?;
+        check_order(self.description, self.out_trade_no)?;
+        rules::partner_notify_url("notify_url", self.notify_url)?;
+        rules::up_to("notify_url", self.notify_url, 255)?;
         self.payer.check()?;
-        rules::required(
-            "contract_info.password_free_contract_id",
-            self.contract_info.password_free_contract_id,
-        )?;
+        self.contract_info.check()?;
         self.options.check()?;
         Ok(Request::post("/v3/pay/partner/transactions/jsapi-with-contract").json(self))
     }
@@ -139,7 +139,7 @@ impl Endpoint for PartnerJsapiOrder<'_> {
 impl PartnerJsapiOrder<'_> {
     fn check_sub_appid(&self) -> Result<(), InvalidField> {
         match (self.sub_appid, self.payer) {
-            (Some(sub_appid), _) => rules::required_up_to("sub_appid", sub_appid, 32),
+            (Some(sub_appid), _) => rules::id("sub_appid", sub_appid, 32),
             (None, PartnerPayer::SpOpenid(_)) => Ok(()),
             (None, PartnerPayer::SubOpenid(_) | PartnerPayer::Both { .. }) => {
                 Err(InvalidField::new(
@@ -178,92 +178,35 @@ pub struct Payer<'a> {
     pub openid: &'a str,
 }
 
-/// Who pays, to a sub-merchant. One of the two identifiers is required; both can be given.
+one_identifier_of_two! {
+    /// The payer of a sub-merchant's order. One of the two identifiers is required; both can be given.
+    PartnerPayer, max: usize::MAX, within: "payer.",
+    /// `sp_openid` 用户服务标识: the user under `sp_appid`. Up to 128 characters, as inferred from orders without a contract.
+    SpOpenid: sp_openid,
+    /// `sub_openid` 用户子标识: the user under `sub_appid`, which is required then. Up to 128 characters, as inferred from
+    /// orders without a contract.
+    SubOpenid: sub_openid,
+}
+
+/// The contract with which an order is paid 签约授权信息: one of two products' names for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(into = "PartnerPayerFields")]
-pub enum PartnerPayer<'a> {
-    /// `sp_openid` 用户服务标识: the user under `sp_appid`. Up to 128 characters, as inferred from orders without a
-    /// contract.
-    SpOpenid(&'a str),
-    /// `sub_openid` 用户子标识: the user under `sub_appid`, which is required then. Up to 128 characters, as inferred
-    /// from orders without a contract.
-    SubOpenid(&'a str),
-    /// Both of them.
-    Both {
-        /// The user under `sp_appid`.
-        sp_openid: &'a str,
-        /// The user under `sub_appid`.
-        sub_openid: &'a str,
-    },
+#[serde(rename_all = "snake_case")]
+pub enum ContractInfo<'a> {
+    /// The id of a password-exempt contract 免密协议ID. That it is the [`contract_id`](crate::Contract::contract_id) of the
+    /// query is inferred from the names.
+    PasswordFreeContractId(&'a str),
+    /// The token of a pre-authorized deduction service 扣费服务预授权token, which belongs to another product.
+    Token(&'a str),
 }
 
-impl PartnerPayer<'_> {
-    fn check(&self) -> Result<(), InvalidField> {
-        let fields = PartnerPayerFields::from(*self);
-        if let Some(sp_openid) = fields.sp_openid {
-            rules::required("payer.sp_openid", sp_openid)?;
-        }
-        if let Some(sub_openid) = fields.sub_openid {
-            rules::required("payer.sub_openid", sub_openid)?;
-        }
-        Ok(())
-    }
-}
-
-/// [`PartnerPayer`] as on the wire.
-#[derive(Serialize)]
-struct PartnerPayerFields<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sp_openid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sub_openid: Option<&'a str>,
-}
-
-impl<'a> From<PartnerPayer<'a>> for PartnerPayerFields<'a> {
-    fn from(payer: PartnerPayer<'a>) -> Self {
-        let (sp_openid, sub_openid) = match payer {
-            PartnerPayer::SpOpenid(sp_openid) => (Some(sp_openid), None),
-            PartnerPayer::SubOpenid(sub_openid) => (None, Some(sub_openid)),
-            PartnerPayer::Both {
-                sp_openid,
-                sub_openid,
-            } => (Some(sp_openid), Some(sub_openid)),
+impl ContractInfo<'_> {
+    fn check(self) -> Result<(), InvalidField> {
+        let (field, value) = match self {
+            Self::PasswordFreeContractId(id) => ("contract_info.password_free_contract_id", id),
+            Self::Token(token) => ("contract_info.token", token),
         };
-        Self {
-            sp_openid,
-            sub_openid,
-        }
+        rules::id(field, value, usize::MAX)
     }
-}
-
-/// The contract that a direct merchant's order names 签约授权信息.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct ContractInfo<'a> {
-    /// The contract's id 免密协议ID. That it is the [`contract_id`](crate::Contract::contract_id) of the query is
-    /// inferred from the names.
-    pub password_free_contract_id: &'a str,
-    /// The token of a pre-authorized deduction service 扣费服务预授权token, which belongs to another product: absent for
-    /// a password-exempt contract.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<&'a str>,
-}
-
-impl<'a> ContractInfo<'a> {
-    /// Names a password-exempt contract.
-    pub const fn new(password_free_contract_id: &'a str) -> Self {
-        Self {
-            password_free_contract_id,
-            token: None,
-        }
-    }
-}
-
-/// The contract that a partner's order names 签约授权信息.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct PartnerContractInfo<'a> {
-    /// The contract's id 免密协议ID. That it is the [`contract_id`](crate::Contract::contract_id) of the query is
-    /// inferred from the names.
-    pub password_free_contract_id: &'a str,
 }
 
 /// What an order gives.
@@ -282,15 +225,9 @@ impl Prepay {
     pub const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
 }
 
-/// The rules for what both kinds of order require.
-fn check_order(
-    description: &str,
-    out_trade_no: &str,
-    notify_url: &str,
-) -> Result<(), InvalidField> {
+/// Checks what both kinds of order require.
+fn check_order(description: &str, out_trade_no: &str) -> Result<(), InvalidField> {
     rules::required_up_to("description", description, 127)?;
     rules::trade_no("out_trade_no", out_trade_no)?;
-    rules::up_to("out_trade_no", out_trade_no, 32)?;
-    rules::notify_url("notify_url", notify_url)?;
-    rules::up_to("notify_url", notify_url, 255)
+    rules::up_to("out_trade_no", out_trade_no, 32)
 }

@@ -63,13 +63,18 @@ pub struct Detail<'a> {
     /// The number of the merchant's receipt 商品小票ID, up to 32 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invoice_id: Option<&'a str>,
-    /// The goods one by one 单品列表; left out when empty.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    /// The goods one by one 单品列表: at least one.
     pub goods_detail: &'a [GoodsDetail<'a>],
 }
 
 impl Detail<'_> {
     fn check(&self) -> Result<(), InvalidField> {
+        if self.goods_detail.is_empty() {
+            return Err(InvalidField::new(
+                "detail.goods_detail",
+                "is empty: wanted at least one entry, or no detail",
+            ));
+        }
         for (position, goods) in self.goods_detail.iter().enumerate() {
             rules::required("merchant_goods_id", goods.merchant_goods_id).map_err(|error| {
                 let field = format!("detail.goods_detail[{position}].{}", error.field());

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::error::{Error, InvalidField};
+use crate::error::Error;
 use crate::rules;
 use crate::signer::{Signer, check_nonce_str};
 use crate::time::unix_seconds;
@@ -53,8 +53,8 @@ impl PayParameters {
         now: SystemTime,
         nonce_str: &str,
     ) -> Result<Self, Error> {
-        check_line("appid", appid)?;
-        check_line("prepay_id", prepay_id)?;
+        rules::id("appid", appid, usize::MAX)?;
+        rules::prepay_id(prepay_id, usize::MAX)?;
         check_nonce_str(nonce_str)?;
         let time_stamp = unix_seconds(now).to_string();
         let package = format!("prepay_id={prepay_id}");
@@ -97,18 +97,6 @@ impl PayParameters {
 /// The text that the signature is made over: AppID, time, nonce and package, each ended by a line feed.
 fn pay_message(appid: &str, time_stamp: &str, nonce_str: &str, package: &str) -> String {
     format!("{appid}\n{time_stamp}\n{nonce_str}\n{package}\n")
-}
-
-/// A line feed would move the border between two lines of the message.
-fn check_line(field: &'static str, value: &str) -> Result<(), InvalidField> {
-    rules::required(field, value)?;
-    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(());
-    }
-    Err(InvalidField::new(
-        field,
-        format!("found {value:?}: wanted visible ASCII characters only"),
-    ))
 }
 
 #[cfg(test)]

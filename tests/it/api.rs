@@ -94,7 +94,6 @@ fn all_types_can_be_shared_among_threads() {
         order::GoodsDetail<'_>,
         order::JsapiOrder<'_>,
         order::OrderOptions<'_>,
-        order::PartnerContractInfo<'_>,
         order::PartnerJsapiOrder<'_>,
         order::PartnerPayer<'_>,
         order::PayParameters,
@@ -110,7 +109,6 @@ fn all_types_can_be_shared_among_threads() {
         self_test::Finding,
         self_test::Report,
         self_test::Verdict,
-        service_provider::Answer<MiniProgramSession>,
         service_provider::MiniProgramPreSign<'_>,
         service_provider::PayRedirectPreSign<'_>,
     ]

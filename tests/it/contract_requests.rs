@@ -595,11 +595,12 @@ fn normal_lengths_are_enforced_to_the_character() {
         .map(|_| ())
     };
     let refused = |field: &str, max| Err((field.to_owned(), too_long(max)));
-    let (appid, code, account, openid) = (chinese(32), "c".repeat(32), chinese(32), chinese(128));
+    let (appid, code, account) = ("a".repeat(32), "c".repeat(32), chinese(32));
+    let openid = "o".repeat(128);
     let url_256 = url(256);
     assert_eq!(make(&appid, &code, &url_256, &account, &openid), Ok(()));
     assert_eq!(
-        make(&chinese(33), &code, &url_256, &account, &openid),
+        make(&"a".repeat(33), &code, &url_256, &account, &openid),
         refused("appid", 32)
     );
     assert_eq!(
@@ -615,7 +616,7 @@ fn normal_lengths_are_enforced_to_the_character() {
         refused("contract_display_account", 32)
     );
     assert_eq!(
-        make(&appid, &code, &url_256, &account, &chinese(129)),
+        make(&appid, &code, &url_256, &account, &"o".repeat(129)),
         refused("openid", 128)
     );
 }
@@ -634,7 +635,7 @@ fn qs_lengths_are_enforced_to_the_character() {
         .map(|_| ())
     };
     let refused = |field: &str, max| Err((field.to_owned(), too_long(max)));
-    let (at_32, over_32, at_128, over_128) = (chinese(32), chinese(33), chinese(128), chinese(129));
+    let [at_32, over_32, at_128, over_128] = [32, 33, 128, 129].map(|count| "a".repeat(count));
     assert_eq!(make(&at_32, &at_32, &at_128, &at_128), Ok(()));
     assert_eq!(
         make(&over_32, &at_32, &at_128, &at_128),
@@ -659,7 +660,7 @@ fn qs_lengths_are_enforced_to_the_character() {
     assert_accepted(&account(32));
     assert_refused(&account(33), "contract_display_account", &too_long(32));
     let appid = |count| qs::MiniProgramPreSign {
-        appid: String::leak(chinese(count)),
+        appid: String::leak("a".repeat(count)),
         ..QS
     };
     assert_accepted(&appid(32));
@@ -680,7 +681,7 @@ fn qs_lengths_are_enforced_to_the_character() {
 
 #[test]
 fn prepay_ids_have_up_to_64_characters_where_documented() {
-    let (at_64, over_64) = (chinese(64), chinese(65));
+    let (at_64, over_64) = ("p".repeat(64), "p".repeat(65));
     let normal = |prepay_id| normal::PayRedirectPreSign {
         prepay_id,
         contract: NORMAL,
@@ -765,4 +766,44 @@ fn a_termination_needs_a_remark_of_up_to_256_characters() {
     assert_accepted(&terminate(&at_256));
     assert_refused(&terminate(&over_256), field, &too_long(256));
     assert_refused(&terminate(""), field, EMPTY);
+}
+
+#[test]
+fn identifiers_are_visible_ascii_characters_in_every_mode() {
+    let wrong = "wxd678efh567hg6787 ";
+    let problem = "found the character ' ': wanted visible ASCII characters only";
+    let appid = |appid| normal::MiniProgramPreSign { appid, ..NORMAL };
+    assert_refused(&appid(wrong), "appid", problem);
+    let openid = |openid| ecommerce::MiniProgramPreSign {
+        openid,
+        ..ECOMMERCE
+    };
+    assert_refused(&openid(wrong), "openid", problem);
+    let sub_mchid = |sub_mchid| qs::MiniProgramPreSign { sub_mchid, ..QS };
+    assert_refused(&sub_mchid(wrong), "sub_mchid", problem);
+    let sp_openid = |openid| service_provider::MiniProgramPreSign {
+        sp_openid: Some(openid),
+        ..SERVICE_PROVIDER
+    };
+    assert_refused(&sp_openid(wrong), "sp_openid", problem);
+    assert_refused(&sp_openid(""), "sp_openid", EMPTY);
+    let prepay_id = |prepay_id| normal::PayRedirectPreSign {
+        prepay_id,
+        contract: NORMAL,
+    };
+    assert_refused(&prepay_id(wrong), "prepay_id", problem);
+    let problem = "starts with \"prepay_id=\": wanted the id alone, as the order returned it";
+    assert_refused(&prepay_id("prepay_id=wx2014"), "prepay_id", problem);
+}
+
+#[test]
+fn a_user_comes_from_two_nullable_columns() {
+    let user = |openid, sub_openid| qs::User::try_from((openid, sub_openid));
+    assert_eq!(user(Some("o1"), None), Ok(qs::User::Openid("o1")));
+    assert_eq!(user(None, Some("o2")), Ok(qs::User::SubOpenid("o2")));
+    let error = user(None, None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "openid: is absent: wanted it or sub_openid"
+    );
 }

@@ -311,7 +311,7 @@ fn a_signed_error_is_no_typed_answer_whatever_its_status() {
         notify_url: URL,
         amount: order::Amount::fen(100),
         payer: order::Payer { openid: OPENID },
-        contract_info: order::ContractInfo::new("201710180325670965"),
+        contract_info: order::ContractInfo::PasswordFreeContractId("201710180325670965"),
         options: order::OrderOptions::default(),
     };
     assert_typed(&order, &json!({"prepay_id": PREPAY_ID}));

@@ -165,15 +165,17 @@ mod refuses {
     }
 
     #[test]
-    fn four_byte_characters_in_every_other_field_too() {
+    fn identifiers_of_other_than_visible_ascii_characters() {
         for field in ["appid", "openid"] {
-            let fields = with(field, "😀");
-            let request = fields.request().unwrap();
-            let problem = "found a character of four UTF-8 bytes, such as an emoji: wanted characters of one to three bytes";
-            assert_eq!(
-                request.target().unwrap_err(),
-                InvalidField::new("body", problem)
-            );
+            for (value, found) in [(" wx1", ' '), ("wx1\t", '\t'), ("w x1", ' '), ("😀", '😀')]
+            {
+                let problem =
+                    format!("found the character {found:?}: wanted visible ASCII characters only");
+                assert_eq!(
+                    with(field, value).request().map(|_| ()),
+                    Err(InvalidField::new(field, problem))
+                );
+            }
         }
     }
 
@@ -183,7 +185,7 @@ mod refuses {
         let url = format!("https://a/{long}");
         for (field, value) in [
             ("appid", long.as_str()),
-            ("appid", "not a wx id"),
+            ("appid", "no-wx_id"),
             ("openid", &long),
             ("out_contract_code", &long),
             ("out_contract_code", "0"),
@@ -265,7 +267,7 @@ mod session {
     #[test]
     fn needs_every_field_and_ignores_others() {
         let mut more = answer();
-        more["sub_mchid"] = json!("1900000110");
+        more["sub_appid"] = json!("wxd678efh567hg6999");
         more["anything"] = json!({"deep": [1, 2]});
         assert_eq!(session(&more), session(&answer()));
         let names: Vec<String> = answer().as_object().unwrap().keys().cloned().collect();
