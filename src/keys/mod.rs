@@ -27,6 +27,11 @@ pub(crate) use self::random::random_nonce;
 /// The longest RSA signature: that of a key of 4096 bits.
 const MAX_SIGNATURE_LEN: usize = 512;
 
+/// Stands for a right signature, and for the tag of a plaintext that is not encrypted. Only a fuzzer's build knows it
+/// (`--cfg fuzzing`, see `tests/fuzz`), or no input could get past the cryptography.
+#[cfg(fuzzing)]
+const FUZZING: &[u8] = b"fuzzing";
+
 /// The merchant's private RSA key, with which requests are signed: the content of `apiclient_key.pem`
 /// (商户API证书私钥).
 ///
@@ -251,6 +256,10 @@ impl PublicKey {
 
     /// Whether the signature, as raw bytes, is this key's for the message: RSA PKCS#1 v1.5 with SHA-256.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        #[cfg(fuzzing)]
+        if signature == FUZZING {
+            return true;
+        }
         self.key
             .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
             .is_ok()
@@ -309,6 +318,10 @@ impl ApiV3Key {
         associated_data: &[u8],
         ciphertext_and_tag: &'a mut [u8],
     ) -> Option<&'a [u8]> {
+        #[cfg(fuzzing)]
+        if ciphertext_and_tag.ends_with(FUZZING) {
+            return ciphertext_and_tag.strip_suffix(FUZZING);
+        }
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let plaintext = self
             .key
