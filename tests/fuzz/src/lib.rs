@@ -25,7 +25,12 @@ pub fn now() -> SystemTime {
 
 pub fn signer() -> Signer {
     let key = PrivateKey::from_pem(PRIVATE).unwrap();
-    Signer::new("1900000109", "5157F09EFDC096DE15EBE81A47057A7232F1B8E1", key).unwrap()
+    Signer::new(
+        "1900000109",
+        "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
+        key,
+    )
+    .unwrap()
 }
 
 pub fn verifier() -> Verifier {
@@ -62,7 +67,8 @@ pub fn assert_printable(error: &dyn std::error::Error) {
     for error in std::iter::successors(Some(error), |error| error.source()) {
         let text = error.to_string();
         let hides = |c: char| {
-            c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         };
         assert!(!text.contains(hides), "{text:?}");
     }

@@ -5,8 +5,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::LazyLock;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -52,10 +52,17 @@ impl World {
     }
 
     fn call(&self, response: &[u8]) -> Result<Value, Error> {
-        self.responses.lock().unwrap().send(response.to_vec()).unwrap();
+        self.responses
+            .lock()
+            .unwrap()
+            .send(response.to_vec())
+            .unwrap();
         // Not a GET, so that it is never sent twice.
         let result = self.client.execute(Request::post("/v3/x").json(&1));
-        assert!(self.requests.lock().unwrap().recv().unwrap(), "no request came");
+        assert!(
+            self.requests.lock().unwrap().recv().unwrap(),
+            "no request came"
+        );
         result
     }
 }
@@ -81,12 +88,16 @@ fuzz_target!(|data: &[u8]| {
     match WORLD.call(data) {
         Ok(_) => {
             assert!(text.contains(SIGNATURE), "accepted without a signature");
-            assert!(has_status(&text, |status| (200..300).contains(&status) && status != 202));
+            assert!(has_status(&text, |status| (200..300).contains(&status)
+                && status != 202));
         }
         Err(error) => {
             assert_ne!(error.outcome(), Outcome::NotSent, "{error:?}");
             if let Error::Api(api) = &error {
-                assert!(has_status(&text, |status| status == api.status), "{error:?}");
+                assert!(
+                    has_status(&text, |status| status == api.status),
+                    "{error:?}"
+                );
             }
             assert_printable(&error);
         }

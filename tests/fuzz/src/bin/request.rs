@@ -27,11 +27,27 @@ fuzz_target!(|text: &str| {
         Ok(target) => target,
         Err(error) => return assert_printable(&error),
     };
-    assert!(target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'), "{target}");
-    assert!(target.starts_with('/') && !target.starts_with("//"), "{target}");
+    assert!(
+        target
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'#'),
+        "{target}"
+    );
+    assert!(
+        target.starts_with('/') && !target.starts_with("//"),
+        "{target}"
+    );
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    assert_eq!(query.split('&').filter(|pair| pair.contains('=')).count(), queries, "{target}");
-    assert_eq!(path.split('/').count(), template.split('/').count(), "{target}");
+    assert_eq!(
+        query.split('&').filter(|pair| pair.contains('=')).count(),
+        queries,
+        "{target}"
+    );
+    assert_eq!(
+        path.split('/').count(),
+        template.split('/').count(),
+        "{target}"
+    );
     for segment in path.split('/') {
         let decoded = decode(segment);
         assert!(!matches!(decoded.as_slice(), b"." | b".."), "{target}");

@@ -8,9 +8,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
-use wechatpay_contract::{
-    Endpoint, Error, Merchant, Outcome, QueryContract, TerminateContract,
-};
+use wechatpay_contract::{Endpoint, Error, Merchant, Outcome, QueryContract, TerminateContract};
 use wechatpay_contract_fuzz::{assert_printable, headers, merchant, now};
 
 static MERCHANT: LazyLock<Merchant> = LazyLock::new(merchant);

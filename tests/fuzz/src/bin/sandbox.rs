@@ -17,15 +17,23 @@ static INPUTS: AtomicU32 = AtomicU32::new(0);
 fuzz_target!(|data: &[u8]| {
     let address = SANDBOX.url().strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     // The sandbox may have seen enough before the end.
     let _ = stream.write_all(data);
     let _ = stream.shutdown(Shutdown::Write);
     let mut response = Vec::new();
     if let Err(error) = stream.read_to_end(&mut response) {
-        assert!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error:?}");
+        assert!(
+            error.kind() == std::io::ErrorKind::ConnectionReset,
+            "{error:?}"
+        );
     }
-    assert!(response.is_empty() || response.starts_with(b"HTTP/1.1 "), "{response:?}");
+    assert!(
+        response.is_empty() || response.starts_with(b"HTTP/1.1 "),
+        "{response:?}"
+    );
     if INPUTS.fetch_add(1, Ordering::Relaxed).is_multiple_of(256) {
         SANDBOX.clear_faults();
         let query = QueryContract {
@@ -33,6 +41,9 @@ fuzz_target!(|data: &[u8]| {
             out_contract_code: "no-such-contract",
         };
         let error = SANDBOX.client().send(&query).unwrap_err();
-        assert!(matches!(&error, Error::Api(api) if api.status == 404), "{error:?}");
+        assert!(
+            matches!(&error, Error::Api(api) if api.status == 404),
+            "{error:?}"
+        );
     }
 });

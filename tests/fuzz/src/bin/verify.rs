@@ -25,7 +25,9 @@ fuzz_target!(|data: &[u8]| {
         return assert_printable(&error);
     }
     let value = |wanted: &str| {
-        let mut found = pairs.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        let mut found = pairs
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
         let (_, value) = found.next().expect(wanted);
         assert!(found.next().is_none(), "{wanted} twice");
         *value
