@@ -70,8 +70,8 @@ pub use contract::{
     service_provider,
 };
 pub use error::{
-    ApiError, Authenticity, Cause, CertificateError, Error, InvalidField, KeyError, Outcome,
-    VerifyError,
+    ApiError, Authenticity, Cause, CertificateError, Error, InvalidField, InvalidSetting, KeyError,
+    Mismatch, Outcome, VerifyError,
 };
 pub use json::DecodeError;
 pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};

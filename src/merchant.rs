@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 
-use crate::error::{ApiError, Authenticity, Error, InvalidField};
+use crate::error::{ApiError, Authenticity, Error, KeyError};
 use crate::json;
 use crate::keys::{PublicKey, is_same_id};
 use crate::request::{Endpoint, Method, Request};
@@ -53,9 +53,8 @@ impl Merchant {
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] when the merchant's own certificate is among the platform keys: answers are signed by WeChat
-    /// Pay.
-    pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, InvalidField> {
+    /// [`KeyError::OwnCertificate`] if the merchant's own certificate is among the platform keys.
+    pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, KeyError> {
         for key in verifier.keys().current().iter() {
             refuse_own(&signer, key)?;
         }
@@ -77,12 +76,12 @@ impl Merchant {
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] when there is none, when one is there twice, or when the merchant's own is among them; then the
-    /// old ones stay.
+    /// [`KeyError`] if there is none, if one is there twice, or if the merchant's own is among them. Then the old ones
+    /// stay.
     pub fn replace_certificates(
         &self,
         certificates: impl IntoIterator<Item = PublicKey>,
-    ) -> Result<(), InvalidField> {
+    ) -> Result<(), KeyError> {
         let certificates: Vec<_> = certificates.into_iter().collect();
         for certificate in &certificates {
             refuse_own(&self.signer, certificate)?;
@@ -101,7 +100,7 @@ impl Merchant {
     /// # Errors
     ///
     /// [`Error::InvalidField`] for the nonce and for what is wrong with the request, [`Error::NoPlatformKey`],
-    /// [`Error::Sign`]: all of them are [`Outcome::NotSent`](crate::Outcome::NotSent).
+    /// [`Error::Key`] if the merchant's own certificate is among the platform keys by now, [`Error::Sign`]: all of them are [`Outcome::NotSent`](crate::Outcome::NotSent).
     pub fn prepare<'r>(
         &self,
         request: &'r Request,
@@ -230,7 +229,7 @@ impl Merchant {
                 body,
             }),
             Ok(authenticity) => {
-                Err(ApiError::from_answer(status, body, request_id(), authenticity).into())
+                Err(ApiError::from_response(status, body, request_id(), authenticity).into())
             }
             Err(source) => Err(Error::Unverified {
                 status,
@@ -332,16 +331,11 @@ impl fmt::Debug for SignedRequest<'_> {
 }
 
 /// Refuses the merchant's own certificate among the platform keys.
-fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), InvalidField> {
+fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), KeyError> {
     if !is_same_id(signer.serial_no(), key.id()) {
         return Ok(());
     }
-    Err(InvalidField::new(
-        "keys",
-        format!(
-            "found the merchant's own certificate {} among the platform keys: wanted WeChat Pay's public key or \
-             platform certificate, since answers are signed by WeChat Pay",
-            signer.serial_no()
-        ),
-    ))
+    Err(KeyError::OwnCertificate {
+        serial_no: signer.serial_no().to_owned(),
+    })
 }

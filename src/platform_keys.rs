@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::error::{InvalidField, VerifyError};
+use crate::error::{KeyError, VerifyError};
 use crate::keys::{PublicKey, is_same_id};
 use crate::time::unix_seconds;
 
@@ -15,7 +15,7 @@ pub(crate) struct PlatformKeys {
 }
 
 impl PlatformKeys {
-    pub(crate) fn new(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, InvalidField> {
+    pub(crate) fn new(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, KeyError> {
         Ok(Self::of(checked(keys)?))
     }
 
@@ -57,7 +57,7 @@ impl PlatformKeys {
     pub(crate) fn replace(
         &self,
         keys: impl IntoIterator<Item = PublicKey>,
-    ) -> Result<(), InvalidField> {
+    ) -> Result<(), KeyError> {
         self.replace_where(keys, |_| true)
     }
 
@@ -65,7 +65,7 @@ impl PlatformKeys {
     pub(crate) fn replace_public_keys(
         &self,
         keys: impl IntoIterator<Item = PublicKey>,
-    ) -> Result<(), InvalidField> {
+    ) -> Result<(), KeyError> {
         self.replace_where(keys, |old| !old.is_certificate())
     }
 
@@ -73,7 +73,7 @@ impl PlatformKeys {
     pub(crate) fn replace_certificates(
         &self,
         certificates: Vec<PublicKey>,
-    ) -> Result<(), InvalidField> {
+    ) -> Result<(), KeyError> {
         self.replace_where(certificates, PublicKey::is_certificate)
     }
 
@@ -81,7 +81,7 @@ impl PlatformKeys {
         &self,
         new: impl IntoIterator<Item = PublicKey>,
         is_replaced: fn(&PublicKey) -> bool,
-    ) -> Result<(), InvalidField> {
+    ) -> Result<(), KeyError> {
         let new = checked(new)?;
         let has_successor = |old: &PublicKey| new.iter().any(|new| is_same_id(new.id(), old.id()));
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -94,26 +94,18 @@ impl PlatformKeys {
 }
 
 /// Refuses an empty set, with which nothing could be verified, and two keys with the same id.
-fn checked(keys: impl IntoIterator<Item = PublicKey>) -> Result<Arc<[PublicKey]>, InvalidField> {
+fn checked(keys: impl IntoIterator<Item = PublicKey>) -> Result<Arc<[PublicKey]>, KeyError> {
     let keys: Arc<[PublicKey]> = keys.into_iter().collect();
     let mut rest = &*keys;
     while let [key, others @ ..] = rest {
         if others.iter().any(|other| is_same_id(other.id(), key.id())) {
-            return Err(InvalidField::new(
-                "keys",
-                format!(
-                    "found two platform keys with the id {}: wanted each once",
-                    key.id()
-                ),
-            ));
+            let id = key.id().to_owned();
+            return Err(KeyError::DuplicateId { id });
         }
         rest = others;
     }
     match keys.is_empty() {
-        true => Err(InvalidField::new(
-            "keys",
-            "found no platform key: wanted at least one, or nothing could be verified",
-        )),
+        true => Err(KeyError::NoKeys),
         false => Ok(keys),
     }
 }

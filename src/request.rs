@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::InvalidField;
+use crate::error::{InvalidField, Mismatch};
 
 /// A typed call: what is sent, the type of what comes back, and what of it must be as in the request.
 ///
@@ -41,8 +41,8 @@ pub trait Endpoint {
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] for the first difference.
-    fn check(&self, response: &Self::Response) -> Result<(), InvalidField> {
+    /// [`Mismatch`] for the first difference; [`Mismatch::check`] makes it.
+    fn check(&self, response: &Self::Response) -> Result<(), Mismatch> {
         let _ = response;
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::error::{InvalidField, VerifyError};
+use crate::error::{KeyError, VerifyError};
 use crate::keys::PublicKey;
 use crate::platform_keys::{PlatformKeys, find};
 use crate::time::unix_seconds;
@@ -58,8 +58,8 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] if there is no key, or if two have the same id.
-    pub fn new(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, InvalidField> {
+    /// [`KeyError`] if there is no key, or if two have the same id.
+    pub fn new(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, KeyError> {
         PlatformKeys::new(keys).map(|keys| Self { keys })
     }
 
@@ -80,7 +80,7 @@ impl Verifier {
     /// # Errors
     ///
     /// Those of [`Verifier::new`]; the old keys are kept then.
-    pub fn replace(&self, keys: impl IntoIterator<Item = PublicKey>) -> Result<(), InvalidField> {
+    pub fn replace(&self, keys: impl IntoIterator<Item = PublicKey>) -> Result<(), KeyError> {
         self.keys.replace(keys)
     }
 
@@ -99,7 +99,7 @@ impl Verifier {
     pub fn replace_public_keys(
         &self,
         keys: impl IntoIterator<Item = PublicKey>,
-    ) -> Result<(), InvalidField> {
+    ) -> Result<(), KeyError> {
         self.keys.replace_public_keys(keys)
     }
 

@@ -29,6 +29,7 @@ pub(crate) use self::refresh::{DownloadPermit, ForSerial, PlatformCertificates};
 
 /// How the list's certificates are encrypted.
 const ALGORITHM: &str = "AEAD_AES_256_GCM";
+const A_TIME: &str = "a time after 1970 such as 2018-06-08T10:34:56+08:00";
 /// How the ids of WeChat Pay public keys begin, as opposed to certificates' serial numbers.
 const PUBLIC_KEY_PREFIX: &str = "PUB_KEY_ID_";
 
@@ -37,17 +38,17 @@ pub fn request() -> Request {
     Request::get(request::CERTIFICATES)
 }
 
-/// Opens the answer to [`request`]: the certificates that are not expired at `now`, at least one of them valid.
+/// Opens the response to [`request`]. Returns the certificates that are not expired at `now`, at least one of them valid.
 ///
-/// `headers` are all the answer's headers as pairs of name and value, `body` its raw bytes. Each certificate of the
-/// list must decrypt under the APIv3 key and agree with the serial number and the times that the list gives it; only
-/// its end may be an earlier one in the list, as documented for a certificate that is being replaced, and then its
-/// validity ends there. The answer's own signature must be that of a key in `held`, or else of one of these
-/// certificates: the first list of all is believed because nobody else can encrypt under the APIv3 key.
+/// `headers` are all the response's headers as pairs of name and value, `body` its raw bytes. Each certificate of the
+/// list must decrypt under the APIv3 key and have the serial number that the list gives it. A certificate's validity is
+/// its own. An earlier `expire_time` in the list ends it, as documented for a certificate that is being replaced. The
+/// response's signature must be that of a key in `held`, or else of one of these certificates: the first list of all is
+/// believed because nobody else can encrypt under the APIv3 key.
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use wechatpay_contract::{ApiV3Key, CertificateError, Merchant, certificates};
+/// use wechatpay_contract::{ApiV3Key, Merchant, certificates};
 ///
 /// /// Takes over the certificates of an answer that another HTTP stack received.
 /// fn take_over(
@@ -65,7 +66,8 @@ pub fn request() -> Request {
 ///
 /// # Errors
 ///
-/// [`CertificateError`]; nothing is to be taken over from a list of which a part is wrong.
+/// [`Error::Certificates`] if the response is not a usable list, [`Error::Unverified`] if neither a key held nor one of
+/// its certificates verifies it, [`Error::Api`] for any other status than 2xx, and [`Error::Accepted`] for 202.
 pub fn accept<'a, N, V>(
     status: u16,
     headers: impl IntoIterator<Item = (&'a N, &'a V)>,
@@ -73,40 +75,48 @@ pub fn accept<'a, N, V>(
     now: SystemTime,
     api_v3_key: &ApiV3Key,
     held: &Verifier,
-) -> Result<Vec<PublicKey>, CertificateError>
+) -> Result<Vec<PublicKey>, Error>
 where
     N: AsRef<str> + ?Sized + 'a,
     V: AsRef<[u8]> + ?Sized + 'a,
 {
-    let headers = SignatureHeaders::from_pairs(headers).map_err(unverified(None))?;
-    let unverified = unverified(headers.request_id());
-    let verdict = held.verify(&headers, body, now);
+    let (headers, checked) = SignatureHeaders::read(headers);
+    let request_id = || headers.request_id().map(str::to_owned);
+    let unverified = |source| Error::Unverified {
+        status,
+        request_id: request_id(),
+        source,
+    };
+    let unusable = |source| Error::Certificates {
+        request_id: request_id(),
+        source: Box::new(source),
+    };
     let is_success = (200..300).contains(&status);
     let may_be_unsigned = !is_success && !headers.is_signed();
-    let authenticity = authenticity(verdict, may_be_unsigned).map_err(&unverified)?;
-    let answer = || {
-        let request_id = headers.request_id().map(str::to_owned);
-        ApiError::from_answer(status, body, request_id, authenticity)
-    };
+    checked.map_err(unverified)?;
+    let verdict = held.verify(&headers, body, now);
+    let authenticity = authenticity(verdict, may_be_unsigned).map_err(unverified)?;
+    let error = || ApiError::from_response(status, body, request_id(), authenticity);
     if !is_success {
-        return Err(refused(answer(), &headers));
+        let error = error();
+        return Err(match is_without_certificates(&error) {
+            true => unusable(no_certificates(error, &headers)),
+            false => error.into(),
+        });
     }
-    let certificates = open_list(body, unix_seconds(now), api_v3_key)?;
+    let certificates = open_list(body, unix_seconds(now), api_v3_key).map_err(unusable)?;
     if certificates.is_empty() {
-        return Err(no_certificates(answer(), &headers));
+        return Err(unusable(no_certificates(error(), &headers)));
     }
     if authenticity == Authenticity::Unsigned {
         verify_with(&certificates, &headers, body, now).map_err(unverified)?;
     }
-    Ok(certificates)
-}
-
-fn unverified(request_id: Option<&str>) -> impl Fn(VerifyError) -> CertificateError + use<> {
-    let request_id = request_id.map(str::to_owned);
-    move |source| CertificateError::Unverified {
-        request_id: request_id.clone(),
-        source,
+    if status == 202 {
+        return Err(Error::Accepted {
+            request_id: request_id(),
+        });
     }
+    Ok(certificates)
 }
 
 /// An answer that is signed with a key not held yet is no better and no worse than an unsigned one. A merchant without
@@ -123,20 +133,18 @@ fn authenticity(
     }
 }
 
-fn refused(answer: ApiError, headers: &SignatureHeaders<'_>) -> CertificateError {
-    if answer.status == 404 && answer.code == "RESOURCE_NOT_EXISTS" {
-        return no_certificates(answer, headers);
-    }
-    CertificateError::Download(Box::new(Error::from(answer)))
+/// Tencent's SDKs disagree which of the two codes it is.
+fn is_without_certificates(error: &ApiError) -> bool {
+    error.status == 404 && ["RESOURCE_NOT_EXISTS", "NOT_FOUND"].contains(&&*error.code)
 }
 
-fn no_certificates(answer: ApiError, headers: &SignatureHeaders<'_>) -> CertificateError {
+fn no_certificates(response: ApiError, headers: &SignatureHeaders<'_>) -> CertificateError {
     let id = headers.serial().filter(|id| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         id.starts_with(PUBLIC_KEY_PREFIX) && id.len() <= 64 && id.bytes().all(is_plain)
     });
     CertificateError::NoCertificates {
-        answer: Box::new(answer),
+        response: Box::new(response),
         public_key_id: id.map(str::to_owned),
     }
 }
@@ -148,10 +156,10 @@ fn open_list(
     api_v3_key: &ApiV3Key,
 ) -> Result<Vec<PublicKey>, CertificateError> {
     let list: Value =
-        json::from_slice(body).map_err(|error| malformed(format!("not JSON: {error}")))?;
+        json::from_slice(body).map_err(|error| unusable(format!("not JSON: {error}")))?;
     let entries = member(&list, "data")
         .and_then(Value::as_array)
-        .ok_or_else(|| malformed("data is missing or not an array"))?;
+        .ok_or_else(|| unusable("data is missing or not an array"))?;
     let mut serials = Vec::with_capacity(entries.len());
     let mut certificates = Vec::with_capacity(entries.len());
     for (position, entry) in entries.iter().enumerate() {
@@ -159,9 +167,8 @@ fn open_list(
         let is_expired = now > entry.expire_time;
         let certificate = entry.open(api_v3_key)?;
         if serials.iter().any(|serial| serial == certificate.id()) {
-            return Err(CertificateError::DuplicateSerial {
-                serial_no: certificate.id().to_owned(),
-            });
+            let problem = format!("it has platform certificate {} twice", certificate.id());
+            return Err(unusable(problem));
         }
         serials.push(certificate.id().to_owned());
         if !is_expired {
@@ -180,7 +187,6 @@ fn open_list(
 /// One certificate as it is listed.
 struct Entry<'a> {
     serial_no: &'a str,
-    effective_time: u64,
     expire_time: u64,
     nonce: &'a str,
     associated_data: &'a str,
@@ -190,16 +196,12 @@ struct Entry<'a> {
 impl<'a> Entry<'a> {
     fn parse(position: usize, entry: &'a Value) -> Result<Self, CertificateError> {
         let wrong = |field: &str, wanted: &str| {
-            malformed(format!("data[{position}].{field}: wanted {wanted}"))
+            unusable(format!("data[{position}].{field}: wanted {wanted}"))
         };
         let text = |object: &'a Value, field: &str| {
             member(object, field)
                 .and_then(Value::as_str)
                 .ok_or_else(|| wrong(field, "a text"))
-        };
-        let time = |field: &str| {
-            let wanted = "a time after 1970 such as 2018-06-08T10:34:56+08:00";
-            parse_rfc_3339(text(entry, field)?.trim()).ok_or_else(|| wrong(field, wanted))
         };
         let encrypted = member(entry, "encrypt_certificate")
             .ok_or_else(|| wrong("encrypt_certificate", "an object"))?;
@@ -212,8 +214,8 @@ impl<'a> Entry<'a> {
         }
         Ok(Self {
             serial_no: text(entry, "serial_no")?,
-            effective_time: time("effective_time")?,
-            expire_time: time("expire_time")?,
+            expire_time: parse_rfc_3339(text(entry, "expire_time")?.trim())
+                .ok_or_else(|| wrong("expire_time", A_TIME))?,
             nonce: text(encrypted, "nonce")?,
             associated_data: member(encrypted, "associated_data")
                 .and_then(Value::as_str)
@@ -235,50 +237,17 @@ impl<'a> Entry<'a> {
             .ok_or_else(|| CertificateError::Undecryptable {
                 serial_no: self.serial_no.to_owned(),
             })?;
+        let serial_no = self.serial_no;
         let certificate = PublicKey::from_certificate_pem(pem).map_err(|source| {
-            CertificateError::Unreadable {
-                serial_no: self.serial_no.to_owned(),
-                source,
-            }
+            let problem = format!("what it gives as platform certificate {serial_no:?} is not one");
+            CertificateError::unusable(problem, Some(source))
         })?;
-        self.compare(&certificate)?;
+        if !is_same_id(serial_no, certificate.id()) {
+            let id = certificate.id();
+            let problem = format!("it gives platform certificate {id} the serial_no {serial_no:?}");
+            return Err(unusable(problem));
+        }
         Ok(certificate.ending_at(self.expire_time))
-    }
-
-    fn compare(&self, certificate: &PublicKey) -> Result<(), CertificateError> {
-        if !is_same_id(self.serial_no, certificate.id()) {
-            return Err(CertificateError::SerialMismatch {
-                listed: self.serial_no.to_owned(),
-                certificate: certificate.id().to_owned(),
-            });
-        }
-        // A certificate always has a validity.
-        let Some(validity) = certificate.validity() else {
-            return Ok(());
-        };
-        let mismatch = |field, listed, certified| CertificateError::ValidityMismatch {
-            serial_no: certificate.id().to_owned(),
-            field,
-            listed,
-            certificate: certified,
-        };
-        if self.effective_time != validity.not_before {
-            return Err(mismatch(
-                "effective_time",
-                self.effective_time,
-                validity.not_before,
-            ));
-        }
-        // Documented: when a certificate is being replaced, the list ends it before its own time. It counts as the list
-        // says.
-        if self.expire_time > validity.not_after {
-            return Err(mismatch(
-                "expire_time",
-                self.expire_time,
-                validity.not_after,
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -293,8 +262,6 @@ fn member<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
     })
 }
 
-fn malformed(problem: impl Into<String>) -> CertificateError {
-    CertificateError::Malformed {
-        problem: problem.into(),
-    }
+fn unusable(problem: impl Into<String>) -> CertificateError {
+    CertificateError::unusable(problem, None)
 }

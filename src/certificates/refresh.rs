@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::error::CertificateError;
+use crate::error::{CertificateError, Error};
 use crate::keys::{ApiV3Key, is_serial_number};
 use crate::verifier::Verifier;
 
@@ -32,7 +32,7 @@ struct State {
     /// The start of the last download that gave certificates, or the answer that there are none.
     checked: Option<SystemTime>,
     /// How the last download failed.
-    error: Option<Arc<CertificateError>>,
+    error: Option<Arc<Error>>,
 }
 
 /// What a message with an unknown key calls for.
@@ -69,7 +69,7 @@ impl PlatformCertificates {
     pub(crate) fn before_use(
         &self,
         now: SystemTime,
-    ) -> Result<Option<DownloadPermit<'_>>, Arc<CertificateError>> {
+    ) -> Result<Option<DownloadPermit<'_>>, Arc<Error>> {
         let has_key = || self.verifier.keys().preferred(now).is_some();
         let state = self.wait(|| !has_key());
         if has_key() && (state.is_running || !state.is_due(now)) {
@@ -108,10 +108,7 @@ impl PlatformCertificates {
 
     /// The permit to download because the caller wants to, after a download that is running. Fails when that does not
     /// end.
-    pub(crate) fn on_demand(
-        &self,
-        now: SystemTime,
-    ) -> Result<DownloadPermit<'_>, Arc<CertificateError>> {
+    pub(crate) fn on_demand(&self, now: SystemTime) -> Result<DownloadPermit<'_>, Arc<Error>> {
         let state = self.wait(|| true);
         if state.is_running {
             return Err(self.still_running());
@@ -120,7 +117,7 @@ impl PlatformCertificates {
     }
 
     /// How the last download failed; `None` when it succeeded.
-    pub(crate) fn last_error(&self) -> Option<Arc<CertificateError>> {
+    pub(crate) fn last_error(&self) -> Option<Arc<Error>> {
         self.state().error.clone()
     }
 
@@ -149,9 +146,11 @@ impl PlatformCertificates {
         state
     }
 
-    fn still_running(&self) -> Arc<CertificateError> {
-        Arc::new(CertificateError::StillRunning {
-            waited: self.patience,
+    fn still_running(&self) -> Arc<Error> {
+        let waited = self.patience;
+        Arc::new(Error::Certificates {
+            request_id: None,
+            source: Box::new(CertificateError::StillRunning { waited }),
         })
     }
 }
@@ -177,20 +176,26 @@ pub(crate) struct DownloadPermit<'a> {
 
 impl DownloadPermit<'_> {
     /// Notes how it went. On success the verifier must hold the new certificates already.
-    pub(crate) fn finish(
-        self,
-        result: Result<(), Arc<CertificateError>>,
-    ) -> Result<(), Arc<CertificateError>> {
+    pub(crate) fn finish(self, result: Result<(), Arc<Error>>) -> Result<(), Arc<Error>> {
         let mut state = self.certificates.state();
         let is_answered = match &result {
             Ok(()) => true,
-            Err(error) => matches!(**error, CertificateError::NoCertificates { .. }),
+            Err(error) => has_no_certificates(error),
         };
         if is_answered {
             state.checked = Some(self.started);
         }
         state.error = result.as_ref().err().cloned();
         result
+    }
+}
+
+fn has_no_certificates(error: &Error) -> bool {
+    match error {
+        Error::Certificates { source, .. } => {
+            matches!(**source, CertificateError::NoCertificates { .. })
+        }
+        _ => false,
     }
 }
 
@@ -252,17 +257,19 @@ mod tests {
         permit.finish(Ok(())).unwrap();
     }
 
-    fn failure() -> Result<(), Arc<CertificateError>> {
-        Err(Arc::new(CertificateError::Malformed {
-            problem: "a test".to_owned(),
-        }))
+    fn failure() -> Result<(), Arc<Error>> {
+        Err(Arc::new(Error::NoPlatformKey))
     }
 
-    fn no_certificates() -> Result<(), Arc<CertificateError>> {
-        let answer = ApiError::from_answer(404, b"", None, Authenticity::Unsigned);
-        Err(Arc::new(CertificateError::NoCertificates {
-            answer: Box::new(answer),
+    fn no_certificates() -> Result<(), Arc<Error>> {
+        let response = ApiError::from_response(404, b"", None, Authenticity::Unsigned);
+        let source = CertificateError::NoCertificates {
+            response: Box::new(response),
             public_key_id: None,
+        };
+        Err(Arc::new(Error::Certificates {
+            request_id: None,
+            source: Box::new(source),
         }))
     }
 
@@ -419,9 +426,12 @@ mod tests {
         let patience = Duration::from_millis(20);
         let certificates = with_patience(patience);
         let running = certificates.before_use(at(0)).unwrap();
-        let gave_up = |error: Arc<CertificateError>| match *error {
-            CertificateError::StillRunning { waited } => assert_eq!(waited, patience),
-            ref other => panic!("{other:?}"),
+        let gave_up = |error: Arc<Error>| match &*error {
+            Error::Certificates { source, .. } => match **source {
+                CertificateError::StillRunning { waited } => assert_eq!(waited, patience),
+                ref other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
         };
         let began = Instant::now();
         gave_up(certificates.before_use(at(0)).unwrap_err());

@@ -11,7 +11,7 @@ use super::exchange::{Clock, Http};
 use super::host::Host;
 use super::observer::{Exchange, Observer};
 use crate::certificates::PlatformCertificates;
-use crate::error::{Error, InvalidField};
+use crate::error::{Error, InvalidSetting};
 use crate::keys::ApiV3Key;
 use crate::merchant::Merchant;
 use crate::signer::Signer;
@@ -27,7 +27,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidField`] when the merchant's own certificate is among the platform keys.
+    /// [`Error::Key`] if the merchant's own certificate is among the platform keys.
     pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, Error> {
         Self::builder(signer, verifier).build()
     }
@@ -100,7 +100,7 @@ impl ClientBuilder {
     /// the time of two, or of three where it waits as well.
     ///
     /// A list of which a part is wrong is not taken over. A failed download leaves the keys as they are; only without
-    /// any valid key it fails the call, with [`Error::Certificates`]. Public keys of the verifier stay, certificates
+    /// any valid key it fails the call, with [`Error::Download`]. Public keys of the verifier stay, certificates
     /// are replaced.
     ///
     /// Requests ask for answers signed with the public key if there is one, else with the certificate that is valid
@@ -256,7 +256,7 @@ impl ClientBuilder {
 
     /// Makes the client; no I/O is done.
     ///
-    /// Fails with [`Error::InvalidField`] when a setting cannot be used.
+    /// Fails with [`Error::InvalidSetting`] when a setting cannot be used.
     pub fn build(self) -> Result<Client, Error> {
         let limits = Limits::new(self.connect_timeout, self.timeout)?;
         check_accept_language(self.accept_language.as_deref())?;
@@ -291,7 +291,7 @@ impl ClientBuilder {
         })
     }
 
-    fn transport_options(&self, limits: &Limits) -> Result<TransportOptions, InvalidField> {
+    fn transport_options(&self, limits: &Limits) -> Result<TransportOptions, InvalidSetting> {
         let roots = self.root_certificates.as_deref().map(Roots::from_pem);
         Ok(TransportOptions {
             connect_timeout: limits.connect,
@@ -329,16 +329,16 @@ struct Limits {
 }
 
 impl Limits {
-    fn new(connect: Option<Duration>, whole: Duration) -> Result<Self, InvalidField> {
+    fn new(connect: Option<Duration>, whole: Duration) -> Result<Self, InvalidSetting> {
         let connect = connect.unwrap_or_else(|| CONNECT_TIMEOUT.min(whole / 2));
         for (field, time) in [("timeout", whole), ("connect_timeout", connect)] {
             if time.is_zero() {
-                return Err(InvalidField::new(field, "found 0: wanted some time"));
+                return Err(InvalidSetting::new(field, "found 0: wanted some time"));
             }
         }
         let rest = whole.saturating_sub(connect);
         if rest.is_zero() {
-            return Err(InvalidField::new(
+            return Err(InvalidSetting::new(
                 "timeout",
                 format!(
                     "found {whole:?}: wanted more than the {connect:?} for connecting, which are a part of it"
@@ -356,22 +356,22 @@ impl Limits {
 }
 
 /// Through a proxy, plain http would leave the machine.
-fn check_proxy(proxy: Option<&str>, hosts: [Option<&Host>; 2]) -> Result<(), InvalidField> {
+fn check_proxy(proxy: Option<&str>, hosts: [Option<&Host>; 2]) -> Result<(), InvalidSetting> {
     let is_plain = |host: &Host| host.url.starts_with("http://");
     if proxy.is_none() || !hosts.into_iter().flatten().any(is_plain) {
         return Ok(());
     }
-    Err(InvalidField::new(
+    Err(InvalidSetting::new(
         "proxy",
         "found together with a host of plain http, which is for loopback: wanted https hosts",
     ))
 }
 
-fn check_accept_language(language: Option<&str>) -> Result<(), InvalidField> {
+fn check_accept_language(language: Option<&str>) -> Result<(), InvalidSetting> {
     match language {
         None | Some("en" | "zh-CN" | "zh-HK" | "zh-TW") => Ok(()),
-        Some(found) => Err(InvalidField::new(
-            "Accept-Language",
+        Some(found) => Err(InvalidSetting::new(
+            "accept_language",
             format!("found {found:?}: wanted en, zh-CN, zh-HK or zh-TW"),
         )),
     }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ureq::http::Uri;
 use ureq::http::uri::Authority;
 
-use crate::error::InvalidField;
+use crate::error::InvalidSetting;
 
 /// A host that requests go to.
 #[derive(Clone)]
@@ -18,9 +18,9 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn parse(field: &'static str, url: &str) -> Result<Self, InvalidField> {
+    pub(super) fn parse(field: &'static str, url: &str) -> Result<Self, InvalidSetting> {
         let refuse = |problem: &str| {
-            InvalidField::new(
+            InvalidSetting::new(
                 field,
                 format!("{problem}: wanted https://name or https://name:port"),
             )

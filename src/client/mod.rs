@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use self::exchange::{Http, Response};
 use crate::certificates::{self, DownloadPermit, ForSerial, PlatformCertificates};
-use crate::error::{CertificateError, Error, InvalidField, VerifyError};
+use crate::error::{CertificateError, Error, InvalidSetting, VerifyError};
 use crate::keys::random_nonce;
 use crate::merchant::{Merchant, Verified, check_answer};
 use crate::order::PayParameters;
@@ -154,8 +154,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidField`] when the signer is another merchant's, or when its certificate is among the platform
-    /// keys.
+    /// [`Error::InvalidSetting`] if the signer is another merchant's, [`Error::Key`] if its certificate is among the
+    /// platform keys.
     pub fn with_signer(&self, signer: Signer) -> Result<Self, Error> {
         let mchid = self.merchant().signer().mchid();
         if signer.mchid() != mchid {
@@ -163,7 +163,7 @@ impl Client {
                 "found {:?}: wanted {mchid:?}, since another merchant has other platform keys",
                 signer.mchid()
             );
-            return Err(InvalidField::new("mchid", problem).into());
+            return Err(InvalidSetting::new("mchid", problem).into());
         }
         let merchant = Merchant::new(signer, self.merchant().verifier().clone())?;
         Ok(Self {
@@ -177,17 +177,19 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Certificates`], and the keys held are kept; [`Error::InvalidField`] for a client without APIv3 key. The
+    /// [`Error::Download`], and the keys held are kept; [`Error::InvalidSetting`] for a client without APIv3 key. The
     /// outcome of both, [`Outcome::NotSent`](crate::Outcome::NotSent), says that no call was made. The download itself
     /// may have been sent and answered; it changes nothing at WeChat Pay and can be repeated.
     pub fn refresh_certificates(&self) -> Result<(), Error> {
         let Some(certificates) = &self.certificates else {
             let problem =
                 "found none: wanted the APIv3 key, with ClientBuilder::platform_certificates";
-            return Err(InvalidField::new("api_v3_key", problem).into());
+            return Err(InvalidSetting::new("platform_certificates", problem).into());
         };
-        let permit = certificates.on_demand(self.now())?;
-        Ok(self.download(certificates, permit)?)
+        certificates
+            .on_demand(self.now())
+            .and_then(|permit| self.download(certificates, permit))
+            .map_err(Error::Download)
     }
 
     /// To be asked when a notification could not be verified: whether it is worth verifying once more.
@@ -227,7 +229,7 @@ impl Client {
     ///
     /// A download that fails while valid keys are held does not fail the call that started it: this, and
     /// [`ClientBuilder::on_exchange`], are where it shows.
-    pub fn last_certificate_error(&self) -> Option<Arc<CertificateError>> {
+    pub fn last_certificate_error(&self) -> Option<Arc<Error>> {
         self.certificates.as_ref()?.last_error()
     }
 
@@ -282,10 +284,10 @@ impl Client {
             return Ok(());
         };
         let now = self.now();
-        if let Some(permit) = certificates.before_use(now)? {
+        if let Some(permit) = certificates.before_use(now).map_err(Error::Download)? {
             let result = self.download(certificates, permit);
             if self.merchant.verifier().keys().preferred(now).is_none() {
-                result?;
+                result.map_err(Error::Download)?;
             }
         }
         Ok(())
@@ -312,27 +314,22 @@ impl Client {
         &self,
         certificates: &PlatformCertificates,
         permit: DownloadPermit<'_>,
-    ) -> Result<(), Arc<CertificateError>> {
+    ) -> Result<(), Arc<Error>> {
         let request = certificates::request();
         let response = match self.http.exchange(&self.merchant, &request) {
             Ok(response) => response,
-            Err(error) => {
-                let error = CertificateError::Download(Box::new(error));
-                return permit.finish(Err(Arc::new(error)));
-            }
+            Err(error) => return permit.finish(Err(Arc::new(error))),
         };
         let result = self.replace_certificates(certificates, &response);
-        let result = result.map_err(Arc::new);
-        let error = result.clone().err().map(Error::Certificates);
-        self.http.report(&request, &response, error.as_ref());
-        permit.finish(result)
+        self.http.report(&request, &response, result.as_ref().err());
+        permit.finish(result.map_err(Arc::new))
     }
 
     fn replace_certificates(
         &self,
         certificates: &PlatformCertificates,
         response: &Response<'_>,
-    ) -> Result<(), CertificateError> {
+    ) -> Result<(), Error> {
         let downloaded = certificates::accept(
             response.status,
             response.headers.iter(),
@@ -343,7 +340,13 @@ impl Client {
         )?;
         self.merchant
             .replace_certificates(downloaded)
-            .map_err(CertificateError::OwnCertificate)
+            .map_err(|source| Error::Certificates {
+                request_id: response.request_id().map(str::to_owned),
+                source: Box::new(CertificateError::unusable(
+                    "it has a wrong key",
+                    Some(source),
+                )),
+            })
     }
 }
 

@@ -34,8 +34,7 @@ pub struct Exchange<'a> {
     /// From before signing to after verifying.
     pub elapsed: Duration,
     /// The error in which the exchange ended, if it did. The call's own may be another: a second attempt may follow, and
-    /// of two hosts that cannot be reached it names both. The error of a download of platform certificates is worded
-    /// for the call that needs them: ask [`outcome`](Self::outcome) what became of the exchange.
+    /// of two hosts that cannot be reached it names both.
     pub error: Option<&'a Error>,
 }
 
@@ -43,9 +42,6 @@ impl Exchange<'_> {
     /// Whether a failed exchange may have taken effect; `None` for a success. One that was answered is never
     /// [`Outcome::NotSent`].
     pub fn outcome(&self) -> Option<Outcome> {
-        Some(match self.error? {
-            Error::Certificates(error) => error.outcome_of_download(),
-            error => error.outcome(),
-        })
+        self.error.map(Error::outcome)
     }
 }

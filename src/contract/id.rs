@@ -1,10 +1,8 @@
 //! The id of a contract, which is the whole response to pay-redirect-sign and to a termination.
 
-use std::fmt::Debug;
-
 use serde::{Deserialize, Serialize};
 
-use crate::error::InvalidField;
+use crate::error::Mismatch;
 use crate::json::number_or_text;
 
 /// The id of a contract, and the confirmation that the call was carried out for it.
@@ -26,24 +24,11 @@ pub struct ContractId {
     pub out_contract_code: String,
 }
 
-/// Refuses the answer to a request about another contract: its service and code must be those of the request.
+/// Refuses the response to a request about another contract: its service and code must be those of the request.
 pub(super) fn check_same(
     (service_id, code): (u64, &str),
     (received_service_id, received_code): (u64, &str),
-) -> Result<(), InvalidField> {
-    check_echo("service_id", service_id, received_service_id)?;
-    check_echo("out_contract_code", code, received_code)
-}
-
-/// Refuses an answer in which a field is not what the request said.
-pub(super) fn check_echo<T: PartialEq + Debug>(
-    field: &'static str,
-    sent: T,
-    received: T,
-) -> Result<(), InvalidField> {
-    if received == sent {
-        return Ok(());
-    }
-    let problem = format!("found {received:?}: wanted {sent:?}, as in the request");
-    Err(InvalidField::new(field, problem))
+) -> Result<(), Mismatch> {
+    Mismatch::check("service_id", &service_id, &received_service_id)?;
+    Mismatch::check("out_contract_code", code, received_code)
 }

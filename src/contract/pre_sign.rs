@@ -23,12 +23,12 @@ macro_rules! pre_sign_calls {
                 .json(self))
             }
 
-            fn check(&self, response: &$crate::contract::MiniProgramSession) -> Result<(), $crate::error::InvalidField> {
+            fn check(&self, response: &$crate::contract::MiniProgramSession) -> Result<(), $crate::error::Mismatch> {
                 $crate::contract::id::check_same(
                     (self.service_id, self.out_contract_code),
                     (response.service_id, &response.out_contract_code),
                 )?;
-                $($crate::contract::id::check_echo(
+                $($crate::error::Mismatch::check(
                     stringify!($field),
                     self.$field,
                     response.$field.as_deref().unwrap_or_default(),
@@ -51,13 +51,13 @@ macro_rules! pre_sign_calls {
                 .json(self))
             }
 
-            fn check(&self, response: &$crate::contract::ContractId) -> Result<(), $crate::error::InvalidField> {
+            fn check(&self, response: &$crate::contract::ContractId) -> Result<(), $crate::error::Mismatch> {
                 let sent = &self.contract;
                 $crate::contract::id::check_same(
                     (sent.service_id, sent.out_contract_code),
                     (response.service_id, &response.out_contract_code),
                 )?;
-                $($crate::contract::id::check_echo(
+                $($crate::error::Mismatch::check(
                     stringify!($field),
                     sent.$field,
                     response.$field.as_deref().unwrap_or_default(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::check_same;
 use super::{ContractState, TerminationMode};
-use crate::error::InvalidField;
+use crate::error::{InvalidField, Mismatch};
 use crate::json::number_or_text;
 use crate::request::{Endpoint, Request};
 use crate::rules;
@@ -51,7 +51,7 @@ impl Endpoint for QueryContract<'_> {
         .path("out_contract_code", self.out_contract_code))
     }
 
-    fn check(&self, response: &Contract) -> Result<(), InvalidField> {
+    fn check(&self, response: &Contract) -> Result<(), Mismatch> {
         check_same(
             (self.service_id, self.out_contract_code),
             (response.service_id, &response.out_contract_code),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::ContractId;
 use super::id::check_same;
-use crate::error::InvalidField;
+use crate::error::{InvalidField, Mismatch};
 use crate::request::{Endpoint, Request};
 use crate::rules;
 
@@ -60,7 +60,7 @@ impl Endpoint for TerminateContract<'_> {
         .json(self))
     }
 
-    fn check(&self, response: &ContractId) -> Result<(), InvalidField> {
+    fn check(&self, response: &ContractId) -> Result<(), Mismatch> {
         check_same(
             (self.service_id, self.out_contract_code),
             (response.service_id, &response.out_contract_code),

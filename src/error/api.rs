@@ -31,7 +31,7 @@ pub struct ApiError {
 
 impl ApiError {
     /// Reads whatever came with the status; never fails.
-    pub(crate) fn from_answer(
+    pub(crate) fn from_response(
         status: u16,
         body: &[u8],
         request_id: Option<String>,

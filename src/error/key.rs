@@ -1,9 +1,9 @@
-//! Why a key or certificate could not be read.
+//! Keys and certificates that cannot be read, or that conflict with one another.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// Why a key could not be read.
+/// The reason why a key could not be read or used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -64,6 +64,19 @@ pub enum KeyError {
         /// Whether what was found ends with a line break, as the content of a file does.
         ends_with_line_break: bool,
     },
+    /// There is no platform key, so that nothing could be verified.
+    NoKeys,
+    /// Two platform keys have the same id.
+    DuplicateId {
+        /// Their id.
+        id: String,
+    },
+    /// The merchant's own certificate is among the platform keys. Responses are signed by WeChat Pay: configure its public
+    /// key or platform certificates.
+    OwnCertificate {
+        /// Its serial number.
+        serial_no: String,
+    },
 }
 
 impl fmt::Display for KeyError {
@@ -100,6 +113,17 @@ impl fmt::Display for KeyError {
                     false => Ok(()),
                 }
             }
+            Self::NoKeys => f.write_str(
+                "found no platform key: wanted at least one, or nothing could be verified",
+            ),
+            Self::DuplicateId { id } => {
+                write!(f, "found two platform keys with the id {id}: wanted each once")
+            }
+            Self::OwnCertificate { serial_no } => write!(
+                f,
+                "found the merchant's own certificate {serial_no} among the platform keys: wanted WeChat Pay's public \
+                 key or platform certificate, since responses are signed by WeChat Pay"
+            ),
         }
     }
 }

@@ -4,6 +4,8 @@ mod api;
 mod certificate;
 mod field;
 mod key;
+mod mismatch;
+mod setting;
 mod verify;
 
 use std::error::Error as StdError;
@@ -16,6 +18,8 @@ pub use self::api::{ApiError, Authenticity};
 pub use self::certificate::CertificateError;
 pub use self::field::InvalidField;
 pub use self::key::KeyError;
+pub use self::mismatch::Mismatch;
+pub use self::setting::InvalidSetting;
 pub use self::verify::VerifyError;
 
 /// The cause of an error that comes from outside this crate, such as a broken connection.
@@ -28,9 +32,10 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | failure | error | outcome |
 /// |---|---|---|
 /// | a field breaks a documented rule, or a variable of the path is unfilled | [`Error::InvalidField`] | [`NotSent`](Self::NotSent) |
-/// | a key cannot be read | [`Error::Key`] | [`NotSent`](Self::NotSent) |
+/// | a setting of a client cannot be used | [`Error::InvalidSetting`] | [`NotSent`](Self::NotSent) |
+/// | a key cannot be read, or conflicts with another | [`Error::Key`] | [`NotSent`](Self::NotSent) |
 /// | no platform key is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
-/// | no platform key is there, and no certificates to be downloaded | [`Error::Certificates`] | [`NotSent`](Self::NotSent) |
+/// | no platform key is valid, and the download of certificates fails | [`Error::Download`] | [`NotSent`](Self::NotSent) |
 /// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
 /// | no connection to any host: name unknown, port or proxy closed, TLS refused, or not in time | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
 /// | the connection breaks before the whole answer is there | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
@@ -40,6 +45,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | any status with a signature that is wrong, a probe, too old or of an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |
 /// | another 2xx that names another contract than the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
+/// | a download of certificates that ends with no usable list | [`Error::Certificates`] | [`Unknown`](Self::Unknown) |
 /// | another 2xx whose body is not of the expected shape | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
 /// | 400, 401, 403, 404 or 429 with a text as `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
 /// | 405, 406, 411, 413, 414, 415, 417 or 431 with a text as `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
@@ -77,15 +83,26 @@ impl fmt::Display for Outcome {
 pub enum Error {
     /// A value breaks a documented rule. Nothing was sent; mend the named field.
     InvalidField(InvalidField),
-    /// A key could not be read. Nothing was sent; the message names the kind of key found and the kind wanted.
+    /// A setting of a client cannot be used. Nothing was sent; mend the named setting.
+    InvalidSetting(InvalidSetting),
+    /// A key could not be read, or conflicts with another. Nothing was sent; the message says what was found and what is
+    /// wanted.
     Key(KeyError),
     /// No platform key is valid any more, so that no answer could be verified. Nothing was sent; give the verifier a
     /// key that is valid.
     NoPlatformKey,
-    /// There is no valid platform key, and the platform certificates could not be downloaded; or the download was asked
-    /// for by itself. Nothing of the call was sent; see the source for what to do. It is shared by all threads that
-    /// waited for the same download.
-    Certificates(Arc<CertificateError>),
+    /// No platform key is valid, and the download of the platform certificates failed; or the download was asked for by
+    /// itself. Nothing of the call was sent; see the source for what to do. All threads that waited for the same download
+    /// share it.
+    Download(Arc<Self>),
+    /// A download of the platform certificates brought none that could be taken over; see the source for what to do. A
+    /// call that needed them returns this inside of [`Download`](Self::Download).
+    Certificates {
+        /// `Request-ID` of the response, if it had one.
+        request_id: Option<String>,
+        /// Why nothing was taken over.
+        source: Box<CertificateError>,
+    },
     /// The function that signs in place of a private key failed. Nothing was sent; see the source.
     Sign(Cause),
     /// No connection could be made: name look-up, TCP or TLS. Nothing was sent; try again later, or see the source for
@@ -128,7 +145,7 @@ pub enum Error {
         /// `Request-ID` of the answer, if it had one.
         request_id: Option<String>,
         /// The first difference.
-        source: InvalidField,
+        source: Mismatch,
     },
     /// A verified answer of success whose body is not of the expected shape. The request has been carried out, or may
     /// have been: query, and do not send it again.
@@ -147,12 +164,14 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::InvalidField(_)
+            | Self::InvalidSetting(_)
             | Self::Key(_)
             | Self::NoPlatformKey
-            | Self::Certificates(_)
+            | Self::Download(_)
             | Self::Sign(_)
             | Self::Connect { .. } => Outcome::NotSent,
             Self::Api(error) => error.outcome(),
+            Self::Certificates { source, .. } => source.outcome(),
             Self::Transport { .. }
             | Self::Unverified { .. }
             | Self::Accepted { .. }
@@ -167,9 +186,10 @@ impl Error {
             Self::Unverified { request_id, .. }
             | Self::Accepted { request_id }
             | Self::Mismatch { request_id, .. }
+            | Self::Certificates { request_id, .. }
             | Self::Decode { request_id, .. } => request_id.as_deref(),
             Self::Api(error) => error.request_id.as_deref(),
-            Self::Certificates(error) => error.request_id(),
+            Self::Download(error) => error.request_id(),
             _ => None,
         }
     }
@@ -179,13 +199,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidField(error) => error.fmt(f),
+            Self::InvalidSetting(error) => error.fmt(f),
             Self::Key(error) => error.fmt(f),
             Self::NoPlatformKey => f.write_str(
                 "none of the platform keys is valid now, so no answer could be verified; nothing was sent",
             ),
-            Self::Certificates(_) => f.write_str(
-                "the platform certificates could not be downloaded, so no answer could be verified; nothing was sent",
+            Self::Download(_) => f.write_str(
+                "the platform certificates could not be downloaded, so no response could be verified; nothing was sent",
             ),
+            Self::Certificates { source, .. } => source.fmt(f),
             Self::Sign(_) => f.write_str("the request could not be signed; nothing was sent"),
             Self::Connect { host, .. } => write!(f, "no connection to {host}; nothing was sent"),
             Self::Transport { host, .. } => {
@@ -215,8 +237,10 @@ impl StdError for Error {
             Self::Unverified { source, .. } => Some(source),
             Self::Mismatch { source, .. } => Some(source),
             Self::Decode { source, .. } => Some(source),
-            Self::Certificates(source) => Some(&**source),
+            Self::Download(source) => Some(&**source),
+            Self::Certificates { source, .. } => source.source(),
             Self::InvalidField(error) => error.source(),
+            Self::InvalidSetting(error) => error.source(),
             Self::Key(error) => error.source(),
             Self::Api(error) => error.source(),
             Self::NoPlatformKey | Self::Accepted { .. } => None,
@@ -236,9 +260,9 @@ impl From<KeyError> for Error {
     }
 }
 
-impl From<Arc<CertificateError>> for Error {
-    fn from(error: Arc<CertificateError>) -> Self {
-        Self::Certificates(error)
+impl From<InvalidSetting> for Error {
+    fn from(error: InvalidSetting) -> Self {
+        Self::InvalidSetting(error)
     }
 }
 

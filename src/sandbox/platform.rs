@@ -109,8 +109,6 @@ pub enum Forgery {
     OtherApiV3Key,
     /// The newest certificate is listed under another serial number.
     OtherSerialNo,
-    /// The newest certificate is listed with a later end than its own.
-    LaterEnd,
     /// In the place of the newest certificate is a private key.
     NoCertificate,
     /// The list holds a certificate with the serial number of the merchant's own, [`Sandbox::MERCHANT_SERIAL_NO`].
@@ -385,10 +383,6 @@ impl Platform {
             Forgery::OtherSerialNo => {
                 let other = "0123456789ABCDEF0123456789ABCDEF01234567".to_owned();
                 Some(self.entry_as("serial_no", other, newest))
-            }
-            Forgery::LaterEnd => {
-                let later = format_rfc_3339(newest.validity.not_after + 1);
-                Some(self.entry_as("expire_time", later, newest))
             }
         };
         forged.unwrap_or_default()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ureq::http::Uri;
 
-use crate::error::InvalidField;
+use crate::error::InvalidSetting;
 
 /// The URL of an HTTP proxy, through which connections are tunnelled.
 #[derive(Clone)]
@@ -12,10 +12,10 @@ pub(crate) struct Proxy(ureq::Proxy);
 
 impl Proxy {
     /// Reads `http://[user:password@]host:port`; user and password are percent-encoded.
-    pub(crate) fn parse(url: &str) -> Result<Self, InvalidField> {
+    pub(crate) fn parse(url: &str) -> Result<Self, InvalidSetting> {
         // Other schemes must not reach ureq: it panics on SOCKS, for which it was not built.
         let refused = || {
-            InvalidField::new(
+            InvalidSetting::new(
                 "proxy",
                 "wanted http://[user:password@]host:port, nothing else",
             )

@@ -2,7 +2,7 @@
 
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
-use crate::error::InvalidField;
+use crate::error::InvalidSetting;
 use crate::keys::is_certificate;
 
 /// The certificate authorities to trust: those of Mozilla unless others are given.
@@ -17,14 +17,14 @@ impl Default for Roots {
 
 impl Roots {
     /// Reads one or more `CERTIFICATE` blocks. They take the place of Mozilla's.
-    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, InvalidField> {
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, InvalidSetting> {
         let certificates = parse_pem(pem)
             .zip(1..)
             .map(|(item, number)| root(item, number))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|problem| InvalidField::new("root_certificates", problem))?;
+            .map_err(|problem| InvalidSetting::new("root_certificates", problem))?;
         if certificates.is_empty() {
-            return Err(InvalidField::new(
+            return Err(InvalidSetting::new(
                 "root_certificates",
                 "no CERTIFICATE block found: wanted at least one",
             ));
@@ -65,7 +65,7 @@ mod tests {
 
     fn problem(pem: &[u8]) -> String {
         let error = Roots::from_pem(pem).map(|_| ()).unwrap_err();
-        assert_eq!(error.field(), "root_certificates");
+        assert_eq!(error.setting(), "root_certificates");
         error.problem().to_owned()
     }
 

@@ -558,11 +558,11 @@ fn a_download_of_certificates_that_is_repeated_ends_as_the_second_says() {
         .build()
         .unwrap();
     let error = client.refresh_certificates().unwrap_err();
-    let Error::Certificates(error) = &error else {
+    let Error::Download(error) = &error else {
         panic!("{error:?}");
     };
     assert!(
-        matches!(**error, CertificateError::NoCertificates { .. }),
+        matches!(&**error, Error::Certificates { source, .. } if matches!(**source, CertificateError::NoCertificates { .. })),
         "{error:?}"
     );
     assert_eq!(sandbox.requests().len(), 2);

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Forgery, Sandbox, Signing, SignsWith};
 use wechatpay_contract::self_test::Check;
 use wechatpay_contract::{
-    ApiV3Key, CertificateError, Client, ClientBuilder, Error, NotificationReceiver, Outcome,
-    PrivateKey, PublicKey, Request, SignatureHeaders, Signer, Validity, Verifier, VerifyError,
-    ecommerce,
+    ApiV3Key, CertificateError, Client, ClientBuilder, Error, KeyError, NotificationReceiver,
+    Outcome, PrivateKey, PublicKey, Request, SignatureHeaders, Signer, Validity, Verifier,
+    VerifyError, ecommerce,
 };
 
 use crate::raw::wait_until;
@@ -144,12 +144,20 @@ fn held(client: &Client) -> Vec<String> {
     client.merchant().verifier().key_ids()
 }
 
-/// Why a download did not succeed.
-fn certificate_error(result: Result<(), Error>) -> Arc<CertificateError> {
+/// The error of a download.
+fn download_error(result: Result<(), Error>) -> Arc<Error> {
     let error = result.unwrap_err();
     assert_eq!(error.outcome(), Outcome::NotSent);
     match error {
-        Error::Certificates(error) => error,
+        Error::Download(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Why nothing was taken over.
+fn list_error(error: &Error) -> &CertificateError {
+    match error {
+        Error::Certificates { source, .. } => source,
         other => panic!("{other:?}"),
     }
 }
@@ -216,10 +224,7 @@ fn threads_that_start_together_share_one_failure() {
         for _ in 0..16 {
             scope.spawn(|| {
                 start.wait();
-                errors
-                    .lock()
-                    .unwrap()
-                    .push(certificate_error(call(&client)));
+                errors.lock().unwrap().push(download_error(call(&client)));
             });
         }
     });
@@ -321,7 +326,7 @@ fn each_forged_list_is_refused_for_its_reason_and_the_old_keys_are_kept() {
     let platform = world.sandbox.platform();
     let refused = |forgery| {
         platform.forge_list(Some(forgery));
-        let error = certificate_error(client.refresh_certificates());
+        let error = download_error(client.refresh_certificates());
         assert_eq!(held(&client), [OLD], "{forgery:?}");
         assert!(Arc::ptr_eq(
             &client.last_certificate_error().unwrap(),
@@ -330,42 +335,31 @@ fn each_forged_list_is_refused_for_its_reason_and_the_old_keys_are_kept() {
         call(&client).unwrap();
         error
     };
-    match &*refused(Forgery::OtherApiV3Key) {
+    match list_error(&refused(Forgery::OtherApiV3Key)) {
         CertificateError::Undecryptable { serial_no } => assert_eq!(serial_no, NEW),
         other => panic!("{other:?}"),
     }
-    match &*refused(Forgery::OtherSerialNo) {
-        CertificateError::SerialMismatch {
-            listed,
-            certificate,
-        } => {
-            assert_eq!(listed, "0123456789ABCDEF0123456789ABCDEF01234567");
-            assert_eq!(certificate, NEW);
+    for (forgery, wanted) in [
+        (
+            Forgery::OtherSerialNo,
+            format!(
+                "it gives platform certificate {NEW} the serial_no \"0123456789ABCDEF0123456789ABCDEF01234567\""
+            ),
+        ),
+        (
+            Forgery::NoCertificate,
+            format!("what it gives as platform certificate \"{NEW}\" is not one"),
+        ),
+        (Forgery::MerchantsOwn, "it has a wrong key".to_owned()),
+    ] {
+        match list_error(&refused(forgery)) {
+            CertificateError::Unusable { problem, source } => {
+                assert_eq!(*problem, wanted);
+                let is_own = matches!(source, Some(KeyError::OwnCertificate { serial_no }) if serial_no == Sandbox::MERCHANT_SERIAL_NO);
+                assert_eq!(is_own, forgery == Forgery::MerchantsOwn);
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
-    }
-    match &*refused(Forgery::LaterEnd) {
-        CertificateError::ValidityMismatch {
-            serial_no,
-            field,
-            listed,
-            certificate,
-        } => {
-            assert_eq!((&**serial_no, *field), (NEW, "expire_time"));
-            assert_eq!(*certificate, NEW_VALIDITY.not_after);
-            assert_eq!(*listed, NEW_VALIDITY.not_after + 1);
-        }
-        other => panic!("{other:?}"),
-    }
-    match &*refused(Forgery::NoCertificate) {
-        CertificateError::Unreadable { serial_no, .. } => assert_eq!(serial_no, NEW),
-        other => panic!("{other:?}"),
-    }
-    match &*refused(Forgery::MerchantsOwn) {
-        CertificateError::OwnCertificate(error) => {
-            assert!(error.to_string().contains(Sandbox::MERCHANT_SERIAL_NO));
-        }
-        other => panic!("{other:?}"),
     }
     // The same list without the forgery.
     platform.forge_list(None);
@@ -404,8 +398,10 @@ fn a_list_with_a_wrong_signature_is_refused_for_its_reason() {
         ),
     ] {
         world.sandbox.fault(Fault::Signature(signing));
-        match &*certificate_error(client.refresh_certificates()) {
-            CertificateError::Unverified { source, request_id } => {
+        match &*download_error(client.refresh_certificates()) {
+            Error::Unverified {
+                source, request_id, ..
+            } => {
                 assert_eq!(*source, wanted);
                 assert!(request_id.is_some());
             }
@@ -423,18 +419,15 @@ fn a_failed_first_download_fails_the_call_and_is_tried_again_after_a_minute() {
     let client = world.client();
     let fault = Fault::error(503, "SERVICE_UNAVAILABLE");
     world.sandbox.fault(fault.on("GET", "/v3/certificates"));
-    let first = certificate_error(call(&client));
+    let first = download_error(call(&client));
     match &*first {
-        CertificateError::Download(error) => match &**error {
-            Error::Api(error) => {
-                assert_eq!((error.status, &*error.code), (503, "SERVICE_UNAVAILABLE"))
-            }
-            other => panic!("{other:?}"),
-        },
+        Error::Api(error) => {
+            assert_eq!((error.status, &*error.code), (503, "SERVICE_UNAVAILABLE"));
+        }
         other => panic!("{other:?}"),
     }
     world.pass(59);
-    assert!(Arc::ptr_eq(&certificate_error(call(&client)), &first));
+    assert!(Arc::ptr_eq(&download_error(call(&client)), &first));
     assert_eq!((world.downloads(), world.calls()), (1, 0));
     world.pass(1);
     call(&client).unwrap();
@@ -464,7 +457,7 @@ fn a_failed_later_download_keeps_the_keys_lets_the_call_pass_and_is_reported() {
     call(&client).unwrap();
     assert_eq!(held(&client), [OLD]);
     let error = client.last_certificate_error().unwrap();
-    assert!(matches!(*error, CertificateError::Download(_)));
+    assert!(matches!(*error, Error::Api(_)));
     let exchanges = std::mem::take(&mut *seen.lock().unwrap());
     assert_eq!(exchanges.len(), 2);
     assert_eq!(exchanges[0].0, "/v3/certificates");
@@ -490,9 +483,9 @@ fn past_expiry_nothing_is_sent_until_there_is_a_valid_certificate() {
     world.pass(60);
     call(&client).unwrap();
     world.pass(1);
-    match &*certificate_error(call(&client)) {
+    match list_error(&download_error(call(&client))) {
         // The gateway lists no expired ones.
-        CertificateError::NoCertificates { answer, .. } => assert_eq!(answer.status, 200),
+        CertificateError::NoCertificates { response, .. } => assert_eq!(response.status, 200),
         other => panic!("{other:?}"),
     }
     assert_eq!(world.calls(), 3);
@@ -545,7 +538,10 @@ fn a_merchant_without_certificates_is_told_to_configure_the_public_key() {
         world.pass(HOUR);
     }
     let error = client.last_certificate_error().unwrap();
-    assert!(matches!(*error, CertificateError::NoCertificates { .. }));
+    assert!(matches!(
+        list_error(&error),
+        CertificateError::NoCertificates { .. }
+    ));
     assert_eq!(held(&client), [Sandbox::PUBLIC_KEY_ID]);
     assert_eq!((world.downloads(), world.calls()), (2, 2));
 }
@@ -568,7 +564,10 @@ fn a_merchant_with_an_empty_list_is_told_the_same_and_asked_again_after_ten_hour
         assert_eq!(world.downloads(), downloads);
     }
     let error = client.last_certificate_error().unwrap();
-    assert!(matches!(*error, CertificateError::NoCertificates { .. }));
+    assert!(matches!(
+        list_error(&error),
+        CertificateError::NoCertificates { .. }
+    ));
     assert_eq!(held(&client), [Sandbox::PUBLIC_KEY_ID]);
 }
 
@@ -588,7 +587,7 @@ fn a_client_without_the_apiv3_key_downloads_nothing() {
         other => panic!("{other:?}"),
     }
     match client.refresh_certificates().unwrap_err() {
-        Error::InvalidField(error) => assert_eq!(error.field(), "api_v3_key"),
+        Error::InvalidSetting(error) => assert_eq!(error.setting(), "platform_certificates"),
         other => panic!("{other:?}"),
     }
     assert_eq!(world.downloads(), 0);
@@ -711,9 +710,9 @@ fn a_download_that_hangs_holds_up_no_other_call_for_longer_than_its_time_out() {
         .timeout(timeout)
         .build()
         .unwrap();
-    let gave_up = |result| match *certificate_error(result) {
-        CertificateError::StillRunning { waited } => assert_eq!(waited, timeout),
-        ref other => panic!("{other:?}"),
+    let gave_up = |result| match list_error(&download_error(result)) {
+        CertificateError::StillRunning { waited } => assert_eq!(*waited, timeout),
+        other => panic!("{other:?}"),
     };
     thread::scope(|scope| {
         let release = release;
@@ -734,7 +733,7 @@ fn a_download_that_hangs_holds_up_no_other_call_for_longer_than_its_time_out() {
         assert_eq!(
             chain(&error),
             [
-                "the platform certificates could not be downloaded, so no answer could be verified; nothing was sent",
+                "the platform certificates could not be downloaded, so no response could be verified; nothing was sent",
                 "a download of the platform certificates by another thread has not ended within 1s",
             ]
         );
@@ -948,7 +947,10 @@ fn a_move_from_certificates_to_the_public_key_under_traffic_loses_no_call() {
         traffic.paused(|| world.pass(5 * DAY));
         traffic.flow_until(|| client.last_certificate_error().is_some());
         let error = client.last_certificate_error().unwrap();
-        assert!(matches!(*error, CertificateError::NoCertificates { .. }));
+        assert!(matches!(
+            list_error(&error),
+            CertificateError::NoCertificates { .. }
+        ));
     });
 }
 
@@ -1050,17 +1052,17 @@ fn another_merchants_signer_is_refused_and_one_whose_certificate_is_a_platform_k
         let key = PrivateKey::from_pem(Sandbox::MERCHANT_KEY_PEM).unwrap();
         Signer::new(mchid, serial_no, key).unwrap()
     };
-    let refused = |signer| match client.with_signer(signer).unwrap_err() {
-        Error::InvalidField(error) => error,
-        other => panic!("{other:?}"),
-    };
+    let refused = |signer| client.with_signer(signer).unwrap_err();
     let error = refused(signer("1900000110", NEW));
     assert_eq!(
         error.to_string(),
         "mchid: found \"1900000110\": wanted \"1900000109\", since another merchant has other platform keys"
     );
     let error = refused(signer(Sandbox::MCHID, OLD));
-    assert_eq!(error.field(), "keys");
+    assert!(
+        matches!(error, Error::Key(KeyError::OwnCertificate { .. })),
+        "{error:?}"
+    );
     client.with_signer(signer(Sandbox::MCHID, NEW)).unwrap();
 }
 

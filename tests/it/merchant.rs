@@ -50,8 +50,8 @@ mod new {
             let error = Merchant::new(merchant_signer(), verifier).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "keys: found the merchant's own certificate 408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB among the \
-                 platform keys: wanted WeChat Pay's public key or platform certificate, since answers are signed by \
+                "found the merchant's own certificate 408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB among the \
+                 platform keys: wanted WeChat Pay's public key or platform certificate, since responses are signed by \
                  WeChat Pay"
             );
         }
@@ -64,7 +64,7 @@ mod new {
             Merchant::new(signer("A1C"), verifier.clone()).unwrap();
             let error = Merchant::new(signer(own), verifier).unwrap_err();
             assert!(
-                error.problem().starts_with("found the merchant's own"),
+                error.to_string().starts_with("found the merchant's own"),
                 "{error}"
             );
         }
@@ -837,7 +837,7 @@ mod accept {
         assert_eq!(error.outcome(), Outcome::Unknown);
         assert_eq!(error.request_id(), Some(REQUEST_ID));
         match error {
-            Error::Mismatch { source, .. } => assert_eq!(source.field(), "out_contract_code"),
+            Error::Mismatch { source, .. } => assert_eq!(source.field, "out_contract_code"),
             other => panic!("{other:?}"),
         }
     }

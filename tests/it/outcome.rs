@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
 use wechatpay_contract::{
-    ApiV3Key, Client, ClientBuilder, Error, PrivateKey, Request, Signer, Verifier,
+    ApiV3Key, Client, ClientBuilder, Error, PrivateKey, Request, Signer, Verifier, certificates,
 };
 
 use crate::failover::{CLOSED_PORT, plain_server};
 use crate::pre_sign::PRE_SIGN;
-use crate::support::{EXPIRED, certificate};
+use crate::support::{EXPIRED, Headers, NOW, at, certificate, verifier};
 
 /// The rows of the table, as failure, error and outcome.
 fn rows() -> Vec<[String; 3]> {
@@ -37,37 +37,42 @@ fn rows() -> Vec<[String; 3]> {
 fn failures(row: usize) -> Vec<Error> {
     match row {
         0 => invalid_fields(),
-        1 => vec![PrivateKey::from_pem("no key").unwrap_err().into()],
-        2 => vec![no_platform_key()],
-        3 => vec![no_certificates()],
-        4 => vec![signing_function()],
-        5 => no_connection(),
-        6 => under([
+        1 => vec![invalid_setting()],
+        2 => vec![
+            PrivateKey::from_pem("no key").unwrap_err().into(),
+            Verifier::new([]).unwrap_err().into(),
+        ],
+        3 => vec![no_platform_key()],
+        4 => vec![no_certificates()],
+        5 => vec![signing_function()],
+        6 => no_connection(),
+        7 => under([
             Fault::Close { took_effect: true },
             Fault::CloseAfterHead,
             Fault::CutBody,
         ]),
-        7 => vec![too_late()],
-        8 => under([
+        8 => vec![too_late()],
+        9 => under([
             Fault::Raw(b"220 mail.example ESMTP\r\n".to_vec()),
             Fault::LargeBody {
                 length: 1024 * 1024 + 1,
             },
         ]),
-        9 => under([
+        10 => under([
             Fault::Signature(Signing::Missing),
             Fault::EmptyBody {
                 status: 204,
                 took_effect: true,
             },
         ]),
-        10 => wrong_signatures(),
-        11 => under([Fault::Accepted]),
-        12 => under([Fault::Body(another_session())]),
-        13 => under([Fault::Body(b"{}".to_vec())]),
-        14 => answered(&[400, 401, 403, 404, 429]),
-        15 => answered(&[405, 406, 411, 413, 414, 415, 417, 431]),
-        16 => {
+        11 => wrong_signatures(),
+        12 => under([Fault::Accepted]),
+        13 => under([Fault::Body(another_session())]),
+        14 => vec![unusable_list()],
+        15 => under([Fault::Body(b"{}".to_vec())]),
+        16 => answered(&[400, 401, 403, 404, 429]),
+        17 => answered(&[405, 406, 411, 413, 414, 415, 417, 431]),
+        18 => {
             let refused = [
                 400, 401, 403, 404, 429, 405, 406, 411, 413, 414, 415, 417, 431,
             ];
@@ -82,7 +87,7 @@ fn failures(row: usize) -> Vec<Error> {
             ));
             errors
         }
-        17 => answered(&(500..600).collect::<Vec<_>>()),
+        19 => answered(&(500..600).collect::<Vec<_>>()),
         row => panic!("no failure for row {row}"),
     }
 }
@@ -90,7 +95,7 @@ fn failures(row: usize) -> Vec<Error> {
 #[test]
 fn each_row_is_so() {
     let rows = rows();
-    assert_eq!(rows.len(), 18);
+    assert_eq!(rows.len(), 20);
     for (number, [failure, variant, outcome]) in rows.iter().enumerate() {
         for error in failures(number) {
             let debug = format!("{error:?}");
@@ -123,6 +128,19 @@ fn no_platform_key() -> Error {
     let sandbox = Sandbox::start().unwrap();
     let verifier = Verifier::new([certificate(EXPIRED)]).unwrap();
     failure(Client::builder(sandbox.signer(), verifier).host(sandbox.url()))
+}
+
+fn invalid_setting() -> Error {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.client_builder().host("no URL").build().unwrap_err()
+}
+
+/// The error of the download itself, as an observer is told it.
+fn unusable_list() -> Error {
+    let body = br#"{"data":1}"#;
+    let headers = Headers::signed(body);
+    let key = ApiV3Key::new(Sandbox::API_V3_KEY).unwrap();
+    certificates::accept(200, headers.pairs(), body, at(NOW), &key, &verifier()).unwrap_err()
 }
 
 fn no_certificates() -> Error {

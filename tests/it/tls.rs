@@ -337,10 +337,10 @@ fn roots_that_are_none_are_refused() {
         ),
     ] {
         let error = with_roots(pem).unwrap_err();
-        let Error::InvalidField(error) = error else {
+        let Error::InvalidSetting(error) = error else {
             panic!("{what}: {error:?}");
         };
-        assert_eq!(error.field(), "root_certificates", "{what}");
+        assert_eq!(error.setting(), "root_certificates", "{what}");
         assert_eq!(error.problem(), problem, "{what}");
     }
 }
@@ -359,8 +359,8 @@ mod hosts {
         let backup = with(|builder| builder.backup_host(Some(url)));
         let problem = |field: &str, built| match built {
             Ok(_) => None,
-            Err(Error::InvalidField(error)) => {
-                assert_eq!(error.field(), field, "{url}");
+            Err(Error::InvalidSetting(error)) => {
+                assert_eq!(error.setting(), field, "{url}");
                 let (problem, wanted) = error.problem().split_once(": wanted ").unwrap();
                 assert_eq!(wanted, "https://name or https://name:port", "{url}");
                 Some(problem.to_owned())
