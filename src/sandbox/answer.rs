@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::http::{Delivery, HttpReply};
+use super::http::{Delivery, HttpResponse};
 use super::platform::Platform;
 use super::signing::Signing;
 use crate::keys;
@@ -134,8 +134,8 @@ impl Draft {
     }
 
     /// The reply without a signature.
-    pub(super) fn unsigned(self) -> HttpReply {
-        HttpReply {
+    pub(super) fn unsigned(self) -> HttpResponse {
+        HttpResponse {
             status: self.status,
             headers: self.headers,
             body: self.body,
@@ -144,14 +144,14 @@ impl Draft {
     }
 
     /// The reply with its signature.
-    pub(super) fn seal(self, platform: &Platform, now: u64) -> HttpReply {
+    pub(super) fn seal(self, platform: &Platform, now: u64) -> HttpResponse {
         let mut headers = vec![
             ("Date".to_owned(), format_http_date(now).into_bytes()),
             ("Request-ID".to_owned(), new_id().into_bytes()),
         ];
         headers.extend(self.headers);
         headers.extend(self.signing.headers(platform, &self.body, now));
-        HttpReply {
+        HttpResponse {
             status: self.status,
             headers,
             body: self.body,

@@ -8,7 +8,7 @@ use super::answer::{Answer, Draft, error_body};
 use super::contracts::UserError;
 use super::faults::{Fault, FaultOrder};
 use super::gateway::Gateway;
-use super::http::{HttpReply, HttpRequest};
+use super::http::{HttpRequest, HttpResponse};
 use super::notifier::SentNotification;
 use super::platform::SignsWith;
 use super::pre_sign::Way;
@@ -43,17 +43,19 @@ impl From<UserError> for Problem {
 }
 
 /// Answers a request under `/sandbox/`; `None` for any other.
-pub(super) fn handle(gateway: &Gateway, request: &HttpRequest) -> Option<HttpReply> {
+pub(super) fn handle(gateway: &Gateway, request: &HttpRequest) -> Option<HttpResponse> {
     let action = request.path().strip_prefix("/sandbox/")?;
     let result = perform(gateway, &request.method, action, &request.body);
-    let answer = match result {
-        Ok(body) => Answer::ok(body),
-        Err(problem) => Answer {
-            status: problem.status,
-            body: Some(error_body("SANDBOX_ERROR", &problem.message)),
-        },
-    };
-    Some(Draft::new(answer).unsigned())
+    Some(match result {
+        Ok(body) => Draft::new(Answer::ok(body)).unsigned(),
+        Err(problem) => refuse(problem.status, &problem.message),
+    })
+}
+
+/// The response to what the sandbox itself refuses.
+pub(super) fn refuse(status: u16, message: &str) -> HttpResponse {
+    let body = Some(error_body("SANDBOX_ERROR", message));
+    Draft::new(Answer { status, body }).unsigned()
 }
 
 fn perform(gateway: &Gateway, method: &str, action: &str, body: &[u8]) -> Controlled {

@@ -12,7 +12,7 @@ use super::contracts::{Contract, Contracts, UserError};
 use super::control;
 use super::faults::{Fault, Faults};
 use super::fields::{self, Field, Rule};
-use super::http::{HttpReply, HttpRequest};
+use super::http::{HttpRequest, HttpResponse};
 use super::notification::{Kind, Notification};
 use super::notifier::Notifier;
 use super::orders::{self, Orderer, Orders};
@@ -86,7 +86,7 @@ impl Gateway {
     }
 
     /// The whole way from a request to its reply.
-    pub(super) fn handle(&self, request: HttpRequest) -> HttpReply {
+    pub(super) fn handle(&self, request: HttpRequest) -> HttpResponse {
         if let Some(reply) = control::handle(self, &request) {
             return reply;
         }

@@ -33,6 +33,15 @@
 //! notifications are those of the sister product 委托代扣, `ENTRUST.SIGN` and `ENTRUST.TERMINATE`. Lengths that no page
 //! gives are not checked. Messages are in English, whatever `Accept-Language` asks for.
 //!
+//! # Web pages and limits
+//!
+//! A web page must not drive the sandbox. A request gets the status 421 unless `Host` is the sandbox's own address or
+//! `localhost`, with its port, and 403 if `Origin` or `Sec-Fetch-Site` names another origin.
+//!
+//! The sandbox speaks HTTP/1.1 and HTTP/1.0; another version gets 505. A request line of more than 16 KiB gets 414, a head
+//! of more than 64 KiB or 100 headers 431, a body of more than 8 MiB 413, an incomplete request after 60 seconds 408, and
+//! a connection beyond 512 at the same time 503. [`Sandbox::requests`] keeps the newest 64 MiB.
+//!
 //! # From other languages
 //!
 //! `cargo run --example sandbox` runs a sandbox by itself. The user's part and faults are taken through these paths,
@@ -82,6 +91,7 @@
 
 mod answer;
 mod authorization;
+mod browser;
 mod clock;
 mod contracts;
 mod control;
@@ -103,6 +113,7 @@ mod x509;
 
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -165,8 +176,15 @@ impl Sandbox {
             .map_err(unusable)?;
         let gateway = Arc::new(Gateway::new(identity, platform));
         let handler = Arc::clone(&gateway);
-        let server = HttpServer::start(move |request| handler.handle(request))?;
-        let url = format!("http://{}", server.address());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let server = HttpServer::start(listener, move |request| {
+            match browser::check(&request, address) {
+                Ok(()) => handler.handle(request),
+                Err((status, message)) => control::refuse(status, &message),
+            }
+        })?;
+        let url = format!("http://{address}");
         let client = merchant_key()
             .and_then(|key| Ok(Signer::new(mchid, Self::MERCHANT_SERIAL_NO, key)?))
             .and_then(|signer| Client::builder(signer, verifier).host(&url).build())

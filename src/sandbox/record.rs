@@ -1,6 +1,7 @@
 //! The requests that a sandbox received, with what became of them.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::http::HttpRequest;
 
@@ -32,33 +33,56 @@ impl RecordedRequest {
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
     }
+
+    /// Returns roughly the memory that it takes, in bytes.
+    fn size(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers: usize = headers
+            .map(|(name, value)| 48 + name.len() + value.len())
+            .sum();
+        128 + self.target.len() + headers + self.body.len()
+    }
 }
 
-/// All requests, oldest first.
+/// How much is kept, in bytes. Beyond it the oldest requests are dropped.
+const LIMIT: usize = 64 * 1024 * 1024;
+
+/// The newest requests, oldest first.
 #[derive(Default)]
 pub(super) struct Record {
-    requests: Mutex<Vec<RecordedRequest>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    requests: VecDeque<RecordedRequest>,
+    size: usize,
 }
 
 impl Record {
     pub(super) fn requests(&self) -> Vec<RecordedRequest> {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.kept().requests.iter().cloned().collect()
     }
 
     pub(super) fn push(&self, request: HttpRequest, status: u16, took_effect: bool) {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(RecordedRequest {
-                method: request.method,
-                target: request.target,
-                headers: request.headers,
-                body: request.body,
-                status,
-                took_effect,
-            });
+        let recorded = RecordedRequest {
+            method: request.method,
+            target: request.target,
+            headers: request.headers,
+            body: request.body,
+            status,
+            took_effect,
+        };
+        let mut kept = self.kept();
+        kept.size += recorded.size();
+        kept.requests.push_back(recorded);
+        while kept.size > LIMIT {
+            let oldest = kept.requests.pop_front();
+            kept.size -= oldest.map_or(kept.size, |oldest| oldest.size());
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Draft, error_body};
 use super::faults::Fault;
-use super::http::{Delivery, HttpReply};
+use super::http::{Delivery, HttpResponse};
 use super::signing::Signing;
 
 const HTML: &str = "<html>\r\n<head><title>Error</title></head>\r\n<body>not what you wanted</body>\r\n</html>\r\n";
@@ -55,7 +55,7 @@ impl Fault {
     /// How the answer is delivered, for the faults that are of the delivery.
     fn delivery(&self, body: &[u8]) -> Option<Delivery> {
         Some(match self {
-            Self::Close { .. } => Delivery::CloseBeforeAnswer,
+            Self::Close { .. } => Delivery::CloseBeforeResponse,
             Self::CloseAfterHead => Delivery::CloseAfterHead,
             Self::CutBody => Delivery::CutBody {
                 after: body.len() / 2,
@@ -113,7 +113,7 @@ impl Fault {
     }
 
     /// Changes the reply after it was signed.
-    pub(super) fn spoil_reply(&self, reply: &mut HttpReply) {
+    pub(super) fn spoil_reply(&self, reply: &mut HttpResponse) {
         match self {
             Self::DuplicateHeader(name) => {
                 let same = |(known, _): &&(String, Vec<u8>)| known.eq_ignore_ascii_case(name);

@@ -16,6 +16,7 @@ pub(crate) const PRE_SIGN_PATH: &str =
 /// One connection to a sandbox.
 pub(crate) struct Raw {
     stream: BufReader<TcpStream>,
+    host: String,
     signer: Option<Signer>,
 }
 
@@ -57,10 +58,12 @@ impl Raw {
 
     /// A client that has to be told each header.
     pub(crate) fn connect_to(url: &str) -> Self {
-        let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+        let host = url.strip_prefix("http://").unwrap().to_owned();
+        let stream = TcpStream::connect(&host).unwrap();
         stream.set_nodelay(true).unwrap();
         let raw = Self {
             stream: BufReader::new(stream),
+            host,
             signer: None,
         };
         // Only so that a broken sandbox fails a test and does not stop it.
@@ -92,7 +95,7 @@ impl Raw {
         self.send(method, target, &headers, body);
     }
 
-    /// Sends a request with these headers and no others beside `Host` and `Content-Length`.
+    /// Sends a request with these headers, `Content-Length`, and `Host` unless it is given.
     pub(crate) fn send(
         &mut self,
         method: &str,
@@ -100,7 +103,10 @@ impl Raw {
         headers: &[(&str, &str)],
         body: &[u8],
     ) {
-        let mut bytes = format!("{method} {target} HTTP/1.1\r\nHost: sandbox\r\n");
+        let mut bytes = format!("{method} {target} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            bytes.push_str(&format!("Host: {}\r\n", self.host));
+        }
         for (name, value) in headers {
             bytes.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -287,3 +287,76 @@ fn other_paths_and_methods_are_unknown() {
         assert_eq!(raw.answer().refusal(), refusal, "{method} {target}");
     }
 }
+
+#[test]
+fn a_request_that_a_foreign_web_page_could_send_is_refused() {
+    let sandbox = Sandbox::start().unwrap();
+    let own = sandbox.url().strip_prefix("http://").unwrap();
+    let localhost = own.replace("127.0.0.1", "LocalHost");
+    let (own_origin, named_origin) = (format!("http://{own}"), format!("http://{localhost}"));
+    let secure_origin = format!("https://{own}");
+    for (status, headers) in [
+        (200, vec![]),
+        (200, vec![("Host", localhost.as_str())]),
+        (
+            200,
+            vec![
+                ("Origin", own_origin.as_str()),
+                ("Sec-Fetch-Site", "same-origin"),
+            ],
+        ),
+        (200, vec![("Origin", named_origin.as_str())]),
+        (200, vec![("Sec-Fetch-Site", "none")]),
+        (421, vec![("Host", "evil.example")]),
+        (421, vec![("Host", "")]),
+        (421, vec![("Host", "127.0.0.1")]),
+        (421, vec![("Host", "localhost:1")]),
+        (421, vec![("Host", "localhost.evil.example:80")]),
+        (421, vec![("Host", own), ("Host", "evil.example")]),
+        (403, vec![("Origin", "https://evil.example")]),
+        (403, vec![("Origin", "null")]),
+        (403, vec![("Origin", "http://localhost:1")]),
+        (403, vec![("Origin", secure_origin.as_str())]),
+        (
+            403,
+            vec![("Origin", own_origin.as_str()), ("Origin", "null")],
+        ),
+        (403, vec![("Sec-Fetch-Site", "cross-site")]),
+        (403, vec![("Sec-Fetch-Site", "same-site")]),
+    ] {
+        let mut raw = Raw::connect(&sandbox);
+        raw.send("GET", "/sandbox/requests", &headers, b"");
+        let response = raw.answer();
+        assert_eq!(response.status, status, "{headers:?}");
+        assert!(status == 200 || response.refusal().1 == "SANDBOX_ERROR");
+        raw.send("POST", "/sandbox/fault", &headers, br#"{"fault": "gzip"}"#);
+        assert_eq!(raw.answer().status, status, "{headers:?}");
+        raw.send("GET", "/v3/certificates", &headers, b"");
+        let is_let_through = raw.answer().status == 400;
+        assert_eq!(is_let_through, status == 200, "{headers:?}");
+        sandbox.clear_faults();
+    }
+    assert!(
+        sandbox
+            .requests()
+            .iter()
+            .all(|request| request.status == 400)
+    );
+}
+
+#[test]
+fn the_record_keeps_the_newest_requests_up_to_64_mib() {
+    let sandbox = Sandbox::start().unwrap();
+    let body = vec![b'x'; 8 * 1024 * 1024];
+    let mut raw = Raw::connect(&sandbox);
+    for number in 1..=9 {
+        raw.send("POST", &format!("/{number}"), &[], &body);
+        assert_eq!(raw.answer().status, 400);
+    }
+    let targets: Vec<_> = sandbox
+        .requests()
+        .into_iter()
+        .map(|one| one.target)
+        .collect();
+    assert_eq!(targets, ["/3", "/4", "/5", "/6", "/7", "/8", "/9"]);
+}

@@ -1,203 +1,215 @@
-//! A client's connection to the sandbox, and the passing of bytes between the client and tiny_http.
+//! One client's connection: its requests in turn, and responses that are sent well or as badly as they are told to.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use tiny_http::Request;
+use super::message::{Delivery, HttpRequest, HttpResponse, push_header, status_line};
+use super::request::{Requests, Unread};
+use super::socket::{POLL_INTERVAL, Socket};
 
-use super::exchange::release;
-use super::{lock, wait};
-
-/// How much of a refused body is read and thrown away, in bytes, so that the client gets to read the refusal.
+/// How much of a refused request is read and thrown away, in bytes, and for how long, so that the client gets to read
+/// the response.
 const LINGER_LIMIT: usize = 64 * 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(10);
 
-/// A request in our own name on each new inner connection, and the byte that answers it.
-///
-/// tiny_http's thread pool can leave a connection without a thread when two arrive at once: the second then waits until
-/// the first one ends. Asking, and waiting for the reply before the next connection is opened, rules that out.
-const GREETING: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
-const GREETING_REPLY: &[u8] = b"+";
+/// Up to this size, in bytes, head and body leave in one write.
+const JOIN_LIMIT: usize = 64 * 1024;
 
-/// One client, and the inner connection on which tiny_http hears what it says.
+/// What turns requests into responses.
+pub(super) type Handler = dyn Fn(HttpRequest) -> HttpResponse + Send + Sync;
+
+/// One client.
 pub(super) struct Connection {
-    client: TcpStream,
-    inner: TcpStream,
-    pub(super) key: SocketAddr,
-    greeted: AtomicBool,
-    pub(super) requests: Mutex<Option<Sender<Request>>>,
-    pub(super) state: Mutex<State>,
-    changed: Condvar,
+    socket: Socket,
+    /// No request follows: the one under way is responded to, then the connection is closed.
+    finishing: AtomicBool,
+    /// Everything on this connection is given up.
+    closed: AtomicBool,
+    /// A request was received, and its response is not on its way yet.
+    in_call: AtomicBool,
 }
 
-#[derive(Default)]
-pub(super) struct State {
-    /// Both directions are shut.
-    closed: bool,
-    /// The client has sent all that it will ever send.
-    pub(super) client_ended: bool,
-    /// A request is handled, and its answer is not on its way yet.
-    pub(super) in_call: bool,
-    /// The last answer was given: nothing more goes to the client, neither from us nor from tiny_http.
-    pub(super) over: bool,
-    /// The client may go on sending for a while after it was told goodbye.
-    pub(super) lingers: bool,
-    /// How many bytes of tiny_http's own were passed to the client.
-    pub(super) passed_back: u64,
+/// What becomes of the connection after a response.
+#[derive(PartialEq)]
+enum Then {
+    Keep,
+    Close,
 }
 
 impl Connection {
-    pub(super) fn open(
-        client: TcpStream,
-        inner_address: SocketAddr,
-    ) -> io::Result<(Self, Receiver<Request>)> {
-        let inner = TcpStream::connect(inner_address)?;
-        inner.set_nodelay(true)?;
-        client.set_nodelay(true)?;
-        let (sender, receiver) = channel();
-        let connection = Self {
-            key: inner.local_addr()?,
-            client,
-            inner,
-            greeted: AtomicBool::new(false),
-            requests: Mutex::new(Some(sender)),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        };
-        Ok((connection, receiver))
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        Ok(Self {
+            socket: Socket::new(stream)?,
+            finishing: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            in_call: AtomicBool::new(false),
+        })
     }
 
-    /// Returns when tiny_http has a thread for this connection. See [`GREETING`].
-    pub(super) fn greet(&self) -> io::Result<()> {
-        (&self.inner).write_all(GREETING)?;
-        (&self.inner).read_exact(&mut [0])
-    }
-
-    /// Takes a request from tiny_http. The first one is our own.
-    pub(super) fn take(&self, request: Request) {
-        if !self.greeted.swap(true, Ordering::SeqCst) {
-            let mut writer = request.into_writer();
-            let written = writer.write_all(GREETING_REPLY);
-            if written.and_then(|()| writer.flush()).is_err() {
-                self.close();
-            }
-            return;
-        }
-        let unsent = match &*lock(&self.requests) {
-            Some(sender) => sender.send(request).err().map(|unsent| unsent.0),
-            None => Some(request),
-        };
-        if let Some(request) = unsent {
-            release(request);
-        }
-    }
-
-    /// Closes both directions at once. Whoever waits on this connection stops waiting.
+    /// Gives up whatever is under way.
     pub(super) fn close(&self) {
-        self.change(|state| state.closed = true);
-        let _ = self.client.shutdown(Shutdown::Both);
-        let _ = self.inner.shutdown(Shutdown::Both);
+        self.closed.store(true, Ordering::SeqCst);
     }
 
-    /// Lets tiny_http hear no more: what was asked is answered, then the connection is closed.
-    pub(super) fn finish(&self) {
-        let _ = self.inner.shutdown(Shutdown::Write);
+    /// Lets no request follow. Returns whether none is under way.
+    pub(super) fn finish(&self) -> bool {
+        self.finishing.store(true, Ordering::SeqCst);
+        !self.in_call.load(Ordering::SeqCst)
     }
 
-    /// Finishes, and says whether that takes no longer than the client needs to take what is written.
-    pub(super) fn finish_idle(&self) -> bool {
-        self.finish();
-        !lock(&self.state).in_call
+    /// Serves the client until the connection is closed.
+    pub(super) fn serve(&self, handler: &Handler) {
+        let is_wanted = || self.is_open() && !self.finishing.load(Ordering::SeqCst);
+        let mut requests = Requests::new(&self.socket, is_wanted);
+        let mut then = Then::Keep;
+        while then == Then::Keep {
+            let go_on = || _ = self.write(b"HTTP/1.1 100 Continue\r\n\r\n");
+            match requests.next(go_on) {
+                Ok(request) => then = self.exchange(handler, request).unwrap_or(Then::Close),
+                Err(Unread::Refused(status)) => {
+                    let response = HttpResponse::new(status, "").header("Connection", "close");
+                    if self.send(&response, false).is_ok() {
+                        self.linger();
+                    }
+                    break;
+                }
+                Err(Unread::Ended) => break,
+            }
+        }
+        self.socket.shut_down(Shutdown::Both);
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        let state = lock(&self.state);
-        state.closed || state.over
+    fn exchange(&self, handler: &Handler, request: HttpRequest) -> io::Result<Then> {
+        self.in_call.store(true, Ordering::SeqCst);
+        let head_only = request.method == "HEAD";
+        let is_last = request.is_http_1_0
+            || request
+                .header_all("connection")
+                .flat_map(|value| value.split(','))
+                .any(|option| option.trim().eq_ignore_ascii_case("close"));
+        let response = catch_unwind(AssertUnwindSafe(|| handler(request)))
+            .unwrap_or_else(|_| HttpResponse::new(500, ""));
+        let then = self.send(&response, head_only);
+        self.end_call();
+        if is_last { Ok(Then::Close) } else { then }
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut lock(&self.state));
-        self.changed.notify_all();
+    /// Sends a response in the way that it says.
+    fn send(&self, response: &HttpResponse, head_only: bool) -> io::Result<Then> {
+        let head = response.head();
+        let body = if head_only { &[] } else { &*response.body };
+        match &response.delivery {
+            Delivery::Whole => self.whole(head, body)?,
+            Delivery::After(time) => {
+                self.pause(*time)?;
+                self.whole(head, body)?;
+            }
+            Delivery::Drip { every } => self.drip(head, body, *every)?,
+            Delivery::Informational(status) => {
+                let mut early = status_line(*status);
+                push_header(&mut early, "x-sandbox", b"informational");
+                early.extend_from_slice(b"\r\n");
+                self.write(&early)?;
+                self.whole(head, body)?;
+            }
+            Delivery::Chunked => {
+                let chunked = if head_only { Vec::new() } else { chunks(body) };
+                self.whole(head, &chunked)?;
+            }
+            Delivery::CloseBeforeResponse => return Ok(Then::Close),
+            Delivery::CloseAfterHead => return self.close_after(head, &[]),
+            Delivery::CutBody { after } => {
+                return self.close_after(head, body.get(..*after).unwrap_or(body));
+            }
+            Delivery::WholeThenClose => return self.close_after(head, body),
+            Delivery::Raw(bytes) => return self.close_after(Vec::new(), bytes),
+        }
+        Ok(Then::Keep)
     }
 
-    /// Waits; `false` as soon as there is nobody to wait for.
-    pub(super) fn pause(&self, time: Duration) -> bool {
-        let waited = self
-            .changed
-            .wait_timeout_while(lock(&self.state), time, |state| {
-                !state.closed && !state.client_ended
-            });
-        let (_state, result) = waited.unwrap_or_else(PoisonError::into_inner);
-        result.timed_out()
+    fn close_after(&self, head: Vec<u8>, body: &[u8]) -> io::Result<Then> {
+        self.whole(head, body)?;
+        Ok(Then::Close)
     }
 
-    /// Waits until more than `before` bytes of tiny_http's own have been passed to the client.
-    pub(super) fn wait_passed_back(&self, before: u64) {
-        let mut state = lock(&self.state);
-        while !state.closed && state.passed_back <= before {
-            state = wait(&self.changed, state);
+    fn whole(&self, mut head: Vec<u8>, body: &[u8]) -> io::Result<()> {
+        self.end_call();
+        if body.len() > JOIN_LIMIT {
+            self.write(&head)?;
+            return self.write(body);
+        }
+        head.extend_from_slice(body);
+        self.write(&head)
+    }
+
+    fn drip(&self, head: Vec<u8>, body: &[u8], every: Duration) -> io::Result<()> {
+        let Some((last, others)) = body.split_last() else {
+            return self.whole(head, body);
+        };
+        self.write(&head)?;
+        for byte in others {
+            self.pause(every)?;
+            self.write(&[*byte])?;
+        }
+        self.pause(every)?;
+        self.whole(Vec::new(), &[*last])
+    }
+
+    /// Waits. Fails as soon as the client has left or the connection is closed.
+    fn pause(&self, time: Duration) -> io::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let left = time.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            if !self.is_open() || self.socket.is_ended() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+            thread::sleep(left.min(POLL_INTERVAL));
         }
     }
 
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        (&self.client).write_all(bytes)
+    /// Throws away what the client still sends: closed with bytes unread, the system would drop the response.
+    fn linger(&self) {
+        self.socket.shut_down(Shutdown::Write);
+        let begun = Instant::now();
+        let (mut thrown_away, mut buffer) = (0, Vec::new());
+        while thrown_away < LINGER_LIMIT {
+            let is_wanted = || self.is_open() && begun.elapsed() < LINGER_TIME;
+            match self.socket.read(&mut buffer, is_wanted) {
+                Ok(read @ 1..) => thrown_away += read,
+                _ => return,
+            }
+            buffer.clear();
+        }
     }
 
-    /// Counts the call as over. To be said before the last write: after it the client may have the whole answer.
-    pub(super) fn end_call(&self) {
-        self.change(|state| state.in_call = false);
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write(bytes, || self.is_open())
+    }
+
+    fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Counts the call as over, before the last write: after it the client may have the whole response.
+    fn end_call(&self) {
+        self.in_call.store(false, Ordering::SeqCst);
     }
 }
 
-/// Passes what the client sends to tiny_http, until the client ends.
-pub(super) fn pass_on(connection: &Connection) {
-    let mut buffer = [0; 16 * 1024];
-    let mut unheard = 0;
-    loop {
-        let read = match (&connection.client).read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => return connection.close(),
-        };
-        let piece = buffer.get(..read).unwrap_or_default();
-        if (&connection.inner).write_all(piece).is_err() {
-            unheard += read;
-        }
-        if unheard > LINGER_LIMIT {
-            return connection.close();
-        }
+fn chunks(body: &[u8]) -> Vec<u8> {
+    let mut chunked = Vec::with_capacity(body.len() + 64);
+    for chunk in body.chunks(body.len().div_ceil(3).max(1)) {
+        chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        chunked.extend_from_slice(chunk);
+        chunked.extend_from_slice(b"\r\n");
     }
-    connection.change(|state| state.client_ended = true);
-    connection.finish();
-}
-
-/// Passes what tiny_http says by itself to the client. When tiny_http ends, the connection is closed.
-pub(super) fn pass_back(connection: &Connection) {
-    let mut buffer = [0; 1024];
-    loop {
-        let read = match (&connection.inner).read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => break,
-        };
-        let piece = buffer.get(..read).unwrap_or_default();
-        if connection.is_over() {
-            continue;
-        }
-        if connection.write(piece).is_err() {
-            break;
-        }
-        let passed = u64::try_from(read).unwrap_or(u64::MAX);
-        connection.change(|state| state.passed_back = state.passed_back.saturating_add(passed));
-    }
-    if lock(&connection.state).lingers {
-        let _ = connection.client.shutdown(Shutdown::Write);
-    } else {
-        connection.close();
-    }
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    chunked
 }

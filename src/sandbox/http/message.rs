@@ -1,8 +1,8 @@
-//! The sandbox's HTTP messages: what was received, what to answer and how well.
+//! HTTP requests as received, and HTTP responses with the way in which they are sent.
 
 use std::time::Duration;
 
-use tiny_http::StatusCode;
+use ureq::http::StatusCode;
 
 /// A request as it was received.
 #[derive(Debug, Clone)]
@@ -11,26 +11,28 @@ pub(crate) struct HttpRequest {
     pub(crate) method: String,
     /// Path and query as received: nothing is decoded.
     pub(crate) target: String,
+    /// Whether it is of HTTP/1.0, after which the connection is closed.
+    pub(crate) is_http_1_0: bool,
     /// Names and values in the order received, duplicates kept.
     pub(crate) headers: Vec<(String, String)>,
-    /// The body, a chunked one put together.
+    /// The body, without the chunks in which it may have been sent.
     pub(crate) body: Vec<u8>,
 }
 
-/// What to answer, and how.
+/// A response, and the way in which it is sent.
 #[derive(Debug, Clone)]
-pub(crate) struct HttpReply {
+pub(crate) struct HttpResponse {
     /// The HTTP status.
     pub(crate) status: u16,
     /// Sent as they are. `content-length` is added unless given, or out of place.
     pub(crate) headers: Vec<(String, Vec<u8>)>,
-    /// The body; left out in answer to `HEAD`.
+    /// The body; left out of the response to `HEAD`.
     pub(crate) body: Vec<u8>,
-    /// How well the answer gets across.
+    /// The way in which it is sent.
     pub(crate) delivery: Delivery,
 }
 
-/// How well an answer gets across.
+/// The way in which a response is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// At once and whole; the connection is kept.
@@ -42,8 +44,8 @@ pub(crate) enum Delivery {
         /// The pause before each byte.
         every: Duration,
     },
-    /// The request is read, nothing is answered, the connection is closed.
-    CloseBeforeAnswer,
+    /// The request is read, nothing is sent, the connection is closed.
+    CloseBeforeResponse,
     /// The head with the full `content-length`, then the connection is closed.
     CloseAfterHead,
     /// The head and the first bytes of the body, then the connection is closed.
@@ -51,30 +53,30 @@ pub(crate) enum Delivery {
         /// The number of body bytes that are sent.
         after: usize,
     },
-    /// An answer with this 1xx status and a header of its own goes ahead of the real one.
+    /// A response with this 1xx status and a header of its own goes ahead of the real one.
     Informational(u16),
-    /// Whole, without a word about closing; then the connection is closed.
+    /// Whole, without a `Connection` header; then the connection is closed.
     WholeThenClose,
     /// The body with `transfer-encoding: chunked`, in three chunks (fewer when it is shorter than that).
     Chunked,
-    /// These bytes in place of the whole answer, then the connection is closed.
+    /// These bytes in place of the whole response, then the connection is closed.
     Raw(Vec<u8>),
 }
 
 impl HttpRequest {
-    /// The first value of a header; the name in any case.
+    /// Returns the first value of a header; the name in any case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.header_all(name).next()
     }
 
-    /// The target without the query.
+    /// Returns the target without the query.
     pub(crate) fn path(&self) -> &str {
         self.target
             .split_once('?')
             .map_or(&self.target, |(path, _query)| path)
     }
 
-    /// The first value of a query parameter, as it was sent: not decoded.
+    /// Returns the first value of a query parameter, not decoded.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         let (_path, query) = self.target.split_once('?')?;
         query
@@ -83,7 +85,7 @@ impl HttpRequest {
             .find_map(|(known, value)| (known == name).then_some(value))
     }
 
-    /// Every value of a header, in the order received.
+    /// Returns every value of a header, in the order received.
     pub(crate) fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers
             .iter()
@@ -92,8 +94,8 @@ impl HttpRequest {
     }
 }
 
-impl HttpReply {
-    /// An answer without headers, delivered whole.
+impl HttpResponse {
+    /// Returns a response without headers, sent whole.
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
             status,
@@ -104,19 +106,19 @@ impl HttpReply {
     }
 
     /// Adds a header.
-    #[cfg(test)]
     pub(crate) fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Changes how well the answer gets across.
+    /// Changes the way in which it is sent.
+    #[cfg(test)]
     pub(crate) fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
     }
 
-    /// The status line and the headers, with the empty line after them.
+    /// Returns the status line and the headers, with the empty line after them.
     pub(super) fn head(&self) -> Vec<u8> {
         let mut head = status_line(self.status);
         for (name, value) in &self.headers {
@@ -143,7 +145,10 @@ impl HttpReply {
 }
 
 pub(super) fn status_line(status: u16) -> Vec<u8> {
-    let reason = StatusCode(status).default_reason_phrase();
+    let known = StatusCode::from_u16(status).ok();
+    let reason = known
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Unknown");
     format!("HTTP/1.1 {status} {reason}\r\n").into_bytes()
 }
 

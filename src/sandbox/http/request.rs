@@ -1,0 +1,249 @@
+//! Reads HTTP/1.0 and HTTP/1.1 requests from a connection, within limits.
+//!
+//! httparse reads the syntax: ureq brings it, it hands over names, values and target byte for byte, and it leaves the
+//! response's bytes to the sandbox, which must be able to send wrong ones. (ureq-proto's `server` builds on the crate `http`,
+//! which changes the case of names and refuses to send what a fault injection needs.)
+
+use std::time::{Duration, Instant};
+
+use httparse::{EMPTY_HEADER, Status};
+
+use super::message::HttpRequest;
+use super::socket::Socket;
+
+/// The longest request line, in bytes; beyond it the status is 414.
+pub(super) const LINE_LIMIT: usize = 16 * 1024;
+/// The longest head, in bytes, and the most headers; beyond them the status is 431.
+pub(super) const HEAD_LIMIT: usize = 64 * 1024;
+pub(super) const HEADERS_LIMIT: usize = 100;
+/// The largest body, in bytes; beyond it the status is 413.
+pub(super) const BODY_LIMIT: usize = 8 * 1024 * 1024;
+/// The longest line with the size of a chunk, in bytes.
+const CHUNK_LINE_LIMIT: usize = 1024;
+/// The time in which a request must arrive, counted from the previous response. An idle connection is closed after it,
+/// a request that has begun is refused with 408.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why there is no request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// The connection is idle and has ended, or is to end.
+    Ended,
+    /// The request is refused with this status.
+    Refused(u16),
+}
+
+use Unread::{Ended, Refused};
+
+/// The requests of one connection.
+pub(super) struct Requests<'a, W> {
+    socket: &'a Socket,
+    /// Whether requests are still wanted.
+    is_wanted: W,
+    buffer: Vec<u8>,
+    /// How much of the buffer is used up.
+    used: usize,
+    deadline: Instant,
+    has_begun: bool,
+}
+
+/// The end of a request's body.
+enum Framing {
+    Length(usize),
+    Chunked,
+}
+
+impl<'a, W: Fn() -> bool> Requests<'a, W> {
+    pub(super) fn new(socket: &'a Socket, is_wanted: W) -> Self {
+        Self {
+            socket,
+            is_wanted,
+            buffer: Vec::new(),
+            used: 0,
+            deadline: Instant::now(),
+            has_begun: false,
+        }
+    }
+
+    /// Reads the next request. Calls `go_on` if the client asks whether it may send the body.
+    pub(super) fn next(&mut self, go_on: impl FnOnce()) -> Result<HttpRequest, Unread> {
+        self.deadline = Instant::now() + PATIENCE;
+        self.has_begun = !self.unused().is_empty();
+        let mut request = self.head()?;
+        let framing = framing(&request).map_err(Refused)?;
+        if request.header("expect").is_some() {
+            go_on();
+        }
+        request.body = match framing {
+            Framing::Length(length) => self.bytes(length)?,
+            Framing::Chunked => self.chunked()?,
+        };
+        Ok(request)
+    }
+
+    fn head(&mut self) -> Result<HttpRequest, Unread> {
+        loop {
+            if let Some((length, request)) = parse_head(self.unused()).map_err(Refused)? {
+                self.used += length;
+                return Ok(request);
+            }
+            self.fill()?;
+        }
+    }
+
+    fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Unread> {
+        loop {
+            if let Some(bytes) = self.unused().get(..length) {
+                let bytes = bytes.to_vec();
+                self.used += length;
+                return Ok(bytes);
+            }
+            self.fill()?;
+        }
+    }
+
+    fn chunked(&mut self) -> Result<Vec<u8>, Unread> {
+        let mut body = Vec::new();
+        loop {
+            let length = self.chunk_size()?;
+            if length == 0 {
+                self.trailers()?;
+                return Ok(body);
+            }
+            if length > BODY_LIMIT - body.len() {
+                return Err(Refused(413));
+            }
+            body.extend(self.bytes(length)?);
+            if self.bytes(2)? != b"\r\n" {
+                return Err(Refused(400));
+            }
+        }
+    }
+
+    fn chunk_size(&mut self) -> Result<usize, Unread> {
+        loop {
+            let line = self.unused();
+            match httparse::parse_chunk_size(line) {
+                // httparse takes a line without any digit for 0.
+                Ok(Status::Complete((length, size)))
+                    if line.first().is_some_and(u8::is_ascii_hexdigit) =>
+                {
+                    self.used += length;
+                    return usize::try_from(size).map_err(|_| Refused(413));
+                }
+                Ok(Status::Partial) if line.len() < CHUNK_LINE_LIMIT => self.fill()?,
+                _ => return Err(Refused(400)),
+            }
+        }
+    }
+
+    /// Reads the headers after the last chunk, and ignores them.
+    fn trailers(&mut self) -> Result<(), Unread> {
+        loop {
+            let unused = self.unused();
+            match httparse::parse_headers(unused, &mut [EMPTY_HEADER; HEADERS_LIMIT]) {
+                Ok(Status::Complete((length, _))) => {
+                    self.used += length;
+                    return Ok(());
+                }
+                Ok(Status::Partial) if unused.len() < HEAD_LIMIT => self.fill()?,
+                Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                    return Err(Refused(431));
+                }
+                Err(_) => return Err(Refused(400)),
+            }
+        }
+    }
+
+    fn unused(&self) -> &[u8] {
+        self.buffer.get(self.used..).unwrap_or_default()
+    }
+
+    fn fill(&mut self) -> Result<(), Unread> {
+        self.buffer.drain(..self.used);
+        self.used = 0;
+        let deadline = self.deadline;
+        let is_wanted = || (self.is_wanted)() && Instant::now() < deadline;
+        let read = self.socket.read(&mut self.buffer, is_wanted);
+        let has_begun = self.has_begun && (self.is_wanted)();
+        match read {
+            Ok(1..) => self.has_begun = true,
+            Ok(0) if has_begun => return Err(Refused(400)),
+            Err(_) if has_begun && Instant::now() >= deadline => return Err(Refused(408)),
+            _ => return Err(Ended),
+        }
+        Ok(())
+    }
+}
+
+/// Parses a head. Returns its length and the request without its body, or `None` as long as the head is incomplete.
+fn parse_head(buffer: &[u8]) -> Result<Option<(usize, HttpRequest)>, u16> {
+    let line = buffer.split(|byte| *byte == b'\n').next().unwrap_or(buffer);
+    if line.len() > LINE_LIMIT {
+        return Err(414);
+    }
+    if matches!(buffer.first(), Some(b'\r' | b'\n')) {
+        return Err(400);
+    }
+    let mut headers = [EMPTY_HEADER; HEADERS_LIMIT];
+    let mut parsed = httparse::Request::new(&mut headers);
+    let length = match parsed.parse(buffer) {
+        Ok(Status::Complete(length)) if length <= HEAD_LIMIT => length,
+        Ok(Status::Partial) if buffer.len() <= HEAD_LIMIT => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(431),
+        Err(httparse::Error::Version) if names_a_version(line) => return Err(505),
+        Err(_) => return Err(400),
+    };
+    // httparse takes a line feed alone for the end of a line; whatever passes the request on may not.
+    let head = buffer.get(..length).unwrap_or_default();
+    if head
+        .split_inclusive(|byte| *byte == b'\n')
+        .any(|line| !line.ends_with(b"\r\n"))
+    {
+        return Err(400);
+    }
+    let header = |header: &httparse::Header<'_>| {
+        let value = std::str::from_utf8(header.value).map_err(|_| 400_u16)?;
+        Ok((header.name.to_owned(), value.to_owned()))
+    };
+    let request = HttpRequest {
+        method: parsed.method.unwrap_or_default().to_owned(),
+        target: parsed.path.unwrap_or_default().to_owned(),
+        is_http_1_0: parsed.version == Some(0),
+        headers: parsed
+            .headers
+            .iter()
+            .map(header)
+            .collect::<Result<_, u16>>()?,
+        body: Vec::new(),
+    };
+    Ok(Some((length, request)))
+}
+
+/// Checks whether the request line, which may be incomplete, ends with a version of HTTP.
+fn names_a_version(line: &[u8]) -> bool {
+    let last = line.split(|byte| *byte == b' ').nth(2);
+    last.and_then(|last| last.strip_prefix(b"HTTP/"))
+        .is_some_and(|version| version.first().is_some_and(u8::is_ascii_digit))
+}
+
+/// Finds the end of the body. Refuses whatever another program might understand in another way.
+fn framing(request: &HttpRequest) -> Result<Framing, u16> {
+    let lengths: Vec<_> = request.header_all("content-length").collect();
+    let codings: Vec<_> = request.header_all("transfer-encoding").collect();
+    match (lengths.as_slice(), codings.as_slice()) {
+        ([], []) => Ok(Framing::Length(0)),
+        ([length], []) => {
+            if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(400);
+            }
+            let length = length.parse().ok().filter(|length| *length <= BODY_LIMIT);
+            length.map(Framing::Length).ok_or(413)
+        }
+        ([], [coding]) if !request.is_http_1_0 => match coding.eq_ignore_ascii_case("chunked") {
+            true => Ok(Framing::Chunked),
+            false => Err(501),
+        },
+        _ => Err(400),
+    }
+}
