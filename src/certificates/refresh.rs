@@ -1,25 +1,33 @@
-//! When the platform certificates are downloaded, and by whom: no I/O and no clock of its own.
+//! When the platform certificates are downloaded, and by which thread. Does no I/O and reads no clock.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::error::{CertificateError, Error};
+use crate::error::{CertificateError, Error, Outcome};
 use crate::keys::{ApiV3Key, is_serial_number};
 use crate::verifier::Verifier;
 
 /// WeChat Pay asks for less than 12 hours.
 const MAX_AGE: Duration = Duration::from_secs(10 * 60 * 60);
-/// Between the starts of two downloads that nobody asked for by name.
+/// Between the starts of two downloads while a valid key is held, and the longest backoff without one.
 const PAUSE: Duration = Duration::from_secs(60);
+/// The first backoff without a valid key. It doubles with each failure.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+/// How many failures in a row that sent nothing are retried without a backoff.
+const UNSENT_AT_ONCE: u32 = 10;
 
-/// Keeps a verifier's platform certificates fresh: says when to download, lets one thread do it while others go on with
-/// the keys they have, and remembers how it went.
+/// Decides when a verifier's platform certificates are downloaded, and keeps the result of the last download.
+///
+/// One thread downloads at a time. Threads with a valid key do not wait for it. Without a valid key, a download that
+/// was sent and failed is retried after 1 s, 2 s, 4 s … 60 s: at most 6 requests in the first minute and one in each
+/// further minute, for any number of threads. One that sent nothing is retried by the next call, 10 times in a row, and
+/// then once a second.
 #[derive(Debug)]
 pub(crate) struct PlatformCertificates {
     api_v3_key: Arc<ApiV3Key>,
     verifier: Verifier,
-    /// How long to wait for a download that another thread runs.
-    patience: Duration,
+    /// The longest wait for another thread's download.
+    timeout: Duration,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -29,30 +37,34 @@ struct State {
     is_running: bool,
     /// The start of the last download.
     attempted: Option<SystemTime>,
-    /// The start of the last download that gave certificates, or the answer that there are none.
+    /// The start of the last download that returned certificates, or the response that there are none.
     checked: Option<SystemTime>,
-    /// How the last download failed.
+    /// The error of the last download.
     error: Option<Arc<Error>>,
+    /// Failures since the last success of downloads that were sent.
+    failures: u32,
+    /// Failures in a row of downloads that were not sent.
+    unsent: u32,
 }
 
-/// What a message with an unknown key calls for.
+/// What to do about a message that names an unknown key.
 #[derive(Debug)]
 pub(crate) enum ForSerial<'a> {
     /// The key is held by now: verify again.
     Held,
     /// Download, then verify again.
     Download(DownloadPermit<'a>),
-    /// It is not a certificate's serial number, or the last download is too recent or has not ended: the message stays
-    /// unverified.
+    /// The message stays unverified: it does not name a certificate, or the last download is too recent or has not
+    /// ended.
     Unavailable,
 }
 
 impl PlatformCertificates {
-    pub(crate) fn new(api_v3_key: Arc<ApiV3Key>, verifier: Verifier, patience: Duration) -> Self {
+    pub(crate) fn new(api_v3_key: Arc<ApiV3Key>, verifier: Verifier, timeout: Duration) -> Self {
         Self {
             api_v3_key,
             verifier,
-            patience,
+            timeout,
             state: Mutex::default(),
             ended: Condvar::new(),
         }
@@ -62,23 +74,24 @@ impl PlatformCertificates {
         &self.api_v3_key
     }
 
-    /// To be asked before each request: the permit to download when the certificates are due, to one thread at a time.
+    /// Returns the permit to download if the certificates are due. To be called before each request.
     ///
-    /// Whoever has no valid key waits for a download that is running. Fails when there is no valid key, and the
-    /// download does not end or failed less than a minute ago.
+    /// Waits for a running download if there is no valid key. Then returns an error if that download fails or does not
+    /// end, or if the last one failed and may not be retried yet.
     pub(crate) fn before_use(
         &self,
         now: SystemTime,
     ) -> Result<Option<DownloadPermit<'_>>, Arc<Error>> {
         let has_key = || self.verifier.keys().preferred(now).is_some();
-        let state = self.wait(|| !has_key());
+        let (state, has_waited) = self.wait(|| !has_key());
         if has_key() && (state.is_running || !state.is_due(now)) {
             return Ok(None);
         }
         if state.is_running {
             return Err(self.still_running());
         }
-        if !state.is_pausing(now) {
+        // Threads that waited share the result, or each of them would try a dead host in turn.
+        if !has_waited && !state.is_pausing(now, has_key()) {
             return Ok(Some(self.start(state, now)));
         }
         match &state.error {
@@ -87,36 +100,37 @@ impl PlatformCertificates {
         }
     }
 
-    /// To be asked when a message names a key that is not held. A download that is running may bring the key: it is
-    /// waited for if the message can wait.
+    /// Decides about a message that names a key which is not held. Waits for a running download only if `can_wait`.
     pub(crate) fn for_serial(
         &self,
         serial: &str,
         now: SystemTime,
         can_wait: bool,
     ) -> ForSerial<'_> {
+        let is_held = || self.verifier.keys().contains(serial);
         let is_findable = is_serial_number(serial);
-        let state = self.wait(|| is_findable && can_wait && !self.verifier.keys().contains(serial));
-        if self.verifier.keys().contains(serial) {
+        let (state, has_waited) = self.wait(|| is_findable && can_wait && !is_held());
+        let has_key = self.verifier.keys().preferred(now).is_some();
+        if is_held() {
             ForSerial::Held
-        } else if is_findable && !state.is_running && !state.is_pausing(now) {
+        } else if is_findable && !state.is_running && !has_waited && !state.is_pausing(now, has_key)
+        {
             ForSerial::Download(self.start(state, now))
         } else {
             ForSerial::Unavailable
         }
     }
 
-    /// The permit to download because the caller wants to, after a download that is running. Fails when that does not
-    /// end.
+    /// Returns the permit to download at the caller's request, after a running download. Fails if that does not end.
     pub(crate) fn on_demand(&self, now: SystemTime) -> Result<DownloadPermit<'_>, Arc<Error>> {
-        let state = self.wait(|| true);
+        let (state, _) = self.wait(|| true);
         if state.is_running {
             return Err(self.still_running());
         }
         Ok(self.start(state, now))
     }
 
-    /// How the last download failed; `None` when it succeeded.
+    /// Returns the error of the last download, or `None` if it succeeded.
     pub(crate) fn last_error(&self) -> Option<Arc<Error>> {
         self.state().error.clone()
     }
@@ -127,6 +141,7 @@ impl PlatformCertificates {
         DownloadPermit {
             certificates: self,
             started: now,
+            is_finished: false,
         }
     }
 
@@ -134,23 +149,21 @@ impl PlatformCertificates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits while a download is running and is needed, but no longer than patience lasts, also when one download follows
-    /// another.
-    fn wait(&self, is_needed: impl Fn() -> bool) -> MutexGuard<'_, State> {
+    /// Waits while a download is running and is needed, at most for the timeout, also if one download follows another.
+    /// Returns whether it waited, too.
+    fn wait(&self, is_needed: impl Fn() -> bool) -> (MutexGuard<'_, State>, bool) {
+        let state = self.state();
+        let has_waited = state.is_running && is_needed();
         let (state, _) = self
             .ended
-            .wait_timeout_while(self.state(), self.patience, |state| {
-                state.is_running && is_needed()
-            })
+            .wait_timeout_while(state, self.timeout, |state| state.is_running && is_needed())
             .unwrap_or_else(PoisonError::into_inner);
-        state
+        (state, has_waited)
     }
 
     fn still_running(&self) -> Arc<Error> {
-        let waited = self.patience;
-        Arc::new(Error::Certificates {
-            request_id: None,
-            source: Box::new(CertificateError::StillRunning { waited }),
+        failed(CertificateError::StillRunning {
+            waited: self.timeout,
         })
     }
 }
@@ -161,52 +174,102 @@ impl State {
             .is_none_or(|checked| abs_diff(checked, now) >= MAX_AGE)
     }
 
-    fn is_pausing(&self, now: SystemTime) -> bool {
+    fn is_pausing(&self, now: SystemTime, has_key: bool) -> bool {
         self.attempted
-            .is_some_and(|attempted| abs_diff(attempted, now) < PAUSE)
+            .is_some_and(|attempted| abs_diff(attempted, now) < self.pause(has_key))
+    }
+
+    /// Returns how long after the start of the last download the next may start.
+    fn pause(&self, has_key: bool) -> Duration {
+        match self.error.as_deref() {
+            Some(error) if is_interrupted(error) => self.pause_after_unsent(),
+            _ if has_key => PAUSE,
+            Some(error) if is_unsent(error) => self.pause_after_unsent(),
+            _ => (FIRST_BACKOFF * (1 << self.failures.saturating_sub(1).min(6))).min(PAUSE),
+        }
+    }
+
+    fn pause_after_unsent(&self) -> Duration {
+        match self.unsent {
+            ..=UNSENT_AT_ONCE => Duration::ZERO,
+            _ => FIRST_BACKOFF,
+        }
+    }
+
+    fn finish(&mut self, started: SystemTime, result: Result<(), Arc<Error>>) {
+        let error = result.err();
+        let is_unsent = error.as_deref().is_some_and(is_unsent);
+        self.unsent = if is_unsent {
+            self.unsent.saturating_add(1)
+        } else {
+            0
+        };
+        match error.as_deref() {
+            None => self.failures = 0,
+            Some(_) if !is_unsent => self.failures = self.failures.saturating_add(1),
+            Some(_) => {}
+        }
+        if error.as_deref().is_none_or(has_no_certificates) {
+            self.checked = Some(started);
+        }
+        self.error = error;
     }
 }
 
-/// The permit to download. When it is dropped, however the download went, the next one is let in.
+/// Whether the request for the certificates was not sent, or a panic leaves that open.
+fn is_unsent(error: &Error) -> bool {
+    is_interrupted(error) || error.outcome() == Outcome::NotSent
+}
+
+fn is_interrupted(error: &Error) -> bool {
+    matches!(error, Error::Certificates { source, .. }
+        if matches!(**source, CertificateError::Interrupted))
+}
+
+fn has_no_certificates(error: &Error) -> bool {
+    matches!(error, Error::Certificates { source, .. }
+        if matches!(**source, CertificateError::NoCertificates { .. }))
+}
+
+fn failed(source: CertificateError) -> Arc<Error> {
+    Arc::new(Error::Certificates {
+        request_id: None,
+        source: Box::new(source),
+    })
+}
+
+/// The permit to download. When it is dropped, the next download may start.
 #[derive(Debug)]
 pub(crate) struct DownloadPermit<'a> {
     certificates: &'a PlatformCertificates,
     started: SystemTime,
+    is_finished: bool,
 }
 
 impl DownloadPermit<'_> {
-    /// Notes how it went. On success the verifier must hold the new certificates already.
-    pub(crate) fn finish(self, result: Result<(), Arc<Error>>) -> Result<(), Arc<Error>> {
-        let mut state = self.certificates.state();
-        let is_answered = match &result {
-            Ok(()) => true,
-            Err(error) => has_no_certificates(error),
-        };
-        if is_answered {
-            state.checked = Some(self.started);
-        }
-        state.error = result.as_ref().err().cloned();
+    /// Records the result. On success the verifier must hold the new certificates already.
+    pub(crate) fn finish(mut self, result: Result<(), Arc<Error>>) -> Result<(), Arc<Error>> {
+        self.is_finished = true;
+        self.certificates
+            .state()
+            .finish(self.started, result.clone());
         result
-    }
-}
-
-fn has_no_certificates(error: &Error) -> bool {
-    match error {
-        Error::Certificates { source, .. } => {
-            matches!(**source, CertificateError::NoCertificates { .. })
-        }
-        _ => false,
     }
 }
 
 impl Drop for DownloadPermit<'_> {
     fn drop(&mut self) {
-        self.certificates.state().is_running = false;
+        let mut state = self.certificates.state();
+        if !self.is_finished {
+            state.finish(self.started, Err(failed(CertificateError::Interrupted)));
+        }
+        state.is_running = false;
+        drop(state);
         self.certificates.ended.notify_all();
     }
 }
 
-/// How far two times are from each other. A clock that was set back must not stop the downloads until it has caught up.
+/// Returns the time between two times. A clock that was set back must not stop the downloads until it has caught up.
 fn abs_diff(one: SystemTime, other: SystemTime) -> Duration {
     other
         .duration_since(one)
@@ -234,14 +297,14 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(1_710_892_800 + seconds)
     }
 
-    /// For whom a download that does not end is waited for longer than any test lasts.
+    /// With a timeout that no test reaches.
     fn certificates() -> PlatformCertificates {
-        with_patience(Duration::from_secs(HOUR))
+        with_timeout(Duration::from_secs(HOUR))
     }
 
-    fn with_patience(patience: Duration) -> PlatformCertificates {
+    fn with_timeout(timeout: Duration) -> PlatformCertificates {
         let api_v3_key = Arc::new(ApiV3Key::new([7; 32]).unwrap());
-        PlatformCertificates::new(api_v3_key, Verifier::without_keys(), patience)
+        PlatformCertificates::new(api_v3_key, Verifier::without_keys(), timeout)
     }
 
     fn hold(certificates: &PlatformCertificates, pems: &[&str]) {
@@ -257,8 +320,12 @@ mod tests {
         permit.finish(Ok(())).unwrap();
     }
 
-    fn failure() -> Result<(), Arc<Error>> {
+    fn not_sent() -> Result<(), Arc<Error>> {
         Err(Arc::new(Error::NoPlatformKey))
+    }
+
+    fn failure() -> Result<(), Arc<Error>> {
+        Err(Arc::new(Error::Accepted { request_id: None }))
     }
 
     fn no_certificates() -> Result<(), Arc<Error>> {
@@ -293,20 +360,60 @@ mod tests {
         assert!(certificates.before_use(at(old_end + 1)).unwrap().is_some());
     }
 
-    #[test]
-    fn a_failure_is_repeated_to_those_without_a_key_for_a_minute() {
-        let certificates = certificates();
-        let permit = certificates.before_use(at(0)).unwrap().unwrap();
-        let failed = permit.finish(failure()).unwrap_err();
-        for seconds in [0, 59] {
-            let error = certificates.before_use(at(seconds)).unwrap_err();
-            assert!(Arc::ptr_eq(&error, &failed));
+    /// Asks before a use each second, fails each download that is permitted, and returns when they started.
+    fn failed_starts(
+        certificates: &PlatformCertificates,
+        seconds: impl Iterator<Item = u64>,
+        failure: impl Fn() -> Result<(), Arc<Error>>,
+    ) -> Vec<u64> {
+        let mut starts = Vec::new();
+        for second in seconds {
+            match certificates.before_use(at(second)) {
+                Ok(permit) => {
+                    starts.push(second);
+                    permit.unwrap().finish(failure()).unwrap_err();
+                }
+                Err(error) => assert!(Arc::ptr_eq(&error, &certificates.last_error().unwrap())),
+            }
         }
-        assert!(certificates.before_use(at(60)).unwrap().is_some());
+        starts
     }
 
     #[test]
-    fn a_failure_leaves_those_with_a_key_alone_and_is_tried_again_after_a_minute() {
+    fn without_a_key_the_backoff_after_a_sent_download_doubles_up_to_a_minute() {
+        let certificates = certificates();
+        let starts = failed_starts(&certificates, 0..250, failure);
+        assert_eq!(starts, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]);
+        // After a success the backoff starts anew, once the key has expired.
+        let expired = 30 * 24 * HOUR;
+        succeed(certificates.before_use(at(303)).unwrap());
+        let later = failed_starts(&certificates, expired..expired + 5, failure);
+        assert_eq!(later, [expired, expired + 1, expired + 3]);
+    }
+
+    #[test]
+    fn without_a_key_a_download_that_was_not_sent_is_retried_by_the_next_call_and_then_once_a_second()
+     {
+        let certificates = certificates();
+        // 64 calls in each second, for a minute.
+        let calls = (0..60).flat_map(|second| [second; 64]);
+        let starts = failed_starts(&certificates, calls, not_sent);
+        let at_once = starts.iter().filter(|second| **second == 0).count();
+        assert_eq!((at_once, starts.len()), (11, 11 + 59));
+    }
+
+    #[test]
+    fn downloads_that_are_not_sent_do_not_bring_those_that_are_nearer() {
+        let certificates = certificates();
+        assert_eq!(failed_starts(&certificates, 0..3, failure), [0, 1]);
+        // The next may start at 3 s, and cannot be sent then.
+        assert_eq!(failed_starts(&certificates, 3..5, not_sent), [3, 4]);
+        assert_eq!(failed_starts(&certificates, 5..9, failure), [5]);
+        assert_eq!(failed_starts(&certificates, 9..10, failure), [9]);
+    }
+
+    #[test]
+    fn with_a_key_a_failure_fails_no_call_and_is_retried_after_a_minute() {
         let certificates = certificates();
         succeed(certificates.before_use(at(0)).unwrap());
         let due = 10 * HOUR;
@@ -337,15 +444,30 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_permit_counts_as_an_attempt_and_lets_the_next_in() {
-        let certificates = certificates();
-        drop(certificates.before_use(at(0)).unwrap().unwrap());
-        assert!(certificates.before_use(at(59)).unwrap().is_none());
-        assert!(certificates.before_use(at(60)).unwrap().is_some());
+    fn an_interrupted_download_is_recorded_and_retried_by_the_next_call() {
+        for has_key in [false, true] {
+            let certificates = certificates();
+            if has_key {
+                hold(&certificates, &[OLD]);
+            }
+            for _ in 0..=UNSENT_AT_ONCE {
+                drop(certificates.before_use(at(0)).unwrap().unwrap());
+                let error = certificates.last_error().unwrap();
+                assert!(is_interrupted(&error));
+            }
+            // Only a bound on the rate, where each download panics.
+            match certificates.before_use(at(0)) {
+                Ok(permit) => assert!(has_key && permit.is_none()),
+                Err(error) => {
+                    assert!(!has_key && is_interrupted(&error));
+                }
+            }
+            assert!(certificates.before_use(at(1)).unwrap().is_some());
+        }
     }
 
     #[test]
-    fn an_unknown_serial_number_is_looked_for_once_a_minute() {
+    fn an_unknown_serial_number_starts_a_download_once_a_minute() {
         let certificates = certificates();
         succeed(certificates.before_use(at(0)).unwrap());
         let ask = |serial, seconds| certificates.for_serial(serial, at(seconds), true);
@@ -361,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_looked_for_that_is_no_certificates_serial_number() {
+    fn what_is_no_serial_number_of_a_certificate_starts_no_download() {
         let certificates = certificates();
         for serial in [
             "PUB_KEY_ID_0000000000000024101100397200000006",
@@ -377,7 +499,7 @@ mod tests {
         let ForSerial::Download(running) = certificates.for_serial("2e2F", at(0), true) else {
             panic!("a download must be permitted");
         };
-        // Nor is a running download waited for, which does not end here.
+        // And does not wait for a running download, which would not end here.
         assert!(matches!(
             certificates.for_serial("PUB_KEY_ID_1", at(0), true),
             ForSerial::Unavailable
@@ -386,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_does_not_stop_the_downloads() {
+    fn a_clock_that_was_set_back_does_not_stop_the_downloads() {
         let certificates = certificates();
         succeed(certificates.before_use(at(48 * HOUR)).unwrap());
         assert!(
@@ -403,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_on_demand_needs_no_pause() {
+    fn a_download_on_demand_starts_without_a_pause() {
         let certificates = certificates();
         for _ in 0..2 {
             let permit = certificates.on_demand(at(0)).unwrap();
@@ -412,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn those_with_a_key_go_on_while_one_downloads() {
+    fn threads_with_a_key_do_not_wait_for_a_download() {
         let certificates = certificates();
         succeed(certificates.before_use(at(0)).unwrap());
         let permit = certificates.before_use(at(10 * HOUR)).unwrap();
@@ -422,13 +544,13 @@ mod tests {
     }
 
     #[test]
-    fn a_download_that_does_not_end_is_waited_for_as_long_as_patience_lasts() {
-        let patience = Duration::from_millis(20);
-        let certificates = with_patience(patience);
+    fn threads_wait_for_a_download_until_the_timeout() {
+        let timeout = Duration::from_millis(20);
+        let certificates = with_timeout(timeout);
         let running = certificates.before_use(at(0)).unwrap();
         let gave_up = |error: Arc<Error>| match &*error {
             Error::Certificates { source, .. } => match **source {
-                CertificateError::StillRunning { waited } => assert_eq!(waited, patience),
+                CertificateError::StillRunning { waited } => assert_eq!(waited, timeout),
                 ref other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
@@ -440,8 +562,8 @@ mod tests {
             certificates.for_serial(NEW_SERIAL, at(60), true),
             ForSerial::Unavailable
         ));
-        assert!(began.elapsed() >= 3 * patience);
-        // It is no failure of the download, which may still end well.
+        assert!(began.elapsed() >= 3 * timeout);
+        // The download has not failed, and may still succeed.
         assert!(certificates.last_error().is_none());
         succeed(running);
         assert!(certificates.before_use(at(0)).unwrap().is_none());
@@ -453,30 +575,30 @@ mod tests {
     }
 
     #[test]
-    fn who_has_what_it_waited_for_does_not_wait_for_the_next_download() {
-        let patience = Duration::from_secs(20);
-        let certificates = with_patience(patience);
+    fn a_thread_whose_key_has_arrived_does_not_wait_for_the_next_download() {
+        let timeout = Duration::from_secs(20);
+        let certificates = with_timeout(timeout);
         let first = certificates.before_use(at(0)).unwrap();
         let began = Instant::now();
         thread::scope(|scope| {
             let call = scope.spawn(|| matches!(certificates.before_use(at(0)), Ok(None)));
-            let answer = scope.spawn(|| {
+            let response = scope.spawn(|| {
                 let held = certificates.for_serial(OLD_SERIAL, at(0), true);
                 matches!(held, ForSerial::Held)
             });
-            // As a download that ends and another that begins before these two look again.
+            // One download ends and another begins before these two threads wake up.
             hold(&certificates, &[OLD]);
             drop(certificates.state());
             certificates.ended.notify_all();
             assert!(call.join().unwrap());
-            assert!(answer.join().unwrap());
+            assert!(response.join().unwrap());
         });
-        assert!(began.elapsed() < patience / 2);
+        assert!(began.elapsed() < timeout / 2);
         assert!(first.is_some() && certificates.state().is_running);
     }
 
     #[test]
-    fn what_cannot_wait_is_left_at_once_while_a_download_runs() {
+    fn a_message_that_cannot_wait_stays_unverified_while_a_download_runs() {
         let certificates = certificates();
         let running = certificates.before_use(at(0)).unwrap();
         let ask = |serial, seconds| certificates.for_serial(serial, at(seconds), false);
@@ -487,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_need_a_key_wait_for_the_one_who_downloads() {
+    fn threads_without_a_key_wait_for_the_download() {
         let certificates = certificates();
         let permit = certificates.before_use(at(0)).unwrap();
         let (done, results) = mpsc::channel();
@@ -500,11 +622,11 @@ mod tests {
                     one.send(matches!(permit, Ok(None))).unwrap();
                 });
                 scope.spawn(move || {
-                    let answer = certificates.for_serial(OLD_SERIAL, at(0), true);
-                    other.send(matches!(answer, ForSerial::Held)).unwrap();
+                    let found = certificates.for_serial(OLD_SERIAL, at(0), true);
+                    other.send(matches!(found, ForSerial::Held)).unwrap();
                 });
             }
-            // Whoever did not wait would have no key, and would say so.
+            // A thread that did not wait would have no key and return an error.
             succeed(permit);
         });
         drop(done);

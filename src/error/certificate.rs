@@ -42,6 +42,8 @@ pub enum CertificateError {
         /// The time of the check, in Unix seconds.
         now: u64,
     },
+    /// A panic in a signing function, a resolver or an observer ended the download. The next call tries again.
+    Interrupted,
     /// The download by another thread has not ended in the time that a call may take. Find out what holds it up, such as
     /// the DNS lookup of the host. It may still succeed.
     StillRunning {
@@ -98,6 +100,9 @@ impl fmt::Display for CertificateError {
             Self::NoneValid { listed, now } => write!(
                 f,
                 "none of the {listed} platform certificates of the list is valid at {now}: check this machine's clock"
+            ),
+            Self::Interrupted => f.write_str(
+                "a panic ended the download of the platform certificates; the next call tries again",
             ),
             Self::StillRunning { waited } => write!(
                 f,

@@ -1,11 +1,14 @@
 //! The platform's keys over their life: download, rotation, expiry, migration to the public key, forged lists; with
 //! counts of what was downloaded.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Forgery, Sandbox, Signing, SignsWith};
 use wechatpay_contract::self_test::Check;
@@ -15,6 +18,7 @@ use wechatpay_contract::{
     VerifyError, ecommerce,
 };
 
+use crate::failover::CLOSED_PORT;
 use crate::raw::wait_until;
 use crate::support::{at, chain, installed, message, openssl, public_half, signature_by};
 
@@ -414,11 +418,13 @@ fn a_list_with_a_wrong_signature_is_refused_for_its_reason() {
 }
 
 #[test]
-fn a_failed_first_download_fails_the_call_and_is_tried_again_after_a_minute() {
+fn a_failed_first_download_fails_the_calls_and_is_retried_after_one_second_then_two() {
     let world = World::with_certificate();
     let client = world.client();
     let fault = Fault::error(503, "SERVICE_UNAVAILABLE");
-    world.sandbox.fault(fault.on("GET", "/v3/certificates"));
+    world
+        .sandbox
+        .fault(fault.on("GET", "/v3/certificates").times(2));
     let first = download_error(call(&client));
     match &*first {
         Error::Api(error) => {
@@ -426,12 +432,98 @@ fn a_failed_first_download_fails_the_call_and_is_tried_again_after_a_minute() {
         }
         other => panic!("{other:?}"),
     }
-    world.pass(59);
     assert!(Arc::ptr_eq(&download_error(call(&client)), &first));
     assert_eq!((world.downloads(), world.calls()), (1, 0));
     world.pass(1);
+    let second = download_error(call(&client));
+    world.pass(1);
+    assert!(Arc::ptr_eq(&download_error(call(&client)), &second));
+    assert_eq!((world.downloads(), world.calls()), (2, 0));
+    world.pass(1);
     call(&client).unwrap();
-    assert_eq!((world.downloads(), world.calls()), (2, 1));
+    assert_eq!((world.downloads(), world.calls()), (3, 1));
+}
+
+#[test]
+fn a_refused_connection_at_the_start_fails_one_call_and_the_next_downloads() {
+    let world = World::with_certificate();
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = Arc::clone(&is_down);
+    let client = world
+        .builder()
+        .host(world.sandbox.url().replace("127.0.0.1", "localhost"))
+        .resolver(move |_, port| {
+            let port = if down.load(Ordering::SeqCst) {
+                CLOSED_PORT
+            } else {
+                port
+            };
+            Ok(vec![([127, 0, 0, 1], port).into()])
+        })
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let error = download_error(call(&client));
+        assert!(matches!(*error, Error::Connect { .. }));
+    }
+    is_down.store(false, Ordering::SeqCst);
+    call(&client).unwrap();
+    assert_eq!((world.downloads(), world.calls()), (1, 1));
+}
+
+/// Where the function of a test panics.
+const PANIC: &str = "a function of the application panics";
+
+#[test]
+fn a_panic_during_the_first_download_is_its_recorded_error_and_the_next_call_downloads() {
+    type WithFunction = fn(ClientBuilder, Signer, Arc<AtomicBool>) -> ClientBuilder;
+    let functions: [WithFunction; 3] = [
+        // An observer.
+        |builder, _, armed| {
+            builder.on_exchange(move |_| assert!(!armed.load(Ordering::SeqCst), "{PANIC}"))
+        },
+        // A resolver.
+        |builder, _, armed| {
+            builder.resolver(move |_, port| {
+                assert!(!armed.load(Ordering::SeqCst), "{PANIC}");
+                Ok(vec![([127, 0, 0, 1], port).into()])
+            })
+        },
+        // A signing function.
+        |builder, signer, armed| {
+            let signer = Signer::from_function(
+                Sandbox::MCHID,
+                Sandbox::MERCHANT_SERIAL_NO,
+                move |message| {
+                    assert!(!armed.load(Ordering::SeqCst), "{PANIC}");
+                    Ok(STANDARD.decode(signer.sign(message)?)?)
+                },
+            );
+            drop(builder);
+            Client::builder(signer.unwrap(), Verifier::without_keys())
+                .platform_certificates(ApiV3Key::new(Sandbox::API_V3_KEY).unwrap())
+        },
+    ];
+    for with_function in functions {
+        let world = World::with_certificate();
+        let armed = Arc::new(AtomicBool::new(true));
+        let client = with_function(world.builder(), world.sandbox.signer(), Arc::clone(&armed))
+            .host(world.sandbox.url().replace("127.0.0.1", "localhost"))
+            .clock(world.clock())
+            .build()
+            .unwrap();
+        let panic = catch_unwind(AssertUnwindSafe(|| call(&client))).unwrap_err();
+        assert_eq!(
+            panic.downcast_ref::<String>().map(String::as_str),
+            Some(PANIC)
+        );
+        let error = client.last_certificate_error().unwrap();
+        assert!(matches!(list_error(&error), CertificateError::Interrupted));
+        armed.store(false, Ordering::SeqCst);
+        call(&client).unwrap();
+        assert!(client.last_certificate_error().is_none());
+        assert_eq!(world.calls(), 1);
+    }
 }
 
 #[test]
@@ -828,8 +920,7 @@ impl Traffic<'_> {
                 gate: &gate,
                 finished: &finished,
             };
-            let result =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| script(&traffic)));
+            let result = catch_unwind(AssertUnwindSafe(|| script(&traffic)));
             is_over.store(true, Ordering::SeqCst);
             result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         });
