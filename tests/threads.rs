@@ -80,7 +80,7 @@ fn no_call_starts_a_thread() {
         let Error::Transport { source, .. } = &error else {
             panic!("{error:?}");
         };
-        assert_eq!(source.to_string(), "no complete answer within 1s");
+        assert_eq!(source.to_string(), "no complete response within 1s");
     });
     assert_eq!(started, 1, "more than the server's, for the connection");
     drop(release);

@@ -15,7 +15,7 @@ use crate::error::{Error, InvalidSetting};
 use crate::keys::ApiV3Key;
 use crate::merchant::Merchant;
 use crate::signer::Signer;
-use crate::transport::{self, Addresses, Lookup, Proxy, Roots, TransportOptions};
+use crate::transport::{Lookup, Proxy, Roots, Transport, TransportOptions};
 use crate::verifier::Verifier;
 
 const HOST: &str = "https://api.mch.weixin.qq.com";
@@ -267,11 +267,7 @@ impl ClientBuilder {
             .map(|url| Host::parse("backup_host", url))
             .transpose()?;
         check_proxy(self.proxy.as_deref(), [Some(&host), backup.as_ref()])?;
-        let options = self.transport_options(&limits)?;
-        let second_options = TransportOptions {
-            total_timeout: limits.second_attempt,
-            ..options.clone()
-        };
+        let transport = Transport::new(&self.transport_options(&limits)?);
         let verifier = self.verifier.clone();
         Ok(Client {
             merchant: Arc::new(Merchant::new(self.signer, self.verifier)?),
@@ -281,8 +277,7 @@ impl ClientBuilder {
             http: Arc::new(Http {
                 host,
                 backup,
-                agent: transport::agent(&options),
-                second_agent: transport::agent(&second_options),
+                transport,
                 retry_until: limits.retry_until,
                 accept_language: self.accept_language,
                 clock: self.clock,
@@ -295,15 +290,11 @@ impl ClientBuilder {
         let roots = self.root_certificates.as_deref().map(Roots::from_pem);
         Ok(TransportOptions {
             connect_timeout: limits.connect,
-            total_timeout: self.timeout,
+            timeout: self.timeout,
+            second_timeout: limits.second_attempt,
             proxy: self.proxy.as_deref().map(Proxy::parse).transpose()?,
             roots: roots.transpose()?.unwrap_or_default(),
-            addresses: Arc::new(
-                self.resolver
-                    .clone()
-                    .map(Addresses::new)
-                    .unwrap_or_default(),
-            ),
+            lookup: self.resolver.clone(),
             ..TransportOptions::default()
         })
     }
@@ -422,7 +413,7 @@ mod tests {
         let limits = Limits::new(builder.connect_timeout, builder.timeout).unwrap();
         let options = builder.transport_options(&limits).unwrap();
         assert_eq!(options.connect_timeout, seconds(5));
-        assert_eq!(options.total_timeout, seconds(15));
+        assert_eq!(options.timeout, seconds(15));
         assert_eq!(options.idle, seconds(5));
         assert_eq!(options.max_idle, 64);
     }

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ureq::Agent;
 use ureq::http::uri::InvalidUri;
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, header};
 
@@ -15,7 +14,7 @@ use crate::keys::random_nonce;
 use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
 use crate::request::{Method, Request};
 use crate::time::parse_http_date;
-use crate::transport::{self, Failure};
+use crate::transport::{self, Failure, Transport};
 use crate::verifier::SignatureHeaders;
 
 /// Tells WeChat Pay that the main host could not be reached.
@@ -28,9 +27,6 @@ const BACKUP_USER_AGENT: &str = concat!(
 /// The longest path with query, in bytes, as encoded.
 const MAX_TARGET: usize = 8 * 1024;
 
-/// The largest response body, in bytes. WeChat Pay's are small.
-const MAX_BODY: usize = 1024 * 1024;
-
 pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
 /// The HTTP side of a client: hosts, connections and settings, and no merchant's keys.
@@ -38,10 +34,7 @@ pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 pub(super) struct Http {
     pub(super) host: Host,
     pub(super) backup: Option<Host>,
-    /// For first attempts.
-    pub(super) agent: Agent,
-    /// For second attempts, limited to the time that connecting leaves.
-    pub(super) second_agent: Agent,
+    pub(super) transport: Transport,
     /// The age of a call until which a `GET` whose connection broke is retried.
     pub(super) retry_until: Duration,
     pub(super) accept_language: Option<String>,
@@ -75,14 +68,22 @@ impl Http {
         }
     }
 
-    /// Tells the observer how an exchange with a response ended.
-    pub(super) fn report(&self, request: &Request, response: &Response<'_>, error: Option<&Error>) {
-        self.observe(request, &response.attempt, Some(response), error);
+    /// Ends an exchange with a response: keeps its connection if the response was the request's, and tells the observer.
+    pub(super) fn finish(
+        &self,
+        request: &Request,
+        mut response: Response<'_>,
+        error: Option<&Error>,
+    ) {
+        // Anything else may have been another request's, and so would be all that follow on the connection.
+        if matches!(error, None | Some(Error::Api(_))) {
+            response.received.keep_connection();
+        }
+        self.observe(request, &response.attempt, Some(&response), error);
     }
 
     fn first_attempt(&self) -> Attempt<'_> {
         Attempt {
-            agent: &self.agent,
             host: &self.host,
             user_agent: USER_AGENT,
             number: 1,
@@ -111,7 +112,6 @@ impl Http {
             _ => return None,
         };
         Some(Attempt {
-            agent: &self.second_agent,
             host,
             user_agent,
             number: 2,
@@ -139,26 +139,20 @@ impl Http {
         let nonce = random_nonce().map_err(Error::Sign)?;
         let signed = merchant.prepare(request, (self.clock)(), &nonce)?;
         let request = self.http_request(&signed, attempt)?;
-        let failed = |failure| attempt.failed(failure);
-        let response = attempt
-            .agent
-            .run(request)
-            .map_err(|error| failed(error.into()))?;
-        let (head, mut body) = response.into_parts();
-        let body = transport::read_body(&mut body, MAX_BODY).map_err(failed)?;
-        Ok(Response {
-            attempt,
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body,
-        })
+        let number = match attempt.number {
+            1 => transport::Attempt::First,
+            _ => transport::Attempt::Second,
+        };
+        let received = self.transport.exchange(request, signed.body(), number);
+        let received = received.map_err(|failure| attempt.failed(failure))?;
+        Ok(Response { attempt, received })
     }
 
-    fn http_request<'s>(
+    fn http_request(
         &self,
-        signed: &'s SignedRequest<'_>,
+        signed: &SignedRequest<'_>,
         attempt: Attempt<'_>,
-    ) -> Result<http::Request<&'s [u8]>, Error> {
+    ) -> Result<http::Request<()>, Error> {
         // A longer head would not fit into the transport's buffer, and the gateway would not take it.
         if signed.target().len() > MAX_TARGET {
             let problem = format!(
@@ -169,7 +163,7 @@ impl Http {
         }
         let uri = format!("{}{}", attempt.host.url, signed.target());
         // The builder of `http` would compile a conversion for each type that it is given.
-        let mut request = http::Request::new(signed.body().unwrap_or_default());
+        let mut request = http::Request::new(());
         *request.method_mut() = http_method(signed.method());
         *request.uri_mut() = uri
             .try_into()
@@ -208,7 +202,7 @@ impl Http {
             template: request.template(),
             host: &attempt.host.name,
             attempt: attempt.number,
-            status: response.map(|response| response.status),
+            status: response.map(Response::status),
             request_id: headers.request_id(),
             serial: headers.serial(),
             date: response.and_then(Response::date),
@@ -218,10 +212,9 @@ impl Http {
     }
 }
 
-/// One attempt: its host and its connections.
+/// One attempt: its host and its number.
 #[derive(Clone, Copy)]
 struct Attempt<'h> {
-    agent: &'h Agent,
     host: &'h Host,
     user_agent: &'static str,
     number: u8,
@@ -241,22 +234,32 @@ impl Attempt<'_> {
 /// A response that was read to its end and is not verified yet.
 pub(super) struct Response<'h> {
     attempt: Attempt<'h>,
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+    received: transport::Response,
 }
 
 impl Response<'_> {
+    pub(super) fn status(&self) -> u16 {
+        self.received.head.status.as_u16()
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.received.head.headers
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.received.body
+    }
+
     pub(super) fn request_id(&self) -> Option<&str> {
         self.signature_headers().request_id()
     }
 
     fn signature_headers(&self) -> SignatureHeaders<'_> {
-        SignatureHeaders::read(self.headers.iter()).0
+        SignatureHeaders::read(self.headers().iter()).0
     }
 
     fn date(&self) -> Option<SystemTime> {
-        let date = self.headers.get(header::DATE)?.to_str().ok()?;
+        let date = self.headers().get(header::DATE)?.to_str().ok()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(parse_http_date(date)?))
     }
 }
@@ -293,11 +296,7 @@ fn is_not_sent(error: &Error) -> bool {
 
 /// Whether the connection broke, as opposed to a timeout or an unreadable response.
 fn is_broken(source: &Cause) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    source.downcast_ref::<io::Error>().is_some_and(|error| {
-        matches!(
-            error.kind(),
-            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
-        )
-    })
+    source
+        .downcast_ref::<io::Error>()
+        .is_some_and(transport::is_closed)
 }

@@ -74,7 +74,7 @@ impl Client {
             .verify(&response)
             .and_then(Verified::read)
             .and_then(|value| check_answer(endpoint, value, response.request_id()));
-        self.http.report(&request, &response, result.as_ref().err());
+        self.http.finish(&request, response, result.as_ref().err());
         result
     }
 
@@ -97,7 +97,7 @@ impl Client {
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
         let result = self.verify(&response).and_then(Verified::read);
-        self.http.report(&request, &response, result.as_ref().err());
+        self.http.finish(&request, response, result.as_ref().err());
         result
     }
 
@@ -265,9 +265,9 @@ impl Client {
     /// downloaded, and waits for a download that is running. The request, which may have taken effect, is not sent again.
     fn verify<'r>(&self, response: &'r Response<'_>) -> Result<Verified<'r, 'r>, Error> {
         let verify = || {
-            let headers = response.headers.iter();
+            let headers = response.headers().iter();
             self.merchant
-                .verify(response.status, headers, &response.body, self.now())
+                .verify(response.status(), headers, response.body(), self.now())
         };
         match verify() {
             Err(Error::Unverified {
@@ -321,7 +321,7 @@ impl Client {
             Err(error) => return permit.finish(Err(Arc::new(error))),
         };
         let result = self.replace_certificates(certificates, &response);
-        self.http.report(&request, &response, result.as_ref().err());
+        self.http.finish(&request, response, result.as_ref().err());
         permit.finish(result.map_err(Arc::new))
     }
 
@@ -331,9 +331,9 @@ impl Client {
         response: &Response<'_>,
     ) -> Result<(), Error> {
         let downloaded = certificates::accept(
-            response.status,
-            response.headers.iter(),
-            &response.body,
+            response.status(),
+            response.headers().iter(),
+            response.body(),
             self.now(),
             certificates.api_v3_key(),
             self.merchant.verifier(),

@@ -1,78 +1,81 @@
-//! How bytes travel: every HTTP default that matters, in one place; the parts of a connection are in the modules.
+//! How bytes travel: every HTTP default that matters, in one place. The parts of a connection are in the modules.
 //!
-//! This module is the one that uses ureq's `unversioned` modules, which may change in any minor version of ureq: hence
-//! the `~` in `Cargo.toml`. They are worth it, because ureq by itself looks the name up for every call, on a thread of
-//! its own when the whole call has a limit, and sends head and body in two writes.
+//! These modules use ureq's `unversioned` modules, which may change in any minor version of ureq: hence the range in
+//! `Cargo.toml`. They are worth it. ureq by itself looks the name up for every call, on a thread of its own when the
+//! whole call has a timeout, sends head and body in two writes, and pools a connection before anybody has judged the
+//! response that came through it.
 //!
-//! From top to bottom a connection is: ureq's pool, [`Pooled`](connecting::Pooled), rustls (for `https`), a tunnel (if
-//! there is a proxy), [`Wire`](wire::Wire).
+//! From top to bottom a connection is: [`Lender`]'s, rustls (for `https`), a tunnel (if there is a proxy),
+//! [`Tcp`](tcp::Tcp).
 
 mod addresses;
-mod connecting;
-mod deadline;
+mod connect;
+mod failure;
+mod pool;
 mod proxy;
 mod roots;
+mod tcp;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::Agent;
 use ureq::config::Config;
+use ureq::http::{self, response};
 use ureq::tls::TlsConfig;
 
-use self::connecting::{ConnectFailed, Connecting, NoLookup};
-use self::deadline::Limits;
-use crate::error::Cause;
+use self::connect::{Dialer, NoLookup};
+use self::failure::plain;
+use self::pool::{Connection, Lender, Pool, Usage};
+use self::tcp::{BUFFER, LONGEST_TIMEOUT};
 
 pub(crate) use self::addresses::{Addresses, Lookup};
+pub(crate) use self::failure::Failure;
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::roots::Roots;
 
-/// Size of each buffer of a connection, in bytes: the longest target and its headers, and the head of any answer of the
-/// API, fit in; ureq's default of 128 KiB each, filled with zeros, would cost most of the memory of a small service.
-const BUFFER: usize = 12 * 1024;
-
-/// No limit is longer than this: a clock cannot be moved forward by any number of seconds without overflowing.
-const LONGEST_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Responses are small. A larger one is not WeChat Pay's.
+const MAX_BODY: usize = 1024 * 1024;
 
 /// What can be chosen about the transport.
-#[derive(Clone)]
 pub(crate) struct TransportOptions {
-    /// For one connection: look-up, TCP, proxy and TLS together. A look-up cannot be interrupted without a thread, so
-    /// one that takes longer ends the attempt when it returns.
+    /// For one connection: DNS lookup, TCP, proxy and TLS together. A DNS lookup cannot be interrupted without a thread,
+    /// so one that takes longer ends the attempt when it returns.
     pub(crate) connect_timeout: Duration,
-    /// From the start of connecting, or of sending on a kept connection, to the last byte of the answer.
-    pub(crate) total_timeout: Duration,
-    /// How long a connection without a call is kept.
+    /// From the start of connecting, or of sending on a pooled connection, to the last byte of the response.
+    pub(crate) timeout: Duration,
+    /// The same for the second attempt of a call.
+    pub(crate) second_timeout: Duration,
+    /// How long an idle connection is kept.
     pub(crate) idle: Duration,
-    /// How many connections without a call are kept.
+    /// How many idle connections are kept.
     pub(crate) max_idle: usize,
     /// The HTTP proxy to tunnel through.
     pub(crate) proxy: Option<Proxy>,
     /// The certificate authorities to trust.
     pub(crate) roots: Roots,
-    /// How names are looked up, and what was found. Agents made with clones of these options share it.
-    pub(crate) addresses: Arc<Addresses>,
+    /// How names are looked up, instead of by the operating system.
+    pub(crate) lookup: Option<Lookup>,
 }
 
 impl Default for TransportOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),
-            total_timeout: Duration::from_secs(15),
+            timeout: Duration::from_secs(15),
+            second_timeout: Duration::from_secs(9),
             // The server is reported to close after 8 s.
             idle: Duration::from_secs(5),
-            // More than the threads that share a client: each connection beyond the limit is closed after its call,
-            // and the next call pays for a TLS handshake.
+            // More than the threads that share it: each connection beyond the limit is closed after its exchange, and
+            // the next one pays for a TLS handshake.
             max_idle: 64,
             proxy: None,
             roots: Roots::default(),
-            addresses: Arc::default(),
+            lookup: None,
         }
     }
 }
@@ -81,7 +84,7 @@ impl fmt::Debug for TransportOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TransportOptions")
             .field("connect_timeout", &self.connect_timeout)
-            .field("total_timeout", &self.total_timeout)
+            .field("timeout", &self.timeout)
             .field("idle", &self.idle)
             .field("max_idle", &self.max_idle)
             .field("proxy", &self.proxy)
@@ -90,26 +93,119 @@ impl fmt::Debug for TransportOptions {
     }
 }
 
-/// An agent for any number of hosts and threads.
-pub(crate) fn agent(options: &TransportOptions) -> Agent {
-    let limits = Limits {
-        connect: options.connect_timeout.min(LONGEST_LIMIT),
-        total: options.total_timeout.min(LONGEST_LIMIT),
-    };
-    let connector = Connecting::new(
-        limits,
-        Arc::clone(&options.addresses),
-        options.proxy.is_some(),
-    );
-    Agent::with_parts(config(options, limits.connect), connector, NoLookup)
+/// Connections for any number of hosts, clients and threads. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    pool: Arc<Pool>,
+    dialer: Arc<Dialer>,
+    /// For first and second attempts.
+    configs: Arc<[Config; 2]>,
+}
+
+/// Which attempt of a call an exchange is. A second one has less time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    First,
+    Second,
+}
+
+impl Transport {
+    pub(crate) fn new(options: &TransportOptions) -> Self {
+        let addresses = options.lookup.clone().map(Addresses::new);
+        Self {
+            pool: Arc::new(Pool::new(options.max_idle, options.idle)),
+            dialer: Arc::new(Dialer::new(
+                addresses.unwrap_or_default(),
+                options.proxy.is_some(),
+            )),
+            configs: Arc::new(
+                [options.timeout, options.second_timeout].map(|timeout| config(options, timeout)),
+            ),
+        }
+    }
+
+    /// Sends a request and reads the whole response.
+    pub(crate) fn exchange(
+        &self,
+        request: http::Request<()>,
+        body: Option<&[u8]>,
+        attempt: Attempt,
+    ) -> Result<Response, Failure> {
+        let [first, second] = &*self.configs;
+        let config = match attempt {
+            Attempt::First => first,
+            Attempt::Second => second,
+        };
+        let usage = Arc::new(Mutex::new(Usage::default()));
+        let lender = Lender {
+            pool: Arc::clone(&self.pool),
+            dialer: Arc::clone(&self.dialer),
+            usage: Arc::clone(&usage),
+        };
+        // One for each exchange, so that none shares anything with another but what the pool lends.
+        let agent = Agent::with_parts(config.clone(), lender, NoLookup);
+        // The length of a body that is not there is said only where one would be expected (RFC 9110, 8.6).
+        let is_expected = !matches!(*request.method(), http::Method::GET | http::Method::DELETE);
+        let response = match body.or_else(|| is_expected.then_some(&[])) {
+            Some(body) => agent.run(request.map(|()| body)),
+            None => agent.run(request),
+        };
+        let result = response.map_err(plain).and_then(read);
+        let usage = std::mem::take(&mut *usage.lock().unwrap_or_else(PoisonError::into_inner));
+        match result {
+            Ok((head, body)) => Ok(Response {
+                head,
+                body,
+                connection: usage.connection,
+                pool: Arc::clone(&self.pool),
+            }),
+            Err(error) if usage.has_sent => Err(Failure::Exchange(Box::new(described(
+                error, config, &usage,
+            )))),
+            Err(error) => Err(Failure::Connect(Box::new(error))),
+        }
+    }
+
+    /// Closes all idle connections.
+    #[expect(dead_code, reason = "for the client")]
+    pub(crate) fn close_idle(&self) {
+        self.pool.clear();
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A complete response. Its connection is closed with it, unless it is kept.
+pub(crate) struct Response {
+    pub(crate) head: response::Parts,
+    pub(crate) body: Vec<u8>,
+    connection: Option<Connection>,
+    pool: Arc<Pool>,
+}
+
+impl Response {
+    /// Puts the connection back into the pool. To be called when the response was found to be the request's: a connection
+    /// that delivered another's response would go on to do so.
+    pub(crate) fn keep_connection(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.put(connection);
+        }
+    }
 }
 
 /// Every HTTP default that matters.
-fn config(options: &TransportOptions, connect_timeout: Duration) -> Config {
+fn config(options: &TransportOptions, timeout: Duration) -> Config {
+    let timeout = timeout.min(LONGEST_TIMEOUT);
     Agent::config_builder()
-        // An error status has a body and a signature like any other answer.
+        // An error status has a body and a signature like any other response.
         .http_status_as_error(false)
-        // A signed request is meant for one host; a 3xx comes back as an answer.
+        // A signed request is meant for one host; a 3xx is a response like any other.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .save_redirect_history(false)
@@ -119,19 +215,15 @@ fn config(options: &TransportOptions, connect_timeout: Duration) -> Config {
         .user_agent("")
         .accept("")
         .accept_encoding("")
-        // Equal, because nearly all calls go to one host.
-        .max_idle_connections(options.max_idle)
-        .max_idle_connections_per_host(options.max_idle)
-        .max_idle_age(options.idle.min(LONGEST_LIMIT))
         .input_buffer_size(BUFFER)
         .output_buffer_size(BUFFER)
         // The head must fit into the buffer. One byte less, so that a longer one is called too long, not cut off.
         .max_response_header_size(BUFFER - 1)
         // Head and body leave in one write, which must not wait for more.
         .no_delay(true)
-        // The only limit that ureq keeps: with `timeout_global`, `_per_call` or `_resolve` its own resolver, which is
-        // not used here, starts a thread for each call. The limit on the whole call is kept by `Wire`.
-        .timeout_connect(Some(connect_timeout))
+        // For these ureq's own resolver, which is not used here, would start a thread for each exchange.
+        .timeout_connect(Some(options.connect_timeout.min(timeout)))
+        .timeout_global(Some(timeout))
         .tls_config(
             TlsConfig::builder()
                 .root_certs(options.roots.to_ureq())
@@ -140,85 +232,52 @@ fn config(options: &TransportOptions, connect_timeout: Duration) -> Config {
         .build()
 }
 
-/// Why an exchange failed, by what is certain about the request.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// No connection was made, so nothing of the request was sent.
-    Connect(Cause),
-    /// A connection was made: the request may have arrived.
-    Exchange(Cause),
-}
-
-impl From<ureq::Error> for Failure {
-    fn from(error: ureq::Error) -> Self {
-        match error {
-            ureq::Error::Other(other) => match other.downcast::<ConnectFailed>() {
-                Ok(failed) => Self::Connect(Box::new(failed.0)),
-                Err(other) => Self::Exchange(other),
-            },
-            // ureq finds these before it writes anything.
-            ureq::Error::Http(_)
-            | ureq::Error::BadUri(_)
-            | ureq::Error::RequireHttpsOnly(_)
-            | ureq::Error::TlsRequired
-            | ureq::Error::ConnectionFailed => Self::Connect(error.to_string().into()),
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Self::Exchange(Box::new(closed_early()))
-            }
-            error => Self::Exchange(Box::new(plain(error))),
-        }
-    }
-}
-
-/// For what reading a body gives.
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        ureq::Error::from(error).into()
-    }
-}
-
-/// Reads a body to its end, so that the connection can be used again, but not more than `limit` bytes.
-pub(crate) fn read_body(body: &mut ureq::Body, limit: usize) -> Result<Vec<u8>, Failure> {
-    let limit_u64 = u64::try_from(limit).unwrap_or(u64::MAX);
+/// Reads the body to its end, so that the connection can be used again, but not more than [`MAX_BODY`] bytes.
+fn read(response: http::Response<ureq::Body>) -> io::Result<(response::Parts, Vec<u8>)> {
+    let (head, mut body) = response.into_parts();
+    let limit = u64::try_from(MAX_BODY).unwrap_or(u64::MAX);
     let announced = body.content_length().unwrap_or(0);
-    if announced > limit_u64 {
-        return Err(too_long(limit));
+    let mut bytes = Vec::new();
+    if announced <= limit {
+        bytes.reserve_exact(usize::try_from(announced).unwrap_or(0));
+        // One byte more, to tell a body of just the limit from a longer one.
+        body.as_reader()
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| plain(error.into()))?;
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-    // One byte more, to tell a body of just the limit from a longer one.
-    body.as_reader()
-        .take(limit_u64.saturating_add(1))
-        .read_to_end(&mut bytes)?;
-    if bytes.len() > limit {
-        return Err(too_long(limit));
+    if announced > limit || bytes.len() > MAX_BODY {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the response's body is longer than {MAX_BODY} bytes"),
+        ));
     }
-    Ok(bytes)
+    Ok((head, bytes))
 }
 
-fn too_long(limit: usize) -> Failure {
-    Failure::Exchange(Box::new(io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the answer's body is longer than {limit} bytes"),
-    )))
+/// Words for what the standard library and ureq say of a timeout and of a connection that was closed.
+fn described(error: io::Error, config: &Config, usage: &Usage) -> io::Error {
+    let message = match error.kind() {
+        io::ErrorKind::TimedOut => {
+            let limit = config.timeouts().global.unwrap_or(LONGEST_TIMEOUT);
+            format!("no complete response within {limit:?}")
+        }
+        _ if usage.was_pooled && !usage.has_received && is_closed(&error) => {
+            "the pooled connection was closed before any byte of a response".to_owned()
+        }
+        io::ErrorKind::UnexpectedEof => {
+            "the connection was closed before the response was complete".to_owned()
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), message)
 }
 
-fn closed_early() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "the connection was closed before the answer was complete",
+/// Whether the other side closed the connection.
+pub(crate) fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
     )
-}
-
-/// The error of ureq as one of the standard library, without a prefix before the reason.
-fn plain(error: ureq::Error) -> io::Error {
-    match error {
-        ureq::Error::Io(error) => error,
-        ureq::Error::Other(other) => match other.downcast::<ConnectFailed>() {
-            Ok(failed) => failed.0,
-            Err(other) => io::Error::other(other),
-        },
-        ureq::Error::Rustls(error) => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
-        ureq::Error::ConnectProxyFailed(reason) => io::Error::other(reason),
-        error => io::Error::other(error.to_string()),
-    }
 }

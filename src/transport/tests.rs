@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::*;
+use crate::error::Cause;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -88,7 +89,7 @@ fn is_whole(request: &[u8]) -> bool {
 fn options() -> TransportOptions {
     TransportOptions {
         connect_timeout: LONG,
-        total_timeout: LONG,
+        timeout: LONG,
         ..TransportOptions::default()
     }
 }
@@ -96,7 +97,7 @@ fn options() -> TransportOptions {
 fn hurried() -> TransportOptions {
     TransportOptions {
         connect_timeout: SHORT,
-        total_timeout: SHORT,
+        timeout: SHORT,
         ..TransportOptions::default()
     }
 }
@@ -125,16 +126,27 @@ fn not_loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }
 
-fn get(agent: &Agent, url: &str) -> Result<(u16, Vec<u8>), Failure> {
-    let mut response = agent.get(url).call()?;
-    let body = read_body(response.body_mut(), 1024)?;
-    Ok((response.status().as_u16(), body))
+fn get(transport: &Transport, url: &str) -> Result<(u16, Vec<u8>), Failure> {
+    send(transport, http::Method::GET, url, None)
 }
 
-fn post(agent: &Agent, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>), Failure> {
-    let mut response = agent.post(url).send(body)?;
-    let body = read_body(response.body_mut(), 1024)?;
-    Ok((response.status().as_u16(), body))
+fn post(transport: &Transport, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>), Failure> {
+    send(transport, http::Method::POST, url, Some(body))
+}
+
+/// Finds every response good.
+fn send(
+    transport: &Transport,
+    method: http::Method,
+    url: &str,
+    body: Option<&[u8]>,
+) -> Result<(u16, Vec<u8>), Failure> {
+    let mut request = http::Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = url.parse().unwrap();
+    let mut response = transport.exchange(request, body, Attempt::First)?;
+    response.keep_connection();
+    Ok((response.head.status.as_u16(), response.body))
 }
 
 fn connect_failure(result: Result<(u16, Vec<u8>), Failure>) -> (io::ErrorKind, String) {
@@ -177,39 +189,28 @@ mod calls {
             assert_eq!(count, 100);
         });
         let (lookup, count) = counted(vec![Ok(vec![server.address])]);
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             ..options()
         });
         let url = format!("http://pay.test:{}/", server.address.port());
         for call in 1..=100 {
             let wanted = if call % 3 == 0 { 404 } else { 200 };
-            assert_eq!(get(&agent, &url).unwrap(), (wanted, b"ok".to_vec()));
+            assert_eq!(get(&transport, &url).unwrap(), (wanted, b"ok".to_vec()));
         }
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        drop(agent);
+        drop(transport);
         server.finish();
     }
 
     #[test]
-    fn of_two_agents_look_a_name_up_once() {
-        let server = Server::start(|listener| {
-            for _ in 0..2 {
-                let (mut stream, _) = listener.accept().unwrap();
-                read_request(&mut stream);
-                stream.write_all(ANSWER).unwrap();
-            }
-        });
-        let (lookup, count) = counted(vec![Ok(vec![server.address])]);
-        let options = TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
-            ..options()
-        };
-        let url = format!("http://pay.test:{}/", server.address.port());
-        for options in [options.clone(), options] {
-            assert_eq!(get(&agent(&options), &url).unwrap().0, 200);
+    fn of_clones_share_connections() {
+        let (server, accepted) = keeping(1);
+        let transport = Transport::new(&options());
+        for transport in [transport.clone(), transport] {
+            assert_eq!(get(&transport, &server.url()).unwrap().0, 200);
         }
-        assert_eq!(count.load(Ordering::SeqCst), 1);
+        assert_eq!(accepted.load(Ordering::SeqCst), 1);
         server.finish();
     }
 
@@ -225,9 +226,9 @@ mod calls {
                 closed.send(()).unwrap();
             }
         });
-        let agent = agent(&options());
+        let transport = Transport::new(&options());
         for _ in 0..2 {
-            assert_eq!(get(&agent, &server.url()).unwrap().0, 200);
+            assert_eq!(get(&transport, &server.url()).unwrap().0, 200);
             is_closed.recv().unwrap();
         }
         server.finish();
@@ -259,12 +260,12 @@ mod calls {
         // After no time at all any connection is too old.
         for (idle, connections) in [(LONG, 1), (Duration::ZERO, 2)] {
             let (server, accepted) = keeping(connections);
-            let agent = agent(&TransportOptions { idle, ..options() });
+            let transport = Transport::new(&TransportOptions { idle, ..options() });
             for _ in 0..2 {
-                assert_eq!(get(&agent, &server.url()).unwrap().0, 200);
+                assert_eq!(get(&transport, &server.url()).unwrap().0, 200);
             }
             assert_eq!(accepted.load(Ordering::SeqCst), connections, "{idle:?}");
-            drop(agent);
+            drop(transport);
             server.finish();
         }
     }
@@ -273,15 +274,14 @@ mod calls {
     fn have_these_limits_unless_told_otherwise() {
         let options = TransportOptions::default();
         assert_eq!(options.connect_timeout, Duration::from_secs(5));
-        assert_eq!(options.total_timeout, Duration::from_secs(15));
         assert_eq!(options.idle, Duration::from_secs(5));
         assert_eq!(options.max_idle, 64);
-        let agent = agent(&options);
-        let config = agent.config();
-        assert_eq!(config.timeouts().connect, Some(Duration::from_secs(5)));
-        assert_eq!(config.max_idle_age(), Duration::from_secs(5));
-        assert_eq!(config.max_idle_connections(), 64);
-        assert_eq!(config.max_idle_connections_per_host(), 64);
+        let transport = Transport::new(&options);
+        let [first, second] = transport.configs.each_ref().map(Config::timeouts);
+        assert_eq!(first.global, Some(Duration::from_secs(15)));
+        assert_eq!(second.global, Some(Duration::from_secs(9)));
+        assert_eq!(first.connect, Some(Duration::from_secs(5)));
+        assert_eq!(second.connect, Some(Duration::from_secs(5)));
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod calls {
             stream.write_all(ANSWER).unwrap();
         });
         let body = br#"{"appid":"wxd678efh567hg6787"}"#;
-        let answer = post(&agent(&options()), &server.url(), body);
+        let answer = post(&Transport::new(&options()), &server.url(), body);
         server.finish();
         assert_eq!(answer.unwrap().0, 200);
     }
@@ -314,7 +314,7 @@ mod calls {
             );
             stream.write_all(ANSWER).unwrap();
         });
-        let answer = get(&agent(&options()), &server.url());
+        let answer = get(&Transport::new(&options()), &server.url());
         server.finish();
         assert_eq!(answer.unwrap().0, 200);
     }
@@ -330,7 +330,7 @@ mod calls {
                 assert!(request.ends_with(&wanted));
                 stream.write_all(ANSWER).unwrap();
             });
-            let answer = post(&agent(&options()), &server.url(), &body);
+            let answer = post(&Transport::new(&options()), &server.url(), &body);
             server.finish();
             assert_eq!(answer.unwrap().0, 200);
         }
@@ -347,24 +347,13 @@ mod calls {
                 write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}").unwrap();
             }
         });
-        let agent = agent(&options());
-        assert_eq!(get(&agent, &server.url()).unwrap(), (302, vec![]));
+        let transport = Transport::new(&options());
+        assert_eq!(get(&transport, &server.url()).unwrap(), (302, vec![]));
         assert_eq!(
-            post(&agent, &server.url(), b"{}").unwrap(),
+            post(&transport, &server.url(), b"{}").unwrap(),
             (307, b"away".to_vec())
         );
         server.finish();
-    }
-
-    #[test]
-    fn start_no_thread() {
-        let agent = agent(&options());
-        let timeouts = agent.config().timeouts();
-        // Each of these makes ureq start a thread for each look-up.
-        assert!(timeouts.global.is_none());
-        assert!(timeouts.per_call.is_none());
-        assert!(timeouts.resolve.is_none());
-        assert!(agent.config().proxy().is_none());
     }
 
     #[test]
@@ -374,13 +363,13 @@ mod calls {
             read_request(&mut stream);
             stream.write_all(ANSWER).unwrap();
         });
-        let agent = agent(&TransportOptions {
+        let transport = Transport::new(&TransportOptions {
             connect_timeout: Duration::MAX,
-            total_timeout: Duration::MAX,
+            timeout: Duration::MAX,
             idle: Duration::MAX,
             ..options()
         });
-        assert_eq!(get(&agent, &server.url()).unwrap().0, 200);
+        assert_eq!(get(&transport, &server.url()).unwrap().0, 200);
         server.finish();
     }
 }
@@ -390,8 +379,10 @@ mod failures_to_connect {
 
     #[test]
     fn refused() {
-        let (kind, reason) =
-            connect_failure(get(&agent(&options()), &format!("http://{REFUSING}/")));
+        let (kind, reason) = connect_failure(get(
+            &Transport::new(&options()),
+            &format!("http://{REFUSING}/"),
+        ));
         assert_eq!(kind, io::ErrorKind::ConnectionRefused);
         assert!(
             reason.starts_with("TCP to 127.0.0.1:1: Connection refused"),
@@ -407,20 +398,20 @@ mod failures_to_connect {
                 "Name or service not known",
             ))
         });
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             ..options()
         });
         assert_eq!(
-            connect_failure(get(&agent, "http://nosuch.test/")).1,
+            connect_failure(get(&transport, "http://nosuch.test/")).1,
             "look-up of nosuch.test: Name or service not known"
         );
     }
 
     #[test]
     fn request_that_cannot_be_written() {
-        for url in ["", "/path", "ftp://pay.test/", "http://pay test/"] {
-            let result = get(&agent(&options()), url);
+        for url in ["/path", "ftp://pay.test/", "pay.test"] {
+            let result = get(&Transport::new(&options()), url);
             assert!(matches!(result, Err(Failure::Connect(_))), "{result:?}");
         }
     }
@@ -428,12 +419,12 @@ mod failures_to_connect {
     #[test]
     fn name_without_address() {
         let (lookup, _) = counted(vec![Ok(vec![])]);
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             ..options()
         });
         assert_eq!(
-            connect_failure(get(&agent, "http://nosuch.test/")).1,
+            connect_failure(get(&transport, "http://nosuch.test/")).1,
             "look-up of nosuch.test: no address found"
         );
     }
@@ -451,13 +442,13 @@ mod failures_to_connect {
             Ok(vec![server.address, not_loopback(port)]),
             Ok(vec![server.address]),
         ]);
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             ..options()
         });
         for _ in 0..2 {
             assert_eq!(
-                connect_failure(get(&agent, &format!("http://pay.test:{port}/wrong"))),
+                connect_failure(get(&transport, &format!("http://pay.test:{port}/wrong"))),
                 (
                     io::ErrorKind::PermissionDenied,
                     format!(
@@ -466,7 +457,7 @@ mod failures_to_connect {
                 )
             );
         }
-        let answer = get(&agent, &format!("http://pay.test:{port}/right"));
+        let answer = get(&transport, &format!("http://pay.test:{port}/right"));
         assert_eq!(answer.unwrap().0, 200);
         server.finish();
     }
@@ -480,13 +471,13 @@ mod failures_to_connect {
         });
         let refusing = REFUSING.parse().unwrap();
         let (lookup, count) = counted(vec![Ok(vec![refusing]), Ok(vec![server.address])]);
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             ..options()
         });
         let url = format!("http://pay.test:{}/", server.address.port());
-        connect_failure(get(&agent, &url));
-        assert_eq!(get(&agent, &url).unwrap().0, 200);
+        connect_failure(get(&transport, &url));
+        assert_eq!(get(&transport, &url).unwrap().0, 200);
         assert_eq!(count.load(Ordering::SeqCst), 2);
         server.finish();
     }
@@ -501,13 +492,13 @@ mod failures_to_connect {
             }
         });
         let (lookup, count) = counted(vec![Ok(vec![server.address])]);
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             ..options()
         });
         let url = format!("https://pay.test:{}/", server.address.port());
         for look_ups in 1..=2 {
-            connect_failure(get(&agent, &url));
+            connect_failure(get(&transport, &url));
             assert_eq!(count.load(Ordering::SeqCst), look_ups);
         }
         server.finish();
@@ -522,12 +513,12 @@ mod failures_to_connect {
         });
         let refusing = REFUSING.parse().unwrap();
         let (lookup, _) = counted(vec![Ok(vec![refusing, server.address])]);
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             ..options()
         });
         let url = format!("http://pay.test:{}/", server.address.port());
-        assert_eq!(get(&agent, &url).unwrap().0, 200);
+        assert_eq!(get(&transport, &url).unwrap().0, 200);
         server.finish();
     }
 
@@ -542,7 +533,7 @@ mod failures_to_connect {
             stream.read_to_end(&mut Vec::new()).unwrap();
         });
         let (kind, reason) = connect_failure(get(
-            &agent(&options()),
+            &Transport::new(&options()),
             &format!("https://{}/", server.address),
         ));
         assert_eq!(kind, io::ErrorKind::InvalidData);
@@ -560,7 +551,7 @@ mod failures_to_connect {
             stream.read_to_end(&mut Vec::new()).unwrap();
         });
         let failure = connect_failure(get(
-            &agent(&hurried()),
+            &Transport::new(&hurried()),
             &format!("https://{}/", server.address),
         ));
         assert_eq!(failure.0, io::ErrorKind::TimedOut);
@@ -591,13 +582,66 @@ mod failures_of_the_exchange {
             read_request(&mut stream);
         });
         assert_eq!(
-            exchange_failure(post(&agent(&options()), &server.url(), b"{}")),
+            exchange_failure(post(&Transport::new(&options()), &server.url(), b"{}")),
             (
                 io::ErrorKind::UnexpectedEof,
-                "the connection was closed before the answer was complete".into()
+                "the connection was closed before the response was complete".into()
             )
         );
         server.finish();
+    }
+
+    #[test]
+    fn a_pooled_connection_that_is_closed_before_any_byte_of_a_response_is_told_as_that() {
+        for (second, wanted) in [
+            (
+                "",
+                "the pooled connection was closed before any byte of a response",
+            ),
+            (
+                "H",
+                "the connection was closed before the response was complete",
+            ),
+        ] {
+            let server = Server::start(|listener| {
+                let (mut stream, _) = listener.accept().unwrap();
+                read_request(&mut stream);
+                stream.write_all(ANSWER).unwrap();
+                read_request(&mut stream);
+                stream.write_all(second.as_bytes()).unwrap();
+            });
+            let transport = Transport::new(&options());
+            post(&transport, &server.url(), b"{}").unwrap();
+            let failure = exchange_failure(post(&transport, &server.url(), b"{}"));
+            assert_eq!(failure, (io::ErrorKind::UnexpectedEof, wanted.into()));
+            server.finish();
+        }
+    }
+
+    /// As the client does when the response was not the request's.
+    #[test]
+    fn a_connection_that_is_not_kept_is_closed() {
+        for keep in [true, false] {
+            let server = Server::start(move |listener| {
+                for _ in 0..if keep { 1 } else { 2 } {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    while !read_request(&mut stream).is_empty() {
+                        stream.write_all(ANSWER).unwrap();
+                    }
+                }
+            });
+            let transport = Transport::new(&options());
+            for _ in 0..2 {
+                let mut request = http::Request::new(());
+                *request.uri_mut() = server.url().parse().unwrap();
+                let mut response = transport.exchange(request, None, Attempt::First).unwrap();
+                if keep {
+                    response.keep_connection();
+                }
+            }
+            drop(transport);
+            server.finish();
+        }
     }
 
     #[test]
@@ -608,7 +652,7 @@ mod failures_of_the_exchange {
             stream.write_all(&ANSWER[..ANSWER.len() - 1]).unwrap();
         });
         assert_eq!(
-            exchange_failure(get(&agent(&options()), &server.url())).0,
+            exchange_failure(get(&Transport::new(&options()), &server.url())).0,
             io::ErrorKind::UnexpectedEof
         );
         server.finish();
@@ -622,10 +666,10 @@ mod failures_of_the_exchange {
             read_request(&mut stream);
         });
         assert_eq!(
-            exchange_failure(get(&agent(&hurried()), &server.url())),
+            exchange_failure(get(&Transport::new(&hurried()), &server.url())),
             (
                 io::ErrorKind::TimedOut,
-                "no complete answer within 300ms".into()
+                "no complete response within 300ms".into()
             )
         );
         server.finish();
@@ -640,10 +684,10 @@ mod failures_of_the_exchange {
         ] {
             let server = drip(head);
             assert_eq!(
-                exchange_failure(get(&agent(&hurried()), &server.url())),
+                exchange_failure(get(&Transport::new(&hurried()), &server.url())),
                 (
                     io::ErrorKind::TimedOut,
-                    "no complete answer within 300ms".into()
+                    "no complete response within 300ms".into()
                 )
             );
             server.finish();
@@ -661,10 +705,10 @@ mod failures_of_the_exchange {
         // More than the buffers of both sockets take.
         let body = vec![b'x'; 64 * 1024 * 1024];
         assert_eq!(
-            exchange_failure(post(&agent(&hurried()), &server.url(), &body)),
+            exchange_failure(post(&Transport::new(&hurried()), &server.url(), &body)),
             (
                 io::ErrorKind::TimedOut,
-                "no complete answer within 300ms".into()
+                "no complete response within 300ms".into()
             )
         );
         drop(done);
@@ -678,7 +722,7 @@ mod failures_of_the_exchange {
             read_request(&mut stream);
             stream.write_all(b"SSH-2.0-OpenSSH\r\n\r\n").unwrap();
         });
-        let (_, reason) = exchange_failure(get(&agent(&options()), &server.url()));
+        let (_, reason) = exchange_failure(get(&Transport::new(&options()), &server.url()));
         assert_eq!(reason, "protocol: http parse fail: invalid HTTP version");
         server.finish();
     }
@@ -692,7 +736,7 @@ mod failures_of_the_exchange {
             // The client closes before all of it is read.
             let _ = stream.write_all(&[b'x'; BUFFER]);
         });
-        let (_, reason) = exchange_failure(get(&agent(&options()), &server.url()));
+        let (_, reason) = exchange_failure(get(&Transport::new(&options()), &server.url()));
         assert_eq!(reason, "response header is too big: 12288 > 12287");
         server.finish();
     }
@@ -701,8 +745,8 @@ mod failures_of_the_exchange {
     fn body_that_is_too_long() {
         // One that says so is not even read: nothing of it comes here.
         for (head, sent) in [
-            ("Content-Length: 1025\r\n", 0),
-            ("Connection: close\r\n", 1025),
+            (format!("Content-Length: {}\r\n", MAX_BODY + 1), 0),
+            ("Connection: close\r\n".to_owned(), MAX_BODY + 1),
         ] {
             let server = Server::start(move |listener| {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -713,10 +757,10 @@ mod failures_of_the_exchange {
                 let _ = stream.read_to_end(&mut Vec::new());
             });
             assert_eq!(
-                exchange_failure(get(&agent(&options()), &server.url())),
+                exchange_failure(get(&Transport::new(&options()), &server.url())),
                 (
                     io::ErrorKind::InvalidData,
-                    "the answer's body is longer than 1024 bytes".into()
+                    "the response's body is longer than 1048576 bytes".into()
                 )
             );
             server.finish();
@@ -730,15 +774,17 @@ mod failures_of_the_exchange {
             // Twice: it is read to its end, so that the connection is kept.
             for _ in 0..2 {
                 read_request(&mut stream);
-                stream
-                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n")
-                    .unwrap();
-                stream.write_all(&[b'x'; 1024]).unwrap();
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nContent-Length: {MAX_BODY}\r\n\r\n"
+                )
+                .unwrap();
+                stream.write_all(&[b'x'; MAX_BODY]).unwrap();
             }
         });
-        let agent = agent(&options());
+        let transport = Transport::new(&options());
         for _ in 0..2 {
-            assert_eq!(get(&agent, &server.url()).unwrap().1, [b'x'; 1024]);
+            assert_eq!(get(&transport, &server.url()).unwrap().1, [b'x'; MAX_BODY]);
         }
         server.finish();
     }
@@ -747,15 +793,15 @@ mod failures_of_the_exchange {
 mod proxy {
     use super::*;
 
-    fn through(proxy: SocketAddr, options: TransportOptions) -> (Agent, Arc<AtomicUsize>) {
+    fn through(proxy: SocketAddr, options: TransportOptions) -> (Transport, Arc<AtomicUsize>) {
         let (lookup, count) = counted(vec![Err(io::ErrorKind::NotFound.into())]);
         let proxy = Proxy::parse(&format!("http://user:p%40ss@{proxy}")).unwrap();
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             proxy: Some(proxy),
             ..options
         });
-        (agent, count)
+        (transport, count)
     }
 
     #[test]
@@ -777,9 +823,9 @@ mod proxy {
                 stream.write_all(ANSWER).unwrap();
             }
         });
-        let (agent, count) = through(server.address, options());
+        let (transport, count) = through(server.address, options());
         for _ in 0..2 {
-            assert_eq!(get(&agent, "http://pay.test/path").unwrap().0, 200);
+            assert_eq!(get(&transport, "http://pay.test/path").unwrap().0, 200);
         }
         assert_eq!(count.load(Ordering::SeqCst), 0);
         server.finish();
@@ -797,20 +843,20 @@ mod proxy {
         let port = server.address.port();
         let address = not_loopback(port);
         let (lookup, count) = counted(vec![Ok(vec![address])]);
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             proxy: Some(Proxy::parse(&format!("http://proxy.test:{port}")).unwrap()),
             ..options()
         });
-        assert_eq!(get(&agent, "http://pay.test/path").unwrap().0, 200);
+        assert_eq!(get(&transport, "http://pay.test/path").unwrap().0, 200);
         assert_eq!(count.load(Ordering::SeqCst), 1);
         server.finish();
     }
 
     #[test]
     fn that_cannot_be_reached() {
-        let (agent, _) = through(REFUSING.parse().unwrap(), options());
-        let (kind, reason) = connect_failure(get(&agent, "https://pay.test/"));
+        let (transport, _) = through(REFUSING.parse().unwrap(), options());
+        let (kind, reason) = connect_failure(get(&transport, "https://pay.test/"));
         assert_eq!(kind, io::ErrorKind::ConnectionRefused);
         assert!(
             reason.starts_with("proxy: TCP to 127.0.0.1:1: Connection refused"),
@@ -827,8 +873,8 @@ mod proxy {
                 .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
                 .unwrap();
         });
-        let (agent, _) = through(server.address, options());
-        let (_, reason) = connect_failure(get(&agent, "https://pay.test/"));
+        let (transport, _) = through(server.address, options());
+        let (_, reason) = connect_failure(get(&transport, "https://pay.test/"));
         assert_eq!(reason, "proxy: proxy server responded 407/407");
         server.finish();
     }
@@ -846,13 +892,13 @@ mod proxy {
         });
         let (lookup, count) = counted(vec![Ok(vec![server.address])]);
         let proxy = format!("http://proxy.test:{}", server.address.port());
-        let agent = agent(&TransportOptions {
-            addresses: Arc::new(Addresses::new(lookup)),
+        let transport = Transport::new(&TransportOptions {
+            lookup: Some(lookup),
             proxy: Some(Proxy::parse(&proxy).unwrap()),
             ..options()
         });
         for look_ups in 1..=2 {
-            connect_failure(get(&agent, "https://pay.test/"));
+            connect_failure(get(&transport, "https://pay.test/"));
             assert_eq!(count.load(Ordering::SeqCst), look_ups);
         }
         server.finish();
@@ -868,9 +914,9 @@ mod proxy {
                 thread::sleep(Duration::from_millis(10));
             }
         });
-        let (agent, _) = through(server.address, hurried());
+        let (transport, _) = through(server.address, hurried());
         assert_eq!(
-            connect_failure(get(&agent, "https://pay.test/")),
+            connect_failure(get(&transport, "https://pay.test/")),
             (
                 io::ErrorKind::TimedOut,
                 "proxy: no connection within 300ms".into()
@@ -890,8 +936,8 @@ mod proxy {
             stream.write_all(b"no TLS here").unwrap();
             stream.read_to_end(&mut Vec::new()).unwrap();
         });
-        let (agent, _) = through(server.address, options());
-        let (_, reason) = connect_failure(get(&agent, "https://pay.test/"));
+        let (transport, _) = through(server.address, options());
+        let (_, reason) = connect_failure(get(&transport, "https://pay.test/"));
         assert_eq!(
             reason,
             "TLS: received corrupt message of type InvalidContentType"

@@ -486,7 +486,7 @@ fn a_get_that_took_too_long_is_not_sent_again() {
         .unwrap();
     hosts.main.fault(Fault::Late(Duration::from_secs(3_600)));
     let result = client.execute::<Value>(Request::get("/v3/x"));
-    assert_eq!(told(&result), "transport: no complete answer within 1s");
+    assert_eq!(told(&result), "transport: no complete response within 1s");
     assert_eq!(hosts.main.requests().len(), 1);
     assert_eq!(hosts.backup.connections_accepted(), 0);
 }

@@ -1,0 +1,208 @@
+//! Makes connections: address, TCP, tunnel and TLS.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::time::Instant as UreqInstant;
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout, RustlsConnector,
+};
+
+use super::addresses::Addresses;
+use super::failure::{labelled, plain};
+use super::tcp::{LONGEST_TIMEOUT, Tcp, is_timeout};
+
+/// The resolver that ureq asks before every exchange, also on a pooled connection, which needs no address. It returns
+/// none: [`Dialer`] looks names up when there is something to connect.
+#[derive(Debug)]
+pub(super) struct NoLookup;
+
+impl Resolver for NoLookup {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Makes connections. Holds the TLS configuration, which is made with the first of them.
+pub(super) struct Dialer {
+    addresses: Addresses,
+    /// Then the only TCP connections are those to the proxy.
+    has_proxy: bool,
+    tunnel: ConnectProxyConnector,
+    tls: RustlsConnector,
+}
+
+type Tunnel = <ConnectProxyConnector as Connector<()>>::Out;
+type Stream = Either<Tcp, Tunnel>;
+/// A connection as ureq's transport, with TLS for `https`.
+pub(super) type Stack = <RustlsConnector as Connector<Stream>>::Out;
+
+impl Dialer {
+    pub(super) fn new(addresses: Addresses, has_proxy: bool) -> Self {
+        Self {
+            addresses,
+            has_proxy,
+            tunnel: ConnectProxyConnector::default(),
+            tls: RustlsConnector::default(),
+        }
+    }
+
+    /// Whether ureq wants the connection to the proxy, while it makes a tunnel.
+    pub(super) fn is_for_proxy(&self, details: &ConnectionDetails<'_>) -> bool {
+        self.has_proxy && details.config.proxy().is_none()
+    }
+
+    /// Makes the connection to the host, through the proxy if there is one.
+    pub(super) fn dial(&self, details: &ConnectionDetails<'_>) -> io::Result<Stack> {
+        self.stack(details).map_err(|error| {
+            self.forget(details.uri);
+            let connect = details.config.timeouts().connect;
+            within(connect.unwrap_or(LONGEST_TIMEOUT), error)
+        })
+    }
+
+    fn stack(&self, details: &ConnectionDetails<'_>) -> io::Result<Stack> {
+        let stream = match Connector::<()>::connect(&self.tunnel, details, None) {
+            Ok(Some(tunnel)) => Either::B(tunnel),
+            Ok(None) => Either::A(self.tcp(details)?),
+            Err(error) => return Err(labelled("proxy", &plain(error))),
+        };
+        let stack = self.tls.connect(details, Some(stream));
+        let stack = stack.map_err(|error| labelled("TLS", &plain(error)))?;
+        stack.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Forgets the addresses that have led nowhere: with a proxy its own, whichever host was asked for.
+    fn forget(&self, uri: &Uri) {
+        if self.has_proxy {
+            self.addresses.forget_all();
+        } else {
+            let (host, port) = target(uri);
+            self.addresses.forget(host, port);
+        }
+    }
+
+    /// Makes a TCP connection to the host, or to the proxy if ureq asks for it.
+    pub(super) fn tcp(&self, details: &ConnectionDetails<'_>) -> io::Result<Tcp> {
+        let started = match details.now {
+            UreqInstant::Exact(now) => now,
+            _ => Instant::now(),
+        };
+        let connect_by = started + (*details.timeout.after).min(LONGEST_TIMEOUT);
+        let (host, port) = target(details.uri);
+        let unusable = |error: io::Error| labelled(&format!("look-up of {host}"), &error);
+        let found = self.addresses.of(host, port, started).map_err(unusable)?;
+        let family = details.config.ip_family();
+        let wanted: Vec<_> = family.keep_wanted(found.iter().copied()).collect();
+        if details.uri.scheme_str() == Some("http") && !self.has_proxy {
+            check_loopback(&wanted).map_err(unusable)?;
+        }
+        let stream = dial(&wanted, connect_by).unwrap_or_else(|| Err(unusable(no_address())))?;
+        if let Ok(address) = stream.peer_addr() {
+            if found.first() != Some(&address) {
+                self.addresses.prefer(host, port, address);
+            }
+        }
+        stream.set_nodelay(details.config.no_delay())?;
+        Ok(Tcp::new(stream, connect_by))
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer").finish_non_exhaustive()
+    }
+}
+
+/// Says of a timeout how long it was.
+fn within(limit: Duration, error: io::Error) -> io::Error {
+    let message = error.to_string();
+    match message.strip_suffix(&io::Error::from(io::ErrorKind::TimedOut).to_string()) {
+        Some(label) => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("{label}no connection within {limit:?}"),
+        ),
+        None => error,
+    }
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "no address found")
+}
+
+/// Nothing is encrypted on the way to these addresses, whatever name led there.
+fn check_loopback(addresses: &[SocketAddr]) -> io::Result<()> {
+    let foreign = addresses.iter().find(|one| !one.ip().is_loopback());
+    foreign.map_or(Ok(()), |address| {
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("plain http goes to loopback only, not to {address}"),
+        ))
+    })
+}
+
+fn target(uri: &Uri) -> (&str, u16) {
+    let default = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    (
+        uri.host().unwrap_or_default(),
+        uri.port_u16().unwrap_or(default),
+    )
+}
+
+/// Tries one address after the other; `None` if there is none.
+fn dial(addresses: &[SocketAddr], connect_by: Instant) -> Option<io::Result<TcpStream>> {
+    let mut last = None;
+    for (position, address) in addresses.iter().enumerate() {
+        let left = connect_by.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Some(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let others = addresses.len() - position - 1;
+        match TcpStream::connect_timeout(address, share(left, others)) {
+            Ok(stream) => return Some(Ok(stream)),
+            Err(error) if is_timeout(&error) => last = Some(io::ErrorKind::TimedOut.into()),
+            Err(error) => last = Some(labelled(&format!("TCP to {address}"), &error)),
+        }
+    }
+    last.map(Err)
+}
+
+/// How much of the time that is left an address gets: half, so that a dead one leaves some for the `others` after it; the
+/// last gets all.
+fn share(left: Duration, others: usize) -> Duration {
+    match others {
+        0 => left,
+        _ => left / 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_address_leaves_time_for_those_after_it() {
+        let mut left = Duration::from_secs(4);
+        // The first of three, and none of them answers.
+        for (others, wanted) in [(2, 2), (1, 1), (0, 1)] {
+            let share = share(left, others);
+            assert_eq!(share, Duration::from_secs(wanted), "{others}");
+            left -= share;
+        }
+        assert!(left.is_zero());
+    }
+}

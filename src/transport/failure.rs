@@ -1,0 +1,30 @@
+//! Why an exchange failed, by what is certain about the request.
+
+use std::io;
+
+use crate::error::Cause;
+
+/// Why an exchange failed, by what is certain about the request.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// No connection was made, or nothing of the request was written to it.
+    Connect(Cause),
+    /// A connection was made: the request may have arrived.
+    Exchange(Cause),
+}
+
+/// The error of ureq as one of the standard library, without a prefix before the reason.
+pub(super) fn plain(error: ureq::Error) -> io::Error {
+    match error {
+        ureq::Error::Io(error) => error,
+        ureq::Error::Timeout(_) => io::ErrorKind::TimedOut.into(),
+        ureq::Error::Rustls(error) => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+        ureq::Error::ConnectProxyFailed(reason) => io::Error::other(reason),
+        error => io::Error::other(error.to_string()),
+    }
+}
+
+/// The same kind of error with something said before the reason.
+pub(super) fn labelled(label: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{label}: {error}"))
+}
