@@ -182,7 +182,7 @@ impl Merchant {
         &self,
         endpoint: &E,
         status: u16,
-        headers: impl IntoIterator<Item = (&'a N, &'a V), IntoIter: Clone>,
+        headers: impl IntoIterator<Item = (&'a N, &'a V)>,
         body: &[u8],
         now: SystemTime,
     ) -> Result<E::Response, Error>
@@ -191,10 +191,28 @@ impl Merchant {
         N: AsRef<str> + ?Sized + 'a,
         V: AsRef<[u8]> + ?Sized + 'a,
     {
-        let headers = headers.into_iter();
-        let (read, _) = SignatureHeaders::read(headers.clone());
-        let response = self.accept(status, headers, body, now)?;
-        check_answer(endpoint, response, read.request_id())
+        self.read_for(endpoint, self.verify(status, headers, body, now))
+    }
+
+    /// Reads the response to a typed request, and refuses the response to another request.
+    pub(crate) fn read_for<E: Endpoint + ?Sized>(
+        &self,
+        endpoint: &E,
+        verified: Result<Verified<'_, '_>, Error>,
+    ) -> Result<E::Response, Error> {
+        let verified = verified.map_err(|error| match error {
+            Error::Api(error) if endpoint.is_inconclusive(&error) => error.inconclusive().into(),
+            error => error,
+        })?;
+        let request_id = verified.request_id;
+        let response = verified.read()?;
+        match endpoint.check(&response, self.signer.mchid()) {
+            Ok(()) => Ok(response),
+            Err(source) => Err(Error::Mismatch {
+                request_id: request_id.map(str::to_owned),
+                source,
+            }),
+        }
     }
 
     /// The gate itself: verified success comes through, all else is an error.
@@ -259,21 +277,6 @@ impl Verified<'_, '_> {
             request_id: self.request_id.map(str::to_owned),
             source,
         })
-    }
-}
-
-/// Refuses the answer to another request.
-pub(crate) fn check_answer<E: Endpoint + ?Sized>(
-    endpoint: &E,
-    response: E::Response,
-    request_id: Option<&str>,
-) -> Result<E::Response, Error> {
-    match endpoint.check(&response) {
-        Ok(()) => Ok(response),
-        Err(source) => Err(Error::Mismatch {
-            request_id: request_id.map(str::to_owned),
-            source,
-        }),
     }
 }
 

@@ -1,5 +1,4 @@
-//! What is asked of WeChat Pay: a request as method, path template with variables, query and JSON body, and the trait
-//! that gives it a typed answer and compares what the answer repeats of it.
+//! Requests, as method, path template with variables, query and JSON body, and the trait for typed calls.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -7,14 +6,14 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{InvalidField, Mismatch};
+use crate::error::{ApiError, InvalidField, Mismatch};
 
-/// A typed call: what is sent, the type of what comes back, and what of it must be as in the request.
+/// A typed call: its request, the type of its response, and the fields in which both must agree.
 ///
-/// Implement it for calls that this crate has no type for; a one-off call needs only
+/// Implement it for calls that this crate has no type for. A one-off call needs only
 /// [`Client::execute`](crate::Client::execute).
 pub trait Endpoint {
-    /// What WeChat Pay answers.
+    /// The response of success.
     type Response: DeserializeOwned;
 
     /// Checks the fields against the documented rules and makes the request.
@@ -24,27 +23,35 @@ pub trait Endpoint {
     /// [`InvalidField`] for the first field that breaks a rule.
     fn request(&self) -> Result<Request, InvalidField>;
 
-    /// Compares what a verified answer repeats of the request with what was asked; accepts everything unless it is
-    /// written otherwise.
+    /// Compares what a verified response repeats of the request with what was sent. Accepts every response unless
+    /// overridden.
     ///
-    /// WeChat Pay signs an answer but does not bind it to a request, so that an answer to another request, signed
-    /// within the last 5 minutes, would be accepted if it came through the connection. What the answer repeats is the
-    /// only way to tell. A difference becomes [`Error::Mismatch`](crate::Error::Mismatch).
+    /// WeChat Pay signs a response but does not bind it to a request. The response to another request, signed within the
+    /// last 5 minutes, would be accepted if it came through the connection. Only what the response repeats can tell. A
+    /// difference becomes [`Error::Mismatch`](crate::Error::Mismatch).
     ///
-    /// [`Client::send`](crate::Client::send) calls this after each answer of success; [`Client::execute`] and
-    /// [`Merchant::accept`] know no endpoint and cannot: whoever uses them compares by themselves. The calls of this
-    /// crate that are about a contract compare `service_id`, `out_contract_code` and, where it comes back, `sub_mchid`.
-    /// An order's answer repeats nothing of the order.
-    ///
-    /// [`Client::execute`]: crate::Client::execute
-    /// [`Merchant::accept`]: crate::Merchant::accept
+    /// `mchid` is the merchant id that signed the request. [`Client::send`](crate::Client::send) and
+    /// [`Merchant::accept_for`](crate::Merchant::accept_for) call this after each success. `Client::execute` and
+    /// `Merchant::accept` know no endpoint, so their callers must compare. The calls of this crate that are about a
+    /// contract compare `mchid`, `sub_mchid`, `service_id` and `out_contract_code` where the response repeats them. The
+    /// response to an order repeats nothing of the order.
     ///
     /// # Errors
     ///
-    /// [`Mismatch`] for the first difference; [`Mismatch::check`] makes it.
-    fn check(&self, response: &Self::Response) -> Result<(), Mismatch> {
-        let _ = response;
+    /// [`Mismatch`] for the first difference, as [`Mismatch::check`] makes it.
+    fn check(&self, response: &Self::Response, mchid: &str) -> Result<(), Mismatch> {
+        let _ = (response, mchid);
         Ok(())
+    }
+
+    /// Returns whether this call may have taken effect although it failed with `error`, by which WeChat Pay refuses other
+    /// calls. [`ApiError::outcome`] is [`Outcome::Unknown`](crate::Outcome::Unknown) then. Returns `false` unless
+    /// overridden.
+    ///
+    /// For example, a refund that is answered with 429 may be under way.
+    fn is_inconclusive(&self, error: &ApiError) -> bool {
+        let _ = error;
+        false
     }
 }
 

@@ -15,7 +15,7 @@ use self::exchange::{Http, Response};
 use crate::certificates::{self, DownloadPermit, ForSerial, PlatformCertificates};
 use crate::error::{CertificateError, Error, InvalidSetting, VerifyError};
 use crate::keys::random_nonce;
-use crate::merchant::{Merchant, Verified, check_answer};
+use crate::merchant::{Merchant, Verified};
 use crate::order::PayParameters;
 use crate::request::{Endpoint, Request};
 use crate::signer::Signer;
@@ -70,10 +70,7 @@ impl Client {
         let request = endpoint.request()?;
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
-        let result = self
-            .verify(&response)
-            .and_then(Verified::read)
-            .and_then(|value| check_answer(endpoint, value, response.request_id()));
+        let result = self.merchant.read_for(endpoint, self.verify(&response));
         self.http.finish(&request, response, result.as_ref().err());
         result
     }

@@ -24,11 +24,37 @@ pub struct ContractId {
     pub out_contract_code: String,
 }
 
-/// Refuses the response to a request about another contract: its service and code must be those of the request.
-pub(super) fn check_same(
-    (service_id, code): (u64, &str),
-    (received_service_id, received_code): (u64, &str),
-) -> Result<(), Mismatch> {
-    Mismatch::check("service_id", &service_id, &received_service_id)?;
-    Mismatch::check("out_contract_code", code, received_code)
+impl ContractId {
+    pub(super) fn said(&self) -> Said<'_> {
+        Said {
+            mchid: &self.mchid,
+            sub_mchid: self.sub_mchid.as_deref(),
+            service_id: self.service_id,
+            out_contract_code: &self.out_contract_code,
+        }
+    }
+}
+
+/// What a request says about its contract, and what a response repeats of it.
+pub(super) struct Said<'a> {
+    pub(super) mchid: &'a str,
+    pub(super) sub_mchid: Option<&'a str>,
+    pub(super) service_id: u64,
+    pub(super) out_contract_code: &'a str,
+}
+
+impl Said<'_> {
+    /// Refuses a response that says otherwise. A `sub_mchid` is compared if both say one.
+    pub(super) fn check(&self, received: &Self) -> Result<(), Mismatch> {
+        Mismatch::check("mchid", self.mchid, received.mchid)?;
+        if let (Some(sent), Some(received)) = (self.sub_mchid, received.sub_mchid) {
+            Mismatch::check("sub_mchid", sent, received)?;
+        }
+        Mismatch::check("service_id", &self.service_id, &received.service_id)?;
+        Mismatch::check(
+            "out_contract_code",
+            self.out_contract_code,
+            received.out_contract_code,
+        )
+    }
 }

@@ -7,7 +7,7 @@ use crate::error::InvalidField;
 use crate::rules;
 
 /// Implements [`Endpoint`](crate::Endpoint) for both requests of a mode, which is named as in the path. `max` is the
-/// documented length of `prepay_id`. A response must repeat the fields of the request that are listed as `compared`.
+/// documented length of `prepay_id`. `compared` names the field for the sub-merchant, if the request has one.
 macro_rules! pre_sign_calls {
     (mode: $mode:literal, max: $max:expr, compared: [$($field:ident),*]) => {
         impl $crate::request::Endpoint for MiniProgramPreSign<'_> {
@@ -23,17 +23,17 @@ macro_rules! pre_sign_calls {
                 .json(self))
             }
 
-            fn check(&self, response: &$crate::contract::MiniProgramSession) -> Result<(), $crate::error::Mismatch> {
-                $crate::contract::id::check_same(
-                    (self.service_id, self.out_contract_code),
-                    (response.service_id, &response.out_contract_code),
-                )?;
-                $($crate::error::Mismatch::check(
-                    stringify!($field),
-                    self.$field,
-                    response.$field.as_deref().unwrap_or_default(),
-                )?;)*
-                Ok(())
+            fn check(
+                &self,
+                response: &$crate::contract::MiniProgramSession,
+                mchid: &str,
+            ) -> Result<(), $crate::error::Mismatch> {
+                self.said(mchid).check(&$crate::contract::id::Said {
+                    mchid: &response.mchid,
+                    sub_mchid: response.sub_mchid.as_deref(),
+                    service_id: response.service_id,
+                    out_contract_code: &response.out_contract_code,
+                })
             }
         }
 
@@ -51,18 +51,23 @@ macro_rules! pre_sign_calls {
                 .json(self))
             }
 
-            fn check(&self, response: &$crate::contract::ContractId) -> Result<(), $crate::error::Mismatch> {
-                let sent = &self.contract;
-                $crate::contract::id::check_same(
-                    (sent.service_id, sent.out_contract_code),
-                    (response.service_id, &response.out_contract_code),
-                )?;
-                $($crate::error::Mismatch::check(
-                    stringify!($field),
-                    sent.$field,
-                    response.$field.as_deref().unwrap_or_default(),
-                )?;)*
-                Ok(())
+            fn check(
+                &self,
+                response: &$crate::contract::ContractId,
+                mchid: &str,
+            ) -> Result<(), $crate::error::Mismatch> {
+                self.contract.said(mchid).check(&response.said())
+            }
+        }
+
+        impl MiniProgramPreSign<'_> {
+            fn said<'a>(&'a self, mchid: &'a str) -> $crate::contract::id::Said<'a> {
+                $crate::contract::id::Said {
+                    mchid,
+                    sub_mchid: None$(.or(Some(self.$field)))*,
+                    service_id: self.service_id,
+                    out_contract_code: self.out_contract_code,
+                }
             }
         }
     };

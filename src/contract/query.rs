@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::check_same;
+use super::id::Said;
 use super::{ContractState, TerminationMode};
 use crate::error::{InvalidField, Mismatch};
 use crate::json::number_or_text;
@@ -51,11 +51,19 @@ impl Endpoint for QueryContract<'_> {
         .path("out_contract_code", self.out_contract_code))
     }
 
-    fn check(&self, response: &Contract) -> Result<(), Mismatch> {
-        check_same(
-            (self.service_id, self.out_contract_code),
-            (response.service_id, &response.out_contract_code),
-        )
+    fn check(&self, response: &Contract, mchid: &str) -> Result<(), Mismatch> {
+        let sent = Said {
+            mchid,
+            sub_mchid: None,
+            service_id: self.service_id,
+            out_contract_code: self.out_contract_code,
+        };
+        sent.check(&Said {
+            mchid: &response.mchid,
+            sub_mchid: None,
+            service_id: response.service_id,
+            out_contract_code: &response.out_contract_code,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ContractId;
-use super::id::check_same;
+use super::id::Said;
 use crate::error::{InvalidField, Mismatch};
 use crate::request::{Endpoint, Request};
 use crate::rules;
@@ -60,10 +60,13 @@ impl Endpoint for TerminateContract<'_> {
         .json(self))
     }
 
-    fn check(&self, response: &ContractId) -> Result<(), Mismatch> {
-        check_same(
-            (self.service_id, self.out_contract_code),
-            (response.service_id, &response.out_contract_code),
-        )
+    fn check(&self, response: &ContractId, mchid: &str) -> Result<(), Mismatch> {
+        let sent = Said {
+            mchid,
+            sub_mchid: None,
+            service_id: self.service_id,
+            out_contract_code: self.out_contract_code,
+        };
+        sent.check(&response.said())
     }
 }

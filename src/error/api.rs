@@ -27,6 +27,8 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// Whether the answer was signed. An unsigned one is only as trustworthy as the TLS connection.
     pub authenticity: Authenticity,
+    /// Whether the call may have taken effect although WeChat Pay refuses calls with this error.
+    is_inconclusive: bool,
 }
 
 impl ApiError {
@@ -49,16 +51,26 @@ impl ApiError {
             detail: member("detail").filter(|detail| !detail.is_null()),
             request_id,
             authenticity,
+            is_inconclusive: false,
+        }
+    }
+
+    /// Returns the same error of a call for which it says nothing about the effect.
+    pub(crate) fn inconclusive(self) -> Self {
+        Self {
+            is_inconclusive: true,
+            ..self
         }
     }
 
     /// Whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
     /// HTTP itself, turns a request away; [`Outcome::Unknown`] for all others, 5xx among them.
     ///
-    /// An answer without a `code`, or with one that is no text, is [`Outcome::Unknown`] whatever its status: something
-    /// on the way may have written it, after the request had passed.
+    /// A response without a `code` of WeChat Pay's, which is made of upper-case letters, digits and `_`, is
+    /// [`Outcome::Unknown`] whatever its status: something on the way may have written it, after the request had passed.
+    /// So is an error for which the call says so, see [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive).
     pub fn outcome(&self) -> Outcome {
-        if self.code.is_empty() {
+        if self.is_inconclusive || !is_code(&self.code) {
             return Outcome::Unknown;
         }
         match self.status {
@@ -99,6 +111,11 @@ impl fmt::Display for ApiError {
 }
 
 impl StdError for ApiError {}
+
+fn is_code(text: &str) -> bool {
+    let is_of_codes = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(is_of_codes)
+}
 
 /// WeChat Pay's codes are texts. Another one must not pass for its refusal, but is worth reading.
 fn code_and_message(code: Option<Value>, message: String) -> (String, String) {

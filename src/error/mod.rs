@@ -47,9 +47,9 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | another 2xx that names another contract than the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
 /// | a download of certificates that ends with no usable list | [`Error::Certificates`] | [`Unknown`](Self::Unknown) |
 /// | another 2xx whose body is not of the expected shape | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
-/// | 400, 401, 403, 404 or 429 with a text as `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
-/// | 405, 406, 411, 413, 414, 415, 417 or 431 with a text as `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
-/// | 3xx, another 4xx, or any of these without such a `code`: perhaps not WeChat Pay's words | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | 400, 401, 403, 404 or 429 with a `code` of upper-case letters, digits and `_`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 405, 406, 411, 413, 414, 415, 417 or 431 with such a `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 3xx, another 4xx, or any of these without such a `code`, or in a call that says so | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 /// | 5xx, signed or not | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 ///
 /// The client itself sends again only what cannot be carried out twice by that: to the backup host when no connection

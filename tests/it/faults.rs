@@ -497,6 +497,7 @@ pub(crate) fn told<T>(result: &Result<T, Error>) -> String {
         Error::Accepted { .. } => "accepted".to_owned(),
         Error::Decode { status, .. } => format!("decode: {status}"),
         Error::InvalidField(error) => format!("field: {error}"),
+        Error::InvalidSetting(error) => format!("setting: {error}"),
         error => format!("{error:?}"),
     }
 }

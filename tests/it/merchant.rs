@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use wechatpay_contract::{
-    ApiError, Authenticity, Error, Merchant, Method, MiniProgramSession, Outcome, PrivateKey,
-    PublicKey, Request, SignedRequest, Signer, TerminateContract, Verifier, VerifyError,
+    ApiError, Authenticity, Endpoint, Error, InvalidField, Merchant, Method, MiniProgramSession,
+    Outcome, PrivateKey, PublicKey, Request, SignedRequest, Signer, TerminateContract, Verifier,
+    VerifyError,
 };
 
 use crate::support::{
@@ -648,7 +649,7 @@ mod accept {
         assert_eq!(error.detail, detail);
         // Without a code these may not be WeChat Pay's words.
         let outcome = match code {
-            "" => Outcome::Unknown,
+            "" | "404" => Outcome::Unknown,
             _ => Outcome::Refused,
         };
         assert_eq!(error.outcome(), outcome);
@@ -800,7 +801,18 @@ mod accept {
             };
             assert_eq!(error.outcome(), expected, "{status}");
             // Something on the way may have written it, after the request had passed.
-            for body in ["", "<html>", "{\"message\":\"A\"}", "{\"code\":\"\"}"] {
+            for body in [
+                "",
+                "<html>",
+                r#"{"message":"A"}"#,
+                r#"{"code":""}"#,
+                r#"{"code":" "}"#,
+                r#"{"code":"AccessDenied"}"#,
+                r#"{"code":"NO AUTH"}"#,
+                r#"{"code":"NO_AUTH "}"#,
+                r#"{"code":"404"}"#,
+                r#"{"code":"_"}"#,
+            ] {
                 let error = accept(status, &Headers::unsigned(), body.as_bytes()).unwrap_err();
                 assert_eq!(error.outcome(), Outcome::Unknown, "{status} {body}");
             }
@@ -819,6 +831,58 @@ mod accept {
     }
 
     #[test]
+    fn a_code_in_wechat_pays_form_refuses_and_another_does_not() {
+        for (code, outcome) in [
+            ("A", Outcome::Refused),
+            ("NO_AUTH", Outcome::Refused),
+            ("MCH_NOT_EXISTS2", Outcome::Refused),
+            ("404", Outcome::Unknown),
+            ("_", Outcome::Unknown),
+            (" ", Outcome::Unknown),
+            ("NO AUTH", Outcome::Unknown),
+            ("NO_AUTH\n", Outcome::Unknown),
+            ("AccessDenied", Outcome::Unknown),
+            ("no_auth", Outcome::Unknown),
+            ("NO-AUTH", Outcome::Unknown),
+            ("ＮＯ_ＡＵＴＨ", Outcome::Unknown),
+            ("\u{202E}NO_AUTH", Outcome::Unknown),
+        ] {
+            let body = json!({"code": code}).to_string();
+            for status in [400, 401, 403, 404, 405, 429, 431] {
+                let error = api_error(status, &Headers::signed(body.as_bytes()), body.as_bytes());
+                assert_eq!(error.outcome(), outcome, "{status} {code:?}");
+                assert_eq!(error.code, code);
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_may_say_that_an_error_leaves_its_effect_open() {
+        struct Refund;
+        impl Endpoint for Refund {
+            type Response = Value;
+            fn request(&self) -> Result<Request, InvalidField> {
+                Ok(Request::post("/v3/refund/domestic/refunds"))
+            }
+            fn is_inconclusive(&self, error: &ApiError) -> bool {
+                error.status == 429
+            }
+        }
+        for (status, of_any, of_this) in [
+            (429, Outcome::Refused, Outcome::Unknown),
+            (400, Outcome::Refused, Outcome::Refused),
+            (500, Outcome::Unknown, Outcome::Unknown),
+        ] {
+            let body = br#"{"code":"FREQUENCY_LIMITED"}"#;
+            let headers = Headers::signed(body);
+            assert_eq!(api_error(status, &headers, body).outcome(), of_any);
+            let merchant = merchant();
+            let error = merchant.accept_for(&Refund, status, headers.pairs(), body, at(NOW));
+            assert_eq!(error.unwrap_err().outcome(), of_this, "{status}");
+        }
+    }
+
+    #[test]
     fn an_answer_to_another_request_is_refused_when_the_request_is_given() {
         let terminate = TerminateContract {
             service_id: 12535,
@@ -829,10 +893,10 @@ mod accept {
             let headers = Headers::signed(body);
             merchant().accept_for(&terminate, 200, headers.pairs(), body, at(NOW))
         };
-        let same = br#"{"mchid":"1900000109","service_id":12535,"out_contract_code":"code1"}"#;
+        let same = br#"{"mchid":"1900007291","service_id":12535,"out_contract_code":"code1"}"#;
         assert_eq!(accept_for(same).unwrap().out_contract_code, "code1");
 
-        let other = br#"{"mchid":"1900000109","service_id":12535,"out_contract_code":"code2"}"#;
+        let other = br#"{"mchid":"1900007291","service_id":12535,"out_contract_code":"code2"}"#;
         let error = accept_for(other).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown);
         assert_eq!(error.request_id(), Some(REQUEST_ID));

@@ -623,12 +623,12 @@ mod settings {
                 ("host", builder().host(&text).build()),
                 ("backup_host", builder().backup_host(Some(&text)).build()),
                 ("proxy", builder().proxy(&text).build()),
-                ("Accept-Language", builder().accept_language(&text).build()),
+                ("accept_language", builder().accept_language(&text).build()),
                 ("root_certificates", builder().root_certificates(text.as_bytes()).build()),
             ] {
                 match built {
                     Ok(_) => prop_assert!(field == "host" || field == "backup_host" || field == "proxy"),
-                    Err(Error::InvalidField(error)) => prop_assert_eq!(error.field(), field),
+                    Err(Error::InvalidSetting(error)) => prop_assert_eq!(error.setting(), field),
                     Err(error) => prop_assert!(false, "{:?}", error),
                 }
             }
