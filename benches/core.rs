@@ -18,7 +18,8 @@ use ring::signature::{
 };
 use serde::Deserialize;
 use wechatpay_contract::{
-    ApiV3Key, Endpoint, Event, Merchant, MiniProgramSession, NotificationReceiver, SignatureHeaders,
+    ApiV3Key, Endpoint, Merchant, MiniProgramSession, Notification, NotificationReceiver,
+    SignatureHeaders,
 };
 
 use measure::Comparison;
@@ -127,7 +128,7 @@ fn notification(platform: &Platform) -> bool {
         runs: 10,
     };
     comparison.run(
-        || -> Event {
+        || -> Notification {
             let pairs = headers.iter().map(|(name, value)| (*name, value));
             let headers = SignatureHeaders::from_pairs(pairs).unwrap();
             receiver.open(&headers, body.as_bytes(), now).unwrap()

@@ -19,10 +19,13 @@ use tiny_http::{Header, Request, Response, Server};
 use wechatpay_contract::order::{Amount, ContractInfo, PartnerJsapiOrder, PartnerPayer};
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
-    ApiV3Key, Client, ContractState, Event, EventKind, NotificationError, NotificationReceiver,
-    NotificationReply, QueryContract, SignatureHeaders, TerminateContract, TerminationMode,
-    ecommerce, order,
+    ApiV3Key, Client, ContractEvent, ContractState, EventKind, Notification, NotificationError,
+    NotificationReceiver, NotificationReply, QueryContract, SignatureHeaders, TerminateContract,
+    TerminationMode, ecommerce, order,
 };
+
+/// A notification about a contract.
+type ContractNotification = Notification<ContractEvent>;
 
 const APPID: &str = "wxd678efh567hg6787";
 const SERVICE_ID: u64 = 12535;
@@ -145,12 +148,16 @@ impl Platform {
         )
     }
 
-    fn opens(&self, request: &Request, body: &[u8]) -> Result<Event, NotificationError> {
+    fn opens(
+        &self,
+        request: &Request,
+        body: &[u8],
+    ) -> Result<ContractNotification, NotificationError> {
         let headers = request.headers().iter();
         let headers = SignatureHeaders::from_pairs(
             headers.map(|header| (header.field.as_str(), &header.value)),
         )?;
-        self.receiver.open(&headers, body, SystemTime::now())
+        self.receiver.open_as(&headers, body, SystemTime::now())
     }
 
     /// Gives the contract's id.

@@ -30,9 +30,13 @@ use std::time::SystemTime;
 
 use tiny_http::{Header, Method, Request, Response, Server};
 use wechatpay_contract::{
-    ApiV3Key, Event, EventKind, KeyError, NotificationError, NotificationReceiver,
-    NotificationReply, PublicKey, SignatureHeaders, TerminationMode, Verifier,
+    ApiV3Key, ContractEvent, EventKind, KeyError, Notification, NotificationError,
+    NotificationReceiver, NotificationReply, PublicKey, SignatureHeaders, TerminationMode,
+    Verifier,
 };
+
+/// A notification about a contract.
+type ContractNotification = Notification<ContractEvent>;
 
 /// One slow request must not keep the others from their answer within five seconds.
 const THREADS: usize = 4;
@@ -56,14 +60,14 @@ enum Key {
 impl Ledger {
     /// Stores the event unless it is there already, in one atomic step, since duplicates come at the same moment too.
     /// In a database: `INSERT … ON CONFLICT DO NOTHING`, in one transaction with whatever follows from the event.
-    fn insert(&self, event: &Event) -> bool {
+    fn insert(&self, event: &ContractNotification) -> bool {
         let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.insert(Key::of(event))
     }
 }
 
 impl Key {
-    fn of(event: &Event) -> Self {
+    fn of(event: &ContractNotification) -> Self {
         match &event.kind {
             EventKind::Signed | EventKind::Terminated => Self::Contract {
                 code: event.content.out_contract_code.clone(),
@@ -140,10 +144,10 @@ fn open(
     request: &Request,
     body: &[u8],
     receiver: &NotificationReceiver,
-) -> Result<Event, NotificationError> {
+) -> Result<ContractNotification, NotificationError> {
     let headers = request.headers().iter();
     let pairs = headers.map(|header| (header.field.as_str(), &header.value));
-    receiver.open(
+    receiver.open_as(
         &SignatureHeaders::from_pairs(pairs)?,
         body,
         SystemTime::now(),
@@ -151,7 +155,7 @@ fn open(
 }
 
 /// Here a real service compares `mchid`, `service_id` and `openid` with what it pre-signed, and queries when in doubt.
-fn record(event: &Event, ledger: &Ledger) {
+fn record(event: &ContractNotification, ledger: &Ledger) {
     let code = &event.content.out_contract_code;
     if !ledger.insert(event) {
         println!("{code}: known already");

@@ -48,10 +48,13 @@ use serde_json::{Value, json};
 use tiny_http::{Header, Method, Request, Response, Server};
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
-    ApiV3Key, Client, ContractState, Event, EventKind, KeyError, NotificationError,
-    NotificationReceiver, NotificationReply, Outcome, PrivateKey, PublicKey, QueryContract,
-    SignatureHeaders, Signer, Verifier, ecommerce,
+    ApiV3Key, Client, ContractEvent, ContractState, EventKind, KeyError, Notification,
+    NotificationError, NotificationReceiver, NotificationReply, Outcome, PrivateKey, PublicKey,
+    QueryContract, SignatureHeaders, Signer, Verifier, ecommerce,
 };
+
+/// A notification about a contract.
+type ContractNotification = Notification<ContractEvent>;
 
 /// Each serves one request at a time. There must be more than there are calls to WeChat Pay at once, so that a
 /// notification is answered within five seconds.
@@ -221,14 +224,18 @@ impl Service {
         Ok(answer(reply.status(), reply.content_type(), reply.body()))
     }
 
-    fn open(&self, request: &Request, body: &[u8]) -> Result<Event, NotificationError> {
+    fn open(
+        &self,
+        request: &Request,
+        body: &[u8],
+    ) -> Result<ContractNotification, NotificationError> {
         let headers = request.headers().iter();
         let headers = headers.map(|header| (header.field.as_str(), &header.value));
         let headers = SignatureHeaders::from_pairs(headers)?;
-        self.receiver.open(&headers, body, SystemTime::now())
+        self.receiver.open_as(&headers, body, SystemTime::now())
     }
 
-    fn record(&self, event: &Event) -> NotificationReply {
+    fn record(&self, event: &ContractNotification) -> NotificationReply {
         let code = &event.content.out_contract_code;
         if !self.is_ours(event) {
             eprintln!(
@@ -253,7 +260,7 @@ impl Service {
     }
 
     /// Whether the event says nothing else than what was pre-signed. A field that is absent says nothing.
-    fn is_ours(&self, event: &Event) -> bool {
+    fn is_ours(&self, event: &ContractNotification) -> bool {
         let event = &event.content;
         let mchid = self.client.merchant().signer().mchid();
         let openid = self.contracts.openid(&event.out_contract_code);

@@ -131,12 +131,21 @@ pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     deserializer.deserialize_any(NumberOrText)
 }
 
+/// Reads `null` as an empty value.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// Defines an enumeration of texts on the wire that keeps a value it does not know as text.
 macro_rules! open_enum {
     (
         $(#[$doc:meta])*
         $name:ident {
-            $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+
+            $($(#[$variant_doc:meta])* $variant:ident = $text:literal $(| $also:literal)*,)+
         }
     ) => {
         $(#[$doc])*
@@ -168,7 +177,7 @@ macro_rules! open_enum {
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
                 match text {
-                    $($text => Self::$variant,)+
+                    $($text $(| $also)* => Self::$variant,)+
                     other => Self::Other(other.to_owned()),
                 }
             }

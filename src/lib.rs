@@ -78,7 +78,7 @@ pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
 pub use merchant::{Merchant, SignedRequest};
 pub use notification::{
     ContractEvent, Event, EventKind, Notification, NotificationError, NotificationReceiver,
-    NotificationReply,
+    NotificationReply, RefundEvent,
 };
 pub use request::{Endpoint, Method, Request};
 pub use signer::Signer;

@@ -200,13 +200,13 @@ impl Client {
     ///
     /// ```
     /// # use std::time::SystemTime;
-    /// # use wechatpay_contract::{Client, Event, NotificationError, NotificationReceiver, SignatureHeaders};
+    /// # use wechatpay_contract::{Client, Notification, NotificationError, NotificationReceiver, SignatureHeaders};
     /// fn open(
     ///     client: &Client,
     ///     receiver: &NotificationReceiver,
     ///     headers: &SignatureHeaders<'_>,
     ///     body: &[u8],
-    /// ) -> Result<Event, NotificationError> {
+    /// ) -> Result<Notification, NotificationError> {
     ///     match receiver.open(headers, body, SystemTime::now()) {
     ///         Err(NotificationError::Verify(error)) if client.refresh_for(&error) => {
     ///             receiver.open(headers, body, SystemTime::now())

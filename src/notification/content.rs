@@ -1,86 +1,248 @@
-//! What a notification says about a contract.
+//! The contents of notifications: contracts, payments and refunds.
 
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::envelope::Envelope;
 use crate::contract::{ContractState, TerminateInfo, TerminationMode};
-use crate::json::number_or_text;
+use crate::json::{self, DecodeError, number_or_text};
+use crate::order::{RefundStatus, RefundedAmount, Transaction};
 
-/// What a notification says about a contract.
+/// The content of a notification, as far as this crate knows it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A contract was signed or terminated, see [`kind`](super::Notification::kind): whatever has an `out_contract_code`.
+    Contract(ContractEvent),
+    /// An order was paid: `TRANSACTION.SUCCESS`. Nothing is sent when a payment fails or an order is closed.
+    ///
+    /// Compare it with the own record by [`check_order`](Transaction::check_order). Deliver once: the same notification
+    /// comes again, and one may come after the notification of the refund.
+    Payment(Transaction),
+    /// A refund has reached a state: `REFUND.SUCCESS`, `REFUND.ABNORMAL` or `REFUND.CLOSED`. Refunds made by hand in the
+    /// merchant platform are notified too, under numbers that are not the merchant's own.
+    Refund(RefundEvent),
+    /// Anything else, such as profit sharing, which has the event type `TRANSACTION.SUCCESS` too.
+    Other(Value),
+}
+
+impl Event {
+    /// Reads the decrypted content. An absent `original_type` is taken for the one that belongs to the event type.
+    pub(super) fn read(envelope: &Envelope<'_>, json: &str) -> Result<Self, DecodeError> {
+        let original_type = envelope.resource.original_type.as_deref();
+        let is_of = |wanted| original_type.is_none_or(|found| found == wanted);
+        match &*envelope.event_type {
+            "TRANSACTION.SUCCESS" if is_of("transaction") => {
+                json::from_str(json).map(Self::Payment)
+            }
+            "REFUND.SUCCESS" | "REFUND.ABNORMAL" | "REFUND.CLOSED" if is_of("refund") => {
+                json::from_str(json).map(Self::Refund)
+            }
+            _ => json::from_str(json)
+                .map(Self::Contract)
+                .or_else(|_| json::from_str(json).map(Self::Other)),
+        }
+    }
+}
+
+/// The content of a notification about a refund.
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791906>, <https://pay.weixin.qq.com/doc/v3/partner/4012085802>;
+/// for platforms <https://pay.weixin.qq.com/doc/v3/partner/4012124635>.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RefundEvent {
+    /// The direct merchant's id 直连商户号.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mchid: Option<String>,
+    /// The service provider's merchant id 服务商户号.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sp_mchid: Option<String>,
+    /// The sub-merchant's id 子商户号.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_mchid: Option<String>,
+    /// The merchant's number of the order 商户订单号.
+    pub out_trade_no: String,
+    /// WeChat Pay's number of the order 微信支付订单号.
+    pub transaction_id: String,
+    /// The merchant's number of the refund 商户退款单号.
+    pub out_refund_no: String,
+    /// WeChat Pay's number of the refund 微信支付退款单号.
+    pub refund_id: String,
+    /// The state of the refund 退款状态. `ABNORMAL` is not the last: `SUCCESS` can follow.
+    pub refund_status: RefundStatus,
+    /// The time of the success 退款成功时间, in the form of RFC 3339; with `SUCCESS` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_time: Option<String>,
+    /// The account that receives the money, in words 退款入账账户.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_received_account: Option<String>,
+    /// The amounts 金额信息, without a currency.
+    pub amount: RefundedAmount,
+    /// The merchant who pays for a platform's refund 退款出资商户.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_account: Option<String>,
+}
+
+/// The content of a notification about a contract.
 ///
 /// None of this is documented for password-exempt contracts 免密支付: the names are those of the sister products
 /// 委托代扣, 收付通合单代扣 and their cross-border form, which do not all have the same ones. So every field but the
 /// code is optional, and one of an unexpected JSON type counts as absent rather than costing the news;
 /// [`Notification::json`](super::Notification::json) has it as it came. The query is the authority for all of it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ContractEvent {
     /// The merchant's code for the contract 商户签约协议号, as it was pre-signed.
     pub out_contract_code: String,
     /// WeChat Pay's id of the contract 协议ID. Some sister products leave it out; the query has it.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub contract_id: Option<String>,
     /// The state that the contract is in now 协议状态.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub contract_state: Option<ContractState>,
     /// The merchant id 商户号 that the contract is made with.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub mchid: Option<String>,
     /// The merchant's AppID 应用ID.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub appid: Option<String>,
     /// The user under `appid` 用户标识.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub openid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
-    #[serde(default, deserialize_with = "lenient_number")]
+    #[serde(
+        default,
+        deserialize_with = "lenient_number",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub service_id: Option<u64>,
     /// The template 模板ID, which in the sister products stands in the place of the service.
-    #[serde(default, deserialize_with = "lenient_number")]
+    #[serde(
+        default,
+        deserialize_with = "lenient_number",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub plan_id: Option<u64>,
     /// The user's name as the signing page showed it 签约用户的名称.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub contract_display_account: Option<String>,
     /// When the contract was signed 协议签署时间, RFC 3339.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub contract_signed_time: Option<String>,
     /// When the contract ends 协议到期时间, RFC 3339.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub contract_expired_time: Option<String>,
     /// When it was signed or terminated 操作时间, RFC 3339.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub operate_time: Option<String>,
     /// How the contract ended 协议解约信息.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub contract_terminate_info: Option<TerminateInfo>,
     /// How the contract ended 解约方式, in the sister products without `contract_terminate_info`;
     /// [`termination_mode`](Self::termination_mode) reads both.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub contract_termination_mode: Option<TerminationMode>,
     /// The service provider's merchant id 服务商商户号.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub sp_mchid: Option<String>,
     /// The service provider's AppID 服务商应用ID.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub sp_appid: Option<String>,
     /// The user under `sp_appid`.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub sp_openid: Option<String>,
     /// The sub-merchant's id 子商户号.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub sub_mchid: Option<String>,
     /// The sub-merchant's AppID 子商户应用ID.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub sub_appid: Option<String>,
     /// The user under `sub_appid`.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub sub_openid: Option<String>,
     /// The merchant's own name for the user 商户侧用户标识.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub out_user_code: Option<String>,
     /// What the merchant attached when pre-signing 附加数据.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub attach: Option<String>,
 }
 

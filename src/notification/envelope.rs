@@ -47,6 +47,8 @@ pub(super) struct Resource<'a> {
     nonce: Text<'a>,
     #[serde(borrow)]
     associated_data: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) original_type: Option<Text<'a>>,
 }
 
 impl Resource<'_> {

@@ -17,12 +17,9 @@ use crate::json::{self, DecodeError, open_enum};
 use crate::keys::ApiV3Key;
 use crate::verifier::{SignatureHeaders, Verifier};
 
-pub use self::content::ContractEvent;
+pub use self::content::{ContractEvent, Event, RefundEvent};
 pub use self::error::NotificationError;
 pub use self::reply::NotificationReply;
-
-/// A notification of a contract's signing or termination.
-pub type Event = Notification<ContractEvent>;
 
 /// Opens notifications: headers, raw body and the time become a verified, decrypted and typed event.
 ///
@@ -33,7 +30,7 @@ pub type Event = Notification<ContractEvent>;
 /// ```
 /// use std::time::SystemTime;
 /// use wechatpay_contract::{
-///     EventKind, NotificationError, NotificationReceiver, NotificationReply, SignatureHeaders,
+///     Event, EventKind, NotificationError, NotificationReceiver, NotificationReply, SignatureHeaders,
 /// };
 ///
 /// /// `headers` and `body` as they were received, before any decoding.
@@ -44,12 +41,17 @@ pub type Event = Notification<ContractEvent>;
 /// ) -> Result<NotificationReply, NotificationError> {
 ///     let headers = SignatureHeaders::from_pairs(headers.iter().map(|(name, value)| (name, value)))?;
 ///     let event = receiver.open(&headers, body, SystemTime::now())?;
-///     // Here: insert (merchant, code, kind), for `Other` the event's id, where it can be only once; when it is there
-///     // already, answer success and stop.
-///     match &event.kind {
-///         EventKind::Signed => println!("{} is signed", event.content.out_contract_code),
-///         EventKind::Terminated => println!("{} is terminated", event.content.out_contract_code),
-///         other => println!("{other:?}: see {}", event.json()),
+///     // Here: insert what names the event where it can be only once, see below; stop if it is there already.
+///     match &event.content {
+///         Event::Contract(contract) => match event.kind {
+///             EventKind::Signed => println!("{} is signed", contract.out_contract_code),
+///             EventKind::Terminated => println!("{} is terminated", contract.out_contract_code),
+///             _ => println!("{}: query it", contract.out_contract_code),
+///         },
+///         // Compare it with the own record, by `check_order`, before anything is delivered.
+///         Event::Payment(paid) => println!("{}: {}", paid.out_trade_no, paid.trade_state),
+///         Event::Refund(refund) => println!("{}: {}", refund.out_refund_no, refund.refund_status),
+///         _ => println!("{}: {}", event.event_type, event.json()),
 ///     }
 ///     Ok(NotificationReply::success())
 /// }
@@ -63,34 +65,34 @@ pub type Event = Notification<ContractEvent>;
 /// }
 /// ```
 ///
-/// # What is left to the caller
+/// # What the caller has to do
 ///
-/// - **Raw bytes.** Pass the body exactly as it was received: before the framework decodes, decompresses or parses it.
+/// - **Raw bytes.** Pass the body exactly as it was received, before the framework decodes, decompresses or parses it.
 ///   Read at most [`MAX_BODY`](Self::MAX_BODY) bytes and one more.
-/// - **Five seconds.** WeChat Pay waits that long for the answer. Store the event and answer; do slow work later.
-/// - **Duplicates.** The same notification comes more than once, also at the same moment on two connections. Insert
-///   what names the event where it can be only once (a unique index, in one atomic step), act only when the insert
-///   succeeded, and answer success either way. What names it: the merchant, `out_contract_code` and the
-///   [`kind`](Notification::kind) for [`Signed`](EventKind::Signed) and [`Terminated`](EventKind::Terminated), since a
-///   merchant never uses a code again, so that each of the two happens to it once; the [`id`](Notification::id) for
-///   [`Other`](EventKind::Other), which may happen again to the same contract, and for other products. The merchant
-///   belongs to it because a code is unique for one merchant only: the one whose receiver opened the notification,
-///   and the sub-merchant where there are some.
-/// - **Order.** Notifications can overtake each other: a late `SIGN` must not revive a terminated contract.
-/// - **Own records.** Compare what the event says (`out_contract_code`, and `mchid`, `appid`, `service_id`, `openid` as
-///   far as they are there) with what was pre-signed.
-/// - **When in doubt, query.** The query is the authority for a contract's state. When a notification fails to come,
-///   query: delivery is never guaranteed, and nothing at all is sent when the user gives up or signing fails.
+/// - **Five seconds.** WeChat Pay waits that long for the reply. Store the event and reply; do slow work later.
+/// - **Duplicates.** The same notification arrives more than once, also at the same moment on two connections. Insert a key
+///   of the event into a unique index, in one atomic step. Act only if the insert succeeded, and reply success either way.
+///   The key of a contract is the merchant, `out_contract_code` and the [`kind`](Notification::kind), if that is
+///   [`Signed`](EventKind::Signed) or [`Terminated`](EventKind::Terminated): a code is unique for one merchant and never
+///   used again. The key of a payment is `transaction_id`, that of a refund `refund_id` and `refund_status`. For anything
+///   else it is the [`id`](Notification::id).
+/// - **Order.** Notifications can overtake each other: a late `SIGN` must not revive a terminated contract, nor a late
+///   payment a refunded order.
+/// - **Own records.** Compare a contract (`out_contract_code`, and `mchid`, `appid`, `service_id`, `openid` as far as they
+///   are there) with the fields of the pre-sign, and a payment by
+///   [`Transaction::check_order`](crate::order::Transaction::check_order).
+/// - **When in doubt, query.** The query is the authority. Query when a notification fails to arrive: delivery is never
+///   guaranteed, and nothing is sent when the user gives up, signing or payment fails, or an order is closed.
 /// - **With platform certificates** that a client downloads, ask the client's `refresh_for` when the verification fails,
-///   and open once more when it says so.
-/// - **Answer** with [`NotificationReply::success`], with [`NotificationError::reply`] when opening failed, and with
+///   and open once more if it returns `true`.
+/// - **Reply** with [`NotificationReply::success`], with [`NotificationError::reply`] when opening failed, and with
 ///   [`NotificationReply::failure`] when the event could not be stored. What is not acknowledged is sent again, in the
 ///   general schedule after 15 s, 15 s, 30 s, 3 min, 10 min, 20 min, three times 30 min, 60 min, three times 3 h and
 ///   twice 6 h; other schedules exist.
 ///
 /// # What is known of these notifications
 ///
-/// Envelope, signature and encryption are documented. The event types and the decrypted fields of password-exempt
+/// Envelope, signature and encryption are documented, and so are payments and refunds. The event types and the decrypted fields of password-exempt
 /// contracts 免密支付 are **not public**: they are inferred from WeChat Pay's sister products (委托代扣 and others). So
 /// the kind is read from the end of the event type, every field but `out_contract_code` is optional, and the decrypted
 /// JSON stays within reach.
@@ -118,28 +120,26 @@ impl NotificationReceiver {
         }
     }
 
-    /// Verifies and decrypts a notification about a contract.
+    /// Verifies and decrypts a notification of any kind, and reads what this crate knows: contracts, payments and refunds.
     ///
     /// `body` is the raw body as received, `now` the time to compare the message's own with.
     ///
     /// # Errors
     ///
     /// See [`NotificationError`]; nothing in a notification that was refused is to be believed unless the variant says
-    /// so. A notification without `out_contract_code` is of another product: open it with [`open_as`](Self::open_as).
+    /// so. A notification of another product is no error but [`Event::Other`].
     pub fn open(
         &self,
         headers: &SignatureHeaders<'_>,
         body: &[u8],
         now: SystemTime,
-    ) -> Result<Event, NotificationError> {
-        self.open_as(headers, body, now)
+    ) -> Result<Notification, NotificationError> {
+        self.open_with(headers, body, now, Event::read)
     }
 
     /// Verifies and decrypts any notification, and reads its content as a `T`.
     ///
-    /// Where different products notify the same address, open with `T` =
-    /// [`IgnoredAny`](serde::de::IgnoredAny), look at [`event_type`](Notification::event_type), and read the content
-    /// with [`parse`](Notification::parse).
+    /// For a product that this crate does not know, or an address that only one kind of notification comes to.
     ///
     /// ```
     /// # use std::time::SystemTime;
@@ -167,20 +167,41 @@ impl NotificationReceiver {
         body: &[u8],
         now: SystemTime,
     ) -> Result<Notification<T>, NotificationError> {
+        self.open_with(headers, body, now, |_, json| json::from_str(json))
+    }
+
+    fn open_with<T>(
+        &self,
+        headers: &SignatureHeaders<'_>,
+        body: &[u8],
+        now: SystemTime,
+        read: impl Fn(&Envelope<'_>, &str) -> Result<T, DecodeError>,
+    ) -> Result<Notification<T>, NotificationError> {
         if body.len() > Self::MAX_BODY {
             return Err(NotificationError::TooLarge { bytes: body.len() });
         }
         self.verifier.verify(headers, body, now)?;
         let envelope = Envelope::read(body)?;
         let plaintext = envelope.resource.decrypt(&self.key)?;
-        Notification::new(&envelope, plaintext)
+        let refuse =
+            |source| NotificationError::content(&envelope.id, &envelope.event_type, source);
+        let json = String::from_utf8(plaintext)
+            .map_err(|error| refuse(DecodeError::not_utf8(error.utf8_error())))?;
+        Ok(Notification {
+            id: envelope.id.to_string(),
+            create_time: envelope.create_time.to_string(),
+            event_type: envelope.event_type.to_string(),
+            kind: EventKind::of(&envelope.event_type),
+            content: read(&envelope, &json).map_err(refuse)?,
+            json,
+        })
     }
 }
 
 /// A notification that was verified and decrypted.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Notification<T> {
+pub struct Notification<T = Event> {
     /// The notification's id 通知ID, up to 36 characters. Documented as unique; that it stays the same when the
     /// notification is sent again is inferred.
     pub id: String,
@@ -210,24 +231,6 @@ impl<T> Notification<T> {
     pub fn parse<'a, U: Deserialize<'a>>(&'a self) -> Result<U, NotificationError> {
         json::from_str(&self.json)
             .map_err(|source| NotificationError::content(&self.id, &self.event_type, source))
-    }
-}
-
-impl<T: DeserializeOwned> Notification<T> {
-    fn new(envelope: &Envelope<'_>, plaintext: Vec<u8>) -> Result<Self, NotificationError> {
-        let refuse =
-            |source| NotificationError::content(&envelope.id, &envelope.event_type, source);
-        let json = String::from_utf8(plaintext)
-            .map_err(|error| refuse(DecodeError::not_utf8(error.utf8_error())))?;
-        let content = json::from_str(&json).map_err(refuse)?;
-        Ok(Self {
-            id: envelope.id.to_string(),
-            create_time: envelope.create_time.to_string(),
-            event_type: envelope.event_type.to_string(),
-            kind: EventKind::of(&envelope.event_type),
-            content,
-            json,
-        })
     }
 }
 

@@ -21,11 +21,27 @@
 //!
 //! `client.send(&order)` gives the `prepay_id`, and [`PayParameters::sign`] what the mini program needs for it.
 
+mod close;
 mod options;
 mod pay;
+mod platform_refund;
+mod query;
+mod refund;
 
+pub use close::CloseOrder;
 pub use options::{Detail, GoodsDetail, OrderOptions, SceneInfo, SettleInfo, StoreInfo};
 pub use pay::PayParameters;
+pub use platform_refund::{
+    AcceptedRefund, CreatePlatformRefund, QueryPlatformRefund, RefundNumber,
+};
+pub use query::{
+    OrderNumber, OwnOrder, Payee, Promotion, PromotionGoods, QueryOrder, TradeState, TradeType,
+    Transaction, TransactionAmount, TransactionPayer, TransactionScene,
+};
+pub use refund::{
+    CreateRefund, QueryRefund, Refund, RefundAmount, RefundChannel, RefundGoods, RefundOptions,
+    RefundSource, RefundStatus, RefundedAmount, RefundedFrom, RefundedGoods, RefundedPromotion,
+};
 
 use std::time::Duration;
 
@@ -72,7 +88,7 @@ impl Endpoint for JsapiOrder<'_> {
     fn request(&self) -> Result<Request, InvalidField> {
         rules::id("appid", self.appid, 32)?;
         rules::id("mchid", self.mchid, 32)?;
-        check_order(self.description, self.out_trade_no)?;
+        check_order(self.description, self.out_trade_no, self.amount)?;
         rules::notify_url("notify_url", self.notify_url)?;
         rules::up_to("notify_url", self.notify_url, 255)?;
         rules::at_least("out_trade_no", self.out_trade_no, 6)?;
@@ -126,7 +142,7 @@ impl Endpoint for PartnerJsapiOrder<'_> {
         rules::id("sp_mchid", self.sp_mchid, 32)?;
         self.check_sub_appid()?;
         rules::id("sub_mchid", self.sub_mchid, 32)?;
-        check_order(self.description, self.out_trade_no)?;
+        check_order(self.description, self.out_trade_no, self.amount)?;
         rules::partner_notify_url("notify_url", self.notify_url)?;
         rules::up_to("notify_url", self.notify_url, 255)?;
         self.payer.check()?;
@@ -154,7 +170,7 @@ impl PartnerJsapiOrder<'_> {
 /// What is to be paid 订单金额.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Amount<'a> {
-    /// The total 总金额, in fen 分.
+    /// The total 总金额, in fen 分: 1 at least.
     pub total: u64,
     /// The currency 货币类型. WeChat Pay takes an absent one for `CNY`, the only one for merchants in mainland China.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,7 +229,7 @@ impl ContractInfo<'_> {
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>,
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Prepay {
     /// The id with which the user pays 预支付交易会话标识, up to 64 characters, valid for [`LIFETIME`](Self::LIFETIME).
@@ -226,8 +242,16 @@ impl Prepay {
 }
 
 /// Checks what both kinds of order require.
-fn check_order(description: &str, out_trade_no: &str) -> Result<(), InvalidField> {
+fn check_order(
+    description: &str,
+    out_trade_no: &str,
+    amount: Amount<'_>,
+) -> Result<(), InvalidField> {
     rules::required_up_to("description", description, 127)?;
     rules::trade_no("out_trade_no", out_trade_no)?;
-    rules::up_to("out_trade_no", out_trade_no, 32)
+    rules::up_to("out_trade_no", out_trade_no, 32)?;
+    match amount.total {
+        0 => Err(InvalidField::new("amount.total", "is 0: wanted 1 at least")),
+        _ => Ok(()),
+    }
 }

@@ -320,3 +320,31 @@ fn termination_modes_are_known_or_kept() {
         assert_eq!(mode.to_string(), text);
     }
 }
+
+#[test]
+fn what_is_stored_is_read_back() {
+    fn assert_same<T: serde::Serialize + serde::de::DeserializeOwned>(body: &Value) {
+        let value: T = serde_json::from_value(body.clone()).unwrap();
+        assert_eq!(&serde_json::to_value(&value).unwrap(), body);
+    }
+    assert_same::<MiniProgramSession>(&session());
+    assert_same::<MiniProgramSession>(&with(session(), "sub_mchid", json!("1900000110")));
+    assert_same::<ContractId>(&key());
+    assert_same::<Contract>(&contract());
+    let prepay = json!({"prepay_id": "wx201410272009395522657a690389285100"});
+    assert_same::<wechatpay_contract::order::Prepay>(&prepay);
+}
+
+#[test]
+fn a_contract_is_in_force_while_it_is_signed() {
+    for (state, is_in_force) in [
+        ("SIGNED", true),
+        ("TERMINATED", false),
+        ("TERMINATE_PENDING", false),
+        ("NEW", false),
+    ] {
+        let body = with(contract(), "contract_state", json!(state));
+        let contract = answer::<QueryContract<'_>>(&body).unwrap();
+        assert_eq!(contract.is_in_force(), is_in_force, "{state}");
+    }
+}

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Forgery, Sandbox, Signing, SignsWith};
 use wechatpay_contract::self_test::Check;
 use wechatpay_contract::{
-    ApiV3Key, CertificateError, Client, ClientBuilder, Error, KeyError, NotificationReceiver,
-    Outcome, PrivateKey, PublicKey, Request, SignatureHeaders, Signer, Validity, Verifier,
-    VerifyError, ecommerce,
+    ApiV3Key, CertificateError, Client, ClientBuilder, Error, Event, KeyError,
+    NotificationReceiver, Outcome, PrivateKey, PublicKey, Request, SignatureHeaders, Signer,
+    Validity, Verifier, VerifyError, ecommerce,
 };
 
 use crate::failover::CLOSED_PORT;
@@ -858,7 +858,12 @@ fn notifications_signed_with_either_kind_of_key_are_opened_during_the_move() {
             let headers = SignatureHeaders::from_pairs(pairs).unwrap();
             let now = at(world.now.load(Ordering::SeqCst));
             let event = receiver.open(&headers, &sent.body, now).unwrap();
-            assert_eq!(event.content.out_contract_code, out_contract_code);
+            match event.content {
+                Event::Contract(contract) => {
+                    assert_eq!(contract.out_contract_code, out_contract_code)
+                }
+                other => panic!("{other:?}"),
+            }
             let (_, serial) = sent
                 .headers
                 .iter()

@@ -26,6 +26,7 @@ mod merchant;
 mod mismatch;
 mod notification;
 mod order;
+mod order_life;
 mod outcome;
 mod outside_signer;
 #[path = "../support/platform.rs"]

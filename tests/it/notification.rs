@@ -14,14 +14,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wechatpay_contract::{
-    ApiV3Key, ContractState, Event, EventKind, NotificationError, NotificationReceiver,
-    NotificationReply, SignatureHeaders, TerminationMode, Verifier, VerifyError,
+    ApiV3Key, ContractEvent, ContractState, EventKind, Notification, NotificationError,
+    NotificationReceiver, NotificationReply, SignatureHeaders, TerminationMode, Verifier,
+    VerifyError,
 };
 
 use crate::support::{
     CURRENT, EXPIRED, Headers, KEY_ID, NONCE, NOW, at, certificate, chain, platform_public_key,
     verifier,
 };
+
+/// A notification about a contract.
+type ContractNotification = Notification<ContractEvent>;
 
 /// The key of Tencent's published vector.
 const KEY: &str = "a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb";
@@ -41,13 +45,17 @@ fn signed_by_openssl() -> Headers {
 }
 
 /// Opens a body whatever its headers are.
-fn open_with(headers: &Headers, body: &[u8], now: u64) -> Result<Event, NotificationError> {
+fn open_with(
+    headers: &Headers,
+    body: &[u8],
+    now: u64,
+) -> Result<ContractNotification, NotificationError> {
     let headers = SignatureHeaders::from_pairs(headers.pairs())?;
-    receiver().open(&headers, body, at(now))
+    receiver().open_as(&headers, body, at(now))
 }
 
 /// Opens a body that is rightly signed, whatever it is.
-fn open(body: impl AsRef<[u8]>) -> Result<Event, NotificationError> {
+fn open(body: impl AsRef<[u8]>) -> Result<ContractNotification, NotificationError> {
     let body = body.as_ref();
     open_with(&Headers::signed(body), body, NOW)
 }
@@ -481,7 +489,9 @@ mod opens {
             .map(|(name, _)| (name.to_lowercase(), headers.get(name)))
             .collect();
         let headers = SignatureHeaders::from_lookup(|name| map.get(&name.to_lowercase()).copied());
-        let event = receiver().open(&headers, SIGNED, at(NOW)).unwrap();
+        let event = receiver()
+            .open_as::<ContractEvent>(&headers, SIGNED, at(NOW))
+            .unwrap();
         assert_eq!(event.kind, EventKind::Signed);
     }
 
@@ -516,7 +526,7 @@ mod refuses {
 
     const NOT_ACCEPTED: &str = "the signature was not accepted";
 
-    fn verify_error(result: Result<Event, NotificationError>) -> VerifyError {
+    fn verify_error(result: Result<ContractNotification, NotificationError>) -> VerifyError {
         match result {
             Err(NotificationError::Verify(error)) => error,
             other => panic!("{other:?}"),
@@ -621,7 +631,7 @@ mod refuses {
         );
         let open = |headers: &Headers| {
             let headers = SignatureHeaders::from_pairs(headers.pairs()).unwrap();
-            receiver.open(&headers, SIGNED, at(NOW))
+            receiver.open_as(&headers, SIGNED, at(NOW))
         };
         open(&signed_by_openssl()).unwrap();
         let error = verify_error(open(&signed_by_openssl().set("Wechatpay-Serial", EXPIRED)));
@@ -846,11 +856,8 @@ mod refuses {
         let headers = signed_by_openssl();
         let headers = SignatureHeaders::from_pairs(headers.pairs()).unwrap();
         let open = |key: &str| {
-            NotificationReceiver::new(verifier(), ApiV3Key::new(key).unwrap()).open(
-                &headers,
-                SIGNED,
-                at(NOW),
-            )
+            NotificationReceiver::new(verifier(), ApiV3Key::new(key).unwrap())
+                .open_as::<ContractEvent>(&headers, SIGNED, at(NOW))
         };
         open(KEY).unwrap();
         assert_refused("other key", open(&KEY.to_lowercase()), DECRYPT);
@@ -926,7 +933,9 @@ fn keys_replaced_in_the_verifier_are_the_receivers() {
     let receiver = NotificationReceiver::new(verifier.clone(), Arc::clone(&key)).clone();
     let headers = signed_by_openssl();
     let headers = SignatureHeaders::from_pairs(headers.pairs()).unwrap();
-    let error = receiver.open(&headers, SIGNED, at(NOW)).unwrap_err();
+    let error = receiver
+        .open_as::<ContractEvent>(&headers, SIGNED, at(NOW))
+        .unwrap_err();
     let unknown = VerifyError::UnknownSerial {
         received: KEY_ID.to_owned(),
         known: vec![CURRENT.to_owned()],
@@ -934,7 +943,9 @@ fn keys_replaced_in_the_verifier_are_the_receivers() {
     assert!(matches!(error, NotificationError::Verify(error) if error == unknown));
 
     verifier.replace([platform_public_key()]).unwrap();
-    let event = receiver.open(&headers, SIGNED, at(NOW)).unwrap();
+    let event = receiver
+        .open_as::<ContractEvent>(&headers, SIGNED, at(NOW))
+        .unwrap();
     assert_eq!(event.kind, EventKind::Signed);
 }
 
@@ -978,4 +989,146 @@ fn debug_shows_no_key_and_no_json() {
 fn a_receiver_can_be_shared_among_threads() {
     fn is_shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     is_shared(&receiver());
+}
+
+mod kinds {
+    use wechatpay_contract::order::{RefundStatus, TradeState};
+    use wechatpay_contract::{Event, Notification};
+
+    use super::*;
+
+    const PAID: &str = include_str!("../orders/paid_notification.json");
+    const PAID_PARTNER: &str = include_str!("../orders/paid_notification_partner.json");
+    const REFUNDED: &str = include_str!("../orders/refund_notification.json");
+
+    /// Opens a content of any kind. With `original_type` null the field is absent.
+    fn open(
+        event_type: &str,
+        original_type: Value,
+        content: &Value,
+    ) -> Result<Notification, NotificationError> {
+        let mut body = sealed(event_type, content);
+        match original_type {
+            Value::Null => drop(
+                body["resource"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("original_type"),
+            ),
+            text => body["resource"]["original_type"] = text,
+        }
+        let body = body.to_string().into_bytes();
+        let headers = Headers::signed(&body);
+        let headers = SignatureHeaders::from_pairs(headers.pairs())?;
+        receiver().open(&headers, &body, at(NOW))
+    }
+
+    fn value(json: &str) -> Value {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_payment_is_opened_for_direct_merchants_and_partners() {
+        for (json, mchid, sub_mchid) in [
+            (PAID, Some("1230000109"), None),
+            (PAID_PARTNER, None, Some("1900000109")),
+        ] {
+            for original_type in [json!("transaction"), json!(null)] {
+                let event = open("TRANSACTION.SUCCESS", original_type, &value(json)).unwrap();
+                let Event::Payment(paid) = &event.content else {
+                    panic!("{event:?}");
+                };
+                assert_eq!(paid.trade_state, TradeState::Success);
+                assert_eq!(paid.mchid.as_deref(), mchid);
+                assert_eq!(paid.sub_mchid.as_deref(), sub_mchid);
+                // What was read is what is written.
+                assert_eq!(serde_json::to_value(paid).unwrap(), value(json));
+            }
+        }
+    }
+
+    #[test]
+    fn a_refund_is_opened_in_each_state_and_for_each_kind_of_merchant() {
+        let mut partner = value(REFUNDED);
+        partner.as_object_mut().unwrap().remove("mchid");
+        partner["sp_mchid"] = json!("1900000100");
+        partner["sub_mchid"] = json!("1900000109");
+        let mut platform = partner.clone();
+        platform["refund_account"] = json!("REFUND_SOURCE_SUB_MERCHANT");
+        for content in [value(REFUNDED), partner, platform] {
+            for (state, status) in [
+                ("SUCCESS", RefundStatus::Success),
+                ("ABNORMAL", RefundStatus::Abnormal),
+                ("CLOSED", RefundStatus::Closed),
+            ] {
+                let mut content = content.clone();
+                content["refund_status"] = json!(state);
+                let event_type = format!("REFUND.{state}");
+                let event = open(&event_type, json!("refund"), &content).unwrap();
+                let Event::Refund(refund) = &event.content else {
+                    panic!("{event:?}");
+                };
+                assert_eq!(refund.refund_status, status);
+                assert_eq!(refund.amount.refund, 999);
+                assert_eq!(serde_json::to_value(refund).unwrap(), content);
+            }
+        }
+    }
+
+    #[test]
+    fn a_contract_is_known_by_its_code_whatever_its_event_type() {
+        for event_type in ["ENTRUST.SIGN", "PAPAY.TERMINATE", "NEW.THING"] {
+            let event = open(event_type, json!("entrust"), &minimal()).unwrap();
+            let Event::Contract(contract) = event.content else {
+                panic!("{event:?}");
+            };
+            assert_eq!(contract.out_contract_code, "wxwtdk20200910100000");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_other() {
+        let sharing = json!({"mchid": "1900000100", "transaction_id": "4200", "order_id": "1"});
+        for (event_type, original_type, content) in [
+            ("TRANSACTION.SUCCESS", "profitsharing", sharing),
+            // The same content is a payment and a refund only under their own types.
+            ("TRANSACTION.SUCCESS", "refund", value(PAID)),
+            ("REFUND.SUCCESS", "transaction", value(REFUNDED)),
+            ("TRANSACTION.NEW", "transaction", value(PAID)),
+            (
+                "SECURITY_ECHO.SUCCESS",
+                "echo",
+                json!({"echo_message": "a"}),
+            ),
+        ] {
+            let event = open(event_type, json!(original_type), &content).unwrap();
+            assert_eq!(event.content, Event::Other(content), "{event_type}");
+        }
+    }
+
+    #[test]
+    fn a_payment_without_its_number_is_refused() {
+        let mut content = value(PAID);
+        content.as_object_mut().unwrap().remove("out_trade_no");
+        let error = open("TRANSACTION.SUCCESS", json!("transaction"), &content).unwrap_err();
+        let reasons = chain(&error).join(": ");
+        assert!(
+            reasons.contains("missing field `out_trade_no`"),
+            "{reasons}"
+        );
+    }
+
+    #[test]
+    fn a_kind_is_made_from_text() {
+        for kind in [
+            EventKind::Signed,
+            EventKind::Terminated,
+            EventKind::Other("RENEW".to_owned()),
+        ] {
+            assert_eq!(EventKind::from(kind.as_str()), kind);
+            let json = serde_json::to_value(&kind).unwrap();
+            assert_eq!(json, json!(kind.as_str()));
+            assert_eq!(serde_json::from_value::<EventKind>(json).unwrap(), kind);
+        }
+    }
 }

@@ -635,6 +635,20 @@ fn required_fields_of_the_parts_are_checked() {
 }
 
 #[test]
+fn a_total_is_at_least_one_fen() {
+    let order = |total| {
+        let (direct, partner) = both_kinds("d", NUMBER, URL, OrderOptions::default());
+        let amount = Amount::fen(total);
+        (
+            JsapiOrder { amount, ..direct },
+            PartnerJsapiOrder { amount, ..partner },
+        )
+    };
+    assert_both_accepted(order(1));
+    assert_both_refused(order(0), "amount.total", "is 0: wanted 1 at least");
+}
+
+#[test]
 fn a_detail_needs_goods() {
     let order = |goods_detail| {
         let options = OrderOptions {

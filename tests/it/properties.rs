@@ -17,8 +17,9 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
-    ApiV3Key, Client, Error, Event, KeyError, Method, NotificationError, NotificationReceiver,
-    Outcome, PrivateKey, PublicKey, Request, SignatureHeaders, Signer, VerifyError,
+    ApiV3Key, Client, Error, KeyError, Method, Notification, NotificationError,
+    NotificationReceiver, Outcome, PrivateKey, PublicKey, Request, SignatureHeaders, Signer,
+    VerifyError,
 };
 
 use crate::support::{
@@ -452,7 +453,7 @@ mod notifications {
     const SIGNATURE: &str = include_str!("../notification/signature.txt");
     const CONTENT: &str = include_str!("../notification/content.json");
 
-    fn open(headers: &Headers, body: &[u8]) -> Result<Event, NotificationError> {
+    fn open(headers: &Headers, body: &[u8]) -> Result<Notification, NotificationError> {
         let headers = SignatureHeaders::from_pairs(headers.pairs())?;
         NotificationReceiver::new(verifier(), ApiV3Key::new(KEY).unwrap()).open(
             &headers,

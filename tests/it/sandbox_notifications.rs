@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Sandbox, SentNotification, Signing};
 use wechatpay_contract::{
-    ApiV3Key, EventKind, NotificationReceiver, SignatureHeaders, VerifyError,
+    ApiV3Key, ContractEvent, EventKind, NotificationReceiver, SignatureHeaders, VerifyError,
 };
 
 use crate::inbox::{Inbox, PATIENCE, Reaction};
@@ -202,7 +202,7 @@ fn the_receiver_of_the_crate_opens_what_was_recorded() {
     let pairs = sent.headers.iter().map(|(name, value)| (name, value));
     let headers = SignatureHeaders::from_pairs(pairs).unwrap();
     let event = receiver
-        .open(&headers, &sent.body, SystemTime::now())
+        .open_as::<ContractEvent>(&headers, &sent.body, SystemTime::now())
         .unwrap();
     assert_eq!(event.id, sent.id);
     assert_eq!(event.kind, EventKind::Signed);

@@ -1,0 +1,44 @@
+//! The closing of an order that is not paid.
+
+use super::{OrderNumber, Payee};
+use crate::error::InvalidField;
+use crate::request::{Endpoint, Request};
+
+/// Closes an order that is not paid, so that it never can be 关闭订单.
+///
+/// Close it when the user cancels or the time to pay is over. An order cannot be closed while the user pays, nor when it is
+/// paid: refund it then. A closed `out_trade_no` is spent. Closing twice does no harm; an older page has the error
+/// `ORDER_CLOSED` for it.
+///
+/// After an unknown outcome, query the order: `CLOSED` is done, `NOTPAY` is to be closed again, and a paid order is to be
+/// refunded. Only a response with status 204 says that the order is closed. 202 with `USER_PAYING` is
+/// [`Error::Accepted`](crate::Error::Accepted), and 429 can mean that the user has just paid: the outcome of both is
+/// [`Unknown`](crate::Outcome::Unknown).
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526915>, for partners
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012526949>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloseOrder<'a> {
+    /// The merchant ids that placed the order.
+    pub payee: Payee<'a>,
+    /// The merchant's number of the order 商户订单号, up to 32 characters.
+    pub out_trade_no: &'a str,
+}
+
+impl Endpoint for CloseOrder<'_> {
+    type Response = ();
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        self.payee.check()?;
+        OrderNumber::OutTradeNo(self.out_trade_no).check()?;
+        let template = match self.payee {
+            Payee::Merchant { .. } => "/v3/pay/transactions/out-trade-no/{out_trade_no}/close",
+            Payee::SubMerchant { .. } => {
+                "/v3/pay/partner/transactions/out-trade-no/{out_trade_no}/close"
+            }
+        };
+        Ok(Request::post(template)
+            .path("out_trade_no", self.out_trade_no)
+            .json(&self.payee))
+    }
+}

@@ -1,0 +1,463 @@
+//! The query of an order, and the transaction that it returns, which a payment notification holds too.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{InvalidField, Mismatch};
+use crate::json::{null_as_default, open_enum};
+use crate::request::{Endpoint, Request};
+use crate::rules;
+
+/// Queries an order by either of its numbers 查询订单.
+///
+/// Changes nothing, so it can be repeated after any outcome. 404 `ORDER_NOT_EXIST` (`ORDERNOTEXIST` on older pages) means
+/// that the order was never placed, see [`ApiError::has_code`](crate::ApiError::has_code).
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526919>, <https://pay.weixin.qq.com/doc/v3/merchant/4012526922>,
+/// for partners <https://pay.weixin.qq.com/doc/v3/partner/4012526944>,
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012526943>.
+///
+/// ```
+/// use wechatpay_contract::Endpoint;
+/// use wechatpay_contract::order::{OrderNumber, Payee, QueryOrder};
+///
+/// let query = QueryOrder {
+///     payee: Payee::Merchant { mchid: "1230000109" },
+///     order: OrderNumber::OutTradeNo("1217752501201407033233368018"),
+/// };
+/// assert_eq!(
+///     query.request()?.target()?,
+///     "/v3/pay/transactions/out-trade-no/1217752501201407033233368018?mchid=1230000109",
+/// );
+/// # Ok::<(), wechatpay_contract::InvalidField>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryOrder<'a> {
+    /// The merchant ids that placed the order.
+    pub payee: Payee<'a>,
+    /// The order. One that is not paid has an `out_trade_no` only.
+    pub order: OrderNumber<'a>,
+}
+
+impl Endpoint for QueryOrder<'_> {
+    type Response = Transaction;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        self.payee.check()?;
+        self.order.check()?;
+        let template = match (self.payee, self.order) {
+            (Payee::Merchant { .. }, OrderNumber::OutTradeNo(_)) => {
+                "/v3/pay/transactions/out-trade-no/{out_trade_no}"
+            }
+            (Payee::Merchant { .. }, OrderNumber::TransactionId(_)) => {
+                "/v3/pay/transactions/id/{transaction_id}"
+            }
+            (Payee::SubMerchant { .. }, OrderNumber::OutTradeNo(_)) => {
+                "/v3/pay/partner/transactions/out-trade-no/{out_trade_no}"
+            }
+            (Payee::SubMerchant { .. }, OrderNumber::TransactionId(_)) => {
+                "/v3/pay/partner/transactions/id/{transaction_id}"
+            }
+        };
+        let (name, number) = self.order.field();
+        let request = Request::get(template).path(name, number);
+        let ids = self.payee.fields();
+        Ok(ids.fold(request, |request, (name, id)| request.query(name, id)))
+    }
+
+    fn check(&self, response: &Transaction) -> Result<(), Mismatch> {
+        response.check_payee(self.payee)?;
+        self.order.compare(
+            Some(&response.out_trade_no),
+            response.transaction_id.as_deref(),
+        )
+    }
+}
+
+/// The merchant who is paid: the ids that placed an order, and that query and close it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Payee<'a> {
+    /// A direct merchant 直连商户.
+    Merchant {
+        /// The merchant id 直连商户号, up to 32 characters.
+        mchid: &'a str,
+    },
+    /// A sub-merchant of a service provider 服务商 or of an e-commerce platform 电商收付通.
+    SubMerchant {
+        /// The service provider's merchant id 服务商户号, up to 32 characters.
+        sp_mchid: &'a str,
+        /// The sub-merchant id 子商户号, up to 32 characters.
+        sub_mchid: &'a str,
+    },
+}
+
+impl<'a> Payee<'a> {
+    fn fields(self) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let (first, second) = match self {
+            Self::Merchant { mchid } => (("mchid", mchid), None),
+            Self::SubMerchant {
+                sp_mchid,
+                sub_mchid,
+            } => (("sp_mchid", sp_mchid), Some(("sub_mchid", sub_mchid))),
+        };
+        std::iter::once(first).chain(second)
+    }
+
+    pub(super) fn check(self) -> Result<(), InvalidField> {
+        self.fields()
+            .try_for_each(|(field, id)| rules::id(field, id, 32))
+    }
+}
+
+/// The number of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderNumber<'a> {
+    /// The merchant's number 商户订单号, up to 32 characters.
+    OutTradeNo(&'a str),
+    /// WeChat Pay's number 微信支付订单号, up to 32 characters. An order has it after the payment.
+    TransactionId(&'a str),
+}
+
+impl OrderNumber<'_> {
+    fn field(&self) -> (&'static str, &str) {
+        match self {
+            Self::OutTradeNo(number) => ("out_trade_no", number),
+            Self::TransactionId(id) => ("transaction_id", id),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), InvalidField> {
+        let (field, number) = self.field();
+        rules::id(field, number, 32)
+    }
+
+    /// Compares with what a response repeats of the two numbers, if it does.
+    pub(super) fn compare(
+        &self,
+        out_trade_no: Option<&str>,
+        transaction_id: Option<&str>,
+    ) -> Result<(), Mismatch> {
+        let (field, sent) = self.field();
+        let received = match self {
+            Self::OutTradeNo(_) => out_trade_no,
+            Self::TransactionId(_) => transaction_id,
+        };
+        received.map_or(Ok(()), |received| Mismatch::check(field, sent, received))
+    }
+}
+
+/// An order as WeChat Pay knows it: the response to [`QueryOrder`], and the content of a payment notification.
+///
+/// Compare it with the own record by [`check_order`](Self::check_order) before anything is delivered for it.
+///
+/// Sources: the pages of [`QueryOrder`]; for the notification <https://pay.weixin.qq.com/doc/v3/merchant/4012791902>,
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012085801>. That an order with a contract looks like any other is inferred.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Transaction {
+    /// The direct merchant's AppID 公众账号ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub appid: Option<String>,
+    /// The direct merchant's id 商户号.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mchid: Option<String>,
+    /// The service provider's AppID 服务商应用ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sp_appid: Option<String>,
+    /// The service provider's merchant id 服务商户号.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sp_mchid: Option<String>,
+    /// The sub-merchant's AppID 子商户应用ID, if the order named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_appid: Option<String>,
+    /// The sub-merchant's id 子商户号.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_mchid: Option<String>,
+    /// The merchant's number of the order 商户订单号, up to 32 characters.
+    pub out_trade_no: String,
+    /// WeChat Pay's number of the order 微信支付订单号, up to 32 characters; after the payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<String>,
+    /// The way of paying 交易类型; after the payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trade_type: Option<TradeType>,
+    /// The state of the order 交易状态.
+    pub trade_state: TradeState,
+    /// The state in words 交易状态描述, up to 256 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trade_state_desc: Option<String>,
+    /// The user's bank 银行类型, such as `CMB_DEBIT`, or `OTHERS`; after the payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bank_type: Option<String>,
+    /// The merchant's own data of the order 商户数据包, up to 128 characters; after the payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attach: Option<String>,
+    /// The time of the payment 支付完成时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_time: Option<String>,
+    /// The user who paid 支付者; after the payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer: Option<TransactionPayer>,
+    /// The amounts 订单金额.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<TransactionAmount>,
+    /// The place of the payment 场景信息.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scene_info: Option<TransactionScene>,
+    /// The coupons that were used 优惠功能.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub promotion_detail: Vec<Promotion>,
+}
+
+impl Transaction {
+    /// Returns `true` if the user paid the order, also if it was refunded later.
+    pub fn is_paid(&self) -> bool {
+        matches!(self.trade_state, TradeState::Success | TradeState::Refund)
+    }
+
+    /// Compares this with the merchant's own record of the order: numbers and ids, and amount and currency as far as they
+    /// are there, which they are after a payment.
+    ///
+    /// It does not look at `payer_total`, which is lower than the total when the user has a coupon, nor at the state.
+    ///
+    /// ```
+    /// use wechatpay_contract::order::{OwnOrder, Payee, Transaction};
+    ///
+    /// let paid: Transaction = serde_json::from_str(
+    ///     r#"{
+    ///         "appid": "wxd678efh567hg6787", "mchid": "1230000109", "trade_state": "SUCCESS",
+    ///         "out_trade_no": "1217752501201407033233368018",
+    ///         "amount": {"total": 100, "payer_total": 90, "currency": "CNY", "payer_currency": "CNY"}
+    ///     }"#,
+    /// )?;
+    /// let own = OwnOrder {
+    ///     payee: Payee::Merchant { mchid: "1230000109" },
+    ///     appid: "wxd678efh567hg6787",
+    ///     sub_appid: None,
+    ///     out_trade_no: "1217752501201407033233368018",
+    ///     total: 100,
+    ///     currency: "CNY",
+    /// };
+    /// assert!(paid.is_paid() && paid.check_order(&own).is_ok());
+    /// let difference = paid.check_order(&OwnOrder { total: 101, ..own }).unwrap_err();
+    /// assert_eq!(difference.field, "amount.total");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`] with the first field that differs. An id that the order has and this has not differs too, and so does
+    /// an amount or a currency if this says that the order is paid.
+    pub fn check_order(&self, order: &OwnOrder<'_>) -> Result<(), Mismatch> {
+        Mismatch::check("out_trade_no", order.out_trade_no, &self.out_trade_no)?;
+        self.check_payee(order.payee)?;
+        match order.payee {
+            Payee::Merchant { .. } => same("appid", order.appid, self.appid.as_deref())?,
+            Payee::SubMerchant { .. } => same("sp_appid", order.appid, self.sp_appid.as_deref())?,
+        }
+        if let Some(sub_appid) = order.sub_appid {
+            same("sub_appid", sub_appid, self.sub_appid.as_deref())?;
+        }
+        let amount = self.amount.as_ref();
+        let total = amount.and_then(|amount| amount.total);
+        let currency = amount.and_then(|amount| amount.currency.as_deref());
+        if total.is_some() || self.is_paid() {
+            let received = total.map(|total| total.to_string());
+            same(
+                "amount.total",
+                &order.total.to_string(),
+                received.as_deref(),
+            )?;
+        }
+        if currency.is_some() || self.is_paid() {
+            same("amount.currency", order.currency, currency)?;
+        }
+        Ok(())
+    }
+
+    fn check_payee(&self, payee: Payee<'_>) -> Result<(), Mismatch> {
+        match payee {
+            Payee::Merchant { mchid } => same("mchid", mchid, self.mchid.as_deref()),
+            Payee::SubMerchant {
+                sp_mchid,
+                sub_mchid,
+            } => {
+                same("sp_mchid", sp_mchid, self.sp_mchid.as_deref())?;
+                same("sub_mchid", sub_mchid, self.sub_mchid.as_deref())
+            }
+        }
+    }
+}
+
+/// Takes an absent value for an empty one.
+fn same(field: &'static str, sent: &str, received: Option<&str>) -> Result<(), Mismatch> {
+    Mismatch::check(field, sent, received.unwrap_or_default())
+}
+
+/// The merchant's own record of an order, for [`Transaction::check_order`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnOrder<'a> {
+    /// The merchant ids that placed the order.
+    pub payee: Payee<'a>,
+    /// `appid` of the order; `sp_appid` for a partner.
+    pub appid: &'a str,
+    /// `sub_appid` of a partner's order, if it has one.
+    pub sub_appid: Option<&'a str>,
+    /// The merchant's number of the order.
+    pub out_trade_no: &'a str,
+    /// The total of the order, in fen 分.
+    pub total: u64,
+    /// The currency of the order: `CNY`, unless it names another one.
+    pub currency: &'a str,
+}
+
+open_enum! {
+    /// The state of an order 交易状态.
+    ///
+    /// `NOTPAY` becomes `SUCCESS` or `CLOSED`, and `SUCCESS` becomes `REFUND`. A failed attempt to pay leaves `NOTPAY`.
+    TradeState {
+        /// The order is paid.
+        Success = "SUCCESS",
+        /// The order is paid, and a refund was started. The query of the refund says how much, and if it succeeded.
+        Refund = "REFUND",
+        /// The order is not paid.
+        NotPay = "NOTPAY",
+        /// The order is closed and can never be paid.
+        Closed = "CLOSED",
+        /// The payment was revoked; documented for payment codes only.
+        Revoked = "REVOKED",
+        /// The user is paying; documented for payment codes only.
+        UserPaying = "USERPAYING",
+        /// The payment failed; documented for payment codes only.
+        PayError = "PAYERROR",
+        /// The order is accepted and waits for the debit; documented for platforms in 2021.
+        Accept = "ACCEPT",
+    }
+}
+
+open_enum! {
+    /// The way of paying an order 交易类型.
+    TradeType {
+        /// Official account or mini program; expected for orders with a contract, which is inferred.
+        Jsapi = "JSAPI",
+        /// Scanned code.
+        Native = "NATIVE",
+        /// App.
+        App = "APP",
+        /// Payment code.
+        MicroPay = "MICROPAY",
+        /// Mobile web page.
+        MWeb = "MWEB",
+        /// Face.
+        FacePay = "FACEPAY",
+    }
+}
+
+/// The user who paid an order 支付者.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TransactionPayer {
+    /// The user under the direct merchant's `appid` 用户标识, up to 128 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub openid: Option<String>,
+    /// The user under `sp_appid` 用户服务标识, up to 128 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sp_openid: Option<String>,
+    /// The user under `sub_appid` 用户子标识, up to 128 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_openid: Option<String>,
+}
+
+/// The amounts of an order 订单金额.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TransactionAmount {
+    /// The total 总金额, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// The amount that the user paid 用户支付金额, in fen 分: the total without coupons; after the payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer_total: Option<u64>,
+    /// The currency 货币类型: `CNY`; after the payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// The currency in which the user paid 用户支付币种.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer_currency: Option<String>,
+}
+
+/// The place of a payment 场景信息.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TransactionScene {
+    /// The merchant's number of the device 商户端设备号, up to 32 characters; may be empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+}
+
+/// A coupon that was used for an order 优惠功能.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Promotion {
+    /// The coupon 券ID, up to 32 characters.
+    pub coupon_id: String,
+    /// Its name 优惠名称.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `GLOBAL` for the whole order or `SINGLE` for single goods 优惠范围.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// `CASH` for a funded coupon, `NOCASH` for an unfunded one 优惠类型.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The reduction 优惠券面额, in fen 分.
+    pub amount: u64,
+    /// The campaign 活动ID, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stock_id: Option<String>,
+    /// The part that WeChat pays 微信出资, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wechatpay_contribute: Option<u64>,
+    /// The part that the merchant pays 商户出资, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merchant_contribute: Option<u64>,
+    /// The part that others pay 其他出资, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_contribute: Option<u64>,
+    /// The currency 优惠币种.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// The goods of a `SINGLE` coupon 单品列表.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub goods_detail: Vec<PromotionGoods>,
+}
+
+/// The goods for which a coupon was used 单品.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PromotionGoods {
+    /// The merchant's code of it 商品编码, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goods_id: Option<String>,
+    /// The number of pieces 商品数量.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<u64>,
+    /// The price of a piece 商品单价, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit_price: Option<u64>,
+    /// The reduction 商品优惠金额, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discount_amount: Option<u64>,
+    /// A remark 商品备注, up to 128 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goods_remark: Option<String>,
+}

@@ -1,0 +1,437 @@
+//! Refunds of direct merchants and of ordinary service providers' sub-merchants, and the refund that every query returns.
+
+use serde::{Deserialize, Serialize};
+
+use super::OrderNumber;
+use crate::error::{InvalidField, Mismatch};
+use crate::json::{null_as_default, open_enum};
+use crate::request::{Endpoint, Request};
+use crate::rules;
+
+/// Refunds a paid order in part or in whole 申请退款, as a direct merchant or a service provider. An e-commerce platform
+/// has its own call, [`CreatePlatformRefund`](super::CreatePlatformRefund).
+///
+/// The response says that the refund was accepted, not that it succeeded: [`status`](Refund::status) says so, of a
+/// [`QueryRefund`] after a minute, or the notification does.
+///
+/// **After an unknown outcome, never take a new `out_refund_no`**: that may refund twice. One number refunds once, however
+/// often it is sent. Query it; if it is not found, or the query fails, send the same number again with the same fields.
+/// The outcome of 429 is unknown here too: the refund may be under way. Only a refund that is `CLOSED` needs a new number.
+///
+/// Within 365 days of the payment, at most 50 refunds of one order, a minute apart.
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791903>, for service providers
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012760121>.
+///
+/// ```
+/// use wechatpay_contract::Endpoint;
+/// use wechatpay_contract::order::{CreateRefund, OrderNumber, RefundAmount, RefundOptions};
+///
+/// let refund = CreateRefund {
+///     sub_mchid: None,
+///     order: OrderNumber::OutTradeNo("1217752501201407033233368018"),
+///     out_refund_no: "1217752501201407033233368018",
+///     amount: RefundAmount::fen(888, 888),
+///     goods_detail: &[],
+///     options: RefundOptions { reason: Some("商品已售完"), ..RefundOptions::default() },
+/// };
+/// assert_eq!(refund.request()?.target()?, "/v3/refund/domestic/refunds");
+/// # Ok::<(), wechatpay_contract::InvalidField>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CreateRefund<'a> {
+    /// The sub-merchant 子商户号, up to 32 characters: for service providers only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_mchid: Option<&'a str>,
+    /// The paid order.
+    #[serde(flatten)]
+    pub order: OrderNumber<'a>,
+    /// The merchant's number of the refund 商户退款单号: 1 to 64 ASCII digits, letters, `_`, `-`, `|`, `*` and `@`, unique
+    /// for the merchant, for the service provider if there is one.
+    pub out_refund_no: &'a str,
+    /// The amounts 金额信息.
+    pub amount: RefundAmount<'a>,
+    /// The goods that are refunded, as in the order 退款商品; empty for no particular ones.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub goods_detail: &'a [RefundGoods<'a>],
+    /// The optional fields; `RefundOptions::default()` leaves all of them out.
+    #[serde(flatten)]
+    pub options: RefundOptions<'a>,
+}
+
+impl Endpoint for CreateRefund<'_> {
+    type Response = Refund;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        check_sub_mchid(self.sub_mchid)?;
+        check_refund(self.order, self.out_refund_no, &self.amount, &self.options)?;
+        let first_unnamed = self
+            .goods_detail
+            .iter()
+            .position(|goods| goods.merchant_goods_id.is_empty());
+        if let Some(position) = first_unnamed {
+            return Err(InvalidField::new(
+                format!("goods_detail[{position}].merchant_goods_id"),
+                "is empty: wanted a value",
+            ));
+        }
+        Ok(Request::post("/v3/refund/domestic/refunds").json(self))
+    }
+
+    fn check(&self, response: &Refund) -> Result<(), Mismatch> {
+        Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)?;
+        self.order
+            .compare(Some(&response.out_trade_no), Some(&response.transaction_id))?;
+        self.amount.compare(&response.amount)
+    }
+}
+
+/// Queries a refund by the merchant's number 查询单笔退款, as a direct merchant or a service provider.
+///
+/// First a minute after the refund was created, then once a minute, and less often after 5 minutes. Changes nothing, so it
+/// can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means that there is no such refund.
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791904>, for service providers
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012760128>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryRefund<'a> {
+    /// The sub-merchant 子商户号, up to 32 characters: for service providers only.
+    pub sub_mchid: Option<&'a str>,
+    /// The merchant's number of the refund 商户退款单号.
+    pub out_refund_no: &'a str,
+}
+
+impl Endpoint for QueryRefund<'_> {
+    type Response = Refund;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        check_sub_mchid(self.sub_mchid)?;
+        rules::refund_no("out_refund_no", self.out_refund_no)?;
+        let request = Request::get("/v3/refund/domestic/refunds/{out_refund_no}")
+            .path("out_refund_no", self.out_refund_no);
+        Ok(match self.sub_mchid {
+            Some(sub_mchid) => request.query("sub_mchid", sub_mchid),
+            None => request,
+        })
+    }
+
+    fn check(&self, response: &Refund) -> Result<(), Mismatch> {
+        Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)
+    }
+}
+
+/// The amounts of a refund that is requested 金额信息.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RefundAmount<'a> {
+    /// The amount to refund 退款金额, in fen 分: from 1 to what is left of the total.
+    pub refund: u64,
+    /// The total of the **order** 原订单金额, in fen 分.
+    pub total: u64,
+    /// The currency 退款币种: `CNY`.
+    pub currency: &'a str,
+    /// The accounts that pay for the refund 退款出资账户及金额, none of them twice, in sum `refund`; empty for the usual one.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub from: &'a [RefundSource<'a>],
+}
+
+impl RefundAmount<'_> {
+    /// An amount in fen 分 of an order's total in fen 分, in `CNY`, from the usual account.
+    pub const fn fen(refund: u64, total: u64) -> Self {
+        Self {
+            refund,
+            total,
+            currency: "CNY",
+            from: &[],
+        }
+    }
+
+    fn check(&self) -> Result<(), InvalidField> {
+        let refuse = |field, problem: String| Err(InvalidField::new(field, problem));
+        let (refund, total) = (self.refund, self.total);
+        if !(1..=total).contains(&refund) {
+            let problem = format!("found {refund}: wanted 1 to amount.total, {total}");
+            return refuse("amount.refund", problem);
+        }
+        rules::required("amount.currency", self.currency)?;
+        let sum = self
+            .from
+            .iter()
+            .try_fold(0_u64, |sum, source| sum.checked_add(source.amount));
+        if !self.from.is_empty() && sum != Some(refund) {
+            let problem = format!("has another sum: wanted amount.refund, {refund}");
+            return refuse("amount.from", problem);
+        }
+        let is_twice = |(position, source): (usize, &RefundSource<'_>)| {
+            let mut before = self.from.iter().take(position);
+            before.any(|other| other.account == source.account)
+        };
+        if self.from.iter().enumerate().any(is_twice) {
+            return refuse(
+                "amount.from",
+                "has an account twice: wanted it once".to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Compares with the amounts of a response, as far as it has them.
+    pub(super) fn compare(&self, received: &RefundedAmount) -> Result<(), Mismatch> {
+        Mismatch::check("amount.refund", &self.refund, &received.refund)?;
+        received.total.map_or(Ok(()), |total| {
+            Mismatch::check("amount.total", &self.total, &total)
+        })
+    }
+}
+
+/// An account that pays for a refund, and its part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RefundSource<'a> {
+    /// `AVAILABLE` 可用余额 or `UNAVAILABLE` 不可用余额.
+    pub account: &'a str,
+    /// Its part, in fen 分.
+    pub amount: u64,
+}
+
+/// The optional fields of a refund. `..RefundOptions::default()` leaves out the rest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RefundOptions<'a> {
+    /// The reason that the user sees 退款原因, up to **80 bytes**, which are 26 Chinese characters. Not shown for a partial
+    /// refund of 1 yuan or less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    /// Where WeChat Pay notifies of the refund 退款结果回调url: HTTPS, without a query, up to 256 characters. It has
+    /// priority over the one set in the merchant platform; that there is no notification without both is inferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify_url: Option<&'a str>,
+    /// The account that pays for the refund 退款资金来源: `AVAILABLE`, or `UNSETTLED` for travel deposits. Not together with
+    /// [`RefundAmount::from`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub funds_account: Option<&'a str>,
+}
+
+/// Goods that are refunded 退款商品.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RefundGoods<'a> {
+    /// The merchant's code of it 商户侧商品编码, up to 32 characters. Required.
+    pub merchant_goods_id: &'a str,
+    /// WeChat Pay's code of it 微信支付商品编码, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wechatpay_goods_id: Option<&'a str>,
+    /// Its name 商品名称, up to 256 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goods_name: Option<&'a str>,
+    /// The price of a piece 商品单价, in fen 分. Required.
+    pub unit_price: u64,
+    /// The amount to refund for it 商品退款金额, in fen 分. Required.
+    pub refund_amount: u64,
+    /// The number of pieces 商品退货数量. Required.
+    pub refund_quantity: u64,
+}
+
+fn check_sub_mchid(sub_mchid: Option<&str>) -> Result<(), InvalidField> {
+    sub_mchid.map_or(Ok(()), |sub_mchid| rules::id("sub_mchid", sub_mchid, 32))
+}
+
+/// Checks what the requests of both calls have in common.
+pub(super) fn check_refund(
+    order: OrderNumber<'_>,
+    out_refund_no: &str,
+    amount: &RefundAmount<'_>,
+    options: &RefundOptions<'_>,
+) -> Result<(), InvalidField> {
+    order.check()?;
+    rules::refund_no("out_refund_no", out_refund_no)?;
+    amount.check()?;
+    if let Some(reason) = options.reason {
+        rules::up_to_bytes("reason", reason, 80)?;
+    }
+    if let Some(notify_url) = options.notify_url {
+        rules::notify_url("notify_url", notify_url)?;
+        rules::up_to("notify_url", notify_url, 256)?;
+    }
+    match options.funds_account {
+        Some(_) if !amount.from.is_empty() => Err(InvalidField::new(
+            "funds_account",
+            "found it beside amount.from: wanted one of the two",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A refund as WeChat Pay knows it: the response to [`CreateRefund`], [`QueryRefund`] and
+/// [`QueryPlatformRefund`](super::QueryPlatformRefund).
+///
+/// Sources: the pages of the three.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Refund {
+    /// WeChat Pay's number of the refund 微信支付退款单号, up to 32 characters.
+    pub refund_id: String,
+    /// The merchant's number of the refund 商户退款单号, up to 64 characters.
+    pub out_refund_no: String,
+    /// WeChat Pay's number of the order 微信支付订单号, up to 32 characters.
+    pub transaction_id: String,
+    /// The merchant's number of the order 商户订单号, up to 32 characters.
+    pub out_trade_no: String,
+    /// The way of the money 退款渠道. Documented as optional for platforms only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<RefundChannel>,
+    /// The account that receives the money, in words 退款入账账户, up to 64 characters. Documented as optional for platforms
+    /// only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_received_account: Option<String>,
+    /// The time of the success 退款成功时间, in the form of RFC 3339; with the status `SUCCESS` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_time: Option<String>,
+    /// The time of the creation 退款创建时间, in the form of RFC 3339.
+    pub create_time: String,
+    /// The state of the refund 退款状态.
+    pub status: RefundStatus,
+    /// The kind of account that pays 资金账户, such as `UNSETTLED` or `AVAILABLE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub funds_account: Option<String>,
+    /// The amounts 金额信息.
+    pub amount: RefundedAmount,
+    /// The reductions that are refunded 优惠退款信息.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub promotion_detail: Vec<RefundedPromotion>,
+    /// The merchant who pays for a platform's refund 退款出资商户: `REFUND_SOURCE_SUB_MERCHANT` or
+    /// `REFUND_SOURCE_PARTNER_ADVANCE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_account: Option<String>,
+}
+
+open_enum! {
+    /// The state of a refund 退款状态.
+    RefundStatus {
+        /// The money is on the user's account.
+        Success = "SUCCESS",
+        /// The refund will not happen. Create it again, under a new `out_refund_no`. The description of the platform's call
+        /// writes `CLOSE` too, which is read as this.
+        Closed = "CLOSED" | "CLOSE",
+        /// The refund is under way.
+        Processing = "PROCESSING",
+        /// The user's bank refused the money. See to it in the merchant platform; `SUCCESS` can follow.
+        Abnormal = "ABNORMAL",
+    }
+}
+
+open_enum! {
+    /// The way of a refund's money 退款渠道.
+    RefundChannel {
+        /// Back to where it came from.
+        Original = "ORIGINAL",
+        /// To the user's balance.
+        Balance = "BALANCE",
+        /// To another balance, after an abnormal refund.
+        OtherBalance = "OTHER_BALANCE",
+        /// To another card, after an abnormal refund.
+        OtherBankcard = "OTHER_BANKCARD",
+    }
+}
+
+/// The amounts of a refund 金额信息.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RefundedAmount {
+    /// The total of the order 订单金额, in fen 分; absent for platforms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// The refund 退款金额, in fen 分.
+    pub refund: u64,
+    /// The accounts that pay for the refund 退款出资账户及金额.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub from: Vec<RefundedFrom>,
+    /// The amount that the user paid for the order 用户支付金额, in fen 分; absent for platforms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer_total: Option<u64>,
+    /// The amount that the user receives 用户退款金额, in fen 分.
+    pub payer_refund: u64,
+    /// The part of the refund that is settled 应结退款金额, in fen 分; absent for platforms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settlement_refund: Option<u64>,
+    /// The part of the order that is settled 应结订单金额, in fen 分; absent for platforms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settlement_total: Option<u64>,
+    /// The refund of reductions 优惠退款金额, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discount_refund: Option<u64>,
+    /// The currency 退款币种: `CNY`; absent in notifications.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// The fee that is refunded 手续费退款金额, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_fee: Option<u64>,
+    /// The amount that the platform advanced 垫付金额, in fen 分; for platforms only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advance: Option<u64>,
+}
+
+/// An account that pays for a refund, and its part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RefundedFrom {
+    /// `AVAILABLE` 可用余额 or `UNAVAILABLE` 不可用余额.
+    pub account: String,
+    /// Its part, in fen 分.
+    pub amount: u64,
+}
+
+/// A reduction that is refunded 优惠退款信息.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RefundedPromotion {
+    /// The coupon or reduction 券ID, up to 32 characters.
+    pub promotion_id: String,
+    /// `GLOBAL` for the whole order or `SINGLE` for single goods 优惠范围.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// `COUPON` or `DISCOUNT`, on newer pages `CASH` or `NOCASH` 优惠类型.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The reduction 优惠券面额, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<u64>,
+    /// The part of it that is refunded 优惠退款金额, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_amount: Option<u64>,
+    /// The goods 商品列表.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub goods_detail: Vec<RefundedGoods>,
+}
+
+/// Goods that were refunded 退款商品.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RefundedGoods {
+    /// The merchant's code of it 商户侧商品编码, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merchant_goods_id: Option<String>,
+    /// WeChat Pay's code of it 微信支付商品编码, up to 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wechatpay_goods_id: Option<String>,
+    /// Its name 商品名称, up to 256 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goods_name: Option<String>,
+    /// The price of a piece 商品单价, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit_price: Option<u64>,
+    /// The amount refunded for it 商品退款金额, in fen 分.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_amount: Option<u64>,
+    /// The number of pieces 商品退货数量.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_quantity: Option<u64>,
+}

@@ -1,0 +1,709 @@
+//! Orders after they are placed: what the query, closing and refund send and read, with the documented examples, and
+//! what is refused before sending or compared afterwards.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use wechatpay_contract::order::{
+    AcceptedRefund, CloseOrder, CreatePlatformRefund, CreateRefund, OrderNumber, OwnOrder, Payee,
+    QueryOrder, QueryPlatformRefund, QueryRefund, Refund, RefundAmount, RefundChannel, RefundGoods,
+    RefundNumber, RefundOptions, RefundSource, RefundStatus, TradeState, TradeType, Transaction,
+};
+use wechatpay_contract::{Endpoint, Method, Mismatch};
+
+use crate::support::assert_refused;
+
+const PAID: &str = include_str!("../orders/paid.json");
+const PAID_PARTNER: &str = include_str!("../orders/paid_partner.json");
+const UNPAID: &str = include_str!("../orders/unpaid.json");
+const REFUND: &str = include_str!("../orders/refund.json");
+const PLATFORM_REFUND: &str = include_str!("../orders/platform_refund.json");
+const PLATFORM_REFUND_ACCEPTED: &str = include_str!("../orders/platform_refund_accepted.json");
+
+const NUMBER: &str = "1217752501201407033233368018";
+const DIRECT: Payee<'static> = Payee::Merchant {
+    mchid: "1230000109",
+};
+const PARTNER: Payee<'static> = Payee::SubMerchant {
+    sp_mchid: "1230000109",
+    sub_mchid: "1900000109",
+};
+
+fn value(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
+}
+
+/// Reads an example, and asserts that all of it is written again.
+#[track_caller]
+fn read<T: Serialize + DeserializeOwned>(json: &str) -> T {
+    let read: T = serde_json::from_str(json).unwrap();
+    let mut wanted = value(json);
+    // An empty list says as much as an absent one.
+    if let Some(object) = wanted.as_object_mut() {
+        object.retain(|_, value| *value != json!([]));
+    }
+    assert_eq!(serde_json::to_value(&read).unwrap(), wanted);
+    read
+}
+
+fn with(json: &str, pointer: &str, new: Value) -> Value {
+    let mut body = value(json);
+    *body.pointer_mut(pointer).unwrap() = new;
+    body
+}
+
+fn check<E: Endpoint>(endpoint: &E, body: &Value) -> Result<(), Mismatch> {
+    endpoint.check(&serde_json::from_value(body.clone()).unwrap())
+}
+
+#[track_caller]
+fn assert_differs<E: Endpoint>(endpoint: &E, body: &Value, field: &str) {
+    assert_eq!(check(endpoint, body).unwrap_err().field, field);
+}
+
+#[track_caller]
+fn assert_sends(endpoint: &impl Endpoint, method: Method, target: &str, body: Option<Value>) {
+    let request = endpoint.request().unwrap();
+    assert_eq!(request.method(), method);
+    assert_eq!(request.target().unwrap(), target);
+    let sent = request
+        .body()
+        .map(|body| serde_json::from_slice(body).unwrap());
+    assert_eq!(sent, body);
+}
+
+fn assert_accepted(endpoint: &impl Endpoint) {
+    endpoint.request().unwrap().target().unwrap();
+}
+
+mod query {
+    use super::*;
+
+    #[test]
+    fn an_order_is_queried_by_either_number_and_kind_of_merchant() {
+        let by = |payee, order| QueryOrder { payee, order };
+        let (own, wechat) = (
+            OrderNumber::OutTradeNo(NUMBER),
+            OrderNumber::TransactionId(NUMBER),
+        );
+        for (query, target) in [
+            (
+                by(DIRECT, own),
+                "/v3/pay/transactions/out-trade-no/1217752501201407033233368018?mchid=1230000109",
+            ),
+            (
+                by(DIRECT, wechat),
+                "/v3/pay/transactions/id/1217752501201407033233368018?mchid=1230000109",
+            ),
+            (
+                by(PARTNER, own),
+                "/v3/pay/partner/transactions/out-trade-no/1217752501201407033233368018?sp_mchid=1230000109&sub_mchid=1900000109",
+            ),
+            (
+                by(PARTNER, wechat),
+                "/v3/pay/partner/transactions/id/1217752501201407033233368018?sp_mchid=1230000109&sub_mchid=1900000109",
+            ),
+        ] {
+            assert_sends(&query, Method::Get, target, None);
+        }
+        let problem = "is empty: wanted a value";
+        assert_refused(
+            &by(DIRECT, OrderNumber::OutTradeNo("")),
+            "out_trade_no",
+            problem,
+        );
+        assert_refused(
+            &by(DIRECT, OrderNumber::TransactionId("")),
+            "transaction_id",
+            problem,
+        );
+        let nobody = Payee::SubMerchant {
+            sp_mchid: "1230000109",
+            sub_mchid: "",
+        };
+        assert_refused(&by(nobody, own), "sub_mchid", problem);
+        let nobody = Payee::Merchant { mchid: "" };
+        assert_refused(&by(nobody, own), "mchid", problem);
+    }
+
+    #[test]
+    fn a_paid_order_is_read_whole() {
+        let paid: Transaction = read(PAID);
+        assert_eq!(paid.trade_state, TradeState::Success);
+        assert_eq!(paid.trade_type, Some(TradeType::Jsapi));
+        assert!(paid.is_paid());
+        let amount = paid.amount.unwrap();
+        assert_eq!((amount.total, amount.payer_total), (Some(100), Some(90)));
+        let payer = paid.payer.unwrap();
+        assert_eq!(
+            payer.openid.as_deref(),
+            Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o")
+        );
+        let [coupon] = &*paid.promotion_detail else {
+            panic!("one coupon")
+        };
+        assert_eq!((coupon.kind.as_deref(), coupon.amount), (Some("CASH"), 10));
+        assert_eq!(coupon.goods_detail[0].goods_id.as_deref(), Some("M1006"));
+
+        let paid: Transaction = read(PAID_PARTNER);
+        assert_eq!(paid.sub_mchid.as_deref(), Some("1900008XXX"));
+        assert_eq!(paid.attach.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn an_unpaid_order_has_little() {
+        let unpaid: Transaction = read(UNPAID);
+        assert_eq!(unpaid.trade_state, TradeState::NotPay);
+        assert!(!unpaid.is_paid());
+        assert_eq!(
+            (unpaid.transaction_id, unpaid.payer, unpaid.trade_type),
+            (None, None, None)
+        );
+        assert_eq!(unpaid.scene_info.unwrap().device_id.as_deref(), Some(""));
+        let closed =
+            json!({"out_trade_no": NUMBER, "trade_state": "CLOSED", "promotion_detail": null});
+        let closed: Transaction = serde_json::from_value(closed).unwrap();
+        assert_eq!(
+            (closed.trade_state, closed.amount),
+            (TradeState::Closed, None)
+        );
+    }
+
+    #[test]
+    fn states_and_ways_of_paying_are_known_or_kept() {
+        for text in [
+            "SUCCESS",
+            "REFUND",
+            "NOTPAY",
+            "CLOSED",
+            "REVOKED",
+            "USERPAYING",
+            "PAYERROR",
+            "ACCEPT",
+        ] {
+            let state = TradeState::from(text);
+            assert!(!matches!(state, TradeState::Other(_)), "{text}");
+            assert_eq!(state.to_string(), text);
+        }
+        for text in ["JSAPI", "NATIVE", "APP", "MICROPAY", "MWEB", "FACEPAY"] {
+            assert!(
+                !matches!(TradeType::from(text), TradeType::Other(_)),
+                "{text}"
+            );
+        }
+        assert_eq!(TradeType::from("PAP").as_str(), "PAP");
+        let refunded: Transaction =
+            serde_json::from_value(with(PAID, "/trade_state", json!("REFUND"))).unwrap();
+        assert!(refunded.is_paid());
+    }
+
+    #[test]
+    fn the_response_must_be_about_the_order_that_was_queried() {
+        let query = |payee, order| QueryOrder { payee, order };
+        let own = query(DIRECT, OrderNumber::OutTradeNo(NUMBER));
+        let wechat = query(DIRECT, OrderNumber::TransactionId(NUMBER));
+        for body in [PAID, UNPAID] {
+            assert_eq!(check(&own, &value(body)), Ok(()));
+            assert_differs(
+                &own,
+                &with(body, "/out_trade_no", json!("1")),
+                "out_trade_no",
+            );
+            assert_differs(&own, &with(body, "/mchid", json!("1")), "mchid");
+        }
+        assert_eq!(check(&wechat, &value(PAID)), Ok(()));
+        assert_differs(
+            &wechat,
+            &with(PAID, "/transaction_id", json!("1")),
+            "transaction_id",
+        );
+        let payee = Payee::SubMerchant {
+            sp_mchid: "1900007XXX",
+            sub_mchid: "1900008XXX",
+        };
+        let partner = query(
+            payee,
+            OrderNumber::TransactionId("4200000985202103031441826014"),
+        );
+        assert_eq!(check(&partner, &value(PAID_PARTNER)), Ok(()));
+        for field in ["sp_mchid", "sub_mchid", "transaction_id"] {
+            let body = with(PAID_PARTNER, &format!("/{field}"), json!("1"));
+            assert_differs(&partner, &body, field);
+        }
+        assert_differs(&partner, &value(PAID), "sp_mchid");
+    }
+
+    #[test]
+    fn a_payment_is_compared_with_the_own_order() {
+        let own = OwnOrder {
+            payee: DIRECT,
+            appid: "wxd678efh567hg6787",
+            sub_appid: None,
+            out_trade_no: NUMBER,
+            total: 100,
+            currency: "CNY",
+        };
+        let difference = |body: &Value, own: &OwnOrder<'_>| {
+            let paid: Transaction = serde_json::from_value(body.clone()).unwrap();
+            paid.check_order(own)
+                .err()
+                .map(|difference| difference.field)
+        };
+        assert_eq!(difference(&value(PAID), &own), None);
+        assert_eq!(difference(&value(UNPAID), &own), None);
+        // The user's part is lower with a coupon.
+        assert_eq!(
+            difference(&with(PAID, "/amount/payer_total", json!(1)), &own),
+            None
+        );
+        for (pointer, other, field) in [
+            ("/out_trade_no", json!("1"), "out_trade_no"),
+            ("/mchid", json!("1"), "mchid"),
+            ("/mchid", json!(null), "mchid"),
+            ("/appid", json!("1"), "appid"),
+            ("/amount/total", json!(101), "amount.total"),
+            ("/amount/total", json!(null), "amount.total"),
+            ("/amount/currency", json!("USD"), "amount.currency"),
+            ("/amount/currency", json!(null), "amount.currency"),
+            ("/amount", json!(null), "amount.total"),
+        ] {
+            assert_eq!(
+                difference(&with(PAID, pointer, other), &own),
+                Some(field),
+                "{pointer}"
+            );
+        }
+        assert_eq!(
+            difference(&with(UNPAID, "/amount/total", json!(99)), &own),
+            Some("amount.total")
+        );
+
+        let partner = OwnOrder {
+            payee: Payee::SubMerchant {
+                sp_mchid: "1900007XXX",
+                sub_mchid: "1900008XXX",
+            },
+            appid: "wxdace645e0bc2cXXX",
+            sub_appid: Some("wxdace645e0bc2cXXX"),
+            out_trade_no: "b3682ea011c547a49e8d7cc93107b71c",
+            total: 2,
+            ..own
+        };
+        assert_eq!(difference(&value(PAID_PARTNER), &partner), None);
+        for field in ["sp_mchid", "sub_mchid", "sp_appid", "sub_appid"] {
+            let body = with(PAID_PARTNER, &format!("/{field}"), json!("1"));
+            assert_eq!(difference(&body, &partner), Some(field));
+        }
+    }
+}
+
+mod close {
+    use super::*;
+
+    #[test]
+    fn an_order_is_closed_by_its_own_number() {
+        let close = |payee| CloseOrder {
+            payee,
+            out_trade_no: NUMBER,
+        };
+        assert_sends(
+            &close(DIRECT),
+            Method::Post,
+            "/v3/pay/transactions/out-trade-no/1217752501201407033233368018/close",
+            Some(json!({"mchid": "1230000109"})),
+        );
+        assert_sends(
+            &close(PARTNER),
+            Method::Post,
+            "/v3/pay/partner/transactions/out-trade-no/1217752501201407033233368018/close",
+            Some(json!({"sp_mchid": "1230000109", "sub_mchid": "1900000109"})),
+        );
+        let nothing = CloseOrder {
+            payee: DIRECT,
+            out_trade_no: "",
+        };
+        assert_refused(&nothing, "out_trade_no", "is empty: wanted a value");
+    }
+}
+
+mod refund {
+    use super::*;
+
+    const CREATE: CreateRefund<'static> = CreateRefund {
+        sub_mchid: None,
+        order: OrderNumber::TransactionId(NUMBER),
+        out_refund_no: NUMBER,
+        amount: RefundAmount::fen(100, 100),
+        goods_detail: &[],
+        options: RefundOptions {
+            reason: None,
+            notify_url: None,
+            funds_account: None,
+        },
+    };
+    const CREATE_FOR_PLATFORM: CreatePlatformRefund<'static> = CreatePlatformRefund {
+        sub_mchid: "1900000109",
+        sp_appid: "wx8888888888888888",
+        sub_appid: None,
+        order: OrderNumber::TransactionId(NUMBER),
+        out_refund_no: NUMBER,
+        amount: RefundAmount::fen(888, 888),
+        refund_account: None,
+        options: RefundOptions {
+            reason: None,
+            notify_url: None,
+            funds_account: None,
+        },
+    };
+
+    #[test]
+    fn a_refund_sends_the_documented_fields() {
+        let least = json!({
+            "transaction_id": NUMBER,
+            "out_refund_no": NUMBER,
+            "amount": {"refund": 100, "total": 100, "currency": "CNY"},
+        });
+        assert_sends(
+            &CREATE,
+            Method::Post,
+            "/v3/refund/domestic/refunds",
+            Some(least),
+        );
+        let all = CreateRefund {
+            sub_mchid: Some("1900000109"),
+            order: OrderNumber::OutTradeNo(NUMBER),
+            amount: RefundAmount {
+                from: &[
+                    RefundSource {
+                        account: "AVAILABLE",
+                        amount: 444,
+                    },
+                    RefundSource {
+                        account: "UNAVAILABLE",
+                        amount: 444,
+                    },
+                ],
+                ..RefundAmount::fen(888, 888)
+            },
+            goods_detail: &[RefundGoods {
+                merchant_goods_id: NUMBER,
+                wechatpay_goods_id: Some("1001"),
+                goods_name: Some("iPhone6s 16G"),
+                unit_price: 528_800,
+                refund_amount: 528_800,
+                refund_quantity: 1,
+            }],
+            options: RefundOptions {
+                reason: Some("商品已售完"),
+                notify_url: Some("https://weixin.qq.com"),
+                funds_account: None,
+            },
+            ..CREATE
+        };
+        let body = json!({
+            "sub_mchid": "1900000109",
+            "out_trade_no": NUMBER,
+            "out_refund_no": NUMBER,
+            "reason": "商品已售完",
+            "notify_url": "https://weixin.qq.com",
+            "amount": {
+                "refund": 888, "total": 888, "currency": "CNY",
+                "from": [{"account": "AVAILABLE", "amount": 444}, {"account": "UNAVAILABLE", "amount": 444}],
+            },
+            "goods_detail": [{
+                "merchant_goods_id": NUMBER, "wechatpay_goods_id": "1001", "goods_name": "iPhone6s 16G",
+                "unit_price": 528_800, "refund_amount": 528_800, "refund_quantity": 1,
+            }],
+        });
+        assert_sends(
+            &all,
+            Method::Post,
+            "/v3/refund/domestic/refunds",
+            Some(body),
+        );
+    }
+
+    #[test]
+    fn a_platforms_refund_sends_the_documented_fields() {
+        let least = json!({
+            "sub_mchid": "1900000109",
+            "sp_appid": "wx8888888888888888",
+            "transaction_id": NUMBER,
+            "out_refund_no": NUMBER,
+            "amount": {"refund": 888, "total": 888, "currency": "CNY"},
+        });
+        assert_sends(
+            &CREATE_FOR_PLATFORM,
+            Method::Post,
+            "/v3/ecommerce/refunds/apply",
+            Some(least.clone()),
+        );
+        let all = CreatePlatformRefund {
+            sub_appid: Some("wxd678efh567hg6999"),
+            refund_account: Some("REFUND_SOURCE_SUB_MERCHANT"),
+            options: RefundOptions {
+                reason: Some("商品已售完"),
+                notify_url: Some("https://weixin.qq.com"),
+                funds_account: Some("AVAILABLE"),
+            },
+            ..CREATE_FOR_PLATFORM
+        };
+        let mut body = least;
+        body["sub_appid"] = json!("wxd678efh567hg6999");
+        body["refund_account"] = json!("REFUND_SOURCE_SUB_MERCHANT");
+        body["reason"] = json!("商品已售完");
+        body["notify_url"] = json!("https://weixin.qq.com");
+        body["funds_account"] = json!("AVAILABLE");
+        assert_sends(
+            &all,
+            Method::Post,
+            "/v3/ecommerce/refunds/apply",
+            Some(body),
+        );
+        let wrong = CreatePlatformRefund {
+            sp_appid: "",
+            ..CREATE_FOR_PLATFORM
+        };
+        assert_refused(&wrong, "sp_appid", "is empty: wanted a value");
+        let wrong = CreatePlatformRefund {
+            sub_mchid: "",
+            ..CREATE_FOR_PLATFORM
+        };
+        assert_refused(&wrong, "sub_mchid", "is empty: wanted a value");
+    }
+
+    #[test]
+    fn refunds_are_queried_by_their_numbers() {
+        let query = |sub_mchid| QueryRefund {
+            sub_mchid,
+            out_refund_no: "a|b*c@d",
+        };
+        assert_sends(
+            &query(None),
+            Method::Get,
+            "/v3/refund/domestic/refunds/a%7Cb%2Ac%40d",
+            None,
+        );
+        assert_sends(
+            &query(Some("1900000109")),
+            Method::Get,
+            "/v3/refund/domestic/refunds/a%7Cb%2Ac%40d?sub_mchid=1900000109",
+            None,
+        );
+        let query = |refund| QueryPlatformRefund {
+            sub_mchid: "1900000109",
+            refund,
+        };
+        assert_sends(
+            &query(RefundNumber::OutRefundNo("a|b")),
+            Method::Get,
+            "/v3/ecommerce/refunds/out-refund-no/a%7Cb?sub_mchid=1900000109",
+            None,
+        );
+        assert_sends(
+            &query(RefundNumber::RefundId(NUMBER)),
+            Method::Get,
+            "/v3/ecommerce/refunds/id/1217752501201407033233368018?sub_mchid=1900000109",
+            None,
+        );
+    }
+
+    #[test]
+    fn refund_numbers_and_reasons_are_of_documented_characters_and_bytes() {
+        let number = |out_refund_no| CreateRefund {
+            out_refund_no,
+            ..CREATE
+        };
+        let (at_64, over_64) = ("n".repeat(64), "n".repeat(65));
+        for good in ["1", "aZ9_-|*@", &at_64] {
+            assert_accepted(&number(good));
+        }
+        let problem = "found 65 characters: wanted at most 64";
+        assert_refused(&number(&over_64), "out_refund_no", problem);
+        assert_refused(&number(""), "out_refund_no", "is empty: wanted a value");
+        for (bad, found) in [("a b", ' '), ("号", '号'), ("a/b", '/')] {
+            let problem = format!(
+                "found the character {found:?}: wanted ASCII digits, letters, '_', '-', '|', '*' and '@' only"
+            );
+            assert_refused(&number(bad), "out_refund_no", &problem);
+            let query = QueryRefund {
+                sub_mchid: None,
+                out_refund_no: bad,
+            };
+            assert_refused(&query, "out_refund_no", &problem);
+        }
+        let reason = |reason| {
+            let options = RefundOptions {
+                reason: Some(reason),
+                ..RefundOptions::default()
+            };
+            CreateRefund { options, ..CREATE }
+        };
+        let (at_78, over_80) = ("号".repeat(26), "号".repeat(27));
+        assert_accepted(&reason(&at_78));
+        assert_refused(
+            &reason(&over_80),
+            "reason",
+            "found 81 bytes: wanted at most 80",
+        );
+        let notify_url = |url| {
+            let options = RefundOptions {
+                notify_url: Some(url),
+                ..RefundOptions::default()
+            };
+            CreateRefund { options, ..CREATE }
+        };
+        assert_accepted(&notify_url("https://a.example/paid"));
+        let problem =
+            "found a URL with a query: wanted an https:// URL with a host, without a query";
+        assert_refused(
+            &notify_url("https://a.example/paid?a=b"),
+            "notify_url",
+            problem,
+        );
+    }
+
+    #[test]
+    fn amounts_of_a_refund_fit_together() {
+        let amount = |amount| CreateRefund { amount, ..CREATE };
+        let fen = |refund, total| amount(RefundAmount::fen(refund, total));
+        assert_accepted(&fen(1, 100));
+        for (refund, total) in [(0, 100), (101, 100), (1, 0)] {
+            let problem = format!("found {refund}: wanted 1 to amount.total, {total}");
+            assert_refused(&fen(refund, total), "amount.refund", &problem);
+        }
+        let source = |account, amount| RefundSource { account, amount };
+        let from = |from| {
+            amount(RefundAmount {
+                from,
+                ..RefundAmount::fen(100, 100)
+            })
+        };
+        let two = [source("AVAILABLE", 60), source("UNAVAILABLE", 40)];
+        let all = [source("AVAILABLE", 100)];
+        assert_accepted(&from(&two));
+        let problem = "has another sum: wanted amount.refund, 100";
+        assert_refused(&from(&two[..1]), "amount.from", problem);
+        let too_much = [source("AVAILABLE", u64::MAX), source("UNAVAILABLE", 101)];
+        assert_refused(&from(&too_much), "amount.from", problem);
+        let twice = [source("AVAILABLE", 60), source("AVAILABLE", 40)];
+        assert_refused(
+            &from(&twice),
+            "amount.from",
+            "has an account twice: wanted it once",
+        );
+        let both = CreateRefund {
+            options: RefundOptions {
+                funds_account: Some("AVAILABLE"),
+                ..RefundOptions::default()
+            },
+            ..from(&all)
+        };
+        let problem = "found it beside amount.from: wanted one of the two";
+        assert_refused(&both, "funds_account", problem);
+        let unnamed = CreateRefund {
+            goods_detail: &[RefundGoods {
+                merchant_goods_id: "",
+                wechatpay_goods_id: None,
+                goods_name: None,
+                unit_price: 1,
+                refund_amount: 1,
+                refund_quantity: 1,
+            }],
+            ..CREATE
+        };
+        let problem = "is empty: wanted a value";
+        assert_refused(&unnamed, "goods_detail[0].merchant_goods_id", problem);
+    }
+
+    #[test]
+    fn refunds_are_read_whole() {
+        let refund: Refund = read(REFUND);
+        assert_eq!(refund.status, RefundStatus::Success);
+        assert_eq!(refund.channel, Some(RefundChannel::Original));
+        assert_eq!(
+            (refund.amount.refund, refund.amount.total),
+            (100, Some(100))
+        );
+        assert_eq!(refund.amount.from[0].amount, 444);
+        assert_eq!(
+            refund.promotion_detail[0].goods_detail[0].refund_quantity,
+            Some(1)
+        );
+        let refund: Refund = read(PLATFORM_REFUND);
+        assert_eq!((refund.amount.total, refund.amount.refund), (None, 888));
+        assert_eq!(
+            refund.refund_account.as_deref(),
+            Some("REFUND_SOURCE_SUB_MERCHANT")
+        );
+        let accepted: AcceptedRefund = read(PLATFORM_REFUND_ACCEPTED);
+        assert_eq!(accepted.amount.advance, Some(888));
+        for (text, status) in [
+            ("PROCESSING", RefundStatus::Processing),
+            ("ABNORMAL", RefundStatus::Abnormal),
+            ("CLOSED", RefundStatus::Closed),
+            ("CLOSE", RefundStatus::Closed),
+            ("NEW", RefundStatus::Other("NEW".to_owned())),
+        ] {
+            let body = with(REFUND, "/status", json!(text));
+            let refund: Refund = serde_json::from_value(body).unwrap();
+            assert_eq!(refund.status, status);
+        }
+    }
+
+    #[test]
+    fn the_response_must_be_about_the_refund() {
+        assert_eq!(check(&CREATE, &value(REFUND)), Ok(()));
+        for (pointer, other, field) in [
+            ("/out_refund_no", json!("1"), "out_refund_no"),
+            ("/transaction_id", json!("1"), "transaction_id"),
+            ("/amount/refund", json!(99), "amount.refund"),
+            ("/amount/total", json!(101), "amount.total"),
+        ] {
+            assert_differs(&CREATE, &with(REFUND, pointer, other), field);
+        }
+        let by_own = CreateRefund {
+            order: OrderNumber::OutTradeNo(NUMBER),
+            ..CREATE
+        };
+        assert_differs(
+            &by_own,
+            &with(REFUND, "/out_trade_no", json!("1")),
+            "out_trade_no",
+        );
+        let query = QueryRefund {
+            sub_mchid: None,
+            out_refund_no: NUMBER,
+        };
+        assert_eq!(check(&query, &value(REFUND)), Ok(()));
+        assert_differs(
+            &query,
+            &with(REFUND, "/out_refund_no", json!("1")),
+            "out_refund_no",
+        );
+
+        assert_eq!(
+            check(&CREATE_FOR_PLATFORM, &value(PLATFORM_REFUND_ACCEPTED)),
+            Ok(())
+        );
+        for (pointer, other, field) in [
+            ("/out_refund_no", json!("1"), "out_refund_no"),
+            ("/amount/refund", json!(1), "amount.refund"),
+        ] {
+            let body = with(PLATFORM_REFUND_ACCEPTED, pointer, other);
+            assert_differs(&CREATE_FOR_PLATFORM, &body, field);
+        }
+        let query = |refund| QueryPlatformRefund {
+            sub_mchid: "1900000109",
+            refund,
+        };
+        for (query, field) in [
+            (query(RefundNumber::OutRefundNo(NUMBER)), "out_refund_no"),
+            (query(RefundNumber::RefundId(NUMBER)), "refund_id"),
+        ] {
+            assert_eq!(check(&query, &value(PLATFORM_REFUND)), Ok(()));
+            let body = with(PLATFORM_REFUND, &format!("/{field}"), json!("1"));
+            assert_differs(&query, &body, field);
+        }
+    }
+}
