@@ -63,6 +63,13 @@ impl ApiError {
         }
     }
 
+    /// Returns `true` if this is the error `code`, with or without the underscores of it: WeChat Pay's older pages write
+    /// `ORDERNOTEXIST` and `SYSTEMERROR` for `ORDER_NOT_EXIST` and `SYSTEM_ERROR`.
+    pub fn has_code(&self, code: &str) -> bool {
+        let letters = |text: &'_ str| text.replace('_', "");
+        letters(&self.code) == letters(code)
+    }
+
     /// Whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
     /// HTTP itself, turns a request away; [`Outcome::Unknown`] for all others, 5xx among them.
     ///

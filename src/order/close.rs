@@ -1,7 +1,7 @@
 //! The closing of an order that is not paid.
 
 use super::{OrderNumber, Payee};
-use crate::error::InvalidField;
+use crate::error::{ApiError, InvalidField};
 use crate::request::{Endpoint, Request};
 
 /// Closes an order that is not paid, so that it never can be 关闭订单.
@@ -40,5 +40,10 @@ impl Endpoint for CloseOrder<'_> {
         Ok(Request::post(template)
             .path("out_trade_no", self.out_trade_no)
             .json(&self.payee))
+    }
+
+    /// 429 can mean that the user has just paid.
+    fn is_inconclusive(&self, error: &ApiError) -> bool {
+        error.status == 429
     }
 }

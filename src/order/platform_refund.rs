@@ -6,7 +6,7 @@ use super::OrderNumber;
 use super::refund::{
     Refund, RefundAmount, RefundOptions, RefundedAmount, RefundedPromotion, check_refund,
 };
-use crate::error::{InvalidField, Mismatch};
+use crate::error::{ApiError, InvalidField, Mismatch};
 use crate::json::null_as_default;
 use crate::request::{Endpoint, Request};
 use crate::rules;
@@ -60,9 +60,14 @@ impl Endpoint for CreatePlatformRefund<'_> {
         Ok(Request::post("/v3/ecommerce/refunds/apply").json(self))
     }
 
-    fn check(&self, response: &AcceptedRefund) -> Result<(), Mismatch> {
+    fn check(&self, response: &AcceptedRefund, _: &str) -> Result<(), Mismatch> {
         Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)?;
         self.amount.compare(&response.amount)
+    }
+
+    /// 429 can mean that the refund is under way.
+    fn is_inconclusive(&self, error: &ApiError) -> bool {
+        error.status == 429
     }
 }
 
@@ -133,7 +138,7 @@ impl Endpoint for QueryPlatformRefund<'_> {
         Ok(request.query("sub_mchid", self.sub_mchid))
     }
 
-    fn check(&self, response: &Refund) -> Result<(), Mismatch> {
+    fn check(&self, response: &Refund, _: &str) -> Result<(), Mismatch> {
         match self.refund {
             RefundNumber::OutRefundNo(number) => {
                 Mismatch::check("out_refund_no", number, &response.out_refund_no)

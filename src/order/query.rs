@@ -64,7 +64,7 @@ impl Endpoint for QueryOrder<'_> {
         Ok(ids.fold(request, |request, (name, id)| request.query(name, id)))
     }
 
-    fn check(&self, response: &Transaction) -> Result<(), Mismatch> {
+    fn check(&self, response: &Transaction, _: &str) -> Result<(), Mismatch> {
         response.check_payee(self.payee)?;
         self.order.compare(
             Some(&response.out_trade_no),

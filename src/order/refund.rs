@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::OrderNumber;
-use crate::error::{InvalidField, Mismatch};
+use crate::error::{ApiError, InvalidField, Mismatch};
 use crate::json::{null_as_default, open_enum};
 use crate::request::{Endpoint, Request};
 use crate::rules;
@@ -78,11 +78,16 @@ impl Endpoint for CreateRefund<'_> {
         Ok(Request::post("/v3/refund/domestic/refunds").json(self))
     }
 
-    fn check(&self, response: &Refund) -> Result<(), Mismatch> {
+    fn check(&self, response: &Refund, _: &str) -> Result<(), Mismatch> {
         Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)?;
         self.order
             .compare(Some(&response.out_trade_no), Some(&response.transaction_id))?;
         self.amount.compare(&response.amount)
+    }
+
+    /// 429 can mean that the refund is under way.
+    fn is_inconclusive(&self, error: &ApiError) -> bool {
+        error.status == 429
     }
 }
 
@@ -115,7 +120,7 @@ impl Endpoint for QueryRefund<'_> {
         })
     }
 
-    fn check(&self, response: &Refund) -> Result<(), Mismatch> {
+    fn check(&self, response: &Refund, _: &str) -> Result<(), Mismatch> {
         Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)
     }
 }

@@ -53,7 +53,7 @@ fn with(json: &str, pointer: &str, new: Value) -> Value {
 }
 
 fn check<E: Endpoint>(endpoint: &E, body: &Value) -> Result<(), Mismatch> {
-    endpoint.check(&serde_json::from_value(body.clone()).unwrap())
+    endpoint.check(&serde_json::from_value(body.clone()).unwrap(), "1230000109")
 }
 
 #[track_caller]
@@ -326,10 +326,89 @@ mod close {
     }
 }
 
+mod outcomes {
+    use wechatpay_contract::{Error, Outcome};
+
+    use super::*;
+    use crate::support::{Headers, NOW, at, merchant};
+
+    /// The error by which the call failed, as the gate for responses makes it.
+    fn failed(endpoint: &impl Endpoint, status: u16, code: &str) -> Error {
+        let body = json!({"code": code, "message": "m"})
+            .to_string()
+            .into_bytes();
+        let headers = Headers::signed(&body);
+        merchant()
+            .accept_for(endpoint, status, headers.pairs(), &body, at(NOW))
+            .err()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_429_leaves_open_if_money_moved() {
+        let query = QueryRefund {
+            sub_mchid: None,
+            out_refund_no: NUMBER,
+        };
+        let close = CloseOrder {
+            payee: DIRECT,
+            out_trade_no: NUMBER,
+        };
+        let create = refund::CREATE;
+        let platform = refund::CREATE_FOR_PLATFORM;
+        for (status, outcome) in [(429, Outcome::Unknown), (403, Outcome::Refused)] {
+            let code = "FREQUENCY_LIMITED";
+            assert_eq!(failed(&create, status, code).outcome(), outcome);
+            assert_eq!(failed(&platform, status, code).outcome(), outcome);
+            assert_eq!(failed(&close, status, code).outcome(), outcome);
+            assert_eq!(failed(&query, status, code).outcome(), Outcome::Refused);
+        }
+    }
+
+    #[test]
+    fn a_closing_with_status_202_is_not_done() {
+        let close = CloseOrder {
+            payee: DIRECT,
+            out_trade_no: NUMBER,
+        };
+        let error = failed(&close, 202, "USER_PAYING");
+        assert!(matches!(error, Error::Accepted { .. }), "{error:?}");
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        let done = |status, body: &[u8]| {
+            let headers = Headers::signed(body);
+            merchant().accept_for(&close, status, headers.pairs(), body, at(NOW))
+        };
+        assert!(done(204, b"").is_ok());
+        let error = done(200, b"{}").unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown);
+    }
+
+    #[test]
+    fn both_spellings_of_a_code_are_one() {
+        let close = CloseOrder {
+            payee: DIRECT,
+            out_trade_no: NUMBER,
+        };
+        for (received, wanted, is_same) in [
+            ("ORDER_NOT_EXIST", "ORDER_NOT_EXIST", true),
+            ("ORDERNOTEXIST", "ORDER_NOT_EXIST", true),
+            ("ORDER_CLOSED", "ORDERCLOSED", true),
+            ("SYSTEMERROR", "SYSTEM_ERROR", true),
+            ("ORDER_PAID", "ORDER_CLOSED", false),
+            ("ORDER_NOT_EXISTS", "ORDER_NOT_EXIST", false),
+        ] {
+            let Error::Api(error) = failed(&close, 400, received) else {
+                panic!()
+            };
+            assert_eq!(error.has_code(wanted), is_same, "{received} {wanted}");
+        }
+    }
+}
+
 mod refund {
     use super::*;
 
-    const CREATE: CreateRefund<'static> = CreateRefund {
+    pub(super) const CREATE: CreateRefund<'static> = CreateRefund {
         sub_mchid: None,
         order: OrderNumber::TransactionId(NUMBER),
         out_refund_no: NUMBER,
@@ -341,7 +420,7 @@ mod refund {
             funds_account: None,
         },
     };
-    const CREATE_FOR_PLATFORM: CreatePlatformRefund<'static> = CreatePlatformRefund {
+    pub(super) const CREATE_FOR_PLATFORM: CreatePlatformRefund<'static> = CreatePlatformRefund {
         sub_mchid: "1900000109",
         sp_appid: "wx8888888888888888",
         sub_appid: None,
