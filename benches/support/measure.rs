@@ -1,107 +1,86 @@
-//! Comparing two ways to do the same, taking turns so that whatever else the machine does falls on both alike.
+//! Measuring two ways to do the same in turns, so that what else the machine does falls on both alike.
 //!
-//! Neither criterion nor divan has turns: they measure one side after the other, and a machine that is 5 % slower a
-//! minute later hides what is to be seen here.
+//! Neither criterion nor divan takes turns: they measure one side after the other, and a machine that is 5 % slower a
+//! minute later hides the difference.
 // Each program that includes this file uses a part of it.
 #![allow(dead_code)]
 
+use std::env;
+use std::fs;
 use std::hint::black_box;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
-/// One comparison, by the processor time of this thread.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Comparison<'a> {
-    pub(crate) what: &'a str,
-    /// The most that the candidate's time may be, divided by the reference's.
-    pub(crate) limit: f64,
-    /// How often candidate and reference take turns.
-    pub(crate) turns: usize,
-    /// How often each of them runs in one turn: enough for a time to be read.
-    pub(crate) runs: u32,
+/// The lines that a bench prints. It fails if a limit is not kept.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    is_over: bool,
 }
 
-impl Comparison<'_> {
-    /// Measures, prints and tells whether the limit is kept.
-    pub(crate) fn run<C, R>(
-        &self,
-        mut candidate: impl FnMut() -> C,
-        mut reference: impl FnMut() -> R,
-    ) -> bool {
-        let (candidate, reference) = in_turns(
-            self.turns,
-            || self.turn(&mut candidate),
-            || self.turn(&mut reference),
+impl Report {
+    /// Compares neighbouring turns, between which the machine's speed hardly changes, and prints the median ratio.
+    pub(crate) fn ratio(&mut self, what: &str, unit: &str, turns: &Turns, at_most: Option<f64>) {
+        let Turns(candidate, reference) = turns;
+        let ratio = median(
+            candidate
+                .iter()
+                .zip(reference)
+                .map(|(one, other)| one / other),
         );
-        report_times(self.what, &candidate, &reference, Some(self.limit))
+        let [one, other] = [candidate, reference].map(|values| median(values.iter().copied()));
+        let measured = format!("{one:9.2} {unit}, reference {other:9.2} {unit}, ratio {ratio:.3}");
+        self.line(what, &measured, ratio, at_most);
     }
 
-    /// The time of one run, in microseconds.
-    fn turn<T>(&self, run: &mut impl FnMut() -> T) -> f64 {
-        let before = thread_time();
-        for _ in 0..self.runs {
-            drop(black_box(run()));
+    pub(crate) fn value(&mut self, what: &str, unit: &str, value: f64, at_most: Option<f64>) {
+        self.line(what, &format!("{value:9.2} {unit}"), value, at_most);
+    }
+
+    fn line(&mut self, what: &str, measured: &str, value: f64, at_most: Option<f64>) {
+        let limit = at_most.map_or_else(String::new, |limit| format!(", at most {limit}"));
+        let is_over = at_most.is_some_and(|limit| value > limit);
+        let verdict = if is_over { "  LIMIT NOT KEPT" } else { "" };
+        println!("{what:<48} {measured}{limit}{verdict}");
+        self.is_over |= is_over;
+    }
+
+    /// Ends the process with status 1 if a limit was not kept.
+    pub(crate) fn finish(self) {
+        if self.is_over {
+            std::process::exit(1);
         }
-        micros(thread_time() - before) / f64::from(self.runs)
     }
 }
 
-/// Lets both sides have as many turns; neither always comes first.
-pub(crate) fn in_turns<T>(
+/// The figures of a candidate and of its reference, as many of each.
+pub(crate) struct Turns(pub(crate) Vec<f64>, pub(crate) Vec<f64>);
+
+/// Measures both sides in turns. Neither always comes first.
+pub(crate) fn in_turns(
     turns: usize,
-    mut candidate: impl FnMut() -> T,
-    mut reference: impl FnMut() -> T,
-) -> (Vec<T>, Vec<T>) {
-    let (mut candidates, mut references) = (Vec::new(), Vec::new());
+    mut candidate: impl FnMut() -> f64,
+    mut reference: impl FnMut() -> f64,
+) -> Turns {
+    let mut figures = Turns(Vec::new(), Vec::new());
     for turn in 0..turns {
         if turn % 2 == 0 {
-            candidates.push(candidate());
-            references.push(reference());
-        } else {
-            references.push(reference());
-            candidates.push(candidate());
+            figures.0.push(candidate());
+        }
+        figures.1.push(reference());
+        if turn % 2 == 1 {
+            figures.0.push(candidate());
         }
     }
-    (candidates, references)
+    figures
 }
 
-/// Compares times in microseconds, the turns of both sides in their order; prints one line, and tells whether the limit
-/// is kept.
-///
-/// The ratio is the median of those of neighbours: the machine's speed changes from second to second, but it hardly does
-/// between two turns.
-pub(crate) fn report_times(
-    what: &str,
-    candidate: &[f64],
-    reference: &[f64],
-    limit: Option<f64>,
-) -> bool {
-    let neighbours = candidate.iter().zip(reference);
-    let ratio = median(neighbours.map(|(candidate, reference)| candidate / reference));
-    let [candidate, reference] = [candidate, reference].map(|times| median(times.iter().copied()));
-    report(
-        what,
-        &format!("{candidate:8.1} µs, reference {reference:8.1} µs"),
-        ratio,
-        limit,
-    )
-}
-
-/// Prints one line, and tells whether the limit is kept.
-pub(crate) fn report(what: &str, measured: &str, ratio: f64, limit: Option<f64>) -> bool {
-    let kept = limit.is_none_or(|limit| ratio <= limit);
-    let limit = limit.map_or_else(String::new, |limit| format!(", at most {limit}"));
-    println!(
-        "{what:<46} {measured}, ratio {ratio:.3}{limit}{}",
-        verdict(kept)
-    );
-    kept
-}
-
-/// How a line ends.
-pub(crate) fn verdict(kept: bool) -> &'static str {
-    if kept { "" } else { "  LIMIT NOT KEPT" }
+/// The processor time of one of `runs`, in microseconds.
+pub(crate) fn processor_time<T>(runs: u32, mut run: impl FnMut() -> T) -> f64 {
+    let before = thread_time();
+    for _ in 0..runs {
+        drop(black_box(run()));
+    }
+    micros(thread_time() - before) / f64::from(runs)
 }
 
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
@@ -114,16 +93,56 @@ pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
+#[cfg(unix)]
+fn clock(clock: rustix::time::ClockId) -> Duration {
+    rustix::time::clock_gettime(clock).try_into().unwrap()
+}
+
 /// The processor time that this thread has used.
+#[cfg(unix)]
 pub(crate) fn thread_time() -> Duration {
-    since_zero(ClockId::ThreadCPUTime)
+    clock(rustix::time::ClockId::ThreadCPUTime)
 }
 
 /// The processor time that this process has used.
+#[cfg(unix)]
 pub(crate) fn process_time() -> Duration {
-    since_zero(ClockId::ProcessCPUTime)
+    clock(rustix::time::ClockId::ProcessCPUTime)
 }
 
-fn since_zero(clock: ClockId) -> Duration {
-    clock_gettime(clock).try_into().unwrap()
+/// Elsewhere the wall time stands in.
+#[cfg(not(unix))]
+pub(crate) fn thread_time() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
+}
+
+#[cfg(not(unix))]
+pub(crate) use thread_time as process_time;
+
+/// Runs this program in a process of its own and returns the numbers that it prints.
+pub(crate) fn child(arguments: &[&str]) -> Vec<f64> {
+    let program = env::current_exe().unwrap();
+    let mut command = Command::new(program);
+    let output = command
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace()
+        .map(|number| number.parse().unwrap())
+        .collect()
+}
+
+/// Memory of this process by its name in proc(5), such as `VmRSS`, in KiB. Linux has it.
+pub(crate) fn memory(name: &str) -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("memory is read from /proc");
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .and_then(|value| value.trim().strip_suffix(" kB"));
+    value.unwrap().parse().unwrap()
 }

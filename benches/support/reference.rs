@@ -1,6 +1,6 @@
-//! The reference: the pre-sign call as a careful engineer writes it by hand, in one function with ureq and ring. It
-//! signs, sends, verifies and deserializes like the crate, but it is for this one call only, and its errors are texts.
-//! The file needs nothing of the crate, so that it can be built by itself and weighed.
+//! The reference: the pre-sign call as a careful engineer writes it by hand, in one function with ureq and ring. It signs,
+//! sends, verifies and deserializes like the crate. It is for this one call of one merchant, and its errors are texts.
+//! The file needs nothing of the crate, so that it is built and weighed by itself.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,7 +38,7 @@ pub(crate) const PRE_SIGN: PreSign<'static> = PreSign {
     openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
 };
 
-#[allow(dead_code)] // What the answer says; a program that only measures does not read it.
+#[allow(dead_code)] // Never read, but deserialized.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Session {
     pub(crate) pre_entrustweb_id: String,
@@ -49,44 +49,31 @@ pub(crate) struct Session {
     pub(crate) sign_mp_path: String,
 }
 
-/// What the call needs to know of the merchant and of WeChat Pay.
+const MCHID: &str = "1900000109";
+const SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
+const PLATFORM_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
+
+/// The merchant and WeChat Pay, as the call knows them.
 pub(crate) struct Reference {
     agent: Agent,
     url: String,
-    mchid: String,
-    serial_no: String,
     key: RsaKeyPair,
-    platform_id: String,
     platform_key: UnparsedPublicKey<Vec<u8>>,
 }
 
-/// The texts that are kept in files and settings.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings<'a> {
-    pub(crate) host: &'a str,
-    pub(crate) mchid: &'a str,
-    pub(crate) serial_no: &'a str,
-    /// PKCS#8 PEM.
-    pub(crate) merchant_key: &'a str,
-    pub(crate) platform_id: &'a str,
-    /// `BEGIN RSA PUBLIC KEY` PEM.
-    pub(crate) platform_key: &'a str,
-}
-
 impl Reference {
-    pub(crate) fn new(agent: Agent, settings: Settings<'_>) -> Result<Self, Box<dyn Error>> {
-        let key = RsaKeyPair::from_pkcs8(&der(settings.merchant_key)?)
-            .map_err(|error| error.to_string())?;
-        let platform_key =
-            UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der(settings.platform_key)?);
+    /// `merchant_key` is a PKCS#8 PEM, `platform_key` a `BEGIN RSA PUBLIC KEY` PEM.
+    pub(crate) fn new(
+        agent: Agent,
+        host: &str,
+        merchant_key: &str,
+        platform_key: &str,
+    ) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
             agent,
-            url: format!("{}{PATH}", settings.host),
-            mchid: settings.mchid.to_owned(),
-            serial_no: settings.serial_no.to_owned(),
-            key,
-            platform_id: settings.platform_id.to_owned(),
-            platform_key,
+            url: format!("{host}{PATH}"),
+            key: RsaKeyPair::from_pkcs8(&der(merchant_key)?).map_err(|error| error.to_string())?,
+            platform_key: UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der(platform_key)?),
         })
     }
 
@@ -111,38 +98,36 @@ impl Reference {
             )
             .map_err(|error| error.to_string())?;
         let authorization = format!(
-            "WECHATPAY2-SHA256-RSA2048 mchid=\"{}\",nonce_str=\"{nonce}\",signature=\"{}\",timestamp=\"{timestamp}\",\
-             serial_no=\"{}\"",
-            self.mchid,
+            "WECHATPAY2-SHA256-RSA2048 mchid=\"{MCHID}\",nonce_str=\"{nonce}\",signature=\"{}\",timestamp=\"{timestamp}\",\
+             serial_no=\"{SERIAL_NO}\"",
             STANDARD.encode(signature),
-            self.serial_no,
         );
 
         // Send.
-        let mut answer = self
+        let mut response = self
             .agent
             .post(&self.url)
             .header("Authorization", authorization)
-            .header("Wechatpay-Serial", &self.platform_id)
+            .header("Wechatpay-Serial", PLATFORM_ID)
             .header("Accept", "application/json")
             .header("Content-Type", "application/json")
             .header("User-Agent", "reference/0.1.0")
             .send(&body)?;
-        let body = answer
+        let body = response
             .body_mut()
             .with_config()
             .limit(1024 * 1024)
             .read_to_vec()?;
 
         // Verify.
-        let headers = answer.headers();
-        if header(headers, "Wechatpay-Serial")? != self.platform_id {
+        let headers = response.headers();
+        if header(headers, "Wechatpay-Serial")? != PLATFORM_ID {
             return Err("signed with an unknown key".into());
         }
         let timestamp = header(headers, "Wechatpay-Timestamp")?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         if timestamp.parse::<u64>()?.abs_diff(now) >= 300 {
-            return Err("the answer is too old".into());
+            return Err("the response is too old".into());
         }
         let mut message =
             format!("{timestamp}\n{}\n", header(headers, "Wechatpay-Nonce")?).into_bytes();
@@ -154,8 +139,8 @@ impl Reference {
             .map_err(|error| error.to_string())?;
 
         // Read.
-        if !answer.status().is_success() {
-            return Err(format!("HTTP {}", answer.status()).into());
+        if !response.status().is_success() {
+            return Err(format!("HTTP {}", response.status()).into());
         }
         Ok(serde_json::from_slice(&body)?)
     }
