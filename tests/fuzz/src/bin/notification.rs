@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use wechatpay_contract::{Event, NotificationError, NotificationReceiver, SignatureHeaders};
+use wechatpay_contract::{Notification, NotificationError, NotificationReceiver, SignatureHeaders};
 use wechatpay_contract_fuzz::{api_v3_key, assert_printable, encrypted, headers, now, verifier};
 
 static RECEIVER: LazyLock<NotificationReceiver> =
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn open(body: &[u8]) -> Result<Event, NotificationError> {
+fn open(body: &[u8]) -> Result<Notification, NotificationError> {
     let pairs = headers();
     let headers = SignatureHeaders::from_pairs(pairs.iter().map(|(name, value)| (*name, *value)));
     let opened = RECEIVER.open(&headers.unwrap(), body, now());
