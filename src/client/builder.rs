@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Client;
 use super::exchange::{Clock, Http};
-use super::host::Host;
+use super::host::{Host, Hosts};
 use super::observer::{Exchange, Observer};
 use crate::certificates::PlatformCertificates;
 use crate::error::{Error, InvalidSetting};
@@ -114,9 +114,12 @@ impl ClientBuilder {
         self
     }
 
-    /// The host to send to, instead of `https://api.mch.weixin.qq.com`: scheme, name and optionally a port. Plain
-    /// `http` is refused except for loopback. Unless [`backup_host`](Self::backup_host) is set afterwards, there is
-    /// no backup host then.
+    /// Sets the host to send to, instead of `https://api.mch.weixin.qq.com`, and no backup host. Set
+    /// [`backup_host`](Self::backup_host) afterwards for one.
+    ///
+    /// The URL has a scheme, a name and optionally a port. Plain `http` is refused except for loopback. The path of a
+    /// relay, as in `https://relay.internal/wechatpay`, is put before the path of each request and is not signed. The
+    /// relay removes it and passes everything else on unchanged.
     #[must_use]
     pub fn host(mut self, url: impl Into<String>) -> Self {
         self.host = url.into();
@@ -124,8 +127,11 @@ impl ClientBuilder {
         self
     }
 
-    /// The host that is tried once when no connection can be made, instead of `https://api2.mch.weixin.qq.com`; `None`
-    /// for none.
+    /// Sets the backup host, instead of `https://api2.mch.weixin.qq.com`. `None` is for none.
+    ///
+    /// It is tried once when no connection to the main host can be made. For the next 10 seconds calls start with it
+    /// and do not wait for the main host. Then one call probes the main host again, and after a success all calls do.
+    /// While both hosts are down, a call tries one that was slow to fail and every one that failed within half a second.
     #[must_use]
     pub fn backup_host(mut self, url: Option<&str>) -> Self {
         self.backup_host = url.map(str::to_owned);
@@ -260,13 +266,8 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, Error> {
         let limits = Limits::new(self.connect_timeout, self.timeout)?;
         check_accept_language(self.accept_language.as_deref())?;
-        let host = Host::parse("host", &self.host)?;
-        let backup = self
-            .backup_host
-            .as_deref()
-            .map(|url| Host::parse("backup_host", url))
-            .transpose()?;
-        check_proxy(self.proxy.as_deref(), [Some(&host), backup.as_ref()])?;
+        let hosts = Hosts::parse(&self.host, self.backup_host.as_deref())?;
+        check_proxy(self.proxy.as_deref(), &hosts)?;
         let transport = Transport::new(&self.transport_options(&limits)?);
         let verifier = self.verifier.clone();
         Ok(Client {
@@ -275,8 +276,7 @@ impl ClientBuilder {
                 .api_v3_key
                 .map(|key| Arc::new(PlatformCertificates::new(key, verifier, self.timeout))),
             http: Arc::new(Http {
-                host,
-                backup,
+                hosts: Arc::new(hosts),
                 transport,
                 retry_until: limits.retry_until,
                 accept_language: self.accept_language,
@@ -346,10 +346,10 @@ impl Limits {
     }
 }
 
-/// Through a proxy, plain http would leave the machine.
-fn check_proxy(proxy: Option<&str>, hosts: [Option<&Host>; 2]) -> Result<(), InvalidSetting> {
+/// Refuses plain http through a proxy, which would leave the machine.
+fn check_proxy(proxy: Option<&str>, hosts: &Hosts) -> Result<(), InvalidSetting> {
     let is_plain = |host: &Host| host.url.starts_with("http://");
-    if proxy.is_none() || !hosts.into_iter().flatten().any(is_plain) {
+    if proxy.is_none() || !hosts.iter().any(is_plain) {
         return Ok(());
     }
     Err(InvalidSetting::new(

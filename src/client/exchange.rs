@@ -7,22 +7,15 @@ use std::time::{Duration, Instant, SystemTime};
 use ureq::http::uri::InvalidUri;
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, header};
 
-use super::host::Host;
+use super::host::{Host, Hosts};
 use super::observer::{Exchange, Observer};
 use crate::error::{Cause, Error, InvalidField, Outcome};
 use crate::keys::random_nonce;
-use crate::merchant::{Merchant, SignedRequest, USER_AGENT};
+use crate::merchant::{Merchant, SignedRequest};
 use crate::request::{Method, Request};
 use crate::time::parse_http_date;
 use crate::transport::{self, Failure, Transport};
 use crate::verifier::SignatureHeaders;
-
-/// Tells WeChat Pay that the main host could not be reached.
-const BACKUP_USER_AGENT: &str = concat!(
-    "wechatpay-contract/",
-    env!("CARGO_PKG_VERSION"),
-    " (backup-host)"
-);
 
 /// The longest path with query, in bytes, as encoded.
 const MAX_TARGET: usize = 8 * 1024;
@@ -32,8 +25,7 @@ pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 /// The HTTP side of a client: hosts, connections and settings, and no merchant's keys.
 #[derive(Clone)]
 pub(super) struct Http {
-    pub(super) host: Host,
-    pub(super) backup: Option<Host>,
+    pub(super) hosts: Arc<Hosts>,
     pub(super) transport: Transport,
     /// The age of a call until which a `GET` whose connection broke is retried.
     pub(super) retry_until: Duration,
@@ -55,7 +47,7 @@ impl Http {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
-        let Some(second) = self.second_attempt(request, &error, first.began.elapsed()) else {
+        let Some(second) = self.second_attempt(request, first, &error) else {
             return Err(error);
         };
         match (error, self.run(second, merchant, request)) {
@@ -83,39 +75,39 @@ impl Http {
     }
 
     fn first_attempt(&self) -> Attempt<'_> {
+        let began = Instant::now();
         Attempt {
-            host: &self.host,
-            user_agent: USER_AGENT,
+            host: self.hosts.first(began),
             number: 1,
-            began: Instant::now(),
+            began,
         }
     }
 
-    /// Returns the attempt that may follow a failed one: at the backup host when no connection could be made, at the
-    /// same host when the connection of a `GET` broke.
-    fn second_attempt(
-        &self,
+    /// Returns the attempt that may follow a failed one: at the other host when no connection could be made, at the same
+    /// host when the connection of a `GET` broke.
+    fn second_attempt<'h>(
+        &'h self,
         request: &Request,
+        first: Attempt<'h>,
         error: &Error,
-        elapsed: Duration,
-    ) -> Option<Attempt<'_>> {
-        let (host, user_agent) = match error {
-            // At any age: only a DNS lookup can have exceeded the limit, and it says nothing about the backup host.
-            Error::Connect { .. } => (self.backup.as_ref()?, BACKUP_USER_AGENT),
+    ) -> Option<Attempt<'h>> {
+        let began = Instant::now();
+        let host = match error {
+            // At any age: only a DNS lookup can have exceeded the limit, and it says nothing about the other host.
+            Error::Connect { .. } => self.hosts.second(first.host, began)?,
             Error::Transport { source, .. }
                 if request.method() == Method::Get
                     && is_broken(source)
-                    && elapsed <= self.retry_until =>
+                    && first.began.elapsed() <= self.retry_until =>
             {
-                (&self.host, USER_AGENT)
+                first.host
             }
             _ => return None,
         };
         Some(Attempt {
             host,
-            user_agent,
             number: 2,
-            began: Instant::now(),
+            began,
         })
     }
 
@@ -125,8 +117,13 @@ impl Http {
         merchant: &Merchant,
         request: &Request,
     ) -> Result<Response<'h>, Error> {
-        self.send(attempt, merchant, request)
-            .inspect_err(|error| self.observe(request, &attempt, None, Some(error)))
+        let result = self.send(attempt, merchant, request);
+        match &result {
+            Ok(_) | Err(Error::Transport { .. }) => attempt.host.set_up(),
+            Err(Error::Connect { .. }) => attempt.host.set_down(attempt.began, Instant::now()),
+            Err(_) => {}
+        }
+        result.inspect_err(|error| self.observe(request, &attempt, None, Some(error)))
     }
 
     /// Signs a request with a new nonce, sends it and reads the response.
@@ -170,7 +167,7 @@ impl Http {
             .map_err(|error: InvalidUri| InvalidField::new("path", error.to_string()))?;
         let language = self.accept_language.as_deref();
         let headers = signed.headers().map(|header| match header {
-            ("User-Agent", _) => ("User-Agent", attempt.user_agent),
+            ("User-Agent", _) => ("User-Agent", attempt.host.user_agent),
             other => other,
         });
         for (name, value) in headers.chain(language.map(|value| ("Accept-Language", value))) {
@@ -216,7 +213,6 @@ impl Http {
 #[derive(Clone, Copy)]
 struct Attempt<'h> {
     host: &'h Host,
-    user_agent: &'static str,
     number: u8,
     began: Instant,
 }

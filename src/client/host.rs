@@ -1,41 +1,114 @@
-//! The hosts that requests go to: which URLs may name one.
+//! The hosts that requests go to: their URLs, and which of them a call tries first.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ureq::http::Uri;
 use ureq::http::uri::Authority;
 
 use crate::error::InvalidSetting;
+use crate::merchant::USER_AGENT;
+
+/// How long a host that could not be connected to is not tried, while there is another.
+const DOWN_FOR: Duration = Duration::from_secs(10);
+
+/// From this time on a failed attempt to connect counts as slow.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// Tells WeChat Pay that the main host could not be reached.
+const BACKUP_USER_AGENT: &str = concat!(
+    "wechatpay-contract/",
+    env!("CARGO_PKG_VERSION"),
+    " (backup-host)"
+);
+
+/// The longest path of a host, in bytes.
+const MAX_PATH: usize = 256;
+
+/// The main host, and its backup if there is one.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    pub(super) main: Host,
+    pub(super) backup: Option<Host>,
+}
+
+impl Hosts {
+    pub(super) fn parse(main: &str, backup: Option<&str>) -> Result<Self, InvalidSetting> {
+        let backup = backup.map(|url| Host::parse("backup_host", url, BACKUP_USER_AGENT));
+        Ok(Self {
+            main: Host::parse("host", main, USER_AGENT)?,
+            backup: backup.transpose()?,
+        })
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Host> {
+        [&self.main].into_iter().chain(&self.backup)
+    }
+
+    /// Returns the host for the first attempt of a call: the main host, the backup host while the main one is down. One
+    /// call in 10 seconds probes a host that is down. If both are, calls try the one that failed earlier.
+    pub(super) fn first(&self, now: Instant) -> &Host {
+        let Some(backup) = &self.backup else {
+            return &self.main;
+        };
+        let usable = self.iter().find(|host| host.may_try(now));
+        usable.unwrap_or_else(|| match self.main.down_until() <= backup.down_until() {
+            true => &self.main,
+            false => backup,
+        })
+    }
+
+    /// Returns the host for the second attempt of a call that could not connect to `first`, unless it is down and was
+    /// slow to fail.
+    pub(super) fn second(&self, first: &Host, now: Instant) -> Option<&Host> {
+        let other = self.iter().find(|host| !std::ptr::eq(*host, first))?;
+        (other.is_fast_to_fail() || other.may_try(now)).then_some(other)
+    }
+}
 
 /// A host that requests go to.
-#[derive(Clone)]
 pub(super) struct Host {
-    /// Scheme and authority, to which the target is appended.
+    /// Scheme, authority and path, to which the target is appended.
     pub(super) url: String,
     /// The authority, for messages.
     pub(super) name: String,
+    pub(super) user_agent: &'static str,
+    down: Mutex<Option<Down>>,
+}
+
+/// The state of a host that could not be connected to.
+#[derive(Clone, Copy)]
+struct Down {
+    /// The time until which calls start with another host.
+    until: Instant,
+    was_slow: bool,
 }
 
 impl Host {
-    pub(super) fn parse(field: &'static str, url: &str) -> Result<Self, InvalidSetting> {
+    fn parse(
+        setting: &'static str,
+        url: &str,
+        user_agent: &'static str,
+    ) -> Result<Self, InvalidSetting> {
         let refuse = |problem: &str| {
-            InvalidSetting::new(
-                field,
-                format!("{problem}: wanted https://name or https://name:port"),
-            )
+            let wanted =
+                "wanted https://name, or with a port or a relay's path https://name:port/path";
+            InvalidSetting::new(setting, format!("{problem}: {wanted}"))
         };
         let uri: Uri = url.parse().map_err(|_| refuse("not a URL"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(refuse("found no scheme or no name"));
+            return Err(refuse("found no scheme such as https, or no name"));
         };
-        let has_more = uri.path() != "/" || uri.query().is_some() || url.contains(['#', '@']);
-        if has_more {
-            return Err(refuse("found a path, a query, a fragment or a user"));
+        if uri.query().is_some() || url.contains(['#', '@']) {
+            return Err(refuse("found a query, a fragment or a user"));
         }
         if !has_usable_port(authority) {
             return Err(refuse("found a port that is none"));
         }
+        let path = uri.path().trim_end_matches('/');
+        check_path(path).map_err(refuse)?;
         match scheme {
             "https" => {}
             "http" if is_loopback(authority.host()) => {}
@@ -47,9 +120,48 @@ impl Host {
             _ => return Err(refuse("found an unknown scheme")),
         }
         Ok(Self {
-            url: format!("{scheme}://{authority}"),
+            url: format!("{scheme}://{authority}{path}"),
             name: authority.to_string(),
+            user_agent,
+            down: Mutex::default(),
         })
+    }
+
+    /// Records that no connection could be made, in an attempt that began then.
+    pub(super) fn set_down(&self, began: Instant, now: Instant) {
+        *self.lock() = Some(Down {
+            until: now + DOWN_FOR,
+            was_slow: now.saturating_duration_since(began) >= SLOW,
+        });
+    }
+
+    /// Records that a connection could be made.
+    pub(super) fn set_up(&self) {
+        *self.lock() = None;
+    }
+
+    /// Returns whether a call may try the host. While it is down that is one call in 10 seconds, which probes it.
+    fn may_try(&self, now: Instant) -> bool {
+        match &mut *self.lock() {
+            Some(down) if now < down.until => false,
+            Some(down) => {
+                down.until = now + DOWN_FOR;
+                true
+            }
+            None => true,
+        }
+    }
+
+    fn is_fast_to_fail(&self) -> bool {
+        self.lock().is_some_and(|down| !down.was_slow)
+    }
+
+    fn down_until(&self) -> Option<Instant> {
+        self.lock().map(|down| down.until)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Down>> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,7 +171,24 @@ impl fmt::Debug for Host {
     }
 }
 
-/// A port that is too large would otherwise be taken for none, and the scheme's used.
+/// Checks the path that a relay puts before WeChat Pay's: as it is sent, so with nothing to resolve or to decode.
+fn check_path(path: &str) -> Result<(), &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let mut segments = path.split('/').skip(1);
+    if path.len() > MAX_PATH {
+        Err("found a path of more than 256 bytes")
+    } else if segments.clone().any(|segment| segment == "v3") {
+        Err("found /v3, with which the path of each request begins by itself")
+    } else if segments
+        .any(|segment| matches!(segment, "" | "." | "..") || !segment.bytes().all(is_plain))
+    {
+        Err("found a path with more than letters, digits and -._~ between slashes")
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the port is absent or usable. `http` takes one that is too large for none.
 fn has_usable_port(authority: &Authority) -> bool {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("") => true,
@@ -77,4 +206,75 @@ fn is_loopback(host: &str) -> bool {
         || v6
             .parse()
             .is_ok_and(|address: Ipv6Addr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAIN: &str = "https://main.test";
+    const BACKUP: &str = "https://backup.test";
+
+    fn hosts() -> Hosts {
+        Hosts::parse(MAIN, Some(BACKUP)).unwrap()
+    }
+
+    /// The first hosts of `calls` calls at the same moment.
+    fn first(hosts: &Hosts, calls: usize, now: Instant) -> Vec<&str> {
+        (0..calls).map(|_| hosts.first(now).url.as_str()).collect()
+    }
+
+    #[test]
+    fn calls_start_with_the_backup_host_while_the_main_one_is_down_and_one_probes_it() {
+        let (hosts, start) = (hosts(), Instant::now());
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(first(&hosts, 2, start), [MAIN, MAIN]);
+        hosts.main.set_down(start, start);
+        for second in 0..10 {
+            assert_eq!(first(&hosts, 2, later(second)), [BACKUP, BACKUP]);
+        }
+        assert_eq!(first(&hosts, 3, later(10)), [MAIN, BACKUP, BACKUP]);
+        // The probe failed after five seconds.
+        hosts.main.set_down(later(10), later(15));
+        assert_eq!(first(&hosts, 1, later(24)), [BACKUP]);
+        assert_eq!(first(&hosts, 2, later(25)), [MAIN, BACKUP]);
+        hosts.main.set_up();
+        assert_eq!(first(&hosts, 2, later(25)), [MAIN, MAIN]);
+    }
+
+    #[test]
+    fn a_second_attempt_does_not_wait_for_a_host_that_was_slow_to_fail() {
+        let (hosts, start) = (hosts(), Instant::now());
+        let second = |first, now| hosts.second(first, now).map(|host| host.url.as_str());
+        let backup = hosts.backup.as_ref().unwrap();
+        assert_eq!(second(&hosts.main, start), Some(BACKUP));
+        assert_eq!(second(backup, start), Some(MAIN));
+        hosts.main.set_down(start, start);
+        assert_eq!(second(backup, start), Some(MAIN));
+        hosts.main.set_down(start, start + SLOW);
+        assert_eq!(second(backup, start + DOWN_FOR), None);
+        assert_eq!(second(backup, start + SLOW + DOWN_FOR), Some(MAIN));
+        assert_eq!(second(backup, start + SLOW + DOWN_FOR), None);
+    }
+
+    #[test]
+    fn calls_try_two_hosts_that_are_down_in_turn() {
+        let (hosts, start) = (hosts(), Instant::now());
+        let later = |seconds| start + Duration::from_secs(seconds);
+        let backup = hosts.backup.as_ref().unwrap();
+        hosts.main.set_down(start, start);
+        backup.set_down(start, later(1));
+        assert_eq!(first(&hosts, 1, later(2)), [MAIN]);
+        hosts.main.set_down(later(2), later(3));
+        assert_eq!(first(&hosts, 1, later(3)), [BACKUP]);
+    }
+
+    #[test]
+    fn a_host_without_a_backup_is_always_tried() {
+        let hosts = Hosts::parse(MAIN, None).unwrap();
+        let now = Instant::now();
+        hosts.main.set_down(now, now);
+        assert_eq!(first(&hosts, 2, now), [MAIN, MAIN]);
+        assert!(hosts.second(&hosts.main, now).is_none());
+    }
 }

@@ -351,8 +351,8 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("merchant", &self.merchant)
-            .field("host", &self.http.host)
-            .field("backup_host", &self.http.backup)
+            .field("host", &self.http.hosts.main)
+            .field("backup_host", &self.http.hosts.backup)
             .finish_non_exhaustive()
     }
 }

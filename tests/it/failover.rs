@@ -1,11 +1,11 @@
 //! The second host: when it is tried, with what, and that nothing which may have arrived is sent again.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -174,13 +174,21 @@ fn without_a_connection_the_backup_host_is_asked_once_freshly_signed() {
 }
 
 #[test]
-fn the_main_host_is_asked_first_again_on_the_next_call() {
+fn after_ten_seconds_one_call_probes_a_main_host_that_was_down() {
     let (hosts, client) = TwoHosts::without_main();
     client.send(&PRE_SIGN).unwrap();
     hosts.bring_back(&hosts.main);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(9) {
+        client.send(&PRE_SIGN).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert!(hosts.received().0.is_empty());
+    std::thread::sleep(Duration::from_secs(10).saturating_sub(began.elapsed()));
     client.send(&PRE_SIGN).unwrap();
-    let (main, backup) = hosts.received();
-    assert_eq!((main.len(), backup.len()), (1, 1));
+    client.send(&PRE_SIGN).unwrap();
+    let (main, _) = hosts.received();
+    assert_eq!(main.len(), 2);
     assert_eq!(main[0].header("User-Agent"), Some(AGENT));
 }
 
@@ -502,14 +510,65 @@ fn a_get_that_is_sent_again_is_not_looked_up_again() {
 }
 
 #[test]
-fn a_main_host_that_is_down_is_looked_up_for_each_call_and_the_backup_host_once() {
+fn a_main_host_that_is_down_is_looked_up_for_the_first_call_alone() {
     let (hosts, client) = TwoHosts::without_main();
-    for calls in 1..=3 {
+    for _ in 1..=3 {
         client.execute::<Value>(Request::get("/v3/x")).unwrap_err();
-        assert_eq!(hosts.look_ups(), (calls, 1));
+        assert_eq!(hosts.look_ups(), (1, 1));
         hosts.backup.close_connections();
     }
     assert_eq!(hosts.backup.connections_accepted(), 3);
+}
+
+/// A port whose connections are neither accepted nor refused: its backlog is full as long as these are held.
+fn black_hole() -> (SocketAddr, impl Sized) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(100));
+    let held: Vec<_> = std::iter::repeat_with(connect)
+        .map_while(Result::ok)
+        .collect();
+    (address, (listener, held))
+}
+
+#[test]
+fn only_the_first_calls_wait_for_a_main_host_that_is_a_black_hole_and_none_is_sent_twice() {
+    for threads in [1, 16] {
+        let hosts = TwoHosts::start();
+        let (hole, _held) = black_hole();
+        let client = hosts
+            .builder()
+            .host(format!("http://{hole}"))
+            .backup_host(Some(hosts.backup.url()))
+            .connect_timeout(Duration::from_secs(1))
+            .build()
+            .unwrap();
+        let round = || {
+            let began = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| client.send(&PRE_SIGN).unwrap());
+                }
+            });
+            began.elapsed()
+        };
+        let first = round();
+        assert!(first >= Duration::from_secs(1), "{threads}: {first:?}");
+        let later: Vec<_> = (2..=100).map(|_| round()).collect();
+        let slowest = later.iter().max().unwrap();
+        assert!(
+            *slowest < Duration::from_millis(900),
+            "{threads}: {slowest:?}"
+        );
+        println!(
+            "{threads} threads: {first:?}, then {:?}, {:?}",
+            later[0], later[98]
+        );
+        let (_, backup) = hosts.received();
+        assert_eq!(backup.len(), 100 * threads);
+        // The first calls alone made two attempts.
+        assert_eq!(hosts.nonces().len(), 101 * threads);
+    }
 }
 
 #[test]
