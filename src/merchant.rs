@@ -1,5 +1,4 @@
-//! One merchant's side of the exchange without any I/O: a request becomes signed bytes, an answer becomes a value or
-//! an error.
+//! Signer and platform keys together: request to signed bytes, response to value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{ApiError, Authenticity, Error, KeyError};
 use crate::json;
-use crate::keys::{PublicKey, is_same_id};
+use crate::keys::PublicKey;
 use crate::request::{Endpoint, Method, Request};
 use crate::signer::{Signer, check_nonce_str, request_message};
 use crate::time::unix_seconds;
@@ -18,17 +17,18 @@ use crate::verifier::{SignatureHeaders, Verifier};
 /// The value of `User-Agent`, without which WeChat Pay's gateway refuses a request.
 pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
 
-/// A signer and a verifier that belong together.
+/// A merchant's signer and verifier, which do both halves of an exchange without any I/O.
 ///
-/// For services that bring their own HTTP stack, an async one too: [`prepare`](Self::prepare) a request, send it,
-/// [`accept`](Self::accept) the answer, or [`accept_for`](Self::accept_for) a typed one. Time and nonce are arguments;
-/// nothing is read from the clock, the network or a random source. Cheap to clone; the clones share the keys.
+/// For services that bring their own HTTP stack, blocking or async: [`prepare`](Self::prepare) a request, send it, and
+/// [`accept`](Self::accept) the response, or [`accept_for`](Self::accept_for) the response to a typed request. Time and
+/// nonce are arguments: nothing is read from the clock, the network or a random source. Cheap to clone; the clones share
+/// the keys.
 ///
 /// ```
 /// use std::time::SystemTime;
 /// use wechatpay_contract::{Endpoint, Error, Merchant, SignedRequest, ecommerce};
 ///
-/// /// `http` sends method, target, headers and body as they are, and gives status, headers and raw body.
+/// /// `http` sends method, target, headers and body as they are, and returns status, headers and raw body.
 /// fn send<E: Endpoint>(
 ///     merchant: &Merchant,
 ///     endpoint: &E,
@@ -49,11 +49,12 @@ pub struct Merchant {
 }
 
 impl Merchant {
-    /// Puts the two together.
+    /// Makes a merchant of its signer and the platform keys.
     ///
     /// # Errors
     ///
-    /// [`KeyError::OwnCertificate`] if the merchant's own certificate is among the platform keys.
+    /// [`KeyError::OwnKey`] if the merchant's own certificate or public key is among the platform keys. The key of a
+    /// signer [from a function](Signer::from_function) is only recognized by its serial number.
     pub fn new(signer: Signer, verifier: Verifier) -> Result<Self, KeyError> {
         for key in verifier.keys().current().iter() {
             refuse_own(&signer, key)?;
@@ -61,23 +62,23 @@ impl Merchant {
         Ok(Self { signer, verifier })
     }
 
-    /// The merchant's signer.
+    /// Returns the merchant's signer.
     pub fn signer(&self) -> &Signer {
         &self.signer
     }
 
-    /// The platform keys.
+    /// Returns the verifier, which holds the platform keys.
     pub fn verifier(&self) -> &Verifier {
         &self.verifier
     }
 
-    /// Puts downloaded platform certificates, see [`certificates::accept`](crate::certificates::accept), in the place of
-    /// those held until now, for this merchant's verifier and its clones. Public keys stay.
+    /// Replaces the platform certificates of this merchant's verifier and its clones with downloaded ones, see
+    /// [`certificates::accept`](crate::certificates::accept). Public keys are kept.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] if there is none, if one is there twice, or if the merchant's own is among them. Then the old ones
-    /// stay.
+    /// [`KeyError`] if there is none, if one is there twice, or if the merchant's own is among them. The old ones are
+    /// kept then.
     pub fn replace_certificates(
         &self,
         certificates: impl IntoIterator<Item = PublicKey>,
@@ -89,18 +90,19 @@ impl Merchant {
         self.verifier.keys().replace_certificates(certificates)
     }
 
-    /// Makes the signed form of `request`, to be sent within 5 minutes of `now`.
+    /// Signs `request`, to be sent within 5 minutes of `now`.
     ///
     /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request.
     ///
     /// The header `Wechatpay-Serial` names the WeChat Pay public key if the verifier holds one (of several the last),
-    /// else the certificate that is valid and ends last. Without any valid key only the download of the platform
-    /// certificates is prepared, and goes without that header: there is nothing yet that it could name.
+    /// else the valid certificate that ends last. Without any valid key only the download of the platform certificates is
+    /// signed, and it has no such header, since there is no key to name.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidField`] for the nonce and for what is wrong with the request, [`Error::NoPlatformKey`],
-    /// [`Error::Key`] if the merchant's own certificate is among the platform keys by now, [`Error::Sign`]: all of them are [`Outcome::NotSent`](crate::Outcome::NotSent).
+    /// [`Error::Key`] if the merchant's own key is among the platform keys by now, [`Error::Sign`]. All of them are
+    /// [`Outcome::NotSent`](crate::Outcome::NotSent).
     pub fn prepare<'r>(
         &self,
         request: &'r Request,
@@ -134,20 +136,20 @@ impl Merchant {
         })
     }
 
-    /// Verifies an answer and turns it into a value or an error: the one gate that every answer passes.
+    /// Verifies a response and returns its value or an error.
     ///
-    /// `headers` are all the answer's headers as pairs of name and value, `body` its raw bytes, not decoded in any
-    /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`; for an answer whose content does not
+    /// `headers` are all headers of the response as pairs of name and value, `body` its raw bytes, not decoded in any
+    /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`. For a response whose content does not
     /// matter, let `R` be [`serde::de::IgnoredAny`].
     ///
-    /// WeChat Pay signs the body, not the `status`, nor what the answer belongs to:
+    /// WeChat Pay signs the body, neither the `status` nor the request that it belongs to:
     ///
-    /// - Whoever can write into the TLS connection can put 200 on an error that WeChat Pay signed. A type with required
-    ///   fields of its own, as all answers of this crate are, does not come out of an error's body: the result is
-    ///   [`Error::Decode`]. `Value`, `IgnoredAny` and whatever else takes any object do: with them, success is only as
-    ///   trustworthy as the TLS connection, so look for what the answer should say.
-    /// - An answer to another request, signed within the last 5 minutes, passes too. Compare what it repeats of the
-    ///   request with [`Endpoint::check`](crate::Endpoint::check), as `Client::send` does.
+    /// - An attacker inside the TLS connection can put 200 on an error that WeChat Pay signed. A type with required
+    ///   fields of its own, as all responses of this crate are, cannot be read from an error's body: the result is
+    ///   [`Error::Decode`]. `Value`, `IgnoredAny` and other types that take any object can. With them, success is only as
+    ///   trustworthy as the TLS connection, so look for what the response should say.
+    /// - A response to another request, signed within the last 5 minutes, passes too. Compare what it repeats of the
+    ///   request with [`Endpoint::check`](crate::Endpoint::check), as [`accept_for`](Self::accept_for) does.
     ///
     /// # Errors
     ///
@@ -155,7 +157,7 @@ impl Merchant {
     /// |---|---|---|
     /// | any | wrong, or 2xx without one | [`Error::Unverified`] |
     /// | 202 | right | [`Error::Accepted`] |
-    /// | other 2xx | right | [`Error::Decode`] when the body is not an `R` |
+    /// | other 2xx | right | [`Error::Decode`] if the body is not an `R` |
     /// | any but 2xx | right or none | [`Error::Api`], which says which of the two |
     pub fn accept<'a, R, N, V>(
         &self,
@@ -172,12 +174,12 @@ impl Merchant {
         self.verify(status, headers, body, now)?.read()
     }
 
-    /// [`accept`](Self::accept) for the answer to a typed request, which is compared with the request as well; see
+    /// Verifies the response to a typed request, see [`accept`](Self::accept), and compares it with the request, see
     /// [`Endpoint::check`].
     ///
     /// # Errors
     ///
-    /// As for [`accept`](Self::accept), and [`Error::Mismatch`] for the answer to another request.
+    /// Those of [`accept`](Self::accept), and [`Error::Mismatch`] for the response to another request.
     pub fn accept_for<'a, E, N, V>(
         &self,
         endpoint: &E,
@@ -194,7 +196,7 @@ impl Merchant {
         self.read_for(endpoint, self.verify(status, headers, body, now))
     }
 
-    /// Reads the response to a typed request, and refuses the response to another request.
+    /// Reads the response to a typed request. Returns an error for the response to another request.
     pub(crate) fn read_for<E: Endpoint + ?Sized>(
         &self,
         endpoint: &E,
@@ -215,7 +217,7 @@ impl Merchant {
         }
     }
 
-    /// The gate itself: verified success comes through, all else is an error.
+    /// Returns only a verified response of success; every other one is an error.
     pub(crate) fn verify<'h, 'b, N, V>(
         &self,
         status: u16,
@@ -258,8 +260,7 @@ impl Merchant {
     }
 }
 
-/// An answer of success that passed the gate. Only this part of accepting an answer is built once for each type of
-/// answer.
+/// A verified response of success. Reading it is the only part of accepting a response that is compiled for each type.
 pub(crate) struct Verified<'h, 'b> {
     status: u16,
     request_id: Option<&'h str>,
@@ -280,7 +281,7 @@ impl Verified<'_, '_> {
     }
 }
 
-/// A request as it goes over the wire: send exactly these bytes.
+/// A signed request, to be sent in exactly these bytes.
 #[must_use = "nothing is sent by itself"]
 pub struct SignedRequest<'r> {
     method: Method,
@@ -292,22 +293,22 @@ pub struct SignedRequest<'r> {
 }
 
 impl SignedRequest<'_> {
-    /// The HTTP method.
+    /// Returns the HTTP method.
     pub fn method(&self) -> Method {
         self.method
     }
 
-    /// Path and query, to be appended to `https://api.mch.weixin.qq.com` and not to be encoded again.
+    /// Returns path and query, to be appended to `https://api.mch.weixin.qq.com` and not to be encoded again.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// The body, if there is one.
+    /// Returns the body, if there is one.
     pub fn body(&self) -> Option<&[u8]> {
         self.body
     }
 
-    /// The headers to be sent, as pairs of name and value, beside `Host` and `Content-Length`.
+    /// Returns the headers to be sent beside `Host` and `Content-Length`, as pairs of name and value.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let platform_key = self.platform_key.as_ref();
         [
@@ -322,8 +323,8 @@ impl SignedRequest<'_> {
     }
 }
 
-/// Whoever reads the `Authorization` header can send the request, and target and body may hold personal data: none of
-/// them is shown.
+/// Shows neither the `Authorization` header, with which anyone can send the request, nor target and body, which may hold
+/// personal data.
 impl fmt::Debug for SignedRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignedRequest")
@@ -333,12 +334,12 @@ impl fmt::Debug for SignedRequest<'_> {
     }
 }
 
-/// Refuses the merchant's own certificate among the platform keys.
+/// Refuses the merchant's own key among the platform keys.
 fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), KeyError> {
-    if !is_same_id(signer.serial_no(), key.id()) {
-        return Ok(());
+    match signer.owns(key) {
+        true => Err(KeyError::OwnKey {
+            id: key.id().to_owned(),
+        }),
+        false => Ok(()),
     }
-    Err(KeyError::OwnCertificate {
-        serial_no: signer.serial_no().to_owned(),
-    })
 }

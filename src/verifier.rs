@@ -20,7 +20,7 @@ const REQUEST_ID: &str = "Request-ID";
 
 /// The scheme of all signatures.
 const SCHEME: &str = "WECHATPAY2-SHA256-RSA2048";
-/// How signatures begin that WeChat Pay sends to see that they are refused.
+/// The start of a probe signature: a wrong one that WeChat Pay sends to see that it is refused.
 const PROBE_PREFIX: &str = "WECHATPAY/SIGNTEST/";
 /// A message is refused when its time differs from now by this much, in seconds.
 const STALE_AFTER: u64 = 300;
@@ -125,6 +125,25 @@ impl Verifier {
         verify_with(&self.keys.current(), headers, body, now)
     }
 
+    /// Returns the platform keys held, such as for an alarm before the last certificate expires.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use wechatpay_contract::Verifier;
+    ///
+    /// /// Checks whether there is a key that can still be used in 14 days.
+    /// fn lasts_14_days(verifier: &Verifier) -> bool {
+    ///     let then = SystemTime::now() + Duration::from_secs(14 * 24 * 60 * 60);
+    ///     let then = then.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    ///     let keys = verifier.platform_keys();
+    ///     // A public key has no validity, since it does not expire.
+    ///     keys.iter().any(|key| key.validity().is_none_or(|validity| validity.not_after > then))
+    /// }
+    /// ```
+    pub fn platform_keys(&self) -> Vec<PublicKey> {
+        self.keys.current().to_vec()
+    }
+
     pub(crate) fn keys(&self) -> &PlatformKeys {
         &self.keys
     }
@@ -150,13 +169,13 @@ pub struct SignatureHeaders<'a> {
 }
 
 impl<'a> SignatureHeaders<'a> {
-    /// Picks the headers out of all those received, without regard to case. Fits the iterators over headers of most
-    /// HTTP crates.
+    /// Picks these headers out of all those received. Case does not matter. Fits the iterators over headers of most HTTP
+    /// crates, such as that of `&http::HeaderMap`.
     ///
     /// # Errors
     ///
-    /// [`VerifyError::DuplicateHeader`] when one of them comes twice, [`VerifyError::MalformedHeader`] when one is not
-    /// text. A missing one is found by the verification.
+    /// [`VerifyError::DuplicateHeader`] if one of them comes twice, [`VerifyError::MalformedHeader`] if one is not text.
+    /// The verification fails if one is missing or empty.
     pub fn from_pairs<N, V>(
         pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
     ) -> Result<Self, VerifyError>
@@ -168,8 +187,8 @@ impl<'a> SignatureHeaders<'a> {
         checked.map(|()| headers)
     }
 
-    /// Reads all pairs, also behind the first that is wrong, so that a refused message can still be named by its
-    /// `Request-ID`.
+    /// Reads all pairs, also those behind the first that is wrong, so that the `Request-ID` of a refused message is
+    /// known.
     pub(crate) fn read<N, V>(
         pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
     ) -> (Self, Result<(), VerifyError>)
@@ -180,15 +199,15 @@ impl<'a> SignatureHeaders<'a> {
         let mut headers = Self::default();
         let mut checked = Ok(());
         for (name, value) in pairs {
-            if let Err(error) = headers.take(name.as_ref(), value.as_ref()) {
+            if let Err(error) = headers.set(name.as_ref(), value.as_ref()) {
                 checked = checked.and(Err(error));
             }
         }
         (headers, checked)
     }
 
-    /// Asks `lookup` for each header by its name, such as `Wechatpay-Serial`, and again in lower case when there is
-    /// none of that name. For frameworks that offer no iterator: a header that came twice cannot be noticed this way, so
+    /// Calls `lookup` with the name of each header, such as `Wechatpay-Serial`, and again in lower case if that returns
+    /// `None`. For frameworks without an iterator over headers: a header that came twice cannot be noticed this way, so
     /// prefer [`from_pairs`](Self::from_pairs).
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<&'a str>) -> Self {
         let find = |name: &str| lookup(name).or_else(|| lookup(&name.to_ascii_lowercase()));
@@ -202,24 +221,24 @@ impl<'a> SignatureHeaders<'a> {
         }
     }
 
-    /// `Request-ID`, which names the message for WeChat Pay's support.
+    /// Returns `Request-ID`, which names the message for WeChat Pay's support.
     pub fn request_id(&self) -> Option<&'a str> {
-        self.request_id
+        not_blank(self.request_id)
     }
 
-    /// `Wechatpay-Serial`, the id of the key that the message says it is signed with.
-    pub(crate) fn serial(&self) -> Option<&'a str> {
-        self.serial
+    /// Returns `Wechatpay-Serial`, the id of the key with which the message claims to be signed.
+    pub fn serial(&self) -> Option<&'a str> {
+        not_blank(self.serial)
     }
 
-    /// Whether there is a signature at all, right or wrong.
+    /// Checks whether there is a signature at all, right or wrong.
     pub fn is_signed(&self) -> bool {
-        self.signature.is_some()
+        not_blank(self.signature).is_some()
     }
 
-    fn take(&mut self, name: &str, value: &'a [u8]) -> Result<(), VerifyError> {
+    fn set(&mut self, name: &str, value: &'a [u8]) -> Result<(), VerifyError> {
         if name.eq_ignore_ascii_case(REQUEST_ID) {
-            // Not part of what is signed: never a reason to refuse a message.
+            // Not signed, so never a reason to refuse a message.
             self.request_id = self.request_id.or_else(|| std::str::from_utf8(value).ok());
             return Ok(());
         }
@@ -245,7 +264,7 @@ impl<'a> SignatureHeaders<'a> {
     }
 }
 
-/// Verifies a message as [`Verifier::verify`] does, against these keys.
+/// Verifies a message against these keys; see [`Verifier::verify`].
 pub(crate) fn verify_with(
     keys: &[PublicKey],
     headers: &SignatureHeaders<'_>,
@@ -257,29 +276,55 @@ pub(crate) fn verify_with(
     let timestamp = require(TIMESTAMP, headers.timestamp)?;
     let nonce = require(NONCE, headers.nonce)?;
     let signature = require(SIGNATURE, headers.signature)?;
-    check_signature_type(headers.signature_type)?;
+    check_signature_type(not_blank(headers.signature_type))?;
     check_nonce_header(nonce)?;
     check_time(timestamp, now)?;
     let key = find(keys, serial, now)?;
-    // Only now, so that a made-up serial number cannot pass for a probe and keep alarms quiet.
+    // Only now, so that a message with a made-up serial number does not count as a probe, which keeps alarms quiet.
     if signature.starts_with(PROBE_PREFIX) {
         return Err(VerifyError::Probe);
     }
-    verify_signature(key, &signed_message(timestamp, nonce, body), signature)
+    let is_right = STANDARD
+        .decode(signature)
+        .is_ok_and(|raw| key.verify(&signed_message(timestamp, nonce, body), &raw));
+    match is_right {
+        true => Ok(()),
+        false => Err(VerifyError::WrongSignature {
+            key_id: key.id().to_owned(),
+            check: what_to_check(signature, body),
+        }),
+    }
 }
 
-/// The text that a message's signature is made over: time, nonce and body, each ended by a line feed.
-pub(crate) fn signed_message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(timestamp.len() + nonce.len() + body.len() + 3);
-    for line in [timestamp.as_bytes(), nonce.as_bytes(), body] {
-        message.extend_from_slice(line);
-        message.push(b'\n');
+/// Names the likeliest mistake behind a wrong signature.
+fn what_to_check(signature: &str, body: &[u8]) -> &'static str {
+    match STANDARD.decode(signature) {
+        Err(_) if signature.contains(' ') => {
+            "Wechatpay-Signature has spaces, perhaps in place of '+': do not URL-decode headers"
+        }
+        Err(_) => "Wechatpay-Signature is not base64: pass it as it was received",
+        Ok(_) if body.is_empty() => {
+            "the body is empty: pass the raw bytes, before the framework reads them"
+        }
+        Ok(_) => {
+            "pass the raw body as it was received, neither parsed and written again nor converted to another charset, and \
+             compare the key with the one shown under this id in the merchant platform"
+        }
     }
-    message
+}
+
+/// Returns the text that a message's signature is made over: time, nonce and body, each ended by a line feed.
+pub(crate) fn signed_message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
+    [timestamp.as_bytes(), nonce.as_bytes(), body, b""].join(&b'\n')
+}
+
+/// An empty header is a missing one.
+fn not_blank(value: Option<&str>) -> Option<&str> {
+    value.filter(|value| !value.trim().is_empty())
 }
 
 fn require<'a>(name: &'static str, value: Option<&'a str>) -> Result<&'a str, VerifyError> {
-    value.ok_or(VerifyError::MissingHeader { name })
+    not_blank(value).ok_or(VerifyError::MissingHeader { name })
 }
 
 fn check_signature_type(signature_type: Option<&str>) -> Result<(), VerifyError> {
@@ -291,9 +336,9 @@ fn check_signature_type(signature_type: Option<&str>) -> Result<(), VerifyError>
     }
 }
 
-/// A line feed in the nonce would move the border between nonce and body, so that one signature would fit another body.
+/// A line feed in the nonce would move the border between nonce and body: one signature would fit two bodies.
 fn check_nonce_header(nonce: &str) -> Result<(), VerifyError> {
-    if !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }
     Err(VerifyError::MalformedHeader {
@@ -315,19 +360,6 @@ fn check_time(timestamp: &str, now: u64) -> Result<(), VerifyError> {
         return Err(VerifyError::Stale { timestamp, now });
     }
     Ok(())
-}
-
-/// A signature that is not base64 is a wrong signature, not another kind of error.
-fn verify_signature(key: &PublicKey, message: &[u8], signature: &str) -> Result<(), VerifyError> {
-    // Room for the estimate of the longest signature accepted, of 4096 bits.
-    let mut raw = [0; 520];
-    let length = STANDARD
-        .decode_slice(signature, &mut raw)
-        .map_err(|_| VerifyError::WrongSignature)?;
-    match raw.get(..length) {
-        Some(raw) if key.verify(message, raw) => Ok(()),
-        _ => Err(VerifyError::WrongSignature),
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::path::PathBuf;
 
 /// The reason why a key could not be read or used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,15 +24,21 @@ pub enum KeyError {
     },
     /// More than one PEM block was found, so that it is not certain which one is meant.
     SeveralBlocks {
-        /// How many were found.
-        count: usize,
+        /// The labels found after `BEGIN`.
+        found: Vec<String>,
+        /// The label of the block to keep, if only one is of the kind wanted.
+        keep: Option<String>,
+        /// The kind of block wanted.
+        wanted: &'static str,
     },
     /// The private key is encrypted with a passphrase.
     Encrypted,
     /// The PEM block is damaged, or what is in it is not of its kind.
     Malformed {
+        /// The kind of key.
+        key: &'static str,
         /// What is wrong with it.
-        what: &'static str,
+        what: String,
     },
     /// The key is of another algorithm than RSA.
     NotRsa {
@@ -52,10 +59,8 @@ pub enum KeyError {
     },
     /// What was given as the id of a public key cannot be one. It is not shown: it may be a key in the wrong place.
     InvalidId {
-        /// Its length, in bytes.
-        bytes: usize,
-        /// The first character that no id has, if there is one.
-        character: Option<char>,
+        /// What was found, described.
+        found: String,
     },
     /// The APIv3 key is not of 32 bytes.
     ApiV3KeyLength {
@@ -64,6 +69,27 @@ pub enum KeyError {
         /// Whether what was found ends with a line break, as the content of a file does.
         ends_with_line_break: bool,
     },
+    /// The file of a key could not be read.
+    UnreadableFile {
+        /// The file's name.
+        path: PathBuf,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The content of a file is not the key wanted.
+    InFile {
+        /// The file's name.
+        path: PathBuf,
+        /// What is wrong with the content.
+        error: Box<Self>,
+    },
+    /// A file's name is not one, and may be a key. It is not shown.
+    NotAPath,
+    /// The merchant's certificate and private key do not belong together.
+    CertificateOfAnotherKey {
+        /// The certificate's serial number.
+        serial_no: String,
+    },
     /// There is no platform key, so that nothing could be verified.
     NoKeys,
     /// Two platform keys have the same id.
@@ -71,41 +97,40 @@ pub enum KeyError {
         /// Their id.
         id: String,
     },
-    /// The merchant's own certificate is among the platform keys. Responses are signed by WeChat Pay: configure its public
-    /// key or platform certificates.
-    OwnCertificate {
-        /// Its serial number.
-        serial_no: String,
+    /// One of the platform keys is the merchant's own, by its serial number or its content. Responses are signed by WeChat
+    /// Pay: configure its public key or platform certificates.
+    OwnKey {
+        /// The id of the key.
+        id: String,
     },
 }
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotPem { wanted, found } => write!(f, "no PEM block found in {found}: wanted {wanted}"),
+            Self::NotPem { wanted, found } => write!(f, "found {found}: wanted {wanted}"),
             Self::WrongKind { found, wanted } => write!(f, "found BEGIN {found}: wanted {wanted}"),
-            Self::SeveralBlocks { count } => write!(f, "found {count} PEM blocks: wanted exactly one"),
+            Self::SeveralBlocks { found, keep, wanted } => {
+                write!(f, "found {} PEM blocks ({}): ", found.len(), found.join(", "))?;
+                match keep {
+                    Some(label) => write!(f, "keep only BEGIN {label}"),
+                    None => write!(f, "keep only one (the first of a chain of certificates), wanted {wanted}"),
+                }
+            }
             Self::Encrypted => f.write_str(
                 "the private key is encrypted with a passphrase: wanted an unencrypted PKCS#8 or PKCS#1 key",
             ),
-            Self::Malformed { what } => write!(f, "the key cannot be read: {what}"),
+            Self::Malformed { key, what } => write!(f, "the {key} cannot be read: {what}"),
             Self::NotRsa { found } => write!(f, "found {found}: wanted an RSA key"),
             Self::UnsupportedSize { bits, wanted } => write!(f, "found an RSA key of {bits} bits: wanted {wanted}"),
             Self::UnsupportedExponent { wanted } => {
                 write!(f, "found an RSA key with an unsupported public exponent: wanted {wanted}")
             }
-            Self::InvalidId { bytes, character } => {
-                write!(f, "found a key id of {bytes} bytes")?;
-                match character {
-                    Some(character) => write!(f, " with the character {character:?}")?,
-                    None if *bytes == 32 => f.write_str(", as many as an APIv3 key has")?,
-                    None => {}
-                }
-                f.write_str(
-                    ": wanted the one shown beside the key in the merchant platform, PUB_KEY_ID_ and digits, or a \
-                     certificate's serial number in hexadecimal",
-                )
-            }
+            Self::InvalidId { found } => write!(
+                f,
+                "found {found} in place of a key's id: wanted PUB_KEY_ID_ and digits, as shown beside the key in the \
+                 merchant platform, or a certificate's serial number in hexadecimal"
+            ),
             Self::ApiV3KeyLength { bytes, ends_with_line_break } => {
                 write!(f, "found an APIv3 key of {bytes} bytes: wanted exactly 32")?;
                 match ends_with_line_break {
@@ -113,16 +138,26 @@ impl fmt::Display for KeyError {
                     false => Ok(()),
                 }
             }
+            Self::UnreadableFile { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::InFile { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::NotAPath => f.write_str(
+                "found a key in place of a file's name: wanted a name (from_pem and from_certificate_pem take the content)",
+            ),
+            Self::CertificateOfAnotherKey { serial_no } => write!(
+                f,
+                "the certificate {serial_no} belongs to another private key: wanted apiclient_cert.pem and \
+                 apiclient_key.pem of the same merchant, issued together"
+            ),
             Self::NoKeys => f.write_str(
                 "found no platform key: wanted at least one, or nothing could be verified",
             ),
             Self::DuplicateId { id } => {
                 write!(f, "found two platform keys with the id {id}: wanted each once")
             }
-            Self::OwnCertificate { serial_no } => write!(
+            Self::OwnKey { id } => write!(
                 f,
-                "found the merchant's own certificate {serial_no} among the platform keys: wanted WeChat Pay's public \
-                 key or platform certificate, since responses are signed by WeChat Pay"
+                "the platform key {id} is the merchant's own: either the merchant's certificate or public key was given \
+                 in place of WeChat Pay's, or WeChat Pay's serial number in place of the merchant's"
             ),
         }
     }

@@ -1,9 +1,10 @@
-//! A setting of a client that cannot be used.
+//! A setting of a client or signer that cannot be used.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// A setting of a client that cannot be used, such as a host without `https` or a timeout of zero. Nothing was sent.
+/// A setting of a client or signer that cannot be used, such as a host without `https` or an empty `mchid`. Nothing was
+/// sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidSetting {
     setting: &'static str,
@@ -18,7 +19,8 @@ impl InvalidSetting {
         }
     }
 
-    /// Returns the setting's name, which is that of a method of [`ClientBuilder`](crate::ClientBuilder).
+    /// Returns the setting's name: that of a method of [`ClientBuilder`](crate::ClientBuilder), or of an argument of
+    /// [`Signer`](crate::Signer).
     pub fn setting(&self) -> &str {
         self.setting
     }

@@ -1,14 +1,14 @@
-//! Why a message was not taken for WeChat Pay's.
+//! Failed verification of a message.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-/// Why a message's signature was not accepted.
+/// The reason why a message was not accepted as WeChat Pay's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// A header is missing. A message without these headers counts as forged.
+    /// A header is missing or empty. A message without these headers counts as forged.
     MissingHeader {
         /// The header's name.
         name: &'static str,
@@ -18,7 +18,7 @@ pub enum VerifyError {
         /// The header's name.
         name: &'static str,
     },
-    /// A header's value is not of its form.
+    /// A header's value is malformed.
     MalformedHeader {
         /// The header's name.
         name: &'static str,
@@ -55,15 +55,20 @@ pub enum VerifyError {
         /// The time of the check, in Unix seconds.
         now: u64,
     },
-    /// WeChat Pay's own probe, a signature that starts with `WECHATPAY/SIGNTEST/`, which must be refused. The message
-    /// is refused like any forged one, but there is no need for an alarm.
+    /// A probe signature, one that starts with `WECHATPAY/SIGNTEST/`: WeChat Pay sends it to see that it is refused. The
+    /// message is refused like any forged one, but needs no alarm.
     Probe,
     /// The signature does not belong to the message and the key.
-    WrongSignature,
+    WrongSignature {
+        /// The id of the key with which it was verified.
+        key_id: String,
+        /// What to check first.
+        check: &'static str,
+    },
 }
 
 impl VerifyError {
-    /// Whether this is WeChat Pay's own probe, so that alarms can stay quiet.
+    /// Checks whether this is a probe signature of WeChat Pay's, which needs no alarm.
     pub fn is_probe(&self) -> bool {
         matches!(self, Self::Probe)
     }
@@ -72,7 +77,7 @@ impl VerifyError {
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MissingHeader { name } => write!(f, "header {name} is missing"),
+            Self::MissingHeader { name } => write!(f, "header {name} is missing or empty"),
             Self::DuplicateHeader { name } => write!(f, "header {name} came more than once"),
             Self::MalformedHeader { name, wanted } => {
                 write!(f, "header {name} is malformed: wanted {wanted}")
@@ -87,10 +92,13 @@ impl fmt::Display for VerifyError {
                 Duration::from_secs(timestamp.abs_diff(*now))
             ),
             Self::UnknownSerial { received, known } => {
+                let known = match known.is_empty() {
+                    true => "none".to_owned(),
+                    false => known.join(", "),
+                };
                 write!(
                     f,
-                    "signed with the unknown platform key {received:?}; known: {}",
-                    known.join(", ")
+                    "signed with the unknown platform key {received:?}, known: {known}"
                 )
             }
             Self::OutsideValidity {
@@ -103,9 +111,14 @@ impl fmt::Display for VerifyError {
                 "signed with platform certificate {serial}, valid from {not_before} to {not_after}, but now it is {now}"
             ),
             Self::Probe => {
-                f.write_str("a signature probe by WeChat Pay, to be refused like a wrong signature")
+                f.write_str("a probe signature of WeChat Pay's, refused like any wrong signature")
             }
-            Self::WrongSignature => f.write_str("the signature is wrong"),
+            Self::WrongSignature { key_id, check } => {
+                write!(
+                    f,
+                    "the signature is wrong for platform key {key_id}: {check}"
+                )
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ impl RsaNumbers<'_> {
     fn check_parity(&self) -> Result<(), KeyError> {
         match self.modulus.last() {
             Some(last) if last % 2 == 1 => Ok(()),
-            _ => Err(malformed("the modulus of the RSA key is even")),
+            _ => Err(malformed("RSA key", "its modulus is even")),
         }
     }
 
@@ -76,7 +76,87 @@ pub(super) struct Certificate<'a> {
     pub(super) key: RsaNumbers<'a>,
 }
 
-/// `RSAPublicKey` of PKCS#1 (RFC 8017, A.1.1).
+/// Reads a private key, PKCS#8 or PKCS#1. Returns it as PKCS#1, with all that is public in it.
+pub(super) fn private_key(input: &[u8]) -> Result<(&[u8], RsaNumbers<'_>), KeyError> {
+    let pkcs1 = match tags(input)[..] {
+        [der::INTEGER, der::SEQUENCE, der::OCTET_STRING, ..] => pkcs8_content(input)?,
+        [der::INTEGER, der::INTEGER, _, ..] => input,
+        [der::INTEGER, der::OCTET_STRING, ..] => return Err(not_rsa("an EC key")),
+        [der::SEQUENCE, der::OCTET_STRING] => return Err(KeyError::Encrypted),
+        _ => return Err(malformed(PRIVATE_KEY, content(input))),
+    };
+    Ok((pkcs1, rsa_private_key(pkcs1)?))
+}
+
+/// Reads a public key, SubjectPublicKeyInfo (RFC 5280, 4.1) or PKCS#1.
+pub(super) fn public_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
+    match tags(input)[..] {
+        [der::SEQUENCE, der::BIT_STRING] => {
+            let info = Reader::whole(der::SEQUENCE, input);
+            public_key_of(info.unwrap_or_else(|| Reader::new(&[])), PUBLIC_KEY)
+        }
+        [der::INTEGER, der::INTEGER] => rsa_public_key(input),
+        _ => Err(malformed(PUBLIC_KEY, content(input))),
+    }
+}
+
+/// Reads a `Certificate` (RFC 5280, 4.1).
+pub(super) fn certificate(input: &[u8]) -> Result<Certificate<'_>, KeyError> {
+    let malformed = |what: &str| malformed(CERTIFICATE, what);
+    let outline = outline(input).ok_or_else(|| malformed(&content(input)))?;
+    Ok(Certificate {
+        serial: serial_number(outline.serial)
+            .ok_or_else(|| malformed("its serial number is negative or longer than 32 bytes"))?,
+        validity: validity_period(outline.validity).ok_or_else(|| {
+            malformed("its validity is not a period between two times since 1970")
+        })?,
+        key: public_key_of(outline.key, CERTIFICATE)?,
+    })
+}
+
+const PRIVATE_KEY: &str = "private key";
+const PUBLIC_KEY: &str = "public key";
+const CERTIFICATE: &str = "certificate";
+
+/// Returns the tags of the elements in the outermost sequence, none if that is not well-formed.
+fn tags(input: &[u8]) -> Vec<u8> {
+    let mut tags = Vec::new();
+    let Some(mut outer) = Reader::whole(der::SEQUENCE, input) else {
+        return tags;
+    };
+    while let Some((tag, _)) = outer.any() {
+        tags.push(tag);
+    }
+    match outer.at_end() {
+        true => tags,
+        false => Vec::new(),
+    }
+}
+
+/// Says what a PEM block holds.
+fn content(input: &[u8]) -> String {
+    let starts_as_sequence = input.first() == Some(&der::SEQUENCE);
+    let found = match tags(input)[..] {
+        [der::INTEGER, der::SEQUENCE, der::OCTET_STRING, ..] => "a private key (PKCS#8)",
+        [der::INTEGER, der::INTEGER] => "a public key (PKCS#1)",
+        [der::INTEGER, der::INTEGER, ..] => "a private key (PKCS#1)",
+        [der::SEQUENCE, der::BIT_STRING] => "a public key",
+        [der::SEQUENCE, der::OCTET_STRING] => "an encrypted private key",
+        [der::INTEGER, der::OCTET_STRING, ..] => "an EC private key",
+        [der::SEQUENCE, der::SEQUENCE, der::BIT_STRING] if outline(input).is_some() => {
+            "an X.509 certificate"
+        }
+        [der::SEQUENCE, der::SEQUENCE, der::BIT_STRING] => {
+            "a certificate request, or a damaged certificate"
+        }
+        _ if input.is_empty() => "nothing",
+        _ if starts_as_sequence => "data that is cut off, damaged, or followed by something else",
+        _ => "no DER",
+    };
+    format!("it holds {found}")
+}
+
+/// Reads an `RSAPublicKey` of PKCS#1 (RFC 8017, A.1.1).
 pub(super) fn rsa_public_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
     let read = || {
         let mut key = Reader::whole(der::SEQUENCE, input)?;
@@ -86,13 +166,11 @@ pub(super) fn rsa_public_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
         };
         key.at_end().then_some(numbers)
     };
-    read().ok_or_else(|| {
-        malformed("the content of the PEM block is not a complete PKCS#1 RSA public key")
-    })
+    read().ok_or_else(|| malformed(PUBLIC_KEY, "it does not hold a complete RSA public key"))
 }
 
-/// `RSAPrivateKey` of PKCS#1 (RFC 8017, A.1.2); all that is public in it.
-pub(super) fn rsa_private_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
+/// Reads an `RSAPrivateKey` of PKCS#1 (RFC 8017, A.1.2); all that is public in it.
+fn rsa_private_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
     let read = || {
         let mut key = Reader::whole(der::SEQUENCE, input)?;
         let version = key.unsigned()?;
@@ -106,58 +184,32 @@ pub(super) fn rsa_private_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> 
         }
         match version {
             [0] => key.at_end().then_some(Ok(numbers)),
-            _ => Some(Err(malformed("the RSA key has more than two primes"))),
+            _ => Some(Err(malformed(PRIVATE_KEY, "it has more than two primes"))),
         }
     };
-    read().unwrap_or_else(|| {
-        Err(malformed(
-            "the content of the PEM block is not a complete PKCS#1 RSA private key",
-        ))
-    })
+    let incomplete = || malformed(PRIVATE_KEY, "it does not hold a complete RSA private key");
+    read().unwrap_or_else(|| Err(incomplete()))
 }
 
-/// The PKCS#1 key inside a `PrivateKeyInfo` of PKCS#8 (RFC 5208) or a `OneAsymmetricKey` (RFC 5958).
-pub(super) fn pkcs8_content(input: &[u8]) -> Result<&[u8], KeyError> {
+/// Returns the PKCS#1 key inside a `PrivateKeyInfo` of PKCS#8 (RFC 5208) or a `OneAsymmetricKey` (RFC 5958).
+fn pkcs8_content(input: &[u8]) -> Result<&[u8], KeyError> {
     let read = || {
         let mut info = Reader::whole(der::SEQUENCE, input)?;
         let [0 | 1] = info.unsigned()? else {
             return None;
         };
-        let algorithm = info.sequence()?;
-        let content = info.element(der::OCTET_STRING)?;
-        // Attributes and the public key say nothing that is needed.
-        while !info.at_end() {
-            info.any()?;
-        }
-        Some((algorithm, content))
+        // Attributes and the public key, which may follow, say nothing that is needed.
+        Some((info.sequence()?, info.element(der::OCTET_STRING)?))
     };
-    const WHAT: &str = "the content of the PEM block is not a complete PKCS#8 private key";
-    let (algorithm, content) = read().ok_or_else(|| malformed(WHAT))?;
-    require_rsa(algorithm, WHAT)?;
+    let incomplete = || {
+        malformed(
+            PRIVATE_KEY,
+            "it does not hold a complete PKCS#8 private key",
+        )
+    };
+    let (algorithm, content) = read().ok_or_else(incomplete)?;
+    require_rsa(algorithm, PRIVATE_KEY)?;
     Ok(content)
-}
-
-/// `SubjectPublicKeyInfo` (RFC 5280, 4.1).
-pub(super) fn subject_public_key_info(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
-    const WHAT: &str =
-        "the content of the PEM block is not a complete public key (SubjectPublicKeyInfo)";
-    let info = Reader::whole(der::SEQUENCE, input).ok_or_else(|| malformed(WHAT))?;
-    public_key_of(info, WHAT)
-}
-
-/// `Certificate` (RFC 5280, 4.1).
-pub(super) fn certificate(input: &[u8]) -> Result<Certificate<'_>, KeyError> {
-    const WHAT: &str = "the content of the PEM block is not a complete X.509 certificate";
-    let outline = outline(input).ok_or_else(|| malformed(WHAT))?;
-    Ok(Certificate {
-        serial: serial_number(outline.serial).ok_or_else(|| {
-            malformed("the certificate's serial number is negative or longer than 32 bytes")
-        })?,
-        validity: validity_period(outline.validity).ok_or_else(|| {
-            malformed("the certificate's validity is not a period between two times since 1970")
-        })?,
-        key: public_key_of(outline.key, WHAT)?,
-    })
 }
 
 /// Whether DER has the outline of an X.509 certificate, with a key of any kind.
@@ -197,41 +249,48 @@ fn outline(input: &[u8]) -> Option<Outline<'_>> {
     })
 }
 
-fn malformed(what: &'static str) -> KeyError {
-    KeyError::Malformed { what }
+fn malformed(key: &'static str, what: impl Into<String>) -> KeyError {
+    KeyError::Malformed {
+        key,
+        what: what.into(),
+    }
 }
 
-fn public_key_of<'a>(mut info: Reader<'a>, what: &'static str) -> Result<RsaNumbers<'a>, KeyError> {
+fn not_rsa(found: &'static str) -> KeyError {
+    KeyError::NotRsa { found }
+}
+
+/// Reads the content of a `SubjectPublicKeyInfo`.
+fn public_key_of<'a>(mut info: Reader<'a>, name: &'static str) -> Result<RsaNumbers<'a>, KeyError> {
     let mut read = || {
         let algorithm = info.sequence()?;
         let content = info.bytes_of_bit_string()?;
         info.at_end().then_some((algorithm, content))
     };
-    let (algorithm, content) = read().ok_or_else(|| malformed(what))?;
-    require_rsa(algorithm, what)?;
+    let incomplete = || malformed(name, "it does not hold a complete public key");
+    let (algorithm, content) = read().ok_or_else(incomplete)?;
+    require_rsa(algorithm, name)?;
     rsa_public_key(content)
 }
 
 /// Refuses every `AlgorithmIdentifier` but `rsaEncryption`, naming those that people use by mistake.
-fn require_rsa(mut algorithm: Reader<'_>, what: &'static str) -> Result<(), KeyError> {
+fn require_rsa(mut algorithm: Reader<'_>, name: &'static str) -> Result<(), KeyError> {
     const RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
     const RSA_PSS: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A];
     const EC: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
     const SM2: &[u8] = &[0x2A, 0x81, 0x1C, 0xCF, 0x55, 0x01, 0x82, 0x2D];
     const ED25519: &[u8] = &[0x2B, 0x65, 0x70];
-    let oid = algorithm
-        .element(der::OBJECT_IDENTIFIER)
-        .ok_or_else(|| malformed(what))?;
-    let found = match oid {
-        RSA if algorithm.element(der::NULL) == Some(&[]) && algorithm.at_end() => return Ok(()),
-        RSA => return Err(malformed(what)),
-        RSA_PSS => "an RSA-PSS key",
-        EC if algorithm.element(der::OBJECT_IDENTIFIER) == Some(SM2) => "an SM2 key",
-        EC => "an EC key",
-        ED25519 => "an Ed25519 key",
-        _ => "a key of another algorithm",
-    };
-    Err(KeyError::NotRsa { found })
+    match algorithm.element(der::OBJECT_IDENTIFIER) {
+        Some(RSA) if algorithm.element(der::NULL) == Some(&[]) && algorithm.at_end() => Ok(()),
+        None | Some(RSA) => Err(malformed(name, "its algorithm is malformed")),
+        Some(RSA_PSS) => Err(not_rsa("an RSA-PSS key")),
+        Some(EC) if algorithm.element(der::OBJECT_IDENTIFIER) == Some(SM2) => {
+            Err(not_rsa("an SM2 key"))
+        }
+        Some(EC) => Err(not_rsa("an EC key")),
+        Some(ED25519) => Err(not_rsa("an Ed25519 key")),
+        Some(_) => Err(not_rsa("a key of another algorithm")),
+    }
 }
 
 /// The serial number without leading zeros, but of at least one byte. A negative one has no agreed spelling.

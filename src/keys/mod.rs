@@ -1,6 +1,7 @@
-//! The merchant's private key, WeChat Pay's public keys and the APIv3 key; the only place that names ring.
+//! Private, public and APIv3 keys; PEM and DER; the only place that names ring.
 
 mod der;
+mod file;
 mod formats;
 mod pem;
 #[cfg(feature = "client")]
@@ -8,7 +9,8 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -23,9 +25,6 @@ use crate::error::KeyError;
 pub(crate) use self::formats::is_certificate;
 #[cfg(feature = "client")]
 pub(crate) use self::random::random_nonce;
-
-/// The longest RSA signature: that of a key of 4096 bits.
-const MAX_SIGNATURE_LEN: usize = 512;
 
 /// Stands for a right signature, and for the tag of a plaintext that is not encrypted. Only a fuzzer's build knows it
 /// (`--cfg fuzzing`, see `tests/fuzz`), or no input could get past the cryptography.
@@ -43,51 +42,66 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads an RSA key of 2048, 3072 or 4096 bits from PEM text: `BEGIN PRIVATE KEY` (PKCS#8) or
-    /// `BEGIN RSA PRIVATE KEY` (PKCS#1).
+    /// Reads an RSA key of 2048, 3072 or 4096 bits from PEM text: `BEGIN PRIVATE KEY` or `BEGIN RSA PRIVATE KEY`, with a
+    /// key in PKCS#8 or PKCS#1 in it.
     ///
-    /// Pass the file's content, not its name. Text around the block, a byte order mark and any line width are
-    /// tolerated.
+    /// Pass the file's content; [`from_file`](Self::from_file) takes its name. The text may have passed through an
+    /// environment variable, JSON or a Kubernetes secret: text around the block, any line width, a byte order mark, line
+    /// breaks as `\n`, a missing BEGIN and END line, and the base64 of all this are read too.
+    ///
+    /// ```
+    /// use wechatpay_contract::PrivateKey;
+    ///
+    /// let file = std::fs::read_to_string("tests/keys/rsa2048_pkcs8.pem")?;
+    /// let variable = file.replace('\n', "\\n");
+    /// PrivateKey::from_pem(variable)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when there is not exactly one such block, when it is encrypted or damaged, or when the key in it is
-    /// not an RSA key of a supported size with a public exponent of 65537 or more. The message names what was found and
-    /// what is wanted, never any part of the key.
+    /// [`KeyError`] if there is not exactly one such block, if it is encrypted or damaged, or if the key in it is not an
+    /// RSA key of a supported size with a public exponent of 65537 or more. The message says what was found and what is
+    /// wanted, and shows no part of the key.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let block = pem::only_block(pem.as_ref(), pem::PRIVATE_KEY)?;
-        let pkcs1 = match block.label {
-            "PRIVATE KEY" => formats::pkcs8_content(&block.der)?,
-            _ => &block.der,
-        };
+        let der = pem::only_block(pem.as_ref(), pem::PRIVATE_KEY)?;
+        let (pkcs1, numbers) = formats::private_key(&der)?;
         // ring refuses all of this as well, but does not say which it was.
-        formats::rsa_private_key(pkcs1)?.check_private()?;
+        numbers.check_private()?;
         let pair = RsaKeyPair::from_der(pkcs1).map_err(|_| KeyError::Malformed {
-            what: "the numbers of the RSA private key do not belong together",
+            key: "private key",
+            what: "its numbers do not belong together".to_owned(),
         })?;
         Ok(Self { pair })
     }
 
-    /// Signs with RSA PKCS#1 v1.5 and SHA-256.
+    /// Reads the file `apiclient_key.pem`; see [`from_pem`](Self::from_pem).
     ///
-    /// Fails when the key's numbers turn out not to belong together: some of them can only be checked by signing.
-    pub(crate) fn sign(&self, message: &[u8]) -> Result<RsaSignature, SigningFailed> {
-        let mut signature = RsaSignature {
-            bytes: [0; MAX_SIGNATURE_LEN],
-            len: self.pair.public().modulus_len(),
-        };
-        let out = signature
-            .bytes
-            .get_mut(..signature.len)
-            .ok_or(SigningFailed)?;
-        // This padding has nothing random in it; ring asks for a source all the same and does not use it.
+    /// # Errors
+    ///
+    /// Those of [`from_pem`](Self::from_pem) and of reading the file, with the file's name.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
+        file::read(path.as_ref(), |pem| Self::from_pem(pem))
+    }
+
+    /// Signs with RSA PKCS#1 v1.5 and SHA-256. Returns as many bytes as the modulus has.
+    ///
+    /// Fails if the key's numbers turn out not to belong together: some of them can only be checked by signing.
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+        let mut signature = vec![0; self.pair.public().modulus_len()];
+        // This padding has nothing random in it. ring asks for a random source all the same and does not use it.
         self.pair
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, out)
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                message,
+                &mut signature,
+            )
             .map_err(|_| SigningFailed)?;
         Ok(signature)
     }
 
-    /// Modulus and public exponent, big-endian.
+    /// Returns modulus and public exponent, big-endian.
     #[cfg(any(test, feature = "sandbox"))]
     pub(crate) fn public_numbers(&self) -> (Vec<u8>, Vec<u8>) {
         let RsaPublicKeyComponents { n, e } =
@@ -95,7 +109,7 @@ impl PrivateKey {
         (n, e)
     }
 
-    /// The public half, under the given id.
+    /// Returns the public half, under the given id.
     #[cfg(any(test, feature = "sandbox"))]
     pub(crate) fn public_key(&self, id: impl Into<String>) -> Result<PublicKey, KeyError> {
         let (modulus, exponent) = self.public_numbers();
@@ -103,7 +117,7 @@ impl PrivateKey {
             modulus: &modulus,
             exponent: &exponent,
         };
-        PublicKey::new(checked_id(id.into())?, &numbers, None)
+        PublicKey::new(checked_id(&id.into())?, &numbers, None)
     }
 }
 
@@ -113,18 +127,6 @@ impl fmt::Debug for PrivateKey {
         f.debug_struct("PrivateKey")
             .field("bits", &bits)
             .finish_non_exhaustive()
-    }
-}
-
-/// A signature as raw bytes, as many as the key's modulus has.
-pub(crate) struct RsaSignature {
-    bytes: [u8; MAX_SIGNATURE_LEN],
-    len: usize,
-}
-
-impl RsaSignature {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -140,10 +142,11 @@ impl fmt::Display for SigningFailed {
 
 impl std::error::Error for SigningFailed {}
 
-/// A public RSA key of WeChat Pay, with which answers and notifications are verified, and the id by which
-/// `Wechatpay-Serial` names it.
+/// A platform key: a public RSA key of WeChat Pay, with which responses and notifications are verified, and the id by
+/// which `Wechatpay-Serial` names it.
 ///
-/// Either a WeChat Pay public key (微信支付公钥), which has no expiry, or a platform certificate (平台证书).
+/// It is either a WeChat Pay public key (微信支付公钥), which has no expiry, or a platform certificate (平台证书). The
+/// merchant's own certificate is read as the same type, for [`Signer::from_certificate`](crate::Signer::from_certificate).
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012153196> (public key),
 /// <https://pay.weixin.qq.com/doc/v3/merchant/4012068814> (certificate).
@@ -158,50 +161,60 @@ pub struct PublicKey {
 
 impl PublicKey {
     /// Reads a public RSA key of 2048 to 4096 bits from PEM text: `BEGIN PUBLIC KEY` (the file `pub_key.pem`) or
-    /// `BEGIN RSA PUBLIC KEY`.
+    /// `BEGIN RSA PUBLIC KEY`, in all the forms that [`PrivateKey::from_pem`] reads.
     ///
     /// `id` is the one that WeChat Pay shows beside the key (微信支付公钥ID), such as
-    /// `PUB_KEY_ID_0000000000000024101100397200000006`; digits are documented behind `PUB_KEY_ID_`, letters are let pass
+    /// `PUB_KEY_ID_0000000000000024101100397200000006`. Digits are documented behind `PUB_KEY_ID_`, letters are accepted
     /// too, up to 64 characters in all. For the public key of a certificate it is the certificate's serial number, up to
-    /// 40 hexadecimal digits in either case, but not 32: that would be an APIv3 key in the wrong place.
-    ///
-    /// Pass the file's content, not its name. Text around the block, a byte order mark and any line width are
-    /// tolerated.
+    /// 40 hexadecimal digits in either case, but neither 32, as many as an APIv3 key has, nor 34 decimal ones, which are
+    /// those of a public key's id without its prefix.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when the id is not of that form (it is not shown then), when there is not exactly one such block,
-    /// when it is damaged, or when the key in it is not an RSA key with which a signature could ever be verified.
+    /// [`KeyError`] if the id is not of that form (it is not shown then), if there is not exactly one such block, if it
+    /// is damaged, or if the key in it is not an RSA key with which a signature could ever be verified.
     pub fn from_pem(id: impl Into<String>, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let id = checked_id(id.into())?;
-        let block = pem::only_block(pem.as_ref(), pem::PUBLIC_KEY)?;
-        let numbers = match block.label {
-            "PUBLIC KEY" => formats::subject_public_key_info(&block.der)?,
-            _ => formats::rsa_public_key(&block.der)?,
-        };
-        Self::new(id, &numbers, None)
+        let id = checked_id(&id.into())?;
+        let der = pem::only_block(pem.as_ref(), pem::PUBLIC_KEY)?;
+        Self::new(id, &formats::public_key(&der)?, None)
     }
 
-    /// Reads a platform certificate from PEM text: `BEGIN CERTIFICATE`.
-    ///
-    /// Its id is the certificate's serial number in upper-case hexadecimal. Where the certificate comes from is the
-    /// caller's to know: its own signature is not checked.
-    ///
-    /// Pass the file's content, not its name. Text around the block, a byte order mark and any line width are
-    /// tolerated.
+    /// Reads the file `pub_key.pem`; see [`from_pem`](Self::from_pem).
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when there is not exactly one such block, when it is damaged, or when the key in it is not an RSA
-    /// key of 2048 to 4096 bits. An expired certificate is no error here: time is looked at when a message is verified.
+    /// Those of [`from_pem`](Self::from_pem) and of reading the file, with the file's name.
+    pub fn from_file(id: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, KeyError> {
+        let id = checked_id(&id.into())?;
+        file::read(path.as_ref(), |pem| Self::from_pem(id, pem))
+    }
+
+    /// Reads a certificate from PEM text: `BEGIN CERTIFICATE`, in all the forms that [`PrivateKey::from_pem`] reads.
+    ///
+    /// Its id is the certificate's serial number in upper-case hexadecimal. The certificate's own signature is not
+    /// checked: where it comes from is for the caller to know.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if there is not exactly one such block, if it is damaged, or if the key in it is not an RSA key of
+    /// 2048 to 4096 bits. An expired certificate is read: its validity is checked when a message is verified.
     pub fn from_certificate_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let block = pem::only_block(pem.as_ref(), pem::CERTIFICATE)?;
-        let certificate = formats::certificate(&block.der)?;
+        let der = pem::only_block(pem.as_ref(), pem::CERTIFICATE)?;
+        let certificate = formats::certificate(&der)?;
         Self::new(
             upper_hex(certificate.serial),
             &certificate.key,
             Some(certificate.validity),
         )
+    }
+
+    /// Reads the file of a certificate; see [`from_certificate_pem`](Self::from_certificate_pem).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_certificate_pem`](Self::from_certificate_pem) and of reading the file, with the file's name.
+    pub fn from_certificate_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
+        file::read(path.as_ref(), |pem| Self::from_certificate_pem(pem))
     }
 
     fn new(
@@ -220,16 +233,16 @@ impl PublicKey {
         })
     }
 
-    /// The id by which `Wechatpay-Serial` names this key: as given for a public key, the serial number in upper-case
-    /// hexadecimal for a certificate.
+    /// Returns the id by which `Wechatpay-Serial` names this key. A serial number is in upper-case hexadecimal, two digits
+    /// a byte, without leading zero bytes.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// When the certificate may be used; `None` for a public key, which has no expiry.
+    /// Returns when the certificate may be used, `None` for a public key, which has no expiry.
     ///
-    /// Its own time, except that the end is an earlier one where the list of platform certificates that it was
-    /// downloaded with says so; see [`certificates::accept`](crate::certificates::accept).
+    /// The validity ends before the certificate's own end if the list of platform certificates that it was downloaded
+    /// with says so; see [`certificates::accept`](crate::certificates::accept).
     pub fn validity(&self) -> Option<Validity> {
         self.validity
     }
@@ -242,19 +255,19 @@ impl PublicKey {
         self
     }
 
-    /// Whether this key came from a certificate.
+    /// Checks whether this key was read from a certificate.
     pub fn is_certificate(&self) -> bool {
         self.validity.is_some()
     }
 
-    /// Whether the key may be used at this time, in Unix seconds; always true for a public key.
+    /// Checks whether the key may be used at this time, in Unix seconds. A public key may always be used.
     pub(crate) fn is_valid_at(&self, unix_seconds: u64) -> bool {
         self.validity.is_none_or(|validity| {
             (validity.not_before..=validity.not_after).contains(&unix_seconds)
         })
     }
 
-    /// Whether the signature, as raw bytes, is this key's for the message: RSA PKCS#1 v1.5 with SHA-256.
+    /// Checks whether this key verifies the signature, in raw bytes, of the message: RSA PKCS#1 v1.5 with SHA-256.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         #[cfg(fuzzing)]
         if signature == FUZZING {
@@ -263,6 +276,12 @@ impl PublicKey {
         self.key
             .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
             .is_ok()
+    }
+
+    /// Checks whether this is the public half of `key`.
+    pub(crate) fn belongs_to(&self, key: &PrivateKey) -> bool {
+        formats::rsa_public_key(key.pair.public().as_ref())
+            .is_ok_and(|own| own.modulus == &*self.key.n && own.exponent == &*self.key.e)
     }
 }
 
@@ -275,7 +294,7 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// When a certificate is valid, both ends included.
+/// The validity of a certificate, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Validity {
     /// First second of validity (`notBefore`), in Unix seconds.
@@ -294,11 +313,12 @@ pub struct ApiV3Key {
 }
 
 impl ApiV3Key {
-    /// Takes the key as set in the merchant platform: 32 bytes, used as they are.
+    /// Takes the key as it is set in the merchant platform: 32 bytes, used as they are.
     ///
     /// # Errors
     ///
-    /// [`KeyError::ApiV3KeyLength`] for any other length. A line break at the end of a file counts, and is told.
+    /// [`KeyError::ApiV3KeyLength`] for any other length. A line break at the end of a file counts, and the message says
+    /// so.
     pub fn new(key: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let key = key.as_ref();
         let unbound = UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::ApiV3KeyLength {
@@ -310,8 +330,8 @@ impl ApiV3Key {
         })
     }
 
-    /// Decrypts in place with AES-256-GCM; the last 16 bytes are the tag. `None` when the nonce has not 12 bytes or
-    /// when anything was altered.
+    /// Decrypts in place with AES-256-GCM. The last 16 bytes are the tag. Returns `None` if the nonce has not 12 bytes
+    /// or if anything was altered.
     pub(crate) fn decrypt<'a>(
         &self,
         nonce: &[u8],
@@ -358,30 +378,65 @@ impl fmt::Debug for ApiV3Key {
     }
 }
 
-/// Lets an id pass that can be one. Ids stand in headers and in errors, where no key may get that was given in an id's
-/// place: an APIv3 key has 32 letters and digits, perhaps hexadecimal ones only.
-fn checked_id(id: String) -> Result<String, KeyError> {
+/// Returns the id of a platform key as it is sent, or an error that does not show it. Ids stand in headers and errors,
+/// where no key must get that was passed in an id's place.
+fn checked_id(id: &str) -> Result<String, KeyError> {
     const MAX_LEN: usize = 64;
-    /// What 20 bytes have, the longest serial number that RFC 5280 allows.
-    const MAX_SERIAL_LEN: usize = 40;
-    const API_V3_KEY_LEN: usize = 32;
-    let is_serial =
-        is_serial_number(&id) && id.len() <= MAX_SERIAL_LEN && id.len() != API_V3_KEY_LEN;
     let is_key_id = id.len() <= MAX_LEN
         && id.strip_prefix("PUB_KEY_ID_").is_some_and(|rest| {
             !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
         });
-    if is_serial || is_key_id {
-        return Ok(id);
+    match is_key_id {
+        true => Ok(id.to_owned()),
+        false => serial_number(id).map_err(|found| KeyError::InvalidId { found }),
     }
-    Err(KeyError::InvalidId {
-        bytes: id.len(),
-        character: id.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '_'),
-    })
 }
 
-/// Whether two ids name the same key. Serial numbers may be written in lower case and with leading zeros; the ids of
-/// public keys only as they are.
+/// Returns the serial number of a certificate as it is sent: upper-case hexadecimal, two digits a byte, without leading
+/// zero bytes. Returns what was found otherwise, without showing it: it may be a secret in the wrong place.
+pub(crate) fn serial_number(text: &str) -> Result<String, String> {
+    /// What 20 bytes have, the longest serial number that RFC 5280 allows.
+    const MAX_LEN: usize = 40;
+    const API_V3_KEY_LEN: usize = 32;
+    /// The digits behind `PUB_KEY_ID_`.
+    const KEY_ID_LEN: usize = 34;
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+    let found = match text.len() {
+        0 => "nothing",
+        _ if text.trim().len() != text.len() => "spaces or line breaks around a value",
+        _ if text.contains("-----") => "PEM text",
+        _ if starts_with_ignoring_case(text, "pub_key_id") => {
+            "a malformed or misplaced PUB_KEY_ID_"
+        }
+        _ if starts_with_ignoring_case(text, "serial") => "serial= in front of a value",
+        _ if starts_with_ignoring_case(text, "0x") => "0x in front of a value",
+        KEY_ID_LEN if is_decimal => "34 digits, as a public key's id has behind PUB_KEY_ID_",
+        API_V3_KEY_LEN if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            "32 letters and digits, as many as an APIv3 key has"
+        }
+        len => match text.chars().find(|c| !c.is_ascii_hexdigit()) {
+            Some(found) => return Err(format!("the character {found:?}")),
+            None if significant(text).len() > MAX_LEN => return Err(format!("{len} digits")),
+            None => {
+                let digits = significant(text).to_ascii_uppercase();
+                let padding = if digits.is_empty() { "00" } else { "0" };
+                return Ok(match digits.len() % 2 == 0 && !digits.is_empty() {
+                    true => digits,
+                    false => padding.to_owned() + &digits,
+                });
+            }
+        },
+    };
+    Err(found.to_owned())
+}
+
+fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
+    text.get(..start.len())
+        .is_some_and(|found| found.eq_ignore_ascii_case(start))
+}
+
+/// Checks whether two ids name the same key. Serial numbers may be written in lower case and with leading zeros, the ids
+/// of public keys only as they are.
 pub(crate) fn is_same_id(one: &str, other: &str) -> bool {
     one == other
         || (significant(one).eq_ignore_ascii_case(significant(other))
@@ -389,7 +444,7 @@ pub(crate) fn is_same_id(one: &str, other: &str) -> bool {
             && is_serial_number(other))
 }
 
-/// Whether an id can be the serial number of a certificate.
+/// Checks whether an id can be the serial number of a certificate.
 pub(crate) fn is_serial_number(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -399,14 +454,10 @@ fn significant(serial_number: &str) -> &str {
 }
 
 fn upper_hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| match nibble {
-        0..10 => char::from(b'0' + nibble),
-        _ => char::from(b'A' - 10 + nibble),
-    };
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02X}");
     }
     text
 }

@@ -1,8 +1,9 @@
-//! The one PEM block of an input, or an error that says what was found in its place.
+//! Finds the one PEM block of an input, in the forms in which keys are passed on, or says what was found in its place.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::der::{self, Reader};
 use crate::error::KeyError;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
@@ -12,75 +13,126 @@ const DASHES: &[u8] = b"-----";
 /// The labels that are wanted, and how an error says so.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
+    name: &'static str,
     labels: &'static [&'static str],
     wanted: &'static str,
-    is_private: bool,
 }
 
 pub(super) const PRIVATE_KEY: Kind = Kind {
+    name: "private key",
     labels: &["PRIVATE KEY", "RSA PRIVATE KEY"],
     wanted: "the merchant's private key (apiclient_key.pem), BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY",
-    is_private: true,
 };
 
 pub(super) const PUBLIC_KEY: Kind = Kind {
+    name: "public key",
     labels: &["PUBLIC KEY", "RSA PUBLIC KEY"],
     wanted: "WeChat Pay's public key (pub_key.pem), BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY (for a certificate, \
              PublicKey::from_certificate_pem)",
-    is_private: false,
 };
 
 pub(super) const CERTIFICATE: Kind = Kind {
+    name: "certificate",
     labels: &["CERTIFICATE"],
     wanted: "BEGIN CERTIFICATE (for a public key, PublicKey::from_pem)",
-    is_private: false,
 };
 
-pub(super) struct Block {
-    /// One of the kind's labels.
-    pub(super) label: &'static str,
-    pub(super) der: Vec<u8>,
+impl Kind {
+    fn malformed(self, what: impl Into<String>) -> KeyError {
+        KeyError::Malformed {
+            key: self.name,
+            what: what.into(),
+        }
+    }
 }
 
-/// Decodes the block of this kind, which must be the only one of the input.
-pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Block, KeyError> {
-    let (label, rest) = only_begin(input, kind)?;
-    if kind.is_private && label == "ENCRYPTED PRIVATE KEY" {
+/// Decodes the only block of the input. Its label must be of this kind; the format is for the content to say.
+///
+/// Also reads what can mean nothing else: line breaks and slashes escaped with backslashes, as in JSON and environment
+/// variables, the base64 of a whole PEM file, as in a Kubernetes secret, and the base64 of a block without its BEGIN and
+/// END lines.
+pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Vec<u8>, KeyError> {
+    let text = unescaped(input);
+    if let Some(der) = labelled_block(&text, kind)? {
+        return Ok(der);
+    }
+    let decoded = decode(&text).unwrap_or_default();
+    if let Some(der) = labelled_block(&unescaped(&decoded), kind)? {
+        return Ok(der);
+    }
+    if Reader::whole(der::SEQUENCE, &decoded).is_some() {
+        return Ok(decoded);
+    }
+    Err(KeyError::NotPem {
+        found: describe(input),
+        wanted: kind.wanted,
+    })
+}
+
+/// Undoes escapes, however often they were escaped themselves. No part of a PEM block has a backslash.
+fn unescaped(input: &[u8]) -> Vec<u8> {
+    let mut bytes = input.iter().copied().peekable();
+    let mut text = Vec::with_capacity(input.len());
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            text.push(byte);
+            continue;
+        }
+        while bytes.next_if_eq(&b'\\').is_some() {}
+        match bytes.next_if(|next| b"nr".contains(next)) {
+            Some(_) => text.push(b'\n'),
+            None if bytes.peek().is_some_and(|next| b"/\r\n".contains(next)) => {}
+            None => text.push(byte),
+        }
+    }
+    text
+}
+
+/// Returns `None` if there is no BEGIN line.
+fn labelled_block(text: &[u8], kind: Kind) -> Result<Option<Vec<u8>>, KeyError> {
+    let Some((label, rest)) = only_begin(text, kind)? else {
+        return Ok(None);
+    };
+    let is_private = kind.name == PRIVATE_KEY.name;
+    if is_private && label == "ENCRYPTED PRIVATE KEY" {
         return Err(KeyError::Encrypted);
     }
-    let Some(&label) = kind.labels.iter().find(|known| **known == label) else {
+    if !kind.labels.contains(&label) {
         return Err(KeyError::WrongKind {
             found: label.to_owned(),
             wanted: kind.wanted,
         });
-    };
-    let body = body(rest, label)?;
-    if kind.is_private && find(body, b",ENCRYPTED").is_some() {
+    }
+    let body = body(rest, label).map_err(|what| kind.malformed(what))?;
+    if is_private && find(body, b",ENCRYPTED").is_some() {
         return Err(KeyError::Encrypted);
     }
-    let der = decode(body)?;
-    Ok(Block { label, der })
+    decode(body)
+        .map(Some)
+        .ok_or_else(|| kind.malformed(not_base64(body)))
 }
 
-/// The label of the only BEGIN line, and what follows it.
-fn only_begin(input: &[u8], kind: Kind) -> Result<(&str, &[u8]), KeyError> {
-    let mut begins: Vec<_> = begins(input).collect();
+/// Returns the label of the only BEGIN line, and what follows it.
+fn only_begin(text: &[u8], kind: Kind) -> Result<Option<(&str, &[u8])>, KeyError> {
+    let mut begins: Vec<_> = begins(text).collect();
     if begins.len() > 1 {
         // `openssl ecparam -genkey` puts the curve before the key; the key is the better thing to name.
         begins.retain(|(label, _)| *label != Some("EC PARAMETERS"));
     }
     match *begins.as_slice() {
-        [(Some(label), rest)] => Ok((label, rest)),
-        [(None, _)] => Err(KeyError::Malformed {
-            what: "the PEM block has a malformed BEGIN line",
-        }),
-        [] => Err(KeyError::NotPem {
-            wanted: kind.wanted,
-            found: describe(input),
-        }),
-        [..] => Err(KeyError::SeveralBlocks {
-            count: begins.len(),
-        }),
+        [] => Ok(None),
+        [(Some(label), rest)] => Ok(Some((label, rest))),
+        [(None, _)] => Err(kind.malformed("its BEGIN line is malformed")),
+        [..] => {
+            let labels = || begins.iter().map(|(label, _)| label.unwrap_or("malformed"));
+            let mut of_kind = labels().filter(|label| kind.labels.contains(label));
+            let keep = of_kind.next().filter(|_| of_kind.next().is_none());
+            Err(KeyError::SeveralBlocks {
+                found: labels().map(str::to_owned).collect(),
+                keep: keep.map(str::to_owned),
+                wanted: kind.wanted,
+            })
+        }
     }
 }
 
@@ -102,56 +154,110 @@ fn as_label(bytes: &[u8]) -> Option<&str> {
     (label.len() <= 32 && bytes.iter().all(known)).then_some(label)
 }
 
-/// What is between the BEGIN line, which is already gone, and the END line.
-fn body<'a>(rest: &'a [u8], label: &str) -> Result<&'a [u8], KeyError> {
-    let malformed = |what| KeyError::Malformed { what };
-    let (body, end) =
-        split_once(rest, END).ok_or_else(|| malformed("the PEM block has no END line"))?;
-    let (end, _) = split_once(end, DASHES)
-        .ok_or_else(|| malformed("the PEM block has a malformed END line"))?;
+/// Returns what is between the BEGIN line, which is already gone, and the END line.
+fn body<'a>(rest: &'a [u8], label: &str) -> Result<&'a [u8], &'static str> {
+    let (body, end) = split_once(rest, END).ok_or_else(|| match has_typographic_dashes(rest) {
+        true => "its END line has typographic dashes in place of -----",
+        false => "it has no END line",
+    })?;
+    let (end, _) = split_once(end, DASHES).ok_or("its END line is malformed")?;
     match end == label.as_bytes() {
         true => Ok(body),
-        false => Err(malformed(
-            "the PEM block has an END line of another kind than its BEGIN line",
-        )),
+        false => Err("its END line is of another kind than its BEGIN line"),
     }
 }
 
-fn decode(body: &[u8]) -> Result<Vec<u8>, KeyError> {
-    let malformed = |what| KeyError::Malformed { what };
-    if body.contains(&b'\\') {
-        return Err(malformed(
-            "the PEM block has backslashes in place of line breaks",
-        ));
-    }
-    let mut text = body.to_vec();
-    text.retain(|byte| !byte.is_ascii_whitespace());
-    STANDARD
-        .decode(text)
-        .map_err(|_| malformed("the PEM block is not valid base64"))
+fn decode(base64: &[u8]) -> Option<Vec<u8>> {
+    let mut base64 = base64.to_vec();
+    base64.retain(|byte| !byte.is_ascii_whitespace());
+    STANDARD.decode(base64).ok()
 }
 
-/// What an input without a BEGIN line looks like.
+/// Shows no character that base64 has: it may be part of a key.
+fn not_base64(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let foreign =
+        |c: &char| !c.is_ascii_alphanumeric() && !c.is_ascii_whitespace() && !"+/=".contains(*c);
+    match text.chars().find(foreign) {
+        Some(found) => format!("it is not valid base64, it has the character {found:?}"),
+        None => "it is not valid base64, characters are missing or too many".to_owned(),
+    }
+}
+
+/// Says what an input without a BEGIN line looks like, without any part of it.
 fn describe(input: &[u8]) -> &'static str {
-    let text = input.trim_ascii();
-    let is_base64 = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || b"+/=".contains(byte) || byte.is_ascii_whitespace()
-    };
-    if text.is_empty() {
-        "an empty input"
-    } else if input.starts_with(&[0xFF, 0xFE]) || input.starts_with(&[0xFE, 0xFF]) {
-        "UTF-16 text"
-    } else if find(text, END).is_some() {
-        "text that has an END line but no BEGIN line"
-    } else if text.starts_with(b"MI") && text.iter().all(is_base64) {
-        "base64 without its BEGIN and END lines"
-    } else if text.ends_with(b".pem") && !text.contains(&b'\n') {
-        "a file's name instead of its content"
-    } else if std::str::from_utf8(text).is_ok_and(|text| !text.contains('\0')) {
-        "text"
-    } else {
-        "binary data, such as DER or PKCS#12"
+    let text = std::str::from_utf8(input).map(|text| {
+        text.trim_start_matches('\u{feff}')
+            .trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'')
+    });
+    match text {
+        _ if is_utf16(input) => "UTF-16 text (save the file as UTF-8)",
+        Ok("") => "an empty input",
+        Ok(text) if !text.contains('\0') => describe_text(text),
+        _ => "binary data, such as DER or PKCS#12",
     }
+}
+
+fn describe_text(text: &str) -> &'static str {
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c) || c.is_whitespace();
+    if has_typographic_dashes(text.as_bytes()) && text.contains("BEGIN") {
+        "text with typographic dashes in place of -----BEGIN"
+    } else if text.contains("-----END ") {
+        "text that has an END line but no BEGIN line"
+    } else if text.contains("BEGIN ") {
+        "text with a BEGIN line that does not start with five dashes"
+    } else if text.starts_with("MI") && text.len() > 64 && text.chars().all(is_base64) {
+        "damaged base64 without its BEGIN and END lines"
+    } else if is_placeholder(text) {
+        "a variable that was not replaced by its value"
+    } else if is_path(text) {
+        "a file's name instead of its content (from_file and from_certificate_file read files)"
+    } else if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        "32 letters and digits, as many as an APIv3 key has"
+    } else {
+        "text without a PEM block"
+    }
+}
+
+/// Every second byte of ASCII text is zero in UTF-16.
+fn is_utf16(input: &[u8]) -> bool {
+    let has_zeros_at = |odd: usize| {
+        let every_second = input.iter().skip(odd).step_by(2);
+        input.len() > 3 && every_second.take(32).all(|byte| *byte == 0)
+    };
+    let has_mark = input.starts_with(&[0xFF, 0xFE]) || input.starts_with(&[0xFE, 0xFF]);
+    has_mark || has_zeros_at(0) != has_zeros_at(1)
+}
+
+/// Hyphens and dashes from U+2010 to U+2015, the minus sign and the full-width hyphen.
+fn has_typographic_dashes(text: &[u8]) -> bool {
+    let is_dash = |c: char| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FF0D}');
+    String::from_utf8_lossy(text).contains(is_dash)
+}
+
+fn is_placeholder(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let between = |start, end| text.starts_with(start) && text.ends_with(end);
+    let name = text.strip_prefix('$').unwrap_or_default();
+    between("${", "}")
+        || between("$(", ")")
+        || between("{{", "}}")
+        || between("<", ">")
+        || (between("%", "%") && text.len() > 2)
+        || (!name.is_empty() && name.chars().all(is_name))
+}
+
+fn is_path(text: &str) -> bool {
+    const ENDINGS: [&str; 8] = [
+        ".pem", ".key", ".crt", ".cer", ".der", ".p12", ".pfx", ".txt",
+    ];
+    let lower = text.to_ascii_lowercase();
+    let starts_like_one = ["/", "./", "../", "~/", "\\\\", "file:"]
+        .iter()
+        .any(|start| lower.starts_with(start))
+        || lower.get(1..3) == Some(":\\")
+        || lower.get(1..3) == Some(":/");
+    !text.contains('\n') && (starts_like_one || ENDINGS.iter().any(|end| lower.ends_with(end)))
 }
 
 fn split_once<'a>(haystack: &'a [u8], needle: &[u8]) -> Option<(&'a [u8], &'a [u8])> {

@@ -4,7 +4,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::error::Cause;
 
-/// 32 upper-case hexadecimal digits from the operating system's cryptographic random source.
+/// Returns 32 upper-case hexadecimal digits from the operating system's cryptographic random source.
 pub(crate) fn random_nonce() -> Result<String, Cause> {
     let mut bytes = [0; 16];
     SystemRandom::new()

@@ -14,6 +14,7 @@
 //! - `certificate_*`: `openssl ca -selfsign -notext -startdate … -enddate …` with the serial number in the serial file;
 //!   the key is `rsa2048_pkcs8`, and `rsa3072_pkcs8` for `certificate_generalized_time`. They are of version 3, with
 //!   `x509_extensions` configured, but `certificate_high_bit_serial` is of version 1. `request`: `openssl req -new`.
+//! - `certificate_serial_of_16_bytes`: `openssl req -new -x509 -set_serial 0x1A2B3C4D5E6F708192A3B4C5D6E7F809`.
 
 use std::fs;
 use std::io::Write;
@@ -159,8 +160,9 @@ fn certificate(pem: impl AsRef<[u8]>) -> Result<(), KeyError> {
     PublicKey::from_certificate_pem(pem).map(drop)
 }
 
-fn malformed(what: &'static str) -> Result<(), KeyError> {
-    Err(KeyError::Malformed { what })
+fn malformed(key: &'static str, what: &str) -> Result<(), KeyError> {
+    let what = what.to_owned();
+    Err(KeyError::Malformed { key, what })
 }
 
 // Signing and verifying
@@ -175,11 +177,8 @@ fn signs_the_published_messages_with_the_published_signatures() {
     for vector in signed {
         let message = text(vector, "message").as_bytes();
         let signature = key.sign(message).unwrap();
-        assert_eq!(
-            STANDARD.encode(signature.as_bytes()),
-            text(vector, "signature")
-        );
-        assert!(public.verify(message, signature.as_bytes()));
+        assert_eq!(STANDARD.encode(&signature), text(vector, "signature"));
+        assert!(public.verify(message, &signature));
     }
 }
 
@@ -199,8 +198,8 @@ fn openssl_accepts_our_signatures_and_makes_the_same() {
             .unwrap()
             .sign(MESSAGE)
             .unwrap();
-        assert_eq!(signature.as_bytes().len(), len, "{kind}");
-        let file = Scratch::new(&format!("{kind}.sig"), signature.as_bytes());
+        assert_eq!(signature.len(), len, "{kind}");
+        let file = Scratch::new(&format!("{kind}.sig"), &signature);
         let file = file.0.to_str().unwrap();
         let key = path(kind);
         let said = openssl(
@@ -208,7 +207,7 @@ fn openssl_accepts_our_signatures_and_makes_the_same() {
             MESSAGE,
         );
         assert_eq!(said, b"Verified OK\n", "{kind}");
-        assert_eq!(signature.as_bytes(), openssl_sign(kind, MESSAGE), "{kind}");
+        assert_eq!(signature, openssl_sign(kind, MESSAGE), "{kind}");
     }
 }
 
@@ -260,10 +259,7 @@ fn accepts_signatures_of_openssl_and_nothing_else() {
         }
         let foreign = PrivateKey::from_pem(text(&vectors(), "private_key_pem")).unwrap();
         let foreign = foreign.sign(MESSAGE).unwrap();
-        assert!(
-            !key.verify(MESSAGE, foreign.as_bytes()),
-            "{kind}: foreign key"
-        );
+        assert!(!key.verify(MESSAGE, &foreign), "{kind}: foreign key");
         if kind != "rsa4096_pkcs8" {
             assert!(
                 !other.verify(MESSAGE, &signature),
@@ -292,7 +288,6 @@ fn sha1_and_pss_signatures_are_not_accepted() {
 
 #[test]
 fn a_key_whose_numbers_do_not_belong_together_never_signs() {
-    const WHAT: &str = "the numbers of the RSA private key do not belong together";
     let der = der_of(&pem("rsa2048_pkcs1"));
     assert_eq!(private(armour("RSA PRIVATE KEY", &der)), Ok(()));
 
@@ -307,11 +302,17 @@ fn a_key_whose_numbers_do_not_belong_together_never_signs() {
         armour("RSA PRIVATE KEY", &replaced(&der, number, &new))
     };
     for number in [p, q, q_inverse] {
-        assert_eq!(private(altered(number)), malformed(WHAT));
+        assert_eq!(
+            private(altered(number)),
+            malformed("private key", "its numbers do not belong together")
+        );
     }
     for number in [d_p, d_q] {
         let key = PrivateKey::from_pem(altered(number)).unwrap();
-        assert_eq!(key.sign(MESSAGE).err().unwrap().to_string(), WHAT);
+        assert_eq!(
+            key.sign(MESSAGE).unwrap_err().to_string(),
+            "the numbers of the RSA private key do not belong together"
+        );
     }
 }
 
@@ -420,9 +421,10 @@ fn serial_numbers_are_upper_case_in_whole_bytes() {
     assert_eq!(with(&[0x00, 0x80]).as_deref(), Ok("80"));
     assert_eq!(with(&[0x00, 0x00, 0x01]).as_deref(), Ok("01"));
     assert_eq!(with(&[0x7F; 32]), Ok("7F".repeat(32)));
-    let what = "the certificate's serial number is negative or longer than 32 bytes";
+    let what = "its serial number is negative or longer than 32 bytes";
     for serial in [&[0x7F; 33][..], &[0x80], &[0xFF, 0xFF], &[]] {
-        assert_eq!(with(serial).err(), malformed(what).err(), "{serial:02X?}");
+        let error = malformed("certificate", what).err();
+        assert_eq!(with(serial).err(), error, "{serial:02X?}");
     }
 }
 
@@ -468,7 +470,10 @@ fn certificate_times() {
             time.escape_ascii()
         );
     }
-    const WHAT: &str = "the certificate's validity is not a period between two times since 1970";
+    let no_period = || {
+        let what = "its validity is not a period between two times since 1970";
+        malformed("certificate", what)
+    };
     for time in [
         b"230229235959Z", // no leap year
         b"240230235959Z",
@@ -489,7 +494,7 @@ fn certificate_times() {
     ] {
         assert_eq!(
             certificate(not_before(time)),
-            malformed(WHAT),
+            no_period(),
             "{}",
             time.escape_ascii()
         );
@@ -497,7 +502,7 @@ fn certificate_times() {
     // Two digits mean the years from 1950 to 2049.
     let not_after = |new: &[u8]| armour("CERTIFICATE", &replaced(&der, b"290227000000Z", new));
     assert_eq!(certificate(not_after(b"491231235959Z")), Ok(()));
-    assert_eq!(certificate(not_after(b"500101000000Z")), malformed(WHAT));
+    assert_eq!(certificate(not_after(b"500101000000Z")), no_period());
     // Four digits, in centuries with and without a leap year.
     let far = der_of(&pem("certificate_generalized_time"));
     let not_after = |new: &[u8]| armour("CERTIFICATE", &replaced(&far, b"20600229120000Z", new));
@@ -519,7 +524,7 @@ fn certificate_times() {
     ] {
         assert_eq!(
             certificate(not_after(time)),
-            malformed(WHAT),
+            no_period(),
             "{}",
             time.escape_ascii()
         );
@@ -528,20 +533,33 @@ fn certificate_times() {
     let as_generalized = replaced(&der, b"\x17\x0D240229235959Z", b"\x18\x0D240229235959Z");
     assert_eq!(
         certificate(armour("CERTIFICATE", &as_generalized)),
-        malformed(WHAT)
+        no_period()
     );
 }
 
 // What is tolerated around and inside a block
 
 #[test]
-fn forms_of_the_same_text() {
+fn a_key_is_read_in_every_form_in_which_it_is_passed_on() {
     if !installed("openssl") {
         return;
     }
     let plain = pem("rsa2048_pkcs8");
     let one_line: String = plain.replace('\n', " ");
     let unwrapped = armour("PRIVATE KEY", &der_of(&plain));
+    let bare = |kind| -> String {
+        let pem = pem(kind);
+        pem.lines().filter(|line| !line.starts_with('-')).collect()
+    };
+    let escaped = plain.replace('\n', "\\n");
+    let json = serde_json::json!({"key": plain}).to_string();
+    let php = json.replace('/', "\\/");
+    let encoded = STANDARD.encode(&plain);
+    let wrapped = encoded
+        .as_bytes()
+        .chunks(76)
+        .collect::<Vec<_>>()
+        .join(&b'\n');
     for form in [
         plain.clone(),
         plain.replace('\n', "\r\n"),
@@ -554,17 +572,47 @@ fn forms_of_the_same_text() {
         plain.replace('\n', "  \n"),
         unwrapped,
         one_line,
+        // As in environment variables, and in JSON inside of JSON.
+        escaped.clone(),
+        plain.replace('\n', "\\r\\n"),
+        plain.replace('\n', "\\\\n"),
+        plain.replace('\n', "\\\n"),
+        format!("WECHATPAY_KEY=\"{escaped}\""),
+        json,
+        php,
+        // As in a Kubernetes secret.
+        STANDARD.encode(&escaped),
+        encoded,
+        String::from_utf8(wrapped).unwrap(),
+        // Copied without the first and the last line.
+        bare("rsa2048_pkcs8"),
+        bare("rsa2048_pkcs1"),
+        // What PHP, Node and OpenSSL read as well.
+        plain.replace("PRIVATE KEY", "RSA PRIVATE KEY"),
     ] {
         let key = PrivateKey::from_pem(&form).unwrap();
         let signature = key.sign(MESSAGE).unwrap();
         assert_eq!(
-            signature.as_bytes(),
+            signature,
             openssl_sign("rsa2048_pkcs8", MESSAGE),
             "{form:?}"
         );
     }
     let not_utf8 = [b"\xFF\xFE\xC9\xCC\n", plain.as_bytes()].concat();
     assert_eq!(private(not_utf8), Ok(()));
+    for kind in ["rsa2048_public", "rsa2048_rsa_public"] {
+        let key = PublicKey::from_pem(ID, bare(kind)).unwrap();
+        assert!(
+            key.verify(MESSAGE, &openssl_sign("rsa2048_pkcs8", MESSAGE)),
+            "{kind}"
+        );
+    }
+    assert_eq!(certificate(bare("certificate_utc_time")), Ok(()));
+    // The content decides, also where nothing else does.
+    assert_eq!(
+        public(bare("rsa2048_pkcs8")),
+        malformed("public key", "it holds a private key (PKCS#8)")
+    );
 
     let file = path("certificate_utc_time");
     let with_text = openssl(&["x509", "-in", &file, "-text"], b"");
@@ -574,74 +622,80 @@ fn forms_of_the_same_text() {
 }
 
 #[test]
-fn ids() {
+fn an_id_is_kept_and_a_serial_number_is_written_as_whole_bytes() {
     let key = pem("rsa2048_public");
-    let with = |id: &str| PublicKey::from_pem(id, &key).map(|key| key.id().to_owned());
     let longest = format!("PUB_KEY_ID_{}", "1".repeat(53));
-    for id in [
-        ID,
-        "PUB_KEY_ID_1",
-        "PUB_KEY_ID_a1",
-        &longest,
-        "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
-        "5157f09efdc096de15ebe81a47057a7232f1b8e1",
-        "5157F09EFDC096DE",
-        "0",
+    let padded = format!("{:0>64}", "5157F09E");
+    for (id, held) in [
+        (ID, ID),
+        ("PUB_KEY_ID_1", "PUB_KEY_ID_1"),
+        ("PUB_KEY_ID_a1", "PUB_KEY_ID_a1"),
+        (&longest, &longest),
+        (
+            "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
+            "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
+        ),
+        (
+            "005157f09efdc096de15ebe81a47057a7232f1b8e1",
+            "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
+        ),
+        (&padded, "5157F09E"),
+        ("5157F09EFDC096DE", "5157F09EFDC096DE"),
+        ("a1b", "0A1B"),
+        ("00a1b", "0A1B"),
+        ("a", "0A"),
+        ("0", "00"),
+        ("000", "00"),
     ] {
-        assert_eq!(with(id).as_deref(), Ok(id));
+        assert_eq!(PublicKey::from_pem(id, &key).unwrap().id(), held, "{id}");
     }
-    let wanted = "wanted the one shown beside the key in the merchant platform, PUB_KEY_ID_ and digits, or a \
-                  certificate's serial number in hexadecimal";
-    for (id, character, found) in [
-        ("", None, "0 bytes"),
-        ("PUB_KEY_ID_", None, "11 bytes"),
-        ("PUB_KEY_ID_1_", None, "13 bytes"),
-        ("pub_key_id_1", None, "12 bytes"),
-        ("PUB KEY", Some(' '), "7 bytes with the character ' '"),
-        ("PUB_KEY_ID-1", Some('-'), "12 bytes with the character '-'"),
+}
+
+#[test]
+fn what_is_no_id_is_described_and_not_shown() {
+    let key = pem("rsa2048_public");
+    let wanted = "wanted PUB_KEY_ID_ and digits, as shown beside the key in the merchant platform, or a certificate's \
+                  serial number in hexadecimal";
+    let misplaced = "a malformed or misplaced PUB_KEY_ID_";
+    let spaces = "spaces or line breaks around a value";
+    let like_an_api_v3_key = "32 letters and digits, as many as an APIv3 key has";
+    let secret = pem("rsa2048_pkcs8");
+    for (id, found) in [
+        ("", "nothing"),
+        ("PUB_KEY_ID_", misplaced),
+        ("PUB_KEY_ID_1_", misplaced),
+        ("PUB_KEY_ID_1\r\nX: y", misplaced),
+        ("pub_key_id_1", misplaced),
+        ("PUB_KEY_ID-1", misplaced),
+        (&format!("PUB_KEY_ID_{}", "1".repeat(54)), misplaced),
+        ("PUB KEY", "the character 'P'"),
+        ("PUB_KEY_ID_1\n", spaces),
+        (" 5157F09E", spaces),
+        (" ", spaces),
+        ("公钥", "the character '公'"),
+        ("51:57:F0:9E", "the character ':'"),
+        ("serial=5157F09E", "serial= in front of a value"),
+        ("Serial Number: 5157F09E", "serial= in front of a value"),
+        ("0x5157F09E", "0x in front of a value"),
+        (&"A".repeat(41), "41 digits"),
         (
-            "PUB_KEY_ID_1\r\nX: y",
-            Some('\r'),
-            "18 bytes with the character '\\r'",
+            "0117000000002025010100000000000001",
+            "34 digits, as a public key's id has behind PUB_KEY_ID_",
         ),
-        (
-            "PUB_KEY_ID_1\n",
-            Some('\n'),
-            "13 bytes with the character '\\n'",
-        ),
-        ("公钥", Some('公'), "6 bytes with the character '公'"),
-        ("x", None, "1 bytes"),
-        (&format!("{longest}1"), None, "65 bytes"),
-        (&"A".repeat(41), None, "41 bytes"),
-        // An APIv3 key in the id's place, the second of hexadecimal digits only.
-        (
-            "a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb",
-            None,
-            "32 bytes, as many as an APIv3 key has",
-        ),
-        (
-            &"0a".repeat(16),
-            None,
-            "32 bytes, as many as an APIv3 key has",
-        ),
+        // An APIv3 key in the id's place, of letters and digits, of hexadecimal digits, of decimal digits.
+        ("a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb", like_an_api_v3_key),
+        (&"0a".repeat(16), like_an_api_v3_key),
+        (&"12".repeat(16), like_an_api_v3_key),
+        // Both arguments exchanged.
+        (&secret, "spaces or line breaks around a value"),
+        (secret.trim(), "PEM text"),
     ] {
-        let error = with(id).unwrap_err();
-        let bytes = id.len();
-        assert_eq!(error, KeyError::InvalidId { bytes, character }, "{id:?}");
+        let error = PublicKey::from_pem(id, &key).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("found a key id of {found}: {wanted}")
+            format!("found {found} in place of a key's id: {wanted}")
         );
     }
-    // Both arguments exchanged, and the wrong file on top: nothing of the key may be shown.
-    let secret = pem("rsa2048_pkcs8");
-    assert_eq!(
-        PublicKey::from_pem(&secret, ID).err(),
-        Some(KeyError::InvalidId {
-            bytes: secret.len(),
-            character: Some('-'),
-        })
-    );
 }
 
 #[test]
@@ -674,6 +728,82 @@ fn serial_numbers_name_the_same_key_in_either_case_and_with_leading_zeros() {
         assert!(
             !is_same_id(one, other) && !is_same_id(other, one),
             "{other}"
+        );
+    }
+}
+
+// Files
+
+#[test]
+fn an_error_of_a_file_names_it_and_shows_nothing_of_its_content() {
+    let key = path("rsa2048_pkcs8");
+    let public = path("rsa2048_public");
+    let certificate = path("certificate_utc_time");
+    assert!(PrivateKey::from_file(&key).is_ok());
+    assert!(PublicKey::from_file(ID, &public).is_ok());
+    let read = PublicKey::from_certificate_file(&certificate).unwrap();
+    assert_eq!(read.id(), "5157F09EFDC096DE15EBE81A47057A7232F1B8E1");
+
+    let wrong = [
+        (
+            PrivateKey::from_file(&public).unwrap_err(),
+            &public,
+            WANTED_PRIVATE,
+        ),
+        (
+            PublicKey::from_file(ID, &key).unwrap_err(),
+            &key,
+            WANTED_PUBLIC,
+        ),
+        (
+            PublicKey::from_certificate_file(&key).unwrap_err(),
+            &key,
+            WANTED_CERTIFICATE,
+        ),
+    ];
+    for (error, path, wanted) in wrong {
+        let found = if path == &key {
+            "PRIVATE KEY"
+        } else {
+            "PUBLIC KEY"
+        };
+        assert_eq!(
+            error.to_string(),
+            format!("{path}: found BEGIN {found}: wanted {wanted}")
+        );
+    }
+    for missing in ["/no/such/apiclient_key.pem", "no_such_file", "/"] {
+        let error = PrivateKey::from_file(missing).unwrap_err();
+        assert!(
+            matches!(error, KeyError::UnreadableFile { .. }),
+            "{error:?}"
+        );
+        assert!(
+            error.to_string().starts_with(&format!("{missing}: ")),
+            "{error}"
+        );
+    }
+    // The id is checked before the file is read.
+    let error = PublicKey::from_file("", "/no/such/pub_key.pem").unwrap_err();
+    assert!(matches!(error, KeyError::InvalidId { .. }), "{error:?}");
+}
+
+#[test]
+fn a_key_in_place_of_a_file_name_is_not_shown() {
+    let key = pem("rsa2048_pkcs8");
+    let bare: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+    for secret in [
+        key.as_str(),
+        &key.replace('\n', "\\n"),
+        &key.replace('\n', " "),
+        &bare,
+        "a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb",
+    ] {
+        let error = PrivateKey::from_file(secret).unwrap_err();
+        assert_eq!(error, KeyError::NotAPath);
+        assert_eq!(
+            error.to_string(),
+            "found a key in place of a file's name: wanted a name (from_pem and from_certificate_pem take the content)"
         );
     }
 }
@@ -790,128 +920,191 @@ fn encrypted_private_keys_are_named() {
 }
 
 #[test]
-fn several_blocks_are_counted() {
-    for (read, _, kind) in READERS {
-        let one = pem(kind);
-        assert_eq!(read(one.as_bytes()), Ok(()), "{kind}");
-        for count in [2, 3] {
-            let error = read(one.repeat(count).as_bytes()).unwrap_err();
-            assert_eq!(error, KeyError::SeveralBlocks { count }, "{kind}");
-            assert_eq!(
-                error.to_string(),
-                format!("found {count} PEM blocks: wanted exactly one")
-            );
-        }
+fn several_blocks_are_named_with_the_one_to_keep() {
+    let [(private, ..), (public, ..), (certificate, ..)] = READERS;
+    let (key, certificate_pem) = (pem("rsa2048_pkcs8"), pem("certificate_utc_time"));
+    let (encrypted, public_pem) = (pem("encrypted_pkcs8"), pem("rsa2048_public"));
+    let one = "keep only one (the first of a chain of certificates)";
+    let bundle = key.clone() + &certificate_pem;
+    for (read, input, said) in [
+        (
+            private,
+            bundle.clone(),
+            "2 PEM blocks (PRIVATE KEY, CERTIFICATE): keep only BEGIN PRIVATE KEY".to_owned(),
+        ),
+        (
+            certificate,
+            bundle.clone(),
+            "2 PEM blocks (PRIVATE KEY, CERTIFICATE): keep only BEGIN CERTIFICATE".to_owned(),
+        ),
+        (
+            public,
+            bundle,
+            format!("2 PEM blocks (PRIVATE KEY, CERTIFICATE): {one}, wanted {WANTED_PUBLIC}"),
+        ),
+        (
+            private,
+            encrypted + &public_pem,
+            format!(
+                "2 PEM blocks (ENCRYPTED PRIVATE KEY, PUBLIC KEY): {one}, wanted {WANTED_PRIVATE}"
+            ),
+        ),
+        (
+            certificate,
+            certificate_pem.repeat(3),
+            format!(
+                "3 PEM blocks (CERTIFICATE, CERTIFICATE, CERTIFICATE): {one}, wanted {WANTED_CERTIFICATE}"
+            ),
+        ),
+        (
+            private,
+            key.clone() + "-----BEGIN secret-----",
+            "2 PEM blocks (PRIVATE KEY, malformed): keep only BEGIN PRIVATE KEY".to_owned(),
+        ),
+    ] {
+        let error = read(input.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), format!("found {said}"));
     }
-    let bundle = pem("rsa2048_pkcs8") + &pem("certificate_utc_time");
-    for (read, ..) in READERS {
-        assert_eq!(
-            read(bundle.as_bytes()),
-            Err(KeyError::SeveralBlocks { count: 2 })
-        );
-    }
+    assert_eq!(private(key.as_bytes()), Ok(()));
+    assert_eq!(certificate(certificate_pem.as_bytes()), Ok(()));
 }
 
 #[test]
 fn what_is_no_pem_is_described() {
+    let utf16 = |text: &str, to_bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        text.encode_utf16().flat_map(to_bytes).collect()
+    };
+    let path =
+        "a file's name instead of its content (from_file and from_certificate_file read files)";
+    let variable = "a variable that was not replaced by its value";
+    let dashes = "text with typographic dashes in place of -----BEGIN";
     for (read, wanted, kind) in READERS {
         let pem = pem(kind);
         assert_eq!(read(pem.as_bytes()), Ok(()), "{kind}");
-        let utf16: Vec<u8> = "\u{feff}"
-            .encode_utf16()
-            .chain(pem.encode_utf16())
-            .flat_map(u16::to_le_bytes)
-            .collect();
+        let marked = format!("\u{feff}{pem}");
         let bare: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
         let (_, without_begin) = pem.split_once('\n').unwrap();
         for (input, found) in [
             (&b""[..], "an empty input"),
             (b" \r\n\t", "an empty input"),
+            (b"\"\"", "an empty input"),
             (&der_of(&pem), "binary data, such as DER or PKCS#12"),
             (b"text\0", "binary data, such as DER or PKCS#12"),
-            (&utf16, "UTF-16 text"),
-            (bare.as_bytes(), "base64 without its BEGIN and END lines"),
+            (
+                &utf16(&marked, u16::to_le_bytes),
+                "UTF-16 text (save the file as UTF-8)",
+            ),
+            (
+                &utf16(&marked, u16::to_be_bytes),
+                "UTF-16 text (save the file as UTF-8)",
+            ),
+            (
+                &utf16(&pem, u16::to_le_bytes),
+                "UTF-16 text (save the file as UTF-8)",
+            ),
+            (
+                &utf16(&pem, u16::to_be_bytes),
+                "UTF-16 text (save the file as UTF-8)",
+            ),
+            (
+                &bare.as_bytes()[..bare.len() - 4],
+                "damaged base64 without its BEGIN and END lines",
+            ),
             (
                 without_begin.as_bytes(),
                 "text that has an END line but no BEGIN line",
             ),
+            (b"/etc/wechatpay/apiclient_key.pem", path),
+            (b"apiclient_key.PEM\n", path),
+            (b"/run/secrets/wechatpay_key", path),
+            (b"C:\\certs\\new", path),
+            (b"file:///etc/key", path),
+            (b"${WECHATPAY_KEY}", variable),
+            (b"\"$WECHATPAY_KEY\"", variable),
+            (b"{{ .Values.wechatpay.key }}", variable),
+            (b"%WECHATPAY_KEY%", variable),
+            (b"<your key>", variable),
             (
-                b"/etc/wechatpay/apiclient_key.pem",
-                "a file's name instead of its content",
+                "\u{2014}\u{2014}-BEGIN PRIVATE KEY\u{2014}\u{2014}-".as_bytes(),
+                dashes,
             ),
-            (b"hello, world", "text"),
-            (b"---- BEGIN SSH2 PUBLIC KEY ----", "text"),
+            ("\u{2013}\u{2013}BEGIN CERTIFICATE".as_bytes(), dashes),
+            (
+                b"---- BEGIN SSH2 PUBLIC KEY ----",
+                "text with a BEGIN line that does not start with five dashes",
+            ),
+            (
+                b"a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb",
+                "32 letters and digits, as many as an APIv3 key has",
+            ),
+            (b"hello, world", "text without a PEM block"),
         ] {
             let error = read(input).unwrap_err();
             assert_eq!(error, KeyError::NotPem { wanted, found }, "{kind}");
-            assert_eq!(
-                error.to_string(),
-                format!("no PEM block found in {found}: wanted {wanted}")
-            );
+            assert_eq!(error.to_string(), format!("found {found}: wanted {wanted}"));
         }
     }
 }
 
 #[test]
 fn damaged_armour_is_named() {
-    for (read, _, kind) in READERS {
+    let not_base64 = "it is not valid base64, characters are missing or too many";
+    for ((read, _, kind), key) in
+        READERS
+            .into_iter()
+            .zip(["private key", "public key", "certificate"])
+    {
         let pem = pem(kind);
         let (begin, _) = pem.split_once('\n').unwrap();
-        let end = begin.replace("BEGIN", "END");
         let (middle, _) = pem.rsplit_once("-----END").unwrap();
         assert_eq!(read(pem.as_bytes()), Ok(()), "{kind}");
         for (input, what) in [
-            (middle.to_owned(), "the PEM block has no END line"),
-            (begin.to_owned(), "the PEM block has no END line"),
+            (middle.to_owned(), "it has no END line"),
+            (begin.to_owned(), "it has no END line"),
             (
-                format!("{middle}-----END "),
-                "the PEM block has a malformed END line",
+                format!("{middle}\u{2014}\u{2014}-END"),
+                "its END line has typographic dashes in place of -----",
             ),
+            (format!("{middle}-----END "), "its END line is malformed"),
             (
                 format!("{middle}-----END DH PARAMETERS-----"),
-                "the PEM block has an END line of another kind than its BEGIN line",
+                "its END line is of another kind than its BEGIN line",
             ),
             (
                 pem.replacen("-----\n", "\n", 1),
-                "the PEM block has a malformed BEGIN line",
+                "its BEGIN line is malformed",
             ),
             (
                 pem.to_lowercase().replace("-----begin", "-----BEGIN"),
-                "the PEM block has a malformed BEGIN line",
+                "its BEGIN line is malformed",
             ),
-            (
-                "-----BEGIN ".to_owned(),
-                "the PEM block has a malformed BEGIN line",
-            ),
-            (
-                pem.replace('\n', "\\n"),
-                "the PEM block has backslashes in place of line breaks",
-            ),
+            ("-----BEGIN ".to_owned(), "its BEGIN line is malformed"),
             (
                 pem.replacen("MII", "MI*", 1),
-                "the PEM block is not valid base64",
+                "it is not valid base64, it has the character '*'",
             ),
             (
-                pem.replacen("MII", "MI", 1),
-                "the PEM block is not valid base64",
+                pem.replacen("MII", "M\\xII", 1),
+                "it is not valid base64, it has the character '\\\\'",
             ),
             (
                 pem.replacen("MII", "M\u{feff}II", 1),
-                "the PEM block is not valid base64",
+                "it is not valid base64, it has the character '\\u{feff}'",
             ),
+            (pem.replacen("MII", "MI", 1), not_base64),
+            (pem.replacen("\n-----END", "=\n-----END", 1), not_base64),
             (
-                pem.replacen("\n-----END", "=\n-----END", 1),
-                "the PEM block is not valid base64",
+                format!("{begin}\n{}", begin.replace("BEGIN", "END")),
+                "it holds nothing",
             ),
         ] {
-            let error = read(input.as_bytes()).unwrap_err();
-            assert_eq!(error, KeyError::Malformed { what }, "{kind}: {input}");
-            assert_eq!(error.to_string(), format!("the key cannot be read: {what}"));
+            let error = read(input.as_bytes());
+            assert_eq!(error, malformed(key, what), "{input}");
+            assert_eq!(
+                error.unwrap_err().to_string(),
+                format!("the {key} cannot be read: {what}")
+            );
         }
-        let empty = format!("{begin}\n{end}\n");
-        assert!(
-            matches!(read(empty.as_bytes()), Err(KeyError::Malformed { what }) if what.contains("not a complete"))
-        );
     }
 }
 
@@ -919,109 +1112,98 @@ fn damaged_armour_is_named() {
 
 #[test]
 fn content_that_is_cut_or_longer_is_refused() {
-    let cases: [(Read, &str, &str, &str); 5] = [
+    let [(private, ..), (public, ..), (certificate, ..)] = READERS;
+    for (read, label, kind, key) in [
+        (private, "PRIVATE KEY", "rsa2048_pkcs8", "private key"),
+        (private, "RSA PRIVATE KEY", "rsa2048_pkcs1", "private key"),
+        (public, "PUBLIC KEY", "rsa2048_public", "public key"),
+        (public, "RSA PUBLIC KEY", "rsa2048_rsa_public", "public key"),
         (
-            |pem| private(pem),
-            "PRIVATE KEY",
-            "rsa2048_pkcs8",
-            "PKCS#8 private key",
-        ),
-        (
-            |pem| private(pem),
-            "RSA PRIVATE KEY",
-            "rsa2048_pkcs1",
-            "PKCS#1 RSA private key",
-        ),
-        (
-            |pem| public(pem),
-            "PUBLIC KEY",
-            "rsa2048_public",
-            "public key (SubjectPublicKeyInfo)",
-        ),
-        (
-            |pem| public(pem),
-            "RSA PUBLIC KEY",
-            "rsa2048_rsa_public",
-            "PKCS#1 RSA public key",
-        ),
-        (
-            |pem| certificate(pem),
+            certificate,
             "CERTIFICATE",
             "certificate_utc_time",
-            "X.509 certificate",
+            "certificate",
         ),
-    ];
-    for (read, label, kind, name) in cases {
+    ] {
         let der = der_of(&pem(kind));
-        let read =
-            |der: &[u8]| read(armour(label, der).as_bytes()).map_err(|error| error.to_string());
-        let said = format!(
-            "the key cannot be read: the content of the PEM block is not a complete {name}"
+        let read = |der: &[u8]| read(armour(label, der).as_bytes());
+        let damaged = malformed(
+            key,
+            "it holds data that is cut off, damaged, or followed by something else",
         );
         assert_eq!(read(&der), Ok(()), "{kind}");
-        for len in 0..der.len() {
-            assert_eq!(read(&der[..len]), Err(said.clone()), "{kind}, {len} bytes");
+        for len in 1..der.len() {
+            assert_eq!(read(&der[..len]), damaged, "{kind}, {len} bytes");
         }
         for garbage in [&[0][..], &[5, 0], &der] {
-            assert_eq!(
-                read(&[&der, garbage].concat()),
-                Err(said.clone()),
-                "{kind}, longer"
-            );
+            assert_eq!(read(&[&der, garbage].concat()), damaged, "{kind}, longer");
         }
+        assert_eq!(read(b"text"), malformed(key, "it holds no DER"));
     }
 }
 
 #[test]
-fn content_of_another_kind_than_the_label_is_refused() {
+fn a_key_in_another_format_than_its_label_says_is_read() {
     let relabelled = |label, kind| armour(label, &der_of(&pem(kind)));
-    for (result, name) in [
-        (
-            private(relabelled("PRIVATE KEY", "rsa2048_pkcs1")),
-            "PKCS#8 private key",
-        ),
-        (
-            private(relabelled("RSA PRIVATE KEY", "rsa2048_pkcs8")),
-            "PKCS#1 RSA private key",
-        ),
-        (
-            private(relabelled("PRIVATE KEY", "certificate_utc_time")),
-            "PKCS#8 private key",
-        ),
-        (
-            public(relabelled("PUBLIC KEY", "rsa2048_rsa_public")),
-            "public key (SubjectPublicKeyInfo)",
-        ),
-        (
-            public(relabelled("RSA PUBLIC KEY", "rsa2048_public")),
-            "PKCS#1 RSA public key",
-        ),
-        (
-            certificate(relabelled("CERTIFICATE", "rsa2048_public")),
-            "X.509 certificate",
-        ),
-        (
-            certificate(relabelled("CERTIFICATE", "request")),
-            "X.509 certificate",
-        ),
+    assert_eq!(private(relabelled("PRIVATE KEY", "rsa2048_pkcs1")), Ok(()));
+    assert_eq!(
+        private(relabelled("RSA PRIVATE KEY", "rsa2048_pkcs8")),
+        Ok(())
+    );
+    assert_eq!(
+        public(relabelled("PUBLIC KEY", "rsa2048_rsa_public")),
+        Ok(())
+    );
+    assert_eq!(
+        public(relabelled("RSA PUBLIC KEY", "rsa2048_public")),
+        Ok(())
+    );
+}
+
+#[test]
+fn content_of_another_kind_than_the_label_is_named() {
+    let relabelled = |label, kind| {
+        let pem = pem(kind);
+        let last = pem.rfind("-----BEGIN").unwrap();
+        armour(label, &der_of(&pem[last..]))
+    };
+    for (kind, found) in [
+        ("rsa2048_pkcs8", "a private key (PKCS#8)"),
+        ("rsa2048_pkcs1", "a private key (PKCS#1)"),
+        ("rsa2048_public", "a public key"),
+        ("rsa2048_rsa_public", "a public key (PKCS#1)"),
+        ("certificate_utc_time", "an X.509 certificate"),
+        ("request", "a certificate request, or a damaged certificate"),
+        ("encrypted_pkcs8", "an encrypted private key"),
+        ("ec_sec1", "an EC private key"),
     ] {
-        assert_eq!(
-            result.unwrap_err().to_string(),
-            format!(
-                "the key cannot be read: the content of the PEM block is not a complete {name}"
-            )
-        );
+        let what = format!("it holds {found}");
+        if !found.contains("private key") {
+            let error = private(relabelled("PRIVATE KEY", kind));
+            assert_eq!(error, malformed("private key", &what));
+        }
+        if !found.starts_with("a public key") {
+            let error = public(relabelled("PUBLIC KEY", kind));
+            assert_eq!(error, malformed("public key", &what));
+        }
+        if found != "an X.509 certificate" {
+            let error = certificate(relabelled("CERTIFICATE", kind));
+            assert_eq!(error, malformed("certificate", &what));
+        }
     }
+    let encrypted = private(relabelled("PRIVATE KEY", "encrypted_pkcs8"));
+    assert_eq!(encrypted, Err(KeyError::Encrypted));
+    let found = "an EC key";
+    let ec = private(relabelled("PRIVATE KEY", "ec_sec1"));
+    assert_eq!(ec, Err(KeyError::NotRsa { found }));
 }
 
 #[test]
 fn elements_too_many_or_of_other_forms_are_refused() {
-    let not = |name: &str| {
-        Err(format!(
-            "the key cannot be read: the content of the PEM block is not a complete {name}"
-        ))
-    };
     let said = |result: Result<(), KeyError>| result.map_err(|error| error.to_string());
+    let not = |key: &str, what: &str| Err(format!("the {key} cannot be read: it {what}"));
+    let damaged = "holds data that is cut off, damaged, or followed by something else";
+    let incomplete = "does not hold a complete public key";
     let attributes = (der::CONTEXT_0, &b"\x30\x00"[..]);
 
     let pkcs8 = der_of(&pem("rsa2048_pkcs8"));
@@ -1032,7 +1214,10 @@ fn elements_too_many_or_of_other_forms_are_refused() {
     };
     assert_eq!(info(|info| assert_eq!(info.len(), 3)), Ok(()));
     assert_eq!(info(|info| info[0].1 = &[1]), Ok(()));
-    assert_eq!(info(|info| info[0].1 = &[2]), not("PKCS#8 private key"));
+    assert_eq!(
+        info(|info| info[0].1 = &[2]),
+        not("private key", "does not hold a complete PKCS#8 private key")
+    );
     let with_attributes = [&elements(&pkcs8)[..], &[attributes]].concat();
     assert_eq!(
         private(armour("PRIVATE KEY", &sequence(&with_attributes))),
@@ -1043,7 +1228,7 @@ fn elements_too_many_or_of_other_forms_are_refused() {
     let with_garbage = element(der::SEQUENCE, &[content, &[0xA0, 0x05]].concat());
     assert_eq!(
         said(private(armour("PRIVATE KEY", &with_garbage))),
-        not("PKCS#8 private key")
+        not("private key", damaged)
     );
 
     let spki = der_of(&pem("rsa2048_public"));
@@ -1051,32 +1236,44 @@ fn elements_too_many_or_of_other_forms_are_refused() {
         panic!("two elements");
     };
     let info = |info: &[(u8, &[u8])]| said(public(armour("PUBLIC KEY", &sequence(info))));
-    let name = "public key (SubjectPublicKeyInfo)";
     assert_eq!(info(&[algorithm, (tag, bits)]), Ok(()));
-    assert_eq!(info(&[algorithm, (tag, bits), attributes]), not(name));
+    assert_eq!(
+        info(&[algorithm, (tag, bits), attributes]),
+        not("public key", damaged)
+    );
     assert_eq!(
         info(&[algorithm, (tag, &[&[1], &bits[1..]].concat())]),
-        not(name)
+        not("public key", incomplete)
     );
-    assert_eq!(info(&[algorithm, (der::OCTET_STRING, bits)]), not(name));
+    assert_eq!(
+        info(&[algorithm, (der::OCTET_STRING, bits)]),
+        not("public key", "holds an encrypted private key")
+    );
 
     let pkcs1 = der_of(&pem("rsa2048_rsa_public"));
     let numbers = elements(&pkcs1);
     let key = |numbers: &[(u8, &[u8])]| said(public(armour("RSA PUBLIC KEY", &sequence(numbers))));
     assert_eq!(key(&numbers), Ok(()));
-    let name = "PKCS#1 RSA public key";
-    assert_eq!(key(&[numbers[0], numbers[1], numbers[1]]), not(name));
+    assert_eq!(
+        key(&[numbers[0], numbers[1], numbers[1]]),
+        not("public key", "holds a private key (PKCS#1)")
+    );
 
     let x509 = der_of(&pem("certificate_utc_time"));
     let outer = elements(&x509);
     let of = |outer: &[(u8, &[u8])]| said(certificate(armour("CERTIFICATE", &sequence(outer))));
-    let name = "X.509 certificate";
     assert_eq!(of(&outer), Ok(()));
-    assert_eq!(of(&[outer[0], outer[1], outer[2], attributes]), not(name));
+    assert_eq!(
+        of(&[outer[0], outer[1], outer[2], attributes]),
+        not("certificate", damaged)
+    );
     let garbage = [outer[0].1, &[0xA3, 0x05]].concat();
     assert_eq!(
         of(&[(der::SEQUENCE, &garbage), outer[1], outer[2]]),
-        not(name)
+        not(
+            "certificate",
+            "holds a certificate request, or a damaged certificate"
+        )
     );
 }
 
@@ -1132,15 +1329,13 @@ fn the_algorithm_has_no_parameters() {
     let der = der_of(&pem("rsa2048_public"));
     let with = |new: &[u8]| public(armour("PUBLIC KEY", &replaced(&der, RSA, new)));
     assert_eq!(with(RSA), Ok(()));
-    let what = "the content of the PEM block is not a complete public key (SubjectPublicKeyInfo)";
-    assert_eq!(
-        with(b"\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01\x30\x00"),
-        malformed(what)
-    );
-    assert_eq!(
-        with(b"\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01\x05\x01"),
-        malformed(what)
-    );
+    for parameters in [&b"\x30\x00"[..], b"\x05\x01"] {
+        let algorithm = [&RSA[..9], parameters].concat();
+        assert_eq!(
+            with(&algorithm),
+            malformed("public key", "its algorithm is malformed")
+        );
+    }
 }
 
 #[test]
@@ -1206,7 +1401,7 @@ fn numbers_with_which_nothing_could_be_verified_are_refused() {
             format!("found an RSA key with an unsupported public exponent: wanted {wanted}")
         );
     }
-    let not_der = malformed("the content of the PEM block is not a complete PKCS#1 RSA public key");
+    let not_der = malformed("public key", "it does not hold a complete RSA public key");
     for exponent in [&[][..], &[0, 1, 0, 1], &[0xFF]] {
         assert_eq!(with(exponent), not_der, "{exponent:?}");
     }
@@ -1215,7 +1410,7 @@ fn numbers_with_which_nothing_could_be_verified_are_refused() {
     even[256] &= 0xFE;
     assert_eq!(
         public(rsa_public(&even, &[1, 0, 1])),
-        malformed("the modulus of the RSA key is even")
+        malformed("RSA key", "its modulus is even")
     );
     let mut smaller = modulus[1..].to_vec();
     smaller[0] = 0x7F;
@@ -1233,7 +1428,7 @@ fn private_keys_that_ring_would_not_take_are_told_apart() {
     );
     assert_eq!(
         private(pem("multiprime_pkcs8")),
-        malformed("the RSA key has more than two primes")
+        malformed("private key", "it has more than two primes")
     );
 }
 

@@ -254,7 +254,7 @@ impl Platform {
         let signature = [first, second]
             .get(key)
             .and_then(|key| key.sign(&signed_message(&timestamp, nonce, body)).ok())
-            .map(|signature| STANDARD.encode(signature.as_bytes()))
+            .map(|signature| STANDARD.encode(signature))
             .unwrap_or_default();
         [
             ("Wechatpay-Serial", id),

@@ -86,6 +86,6 @@ fn foreign_signature(body: &[u8], timestamp: u64, nonce: &str) -> String {
     super::merchant_key()
         .ok()
         .and_then(|key| key.sign(&message).ok())
-        .map(|signature| STANDARD.encode(signature.as_bytes()))
+        .map(|signature| STANDARD.encode(signature))
         .unwrap_or_default()
 }

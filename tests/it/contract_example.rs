@@ -179,7 +179,7 @@ fn an_answer_that_is_not_verified_names_the_public_key() {
     tool.run(&["pre-sign"]).assert(
         3,
         &[
-            "because   the signature is wrong\n",
+            "because   the signature is wrong for platform key PUB_KEY_ID_",
             "check       that WECHATPAY_PUBLIC_KEY and",
         ],
     );

@@ -20,7 +20,9 @@ use wechatpay_contract::{
 
 use crate::failover::CLOSED_PORT;
 use crate::raw::wait_until;
-use crate::support::{at, chain, installed, message, openssl, public_half, signature_by};
+use crate::support::{
+    at, chain, installed, message, openssl, public_half, signature_by, wrong_signature,
+};
 
 /// The time at which each test starts.
 const START: u64 = 1_710_892_800;
@@ -273,7 +275,7 @@ fn a_signature_that_is_wrong_under_a_key_just_learnt_is_still_refused() {
     world.renew();
     let fault = Fault::Signature(Signing::Wrong);
     world.sandbox.fault(fault.on("POST", "/v3/security/echo"));
-    assert_eq!(verify_error(call(&client)), VerifyError::WrongSignature);
+    assert_eq!(verify_error(call(&client)), wrong_signature(NEW));
     assert_eq!(held(&client), [OLD, NEW]);
 }
 
@@ -359,7 +361,7 @@ fn each_forged_list_is_refused_for_its_reason_and_the_old_keys_are_kept() {
         match list_error(&refused(forgery)) {
             CertificateError::Unusable { problem, source } => {
                 assert_eq!(*problem, wanted);
-                let is_own = matches!(source, Some(KeyError::OwnCertificate { serial_no }) if serial_no == Sandbox::MERCHANT_SERIAL_NO);
+                let is_own = matches!(source, Some(KeyError::OwnKey { id }) if id == Sandbox::MERCHANT_SERIAL_NO);
                 assert_eq!(is_own, forgery == Forgery::MerchantsOwn);
             }
             other => panic!("{other:?}"),
@@ -377,8 +379,8 @@ fn a_list_with_a_wrong_signature_is_refused_for_its_reason() {
     let world = World::with_certificate();
     let client = world.client();
     for (signing, wanted) in [
-        (Signing::Wrong, VerifyError::WrongSignature),
-        (Signing::Foreign, VerifyError::WrongSignature),
+        (Signing::Wrong, wrong_signature(OLD)),
+        (Signing::Foreign, wrong_signature(OLD)),
         (Signing::Probe, VerifyError::Probe),
         (
             Signing::Missing,
@@ -742,7 +744,7 @@ fn what_a_receiver_of_notifications_meets_the_client_learns_and_the_other_way_ro
     assert_eq!(world.downloads(), 1);
     world.pass(1);
     for error in [
-        VerifyError::WrongSignature,
+        wrong_signature(OLD),
         VerifyError::Probe,
         receive(&receiver, START, "PUB_KEY_ID_1").unwrap_err(),
     ] {
@@ -1156,7 +1158,7 @@ fn another_merchants_signer_is_refused_and_one_whose_certificate_is_a_platform_k
     );
     let error = refused(signer(Sandbox::MCHID, OLD));
     assert!(
-        matches!(error, Error::Key(KeyError::OwnCertificate { .. })),
+        matches!(error, Error::Key(KeyError::OwnKey { .. })),
         "{error:?}"
     );
     client.with_signer(signer(Sandbox::MCHID, NEW)).unwrap();

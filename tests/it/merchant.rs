@@ -7,14 +7,15 @@ use std::process::{Command, Stdio};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use wechatpay_contract::{
-    ApiError, Authenticity, Endpoint, Error, InvalidField, Merchant, Method, MiniProgramSession,
-    Outcome, PrivateKey, PublicKey, Request, SignedRequest, Signer, TerminateContract, Verifier,
-    VerifyError,
+    ApiError, Authenticity, Endpoint, Error, InvalidField, KeyError, Merchant, Method,
+    MiniProgramSession, Outcome, PublicKey, Request, SignedRequest, Signer, TerminateContract,
+    Verifier, VerifyError,
 };
 
 use crate::support::{
-    CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, PRIVATE, PUBLIC, at, certificate,
-    chain, installed, merchant, merchant_signer, platform_public_key, text, vectors, verifier,
+    CURRENT, EXPIRED, FUTURE, Headers, KEY_ID, NEXT, NONCE, NOW, PUBLIC, at, certificate, chain,
+    installed, merchant, merchant_signer, platform_public_key, text, vectors, verifier,
+    wrong_signature,
 };
 
 const ANSWER: &[u8] = include_bytes!("../platform/answer.json");
@@ -30,48 +31,60 @@ mod new {
     use super::*;
 
     #[test]
-    fn refuses_the_merchants_own_certificate() {
-        let own = || {
-            let pem = include_str!("../platform/certificate_merchant.pem");
-            PublicKey::from_certificate_pem(pem).unwrap()
-        };
-        let lower = merchant_signer().serial_no().to_lowercase();
-        let under_its_serial = || {
-            PublicKey::from_pem(
-                lower.as_str(),
-                include_str!("../platform/merchant_public.pem"),
-            )
-        };
-        for keys in [
-            vec![own()],
-            vec![platform_public_key(), own()],
-            vec![under_its_serial().unwrap()],
+    fn refuses_the_merchants_own_key() {
+        const OWN_SERIAL: &str = "408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB";
+        const OWN: &str = include_str!("../platform/merchant_public.pem");
+        let pem = include_str!("../platform/certificate_merchant.pem");
+        let certificate = PublicKey::from_certificate_pem(pem).unwrap();
+        let own = |id: &str| PublicKey::from_pem(id, OWN).unwrap();
+        for (keys, id) in [
+            (vec![certificate.clone()], OWN_SERIAL),
+            (vec![platform_public_key(), certificate], OWN_SERIAL),
+            (vec![own(&OWN_SERIAL.to_lowercase())], OWN_SERIAL),
+            // The merchant's public key under an id of WeChat Pay's.
+            (vec![own(KEY_ID)], KEY_ID),
+            (vec![platform_public_key(), own(CURRENT)], CURRENT),
+            // WeChat Pay's key under the merchant's serial number.
+            (
+                vec![PublicKey::from_pem(OWN_SERIAL, PUBLIC).unwrap()],
+                OWN_SERIAL,
+            ),
         ] {
             let verifier = Verifier::new(keys).unwrap();
             let error = Merchant::new(merchant_signer(), verifier).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "found the merchant's own certificate 408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB among the \
-                 platform keys: wanted WeChat Pay's public key or platform certificate, since responses are signed by \
-                 WeChat Pay"
-            );
-        }
-        for (own, held) in [("0A1B", "a1b"), ("a1b", "0A1B")] {
-            let signer = |serial_no| {
-                let key = PrivateKey::from_pem(PRIVATE).unwrap();
-                Signer::new("1900007291", serial_no, key).unwrap()
-            };
-            let verifier = Verifier::new([PublicKey::from_pem(held, PUBLIC).unwrap()]).unwrap();
-            Merchant::new(signer("A1C"), verifier.clone()).unwrap();
-            let error = Merchant::new(signer(own), verifier).unwrap_err();
-            assert!(
-                error.to_string().starts_with("found the merchant's own"),
-                "{error}"
+                format!(
+                    "the platform key {id} is the merchant's own: either the merchant's certificate or public key was \
+                     given in place of WeChat Pay's, or WeChat Pay's serial number in place of the merchant's"
+                )
             );
         }
         let merchant = Merchant::new(merchant_signer(), verifier()).unwrap();
         assert_eq!(merchant.verifier().key_ids(), [KEY_ID]);
         assert_eq!(merchant.signer().mchid(), "1900007291");
+        // The same later on.
+        let error = merchant.replace_certificates([own(CURRENT)]).unwrap_err();
+        assert!(matches!(error, KeyError::OwnKey { id } if id == CURRENT));
+        merchant.verifier().replace([own(KEY_ID)]).unwrap();
+        let request = Request::get("/v3/certificates");
+        let error = merchant.prepare(&request, at(NOW), NONCE).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotSent);
+        assert!(matches!(error, Error::Key(KeyError::OwnKey { id }) if id == KEY_ID));
+    }
+
+    #[test]
+    fn knows_a_key_behind_a_function_by_its_serial_number() {
+        let signer = |serial_no| Signer::from_function("1900007291", serial_no, |_| Ok(vec![]));
+        let verifier = Verifier::new([PublicKey::from_pem("a1b", PUBLIC).unwrap()]).unwrap();
+        Merchant::new(signer("A1C").unwrap(), verifier.clone()).unwrap();
+        let error = Merchant::new(signer("00a1b").unwrap(), verifier).unwrap_err();
+        assert_eq!(
+            error,
+            KeyError::OwnKey {
+                id: "0A1B".to_owned()
+            }
+        );
     }
 }
 
@@ -322,7 +335,7 @@ mod prepare {
     #[test]
     fn names_the_public_key_given_last() {
         let other = || {
-            let pem = include_str!("../platform/merchant_public.pem");
+            let pem = include_str!("../keys/rsa2048_public.pem");
             PublicKey::from_pem("PUB_KEY_ID_1", pem).unwrap()
         };
         let key = platform_public_key;
@@ -437,7 +450,7 @@ mod accept {
             );
             assert_eq!(
                 unverified(status, &headers, &other),
-                VerifyError::WrongSignature
+                wrong_signature(KEY_ID)
             );
             let probe = headers.clone().set(name, "WECHATPAY/SIGNTEST/abc");
             assert!(unverified(status, &probe, ANSWER).is_probe());
@@ -451,7 +464,8 @@ mod accept {
             chain(&error),
             [
                 "the answer (HTTP 200) could not be verified; the request may have taken effect",
-                "the signature is wrong",
+                "the signature is wrong for platform key PUB_KEY_ID_0000000000000024101100397200000006: the body is \
+                 empty: pass the raw bytes, before the framework reads them",
             ]
         );
     }
@@ -590,14 +604,12 @@ mod accept {
             Authenticity::Signed
         );
         for status in [400, 401, 500] {
-            assert_eq!(
-                unverified(status, &right, b"{}"),
-                VerifyError::WrongSignature
-            );
+            assert_eq!(unverified(status, &right, b"{}"), wrong_signature(KEY_ID));
+            // An empty header is a missing one.
             let empty = right.clone().set("Wechatpay-Signature", "");
             assert_eq!(
-                unverified(status, &empty, FAILURE),
-                VerifyError::WrongSignature
+                api_error(status, &empty, FAILURE).authenticity,
+                Authenticity::Unsigned
             );
             let probe = right
                 .clone()
@@ -943,7 +955,7 @@ mod errors {
         let table = [
             (
                 VerifyError::MissingHeader { name: "A" },
-                "header A is missing",
+                "header A is missing or empty",
             ),
             (
                 VerifyError::DuplicateHeader { name: "A" },
@@ -975,7 +987,7 @@ mod errors {
                     received: "\n".to_owned(),
                     known: vec![serial.clone()],
                 },
-                "signed with the unknown platform key \"\\n\"; known: 11111111111111111111111111111111111111AA",
+                "signed with the unknown platform key \"\\n\", known: 11111111111111111111111111111111111111AA",
             ),
             (
                 VerifyError::OutsideValidity {
@@ -989,9 +1001,15 @@ mod errors {
             ),
             (
                 VerifyError::Probe,
-                "a signature probe by WeChat Pay, to be refused like a wrong signature",
+                "a probe signature of WeChat Pay's, refused like any wrong signature",
             ),
-            (VerifyError::WrongSignature, "the signature is wrong"),
+            (
+                VerifyError::WrongSignature {
+                    key_id: "A".to_owned(),
+                    check: "b",
+                },
+                "the signature is wrong for platform key A: b",
+            ),
         ];
         for (reason, shown) in table {
             assert_eq!(reason.to_string(), shown);

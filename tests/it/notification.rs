@@ -21,7 +21,7 @@ use wechatpay_contract::{
 
 use crate::support::{
     CURRENT, EXPIRED, Headers, KEY_ID, NONCE, NOW, at, certificate, chain, platform_public_key,
-    verifier,
+    verifier, wrong_signature,
 };
 
 /// A notification about a contract.
@@ -564,7 +564,7 @@ mod refuses {
                     received: CURRENT.to_owned(),
                     known: vec![KEY_ID.to_owned()],
                 },
-                _ => VerifyError::WrongSignature,
+                _ => wrong_signature(KEY_ID),
             };
             assert_eq!(altered, wanted);
         }
@@ -584,7 +584,7 @@ mod refuses {
             body[position] ^= 1;
             assert_eq!(
                 verify_error(open_with(&signed_by_openssl(), &body, NOW)),
-                VerifyError::WrongSignature
+                wrong_signature(KEY_ID)
             );
         }
         // The same JSON in other bytes, as a framework would hand it on.
@@ -595,7 +595,7 @@ mod refuses {
                 reserialized.as_bytes(),
                 NOW
             )),
-            VerifyError::WrongSignature
+            wrong_signature(KEY_ID)
         );
     }
 

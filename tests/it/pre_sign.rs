@@ -155,7 +155,7 @@ fn one_client_serves_eight_threads() {
 #[test]
 fn a_signer_with_another_key_is_refused() {
     let sandbox = Sandbox::start().unwrap();
-    let other = include_str!("../../src/sandbox/keys/platform_key.pem");
+    let other = include_str!("../keys/rsa2048_pkcs8.pem");
     let signer = Signer::new(
         Sandbox::MCHID,
         Sandbox::MERCHANT_SERIAL_NO,

@@ -11,7 +11,7 @@ use wechatpay_contract::{SignatureHeaders, VerifyError};
 use crate::desk::Desk;
 use crate::raw::{Answer, Raw, wait_until};
 use crate::sandbox_orders::direct_order;
-use crate::support::installed;
+use crate::support::{installed, wrong_signature};
 
 /// Asks once for a pre-signing under a fault; gives the answer's bytes up to the end of the connection.
 fn under(fault: Fault) -> (Sandbox, Raw) {
@@ -228,7 +228,11 @@ fn signatures_are_wrong_in_the_way_ordered() {
     assert_eq!(answer(Signing::Right).1, None);
     for signing in [Signing::Wrong, Signing::Foreign] {
         let (answer, error) = answer(signing);
-        assert_eq!(error, Some(VerifyError::WrongSignature), "{signing:?}");
+        assert_eq!(
+            error,
+            Some(wrong_signature(Sandbox::PUBLIC_KEY_ID)),
+            "{signing:?}"
+        );
         assert_eq!(
             answer.header("wechatpay-serial"),
             Some(Sandbox::PUBLIC_KEY_ID)
@@ -314,7 +318,7 @@ fn a_compressed_body_is_real_gzip_of_what_was_signed() {
     assert_eq!(answer.header("content-encoding"), Some("gzip"));
     assert_eq!(
         verified(&sandbox, &answer),
-        Err(VerifyError::WrongSignature)
+        Err(wrong_signature(Sandbox::PUBLIC_KEY_ID))
     );
     answer.body = crate::support::command("gzip", &["-dc"], &answer.body);
     assert_eq!(verified(&sandbox, &answer), Ok(()));

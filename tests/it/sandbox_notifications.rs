@@ -15,6 +15,7 @@ use wechatpay_contract::{
 
 use crate::inbox::{Inbox, PATIENCE, Reaction};
 use crate::raw::{Raw, authorization, now, wait_until};
+use crate::support::wrong_signature;
 
 /// A pause that no test waits for.
 const AGES: Duration = Duration::from_secs(3600);
@@ -214,8 +215,8 @@ fn the_receiver_of_the_crate_opens_what_was_recorded() {
 fn notifications_are_signed_as_ordered() {
     for (signing, error) in [
         (Signing::Probe, VerifyError::Probe),
-        (Signing::Wrong, VerifyError::WrongSignature),
-        (Signing::Foreign, VerifyError::WrongSignature),
+        (Signing::Wrong, wrong_signature(Sandbox::PUBLIC_KEY_ID)),
+        (Signing::Foreign, wrong_signature(Sandbox::PUBLIC_KEY_ID)),
     ] {
         let sandbox = pre_signed();
         sandbox.sign_notifications(signing);

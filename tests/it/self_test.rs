@@ -6,7 +6,7 @@ use wechatpay_contract::sandbox::{Fault, Sandbox, Signing, SignsWith};
 use wechatpay_contract::self_test::{Check, Report, Verdict};
 use wechatpay_contract::{Client, Error, PrivateKey, PublicKey, Signer, Validity, Verifier};
 
-use crate::support::{at, public_half};
+use crate::support::at;
 
 const START: u64 = 1_710_892_800;
 const SERIAL: &str = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
@@ -118,7 +118,7 @@ fn in_certificate_mode_the_download_is_a_check_of_its_own() {
 #[test]
 fn a_wrong_private_key_is_a_rejected_signature() {
     let sandbox = Sandbox::start().unwrap();
-    let other = include_bytes!("../../src/sandbox/keys/platform_key.pem");
+    let other = include_bytes!("../keys/rsa2048_pkcs8.pem");
     let key = PrivateKey::from_pem(other).unwrap();
     let signer = Signer::new(Sandbox::MCHID, Sandbox::MERCHANT_SERIAL_NO, key).unwrap();
     let client = Client::builder(signer, sandbox.verifier())
@@ -253,10 +253,10 @@ fn each_wrong_signature_of_an_answer_has_its_remedy() {
         ),
         (
             Signing::Missing,
-            "header Wechatpay-Serial is missing",
+            "header Wechatpay-Serial is missing or empty",
             "look for a proxy",
         ),
-        (Signing::Probe, "a signature probe", "nothing is wrong"),
+        (Signing::Probe, "a probe signature", "nothing is wrong"),
         (Signing::Stale, "differ by 600s", "set this machine's clock"),
     ] {
         sandbox.fault(Fault::Signature(signing));
@@ -269,7 +269,7 @@ fn each_wrong_signature_of_an_answer_has_its_remedy() {
 #[test]
 fn a_platform_key_that_is_another_ones_is_found() {
     let sandbox = Sandbox::start().unwrap();
-    let other = public_half(Sandbox::MERCHANT_KEY_PEM);
+    let other = include_str!("../keys/rsa2048_public.pem");
     let key = PublicKey::from_pem(Sandbox::PUBLIC_KEY_ID, other).unwrap();
     let client = Client::builder(sandbox.signer(), Verifier::new([key]).unwrap())
         .host(sandbox.url())

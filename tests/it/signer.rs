@@ -1,4 +1,4 @@
-//! The merchant's identity: what it is made of, what it shows, and who may sign in its place.
+//! Signers: their merchant id and serial number, what they show, and functions that sign in the place of a key.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -6,22 +6,26 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use wechatpay_contract::{Cause, Error, Merchant, Outcome, PrivateKey, Request, Signer};
+use wechatpay_contract::{Cause, Error, Merchant, Outcome, PrivateKey, PublicKey, Request, Signer};
 
 use crate::support::{
-    NONCE, NOW, PRIVATE, at, chain, installed, merchant_signer, text, vectors, verifier,
+    NONCE, NOW, OTHER_PRIVATE, PRIVATE, at, chain, installed, merchant_signer, text, vectors,
+    verifier,
 };
 
 const MCHID: &str = "1900007291";
 const SERIAL_NO: &str = "408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB";
 
 fn key() -> PrivateKey {
-    PrivateKey::from_pem(PRIVATE).unwrap()
+    PrivateKey::from_pem(OTHER_PRIVATE).unwrap()
 }
 
-/// Asks the `openssl` command for the signature with the platform's key.
+/// Asks the `openssl` command for the signature with the same key.
 fn openssl_sign(message: &[u8]) -> Result<Vec<u8>, Cause> {
-    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/platform/private.pem");
+    let key = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/platform/other_private.pem"
+    );
     let mut openssl = Command::new("openssl")
         .args(["dgst", "-sha256", "-sign", key])
         .stdin(Stdio::piped())
@@ -36,15 +40,15 @@ fn openssl_sign(message: &[u8]) -> Result<Vec<u8>, Cause> {
 }
 
 #[test]
-fn identity_is_shown_as_it_is_written_into_the_header() {
+fn mchid_and_serial_number_are_shown_as_they_are_sent() {
     let signer = Signer::new(MCHID, SERIAL_NO.to_lowercase(), key()).unwrap();
     assert_eq!(signer.mchid(), MCHID);
     assert_eq!(signer.serial_no(), SERIAL_NO);
 }
 
 #[test]
-fn mchid_is_1_to_32_digits() {
-    for mchid in ["1", MCHID, &"9".repeat(32)] {
+fn an_mchid_that_is_not_1_to_31_digits_is_refused() {
+    for mchid in ["1", MCHID, &"9".repeat(31)] {
         assert_eq!(Signer::new(mchid, SERIAL_NO, key()).unwrap().mchid(), mchid);
     }
     let cases = [
@@ -56,38 +60,61 @@ fn mchid_is_1_to_32_digits() {
         (" 1900007291", "found the character ' '"),
         ("-1900007291", "found the character '-'"),
         ("１９００", "found the character '１'"),
+        // An APIv3 key of digits alone.
+        (&"12".repeat(16), "found 32 characters"),
         (&"9".repeat(33), "found 33 characters"),
     ];
     for (mchid, found) in cases {
         let error = Signer::new(mchid, SERIAL_NO, key()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("mchid: {found}: wanted the merchant id, 1 to 32 digits")
+            format!("mchid: {found}: wanted the merchant id, digits only, such as 1900000109")
         );
     }
 }
 
 #[test]
-fn serial_no_is_1_to_40_hexadecimal_digits() {
-    for serial_no in ["0", "5a", SERIAL_NO, &SERIAL_NO.to_lowercase()] {
+fn a_serial_number_is_sent_in_whole_bytes_and_what_is_none_is_refused() {
+    let zeros = format!("{SERIAL_NO:0>64}");
+    for (serial_no, sent) in [
+        ("0", "00"),
+        ("5a", "5A"),
+        ("a1b", "0A1B"),
+        (SERIAL_NO, SERIAL_NO),
+        (&SERIAL_NO.to_lowercase(), SERIAL_NO),
+        (&zeros, SERIAL_NO),
+    ] {
         let signer = Signer::new(MCHID, serial_no, key()).unwrap();
-        assert_eq!(signer.serial_no(), serial_no.to_uppercase());
+        assert_eq!(signer.serial_no(), sent);
     }
+    let like_an_api_v3_key = "32 letters and digits, as many as an APIv3 key has";
     let cases = [
-        ("", "is empty"),
-        ("40:8B:07", "found the character ':'"),
-        ("0x408B07", "found the character 'x'"),
-        ("408B07\"", "found the character '\"'"),
-        ("408B07\n", "found the character '\\n'"),
-        ("408B07 ", "found the character ' '"),
-        (&"A".repeat(41), "found 41 characters"),
+        ("", "nothing"),
+        ("40:8B:07", "the character ':'"),
+        ("0x408B07", "0x in front of a value"),
+        ("serial=408B07", "serial= in front of a value"),
+        ("408B07\"", "the character '\"'"),
+        ("408B07\n", "spaces or line breaks around a value"),
+        ("408B07 ", "spaces or line breaks around a value"),
+        (&"A".repeat(41), "41 digits"),
+        ("0123456789abcdef0123456789abcdef", like_an_api_v3_key),
+        ("0123456789ABCDEF0123456789abcdeF", like_an_api_v3_key),
+        ("a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb", like_an_api_v3_key),
+        (
+            crate::support::KEY_ID,
+            "a malformed or misplaced PUB_KEY_ID_",
+        ),
+        (
+            "0117000000002025010100000000000001",
+            "34 digits, as a public key's id has behind PUB_KEY_ID_",
+        ),
     ];
     for (serial_no, found) in cases {
         let error = Signer::new(MCHID, serial_no, key()).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
-                "serial_no: {found}: wanted the serial number of the merchant's API certificate, 1 to 40 \
+                "serial_no: found {found}: wanted the serial number of the merchant's own API certificate, 1 to 40 \
                  hexadecimal digits"
             )
         );
@@ -95,12 +122,37 @@ fn serial_no_is_1_to_40_hexadecimal_digits() {
 }
 
 #[test]
-fn platform_key_id_in_place_of_the_serial_no_is_told() {
-    let error = Signer::new(MCHID, crate::support::KEY_ID, key()).unwrap_err();
-    assert_eq!(error.field(), "serial_no");
+fn a_certificate_gives_its_serial_number_to_the_signer_of_its_key() {
+    let read = |name: &str| format!("{}/tests/{name}.pem", env!("CARGO_MANIFEST_DIR"));
+    let certificate = |name: &str| PublicKey::from_certificate_file(read(name)).unwrap();
+    let own = || PrivateKey::from_pem(text(&vectors()["private_key_pem"])).unwrap();
+    let certificate_of_own = certificate("platform/certificate_merchant");
+    let signer = Signer::from_certificate(MCHID, &certificate_of_own, own()).unwrap();
+    assert_eq!(signer.serial_no(), SERIAL_NO);
+    // 16 bytes, which would be refused as text.
+    let key = PrivateKey::from_file(read("keys/rsa2048_pkcs8")).unwrap();
+    let short = certificate("keys/certificate_serial_of_16_bytes");
+    let signer = Signer::from_certificate(MCHID, &short, key).unwrap();
+    assert_eq!(signer.serial_no().len(), 32);
+
+    let refused = |mchid, certificate: &PublicKey| {
+        let error = Signer::from_certificate(mchid, certificate, own()).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotSent);
+        error.to_string()
+    };
     assert_eq!(
-        error.problem(),
-        "found the id of a platform key, PUB_KEY_ID_...: wanted the serial number of the merchant's own API certificate"
+        refused(MCHID, &certificate("platform/certificate_current")),
+        "the certificate 11111111111111111111111111111111111111AA belongs to another private key: wanted \
+         apiclient_cert.pem and apiclient_key.pem of the same merchant, issued together"
+    );
+    let public = PublicKey::from_file(SERIAL_NO, read("platform/merchant_public")).unwrap();
+    assert_eq!(
+        refused(MCHID, &public),
+        "found BEGIN PUBLIC KEY: wanted the merchant's certificate (apiclient_cert.pem), BEGIN CERTIFICATE"
+    );
+    assert_eq!(
+        refused("", &certificate_of_own),
+        "mchid: is empty: wanted the merchant id, digits only, such as 1900000109"
     );
 }
 
@@ -108,7 +160,7 @@ fn platform_key_id_in_place_of_the_serial_no_is_told() {
 fn a_signer_from_a_function_is_checked_alike() {
     let refused = |mchid, serial_no| {
         let signer = Signer::from_function(mchid, serial_no, openssl_sign);
-        signer.unwrap_err().field().to_owned()
+        signer.unwrap_err().setting().to_owned()
     };
     assert_eq!(refused("", SERIAL_NO), "mchid");
     assert_eq!(refused(MCHID, "x"), "serial_no");

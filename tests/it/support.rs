@@ -13,7 +13,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::RsaKeyPair;
 use serde_json::Value;
-use wechatpay_contract::{Endpoint, Merchant, PrivateKey, PublicKey, Signer, Verifier};
+use wechatpay_contract::{
+    Endpoint, Merchant, PrivateKey, PublicKey, Signer, Verifier, VerifyError,
+};
 
 #[path = "../support/installed.rs"]
 mod installed;
@@ -186,6 +188,15 @@ impl Headers {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+}
+
+/// The reason for which a message of some body is refused whose signature is base64.
+pub(crate) fn wrong_signature(key_id: &str) -> VerifyError {
+    VerifyError::WrongSignature {
+        key_id: key_id.to_owned(),
+        check: "pass the raw body as it was received, neither parsed and written again nor converted to another \
+                charset, and compare the key with the one shown under this id in the merchant platform",
     }
 }
 

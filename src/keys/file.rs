@@ -1,0 +1,44 @@
+//! Reads key files. Errors name the file, and never show what is in it.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use crate::error::KeyError;
+
+/// No key or chain of certificates is longer, in bytes.
+const MAX_LEN: u64 = 1 << 20;
+
+/// Reads a file and makes a key of its content.
+pub(super) fn read<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, KeyError>,
+) -> Result<T, KeyError> {
+    let content = content(path).map_err(|error| match looks_like_key(path) {
+        true => KeyError::NotAPath,
+        false => KeyError::UnreadableFile {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        },
+    })?;
+    parse(&content).map_err(|error| KeyError::InFile {
+        path: path.to_owned(),
+        error: Box::new(error),
+    })
+}
+
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(MAX_LEN).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Checks whether a key was passed in the place of a path, which an error would show: PEM text, base64, or an APIv3 key.
+fn looks_like_key(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let has_suffix = path.extension().is_some();
+    text.contains("BEGIN")
+        || text.contains(['\n', '\\'])
+        || text.len() > 255
+        || (text.len() >= 32 && !has_suffix && !text.contains(['/', '.']))
+}
