@@ -278,6 +278,7 @@ impl ClientBuilder {
             http: Arc::new(Http {
                 hosts: Arc::new(hosts),
                 transport,
+                timeout: self.timeout,
                 retry_until: limits.retry_until,
                 accept_language: self.accept_language,
                 clock: self.clock,

@@ -27,6 +27,8 @@ pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 pub(super) struct Http {
     pub(super) hosts: Arc<Hosts>,
     pub(super) transport: Transport,
+    /// The longest call.
+    pub(super) timeout: Duration,
     /// The age of a call until which a `GET` whose connection broke is retried.
     pub(super) retry_until: Duration,
     pub(super) accept_language: Option<String>,
@@ -37,20 +39,20 @@ pub(super) struct Http {
 impl Http {
     /// Sends a request and returns the response, which is not verified yet. Makes a second attempt if that cannot carry
     /// anything out twice. Reports each attempt that got no response.
-    pub(super) fn exchange(
-        &self,
-        merchant: &Merchant,
+    pub(super) fn exchange<'h>(
+        &'h self,
+        merchant: &'h Merchant,
         request: &Request,
-    ) -> Result<Response<'_>, Error> {
-        let first = self.first_attempt();
-        let error = match self.run(first, merchant, request) {
+    ) -> Result<Response<'h>, Error> {
+        let first = self.first_attempt(merchant);
+        let error = match self.run(first, request) {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
         let Some(second) = self.second_attempt(request, first, &error) else {
             return Err(error);
         };
-        match (error, self.run(second, merchant, request)) {
+        match (error, self.run(second, request)) {
             (Error::Connect { host, source }, Err(second)) => {
                 Err(with_first_host(&host, &source, second))
             }
@@ -74,9 +76,10 @@ impl Http {
         self.observe(request, &response.attempt, Some(&response), error);
     }
 
-    fn first_attempt(&self) -> Attempt<'_> {
+    fn first_attempt<'h>(&'h self, merchant: &'h Merchant) -> Attempt<'h> {
         let began = Instant::now();
         Attempt {
+            merchant,
             host: self.hosts.first(began),
             number: 1,
             began,
@@ -108,16 +111,12 @@ impl Http {
             host,
             number: 2,
             began,
+            ..first
         })
     }
 
-    fn run<'h>(
-        &self,
-        attempt: Attempt<'h>,
-        merchant: &Merchant,
-        request: &Request,
-    ) -> Result<Response<'h>, Error> {
-        let result = self.send(attempt, merchant, request);
+    fn run<'h>(&self, attempt: Attempt<'h>, request: &Request) -> Result<Response<'h>, Error> {
+        let result = self.send(attempt, request);
         match &result {
             Ok(_) | Err(Error::Transport { .. }) => attempt.host.set_up(),
             Err(Error::Connect { .. }) => attempt.host.set_down(attempt.began, Instant::now()),
@@ -127,14 +126,9 @@ impl Http {
     }
 
     /// Signs a request with a new nonce, sends it and reads the response.
-    fn send<'h>(
-        &self,
-        attempt: Attempt<'h>,
-        merchant: &Merchant,
-        request: &Request,
-    ) -> Result<Response<'h>, Error> {
+    fn send<'h>(&self, attempt: Attempt<'h>, request: &Request) -> Result<Response<'h>, Error> {
         let nonce = random_nonce().map_err(Error::Sign)?;
-        let signed = merchant.prepare(request, (self.clock)(), &nonce)?;
+        let signed = attempt.merchant.prepare(request, (self.clock)(), &nonce)?;
         let request = self.http_request(&signed, attempt)?;
         let number = match attempt.number {
             1 => transport::Attempt::First,
@@ -195,6 +189,7 @@ impl Http {
             .map(Response::signature_headers)
             .unwrap_or_default();
         observer(&Exchange {
+            mchid: attempt.merchant.signer().mchid(),
             method: request.method(),
             template: request.template(),
             host: &attempt.host.name,
@@ -209,9 +204,10 @@ impl Http {
     }
 }
 
-/// One attempt: its host and its number.
+/// One attempt: whose it is, its host and its number.
 #[derive(Clone, Copy)]
 struct Attempt<'h> {
+    merchant: &'h Merchant,
     host: &'h Host,
     number: u8,
     began: Instant,

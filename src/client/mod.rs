@@ -14,11 +14,12 @@ use serde::de::DeserializeOwned;
 use self::exchange::{Http, Response};
 use crate::certificates::{self, DownloadPermit, ForSerial, PlatformCertificates};
 use crate::error::{CertificateError, Error, InvalidSetting, VerifyError};
-use crate::keys::random_nonce;
+use crate::keys::{ApiV3Key, random_nonce};
 use crate::merchant::{Merchant, Verified};
 use crate::order::PayParameters;
 use crate::request::{Endpoint, Request};
 use crate::signer::Signer;
+use crate::verifier::Verifier;
 
 pub use self::builder::ClientBuilder;
 pub use self::observer::Exchange;
@@ -167,6 +168,56 @@ impl Client {
             merchant: Arc::new(merchant),
             ..self.clone()
         })
+    }
+
+    /// Returns a client of another merchant that shares connections and settings with this one: hosts, timeouts, proxy,
+    /// root certificates, clock and observer. Keys are each merchant's own.
+    ///
+    /// For a platform or a service provider with many merchants. Connections carry no merchant's identity, so that as
+    /// many are open as there are calls at the same moment, for any number of merchants. Make the first client with
+    /// [`builder`](Self::builder), and a client with other settings, or one whose traffic is to be kept apart, anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if a key among the platform keys is the merchant's own.
+    pub fn for_merchant(&self, signer: Signer, verifier: Verifier) -> Result<Self, Error> {
+        Ok(Self {
+            merchant: Arc::new(Merchant::new(signer, verifier)?),
+            certificates: None,
+            http: Arc::clone(&self.http),
+        })
+    }
+
+    /// [`for_merchant`](Self::for_merchant) with platform certificates 平台证书 that the client downloads by itself; see
+    /// [`ClientBuilder::platform_certificates`]. They and their download are this merchant's own.
+    ///
+    /// `verifier` holds the merchant's WeChat Pay public key if it has one, and else is
+    /// [`Verifier::without_keys`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`for_merchant`](Self::for_merchant).
+    pub fn for_merchant_with_certificates(
+        &self,
+        signer: Signer,
+        verifier: Verifier,
+        api_v3_key: impl Into<Arc<ApiV3Key>>,
+    ) -> Result<Self, Error> {
+        let timeout = self.http.timeout;
+        let certificates = PlatformCertificates::new(api_v3_key.into(), verifier.clone(), timeout);
+        Ok(Self {
+            certificates: Some(Arc::new(certificates)),
+            ..self.for_merchant(signer, verifier)?
+        })
+    }
+
+    /// Closes the idle connections of this client and of all that share them.
+    ///
+    /// Idle connections are closed by a call that finds them older than 5 seconds, and by nothing else, since there is
+    /// no thread to do it. To be called when no call follows for long, and before a fork. It does not touch calls that
+    /// are under way.
+    pub fn close_idle_connections(&self) {
+        self.http.transport.close_idle();
     }
 
     /// Downloads the platform certificates now and puts them in the place of those held. Rarely needed: a client made

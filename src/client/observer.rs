@@ -14,6 +14,8 @@ pub(super) type Observer = dyn Fn(&Exchange<'_>) + Send + Sync;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exchange<'a> {
+    /// The merchant id 商户号 of the client.
+    pub mchid: &'a str,
     /// The HTTP method.
     pub method: Method,
     /// The path's template, without values.

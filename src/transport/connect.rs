@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
@@ -101,7 +101,8 @@ impl Dialer {
         let connect_by = started + (*details.timeout.after).min(LONGEST_TIMEOUT);
         let (host, port) = target(details.uri);
         let unusable = |error: io::Error| labelled(&format!("look-up of {host}"), &error);
-        let found = self.addresses.of(host, port, started).map_err(unusable)?;
+        let found = self.addresses.of(host, port, started);
+        let found = found.map_err(|error| out_of_files().unwrap_or_else(|| unusable(error)))?;
         let family = details.config.ip_family();
         let wanted: Vec<_> = family.keep_wanted(found.iter().copied()).collect();
         if details.uri.scheme_str() == Some("http") && !self.has_proxy {
@@ -134,6 +135,14 @@ fn within(limit: Duration, error: io::Error) -> io::Error {
         ),
         None => error,
     }
+}
+
+/// Returns the error of opening a socket if the process has no file descriptor left. A DNS lookup fails then too, and
+/// does not say so.
+fn out_of_files() -> Option<io::Error> {
+    let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
+    // EMFILE, ENFILE and WSAEMFILE.
+    matches!(error.raw_os_error(), Some(24 | 23 | 10024)).then(|| labelled("socket", &error))
 }
 
 fn no_address() -> io::Error {

@@ -167,7 +167,6 @@ impl Transport {
     }
 
     /// Closes all idle connections.
-    #[expect(dead_code, reason = "for the client")]
     pub(crate) fn close_idle(&self) {
         self.pool.clear();
     }

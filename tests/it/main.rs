@@ -22,6 +22,7 @@ mod inbox;
 mod json;
 mod key_life;
 mod load;
+mod many_merchants;
 mod merchant;
 mod mismatch;
 mod notification;
