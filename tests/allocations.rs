@@ -130,3 +130,15 @@ fn a_call_over_tls() {
     assert_eq!(server.connections(), 1);
     assert_at_most("a call over TLS", found, 95);
 }
+
+/// What a merchant's keys hold in memory, beside the pool that all merchants share.
+#[test]
+fn the_keys_of_a_merchant_take_little_memory() {
+    let platform = Platform::new();
+    let mut merchant = None;
+    let held = allocation_counter::measure(|| {
+        merchant = Some(Merchant::new(platform.signer(), platform.verifier()).unwrap());
+    });
+    println!("a merchant: {} bytes", held.bytes_current);
+    assert!(held.bytes_current <= 2560, "{} bytes", held.bytes_current);
+}

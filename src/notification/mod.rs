@@ -90,6 +90,40 @@ pub use self::reply::NotificationReply;
 ///   general schedule after 15 s, 15 s, 30 s, 3 min, 10 min, 20 min, three times 30 min, 60 min, three times 3 h and
 ///   twice 6 h; other schedules exist.
 ///
+/// # Many merchants
+///
+/// Each merchant has its own APIv3 key and platform keys, so each has a receiver of its own. Nothing in a notification
+/// can be trusted before it is opened, but two things can pick the receiver:
+///
+/// - **A URL for each merchant**, such as `/notify/1900000109` as the `notify_url` of its requests. This always works.
+/// - **The platform key's id** in `Wechatpay-Serial`, for one URL. A WeChat Pay public key 微信支付公钥 is one merchant's
+///   own. That a platform certificate 平台证书 is so too is only stated on an older page: use a URL for each merchant then.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::time::SystemTime;
+/// use wechatpay_contract::{
+///     Notification, NotificationError, NotificationReceiver, SignatureHeaders, VerifyError,
+/// };
+///
+/// /// `receivers` by the ids of their `verifier().key_ids()`.
+/// fn open(
+///     receivers: &HashMap<String, NotificationReceiver>,
+///     headers: &SignatureHeaders<'_>,
+///     body: &[u8],
+/// ) -> Result<Notification, NotificationError> {
+///     let id = headers.serial().unwrap_or_default();
+///     let receiver = receivers.get(id).ok_or(VerifyError::UnknownSerial {
+///         received: id.to_owned(),
+///         known: Vec::new(),
+///     })?;
+///     receiver.open(headers, body, SystemTime::now())
+/// }
+/// ```
+///
+/// The header picks a key, and the signature under this key decides: a notification that names another merchant's key
+/// fails.
+///
 /// # What is known of these notifications
 ///
 /// Envelope, signature and encryption are documented, and so are payments and refunds. The event types and the decrypted fields of password-exempt
@@ -110,14 +144,21 @@ impl NotificationReceiver {
     /// The longest body that is opened, in bytes: 1 MiB.
     pub const MAX_BODY: usize = 1 << 20;
 
-    /// A receiver that verifies with `verifier`, usually a clone of the client's, and decrypts with `key`.
+    /// Makes a receiver that verifies with `verifier`, usually a clone of the client's, and decrypts with `key`.
     ///
-    /// `key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too.
+    /// `key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too. Only a client or
+    /// [`Merchant`](crate::Merchant) of the same verifier knows the merchant's own key, and refuses it among the platform
+    /// keys.
     pub fn new(verifier: Verifier, key: impl Into<Arc<ApiV3Key>>) -> Self {
         Self {
             verifier,
             key: key.into(),
         }
+    }
+
+    /// Returns the verifier, which holds the platform keys.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
     }
 
     /// Verifies and decrypts a notification of any kind, and reads what this crate knows: contracts, payments and refunds.

@@ -18,6 +18,7 @@ mod desk;
 mod exchange;
 mod failover;
 mod faults;
+mod http_stack;
 mod inbox;
 mod json;
 mod key_life;
