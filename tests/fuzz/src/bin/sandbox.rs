@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
         SANDBOX.clear_faults();
         let query = QueryContract {
             service_id: 12535,
-            out_contract_code: "no-such-contract",
+            out_contract_code: "nosuchcontract",
         };
         let error = SANDBOX.client().send(&query).unwrap_err();
         assert!(
