@@ -53,4 +53,5 @@ mod support;
 mod tls;
 #[path = "../support/tls_server.rs"]
 mod tls_server;
+mod vectors;
 mod verifier;
