@@ -1,0 +1,57 @@
+//! The keys of both sides, the files that they come in, and their rotation.
+//!
+//! | side | key | type |
+//! |---|---|---|
+//! | merchant | private key 商户API证书私钥, `apiclient_key.pem` | [`PrivateKey`](crate::PrivateKey) |
+//! | merchant | serial number of its certificate 商户API证书序列号 | [`Signer`](crate::Signer) |
+//! | merchant | APIv3 key APIv3密钥, 32 bytes, decrypts notifications and platform certificates | [`ApiV3Key`](crate::ApiV3Key) |
+//! | WeChat Pay | public key 微信支付公钥, `pub_key.pem` with its id `PUB_KEY_ID_…` | [`PublicKey`](crate::PublicKey) |
+//! | WeChat Pay | or platform certificates 平台证书, which rotate | [`PublicKey`](crate::PublicKey) |
+//!
+//! All of them are found in the merchant platform, menu 账户中心 › API安全. A *platform key* is a key of WeChat Pay's, in either
+//! form. [`Verifier`](crate::Verifier) holds platform keys of both forms side by side, and verifies each message with the key
+//! that its `Wechatpay-Serial` names.
+//!
+//! `Signer::from_certificate` reads the serial number from `apiclient_cert.pem` and refuses a private key that does not belong to
+//! it. That mix-up is the commonest cause of HTTP 401.
+//!
+//! # A merchant with the public key
+//!
+//! New merchants have only this form. It does not expire. [`Client::new`](crate::Client::new) needs nothing else.
+//!
+//! # A merchant with platform certificates
+//!
+//! [`Client::with_certificates`](crate::Client::with_certificates) downloads them at the first call, and again when they are
+//! 10 hours old or a message names an unknown one. No thread is started for it.
+//!
+//! # Moving from certificates to the public key
+//!
+//! For about a week both forms of signature arrive. Give the verifier the public key, and the builder the APIv3 key:
+//!
+//! ```no_run
+//! use wechatpay_contract::{ApiV3Key, Client, PublicKey, Signer, Verifier};
+//!
+//! fn client(signer: Signer, public_key: PublicKey, secret: &str) -> Result<Client, Box<dyn std::error::Error>> {
+//!     let client = Client::builder(signer, Verifier::new([public_key])?)
+//!         .platform_certificates(ApiV3Key::new(secret)?)
+//!         .build()?;
+//!     Ok(client)
+//! }
+//! ```
+//!
+//! A running service takes the public key over with
+//! [`Verifier::replace_public_keys`](crate::Verifier::replace_public_keys), which keeps the certificates.
+//!
+//! # A new public key
+//!
+//! Hold the old and the new key, the new one last: requests then ask for responses signed with it. Remove the old key when
+//! nothing names it any more.
+//!
+//! # Renewing the merchant's certificate
+//!
+//! [`Client::with_signer`](crate::Client::with_signer) returns a client that signs with the new certificate and shares everything
+//! else. Calls in progress end with the old one. Both certificates are valid meanwhile, so no call fails.
+//!
+//! # A private key in an HSM or a key service
+//!
+//! [`Signer::from_function`](crate::Signer::from_function) signs with any function.

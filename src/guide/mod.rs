@@ -1,0 +1,12 @@
+//! Pages without code, for questions that more than one type answers.
+//!
+//! | page | question |
+//! |---|---|
+//! | [`keys`] | Which key is which, and how are they rotated? |
+//! | [`security`] | What is guaranteed, and what is not? |
+//! | [`Outcome`](crate::Outcome) | Which failure means what, and what is next? |
+//! | [`sandbox`](crate::sandbox) | How is an integration tested? |
+//! | [`order`](crate::order) | How is an order placed, paid, closed and refunded? |
+
+pub mod keys;
+pub mod security;
