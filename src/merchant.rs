@@ -116,7 +116,11 @@ impl Merchant {
             // Keys can be replaced after construction.
             Some(key) => refuse_own(&self.signer, key)?,
             None if request.is_certificate_download() => {}
-            None => return Err(Error::NoPlatformKey),
+            None => {
+                return Err(Error::NoPlatformKey {
+                    held: self.verifier.key_ids(),
+                });
+            }
         }
         let timestamp = unix_seconds(now);
         let message = request_message(

@@ -432,7 +432,7 @@ impl SelfTest {
             Some(Error::Connect { .. } | Error::Transport { .. } | Error::Sign(_)) => {
                 self.unknown(Check::AnswerSignature, "no answer");
             }
-            Some(Error::NoPlatformKey) => {
+            Some(Error::NoPlatformKey { .. }) => {
                 self.unknown(Check::AnswerSignature, "no key to verify with");
             }
             _ if seen.is_answered => {

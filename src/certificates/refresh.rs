@@ -321,7 +321,7 @@ mod tests {
     }
 
     fn not_sent() -> Result<(), Arc<Error>> {
-        Err(Arc::new(Error::NoPlatformKey))
+        Err(Arc::new(Error::NoPlatformKey { held: Vec::new() }))
     }
 
     fn failure() -> Result<(), Arc<Error>> {

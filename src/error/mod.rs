@@ -34,7 +34,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | a field breaks a documented rule, or a variable of the path is unfilled | [`Error::InvalidField`] | [`NotSent`](Self::NotSent) |
 /// | a setting of a client cannot be used | [`Error::InvalidSetting`] | [`NotSent`](Self::NotSent) |
 /// | a key cannot be read, or conflicts with another | [`Error::Key`] | [`NotSent`](Self::NotSent) |
-/// | no platform key is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
+/// | no platform key is there, or none is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
 /// | no platform key is valid, and the download of certificates fails | [`Error::Download`] | [`NotSent`](Self::NotSent) |
 /// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
 /// | no connection to any host: name unknown, port or proxy closed, TLS refused, or not in time | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
@@ -88,9 +88,12 @@ pub enum Error {
     /// A key could not be read, or conflicts with another. Nothing was sent; the message says what was found and what is
     /// wanted.
     Key(KeyError),
-    /// No platform key is valid any more, so that no answer could be verified. Nothing was sent; give the verifier a
-    /// key that is valid.
-    NoPlatformKey,
+    /// There is no platform key, or none that is valid now, so that no response could be verified. Nothing was sent; give
+    /// the verifier a key that is valid, or check this machine's clock.
+    NoPlatformKey {
+        /// The ids of the keys that the verifier holds, none of them valid.
+        held: Vec<String>,
+    },
     /// No platform key is valid, and the download of the platform certificates failed; or the download was asked for by
     /// itself. Nothing of the call was sent; see the source for what to do. All threads that waited for the same download
     /// share it.
@@ -166,7 +169,7 @@ impl Error {
             Self::InvalidField(_)
             | Self::InvalidSetting(_)
             | Self::Key(_)
-            | Self::NoPlatformKey
+            | Self::NoPlatformKey { .. }
             | Self::Download(_)
             | Self::Sign(_)
             | Self::Connect { .. } => Outcome::NotSent,
@@ -201,8 +204,14 @@ impl fmt::Display for Error {
             Self::InvalidField(error) => error.fmt(f),
             Self::InvalidSetting(error) => error.fmt(f),
             Self::Key(error) => error.fmt(f),
-            Self::NoPlatformKey => f.write_str(
-                "none of the platform keys is valid now, so no answer could be verified; nothing was sent",
+            Self::NoPlatformKey { held } if held.is_empty() => f.write_str(
+                "there is no platform key, so no response could be verified; nothing was sent",
+            ),
+            Self::NoPlatformKey { held } => write!(
+                f,
+                "none of the platform keys ({}) is valid at this clock's time, so no response could be verified; nothing \
+                 was sent",
+                held.join(", ")
             ),
             Self::Download(_) => f.write_str(
                 "the platform certificates could not be downloaded, so no response could be verified; nothing was sent",
@@ -243,7 +252,7 @@ impl StdError for Error {
             Self::InvalidSetting(error) => error.source(),
             Self::Key(error) => error.source(),
             Self::Api(error) => error.source(),
-            Self::NoPlatformKey | Self::Accepted { .. } => None,
+            Self::NoPlatformKey { .. } | Self::Accepted { .. } => None,
         }
     }
 }

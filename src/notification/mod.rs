@@ -113,7 +113,7 @@ pub use self::reply::NotificationReply;
 ///     body: &[u8],
 /// ) -> Result<Notification, NotificationError> {
 ///     let id = headers.serial().unwrap_or_default();
-///     let receiver = receivers.get(id).ok_or(VerifyError::UnknownSerial {
+///     let receiver = receivers.get(id).ok_or_else(|| VerifyError::UnknownSerial {
 ///         received: id.to_owned(),
 ///         known: Vec::new(),
 ///     })?;

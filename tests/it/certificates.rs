@@ -242,7 +242,7 @@ fn past_the_end_that_the_list_gave_a_certificate_no_request_names_it() {
     assert_eq!(named(&alone, EARLY_END).unwrap(), NEW_SERIAL);
     assert!(matches!(
         named(&alone, EARLY_END + 1),
-        Err(Error::NoPlatformKey)
+        Err(Error::NoPlatformKey { .. })
     ));
     let past = EARLY_END + 1;
     assert_eq!(
@@ -688,7 +688,10 @@ fn a_merchant_without_keys_prepares_the_download_only_and_takes_certificates_ove
     };
     let other = wechatpay_contract::Request::get("/v3/other");
     assert_eq!(names_key(&certificates::request()).unwrap(), None);
-    assert!(matches!(names_key(&other), Err(Error::NoPlatformKey)));
+    assert!(matches!(
+        names_key(&other),
+        Err(Error::NoPlatformKey { .. })
+    ));
 
     let both = [OLD, NEW].map(|pem| PublicKey::from_certificate_pem(pem).unwrap());
     merchant.replace_certificates(both).unwrap();

@@ -127,10 +127,12 @@ fn open(
     body: &[u8],
 ) -> Result<String, NotificationError> {
     let id = headers.serial().unwrap_or_default();
-    let receiver = receivers.get(id).ok_or(VerifyError::UnknownSerial {
-        received: id.to_owned(),
-        known: Vec::new(),
-    })?;
+    let receiver = receivers
+        .get(id)
+        .ok_or_else(|| VerifyError::UnknownSerial {
+            received: id.to_owned(),
+            known: Vec::new(),
+        })?;
     let notification = receiver.open_as::<serde_json::Value>(headers, body, at(NOW))?;
     Ok(notification.id)
 }

@@ -696,7 +696,7 @@ fn a_client_without_any_key_sends_nothing() {
         .clock(world.clock())
         .build()
         .unwrap();
-    assert!(matches!(call(&client), Err(Error::NoPlatformKey)));
+    assert!(matches!(call(&client), Err(Error::NoPlatformKey { .. })));
     assert_eq!(world.sandbox.connections_accepted(), 0);
     // A receiver or client without APIv3 key is given keys at run time.
     client

@@ -360,15 +360,25 @@ mod prepare {
     }
 
     #[test]
-    fn refuses_when_no_answer_could_be_verified() {
-        let error = named_key([EXPIRED, FUTURE].map(certificate), NOW).unwrap_err();
-        assert!(matches!(error, Error::NoPlatformKey), "{error:?}");
-        assert_eq!(error.outcome(), Outcome::NotSent);
+    fn a_request_without_a_valid_platform_key_is_not_signed() {
+        let refused = |verifier| {
+            let merchant = Merchant::new(merchant_signer(), verifier).unwrap();
+            let request = Request::get("/v3/other");
+            let error = merchant.prepare(&request, at(NOW), NONCE).unwrap_err();
+            assert_eq!(error.outcome(), Outcome::NotSent);
+            chain(&error)
+        };
+        let invalid = Verifier::new([EXPIRED, FUTURE].map(certificate)).unwrap();
         assert_eq!(
-            chain(&error),
-            [
-                "none of the platform keys is valid now, so no answer could be verified; nothing was sent"
-            ]
+            refused(invalid),
+            [format!(
+                "none of the platform keys ({EXPIRED}, {FUTURE}) is valid at this clock's time, so no response could be \
+                 verified; nothing was sent"
+            )]
+        );
+        assert_eq!(
+            refused(Verifier::without_keys()),
+            ["there is no platform key, so no response could be verified; nothing was sent"]
         );
     }
 
