@@ -119,7 +119,7 @@ impl ClientBuilder {
     ///
     /// The URL has a scheme, a name and optionally a port. Plain `http` is refused except for loopback. The path of a
     /// relay, as in `https://relay.internal/wechatpay`, is put before the path of each request and is not signed. The
-    /// relay removes it and passes everything else on unchanged.
+    /// relay removes it, names WeChat Pay's host in `Host`, and passes everything else on unchanged.
     #[must_use]
     pub fn host(mut self, url: impl Into<String>) -> Self {
         self.host = url.into();

@@ -93,15 +93,14 @@ impl Host {
         user_agent: &'static str,
     ) -> Result<Self, InvalidSetting> {
         let refuse = |problem: &str| {
-            let wanted =
-                "wanted https://name, or with a port or a relay's path https://name:port/path";
-            InvalidSetting::new(setting, format!("{problem}: {wanted}"))
+            let wanted = "https://name, if need be with a port and the path of a relay";
+            InvalidSetting::new(setting, format!("{problem}: wanted {wanted}"))
         };
-        let uri: Uri = url.parse().map_err(|_| refuse("not a URL"))?;
+        let uri: Uri = url.parse().map_err(|_| refuse(not_a_url(url)))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(refuse("found no scheme such as https, or no name"));
+            return Err(refuse("found no scheme such as https"));
         };
-        if uri.query().is_some() || url.contains(['#', '@']) {
+        if uri.query().is_some() || url.contains(['?', '#', '@']) {
             return Err(refuse("found a query, a fragment or a user"));
         }
         if !has_usable_port(authority) {
@@ -171,6 +170,16 @@ impl fmt::Debug for Host {
     }
 }
 
+/// Says what is wrong with a text that is no URL, and nothing of the text, which may be anything.
+fn not_a_url(text: &str) -> &'static str {
+    match text {
+        "" => "found an empty text",
+        text if text.trim() != text => "found white space around it",
+        text if text.contains("${") => "found a variable that was not substituted",
+        _ => "not a URL",
+    }
+}
+
 /// Checks the path that a relay puts before WeChat Pay's: as it is sent, so with nothing to resolve or to decode.
 fn check_path(path: &str) -> Result<(), &'static str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -178,11 +187,11 @@ fn check_path(path: &str) -> Result<(), &'static str> {
     if path.len() > MAX_PATH {
         Err("found a path of more than 256 bytes")
     } else if segments.clone().any(|segment| segment == "v3") {
-        Err("found /v3, with which the path of each request begins by itself")
+        Err("found /v3, which is the beginning of each request's own path")
     } else if segments
         .any(|segment| matches!(segment, "" | "." | "..") || !segment.bytes().all(is_plain))
     {
-        Err("found a path with more than letters, digits and -._~ between slashes")
+        Err("found a path of other than letters, digits and -._~ between single slashes")
     } else {
         Ok(())
     }

@@ -13,23 +13,27 @@ pub(crate) struct Proxy(ureq::Proxy);
 impl Proxy {
     /// Reads `http://[user:password@]host:port`; user and password are percent-encoded.
     pub(crate) fn parse(url: &str) -> Result<Self, InvalidSetting> {
-        // Other schemes must not reach ureq: it panics on SOCKS, for which it was not built.
-        let refused = || {
-            InvalidSetting::new(
-                "proxy",
-                "wanted http://[user:password@]host:port, nothing else",
-            )
+        let refused = |problem: &str| {
+            let wanted = "http://[user:password@]host:port";
+            InvalidSetting::new("proxy", format!("{problem}: wanted {wanted}"))
         };
-        let uri: Uri = url.parse().map_err(|_| refused())?;
-        let authority = uri.authority().ok_or_else(refused)?;
-        let has_http = uri.scheme_str() == Some("http");
-        let has_target =
-            authority.port_u16().is_some_and(|port| port > 0) && !authority.host().is_empty();
-        let has_more = uri.path() != "/" || uri.query().is_some();
-        if !has_http || !has_target || has_more {
-            return Err(refused());
+        let uri: Uri = url.parse().map_err(|_| refused("not a URL"))?;
+        let authority = uri.authority().ok_or_else(|| refused("not a URL"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            None => return Err(refused("found no scheme")),
+            // They must not reach ureq: it panics on SOCKS, for which it was not built.
+            Some(_) => return Err(refused("found another scheme than http")),
         }
-        ureq::Proxy::new(url).map(Self).map_err(|_| refused())
+        if authority.host().is_empty() || authority.port_u16().is_none_or(|port| port == 0) {
+            return Err(refused("found no host or no port"));
+        }
+        if uri.path() != "/" || uri.query().is_some() {
+            return Err(refused("found a path or a query"));
+        }
+        ureq::Proxy::new(url)
+            .map(Self)
+            .map_err(|_| refused("not a URL"))
     }
 
     pub(super) fn to_ureq(&self) -> ureq::Proxy {

@@ -956,26 +956,30 @@ mod proxy {
         ] {
             Proxy::parse(url).unwrap();
         }
-        for url in [
-            "",
-            "proxy.test:3128",
-            "http://proxy.test",
-            "http://proxy.test:0",
-            "http://proxy.test:65536",
-            "http://:3128",
-            "https://proxy.test:3128",
-            "socks5://proxy.test:1080",
-            "socks4://user:secret@proxy.test:1080",
-            "http://proxy.test:3128/path",
-            "http://proxy.test:3128?query",
-            "http://user:%ff@proxy.test:3128",
-            "http://proxy test:3128",
-            " http://proxy.test:3128",
+        let other = "found another scheme than http";
+        let target = "found no host or no port";
+        for (url, problem) in [
+            ("", "not a URL"),
+            ("proxy.test:3128", "found no scheme"),
+            ("proxy.test", "found no scheme"),
+            ("http://proxy.test", target),
+            ("http://proxy.test:0", target),
+            ("http://proxy.test:65536", target),
+            ("http://:3128", target),
+            ("https://proxy.test:3128", other),
+            ("socks5://proxy.test:1080", other),
+            ("socks4://user:secret@proxy.test:1080", other),
+            ("http://proxy.test:3128/path", "found a path or a query"),
+            ("http://proxy.test:3128?query", "found a path or a query"),
+            ("http://user:%ff@proxy.test:3128", "not a URL"),
+            ("http://proxy test:3128", "not a URL"),
+            (" http://proxy.test:3128", "not a URL"),
         ] {
             let error = Proxy::parse(url).map(|_| ()).unwrap_err();
+            let wanted = "wanted http://[user:password@]host:port";
             assert_eq!(
                 error.to_string(),
-                "proxy: wanted http://[user:password@]host:port, nothing else",
+                format!("proxy: {problem}: {wanted}"),
                 "{url}"
             );
         }

@@ -1,10 +1,16 @@
 //! What a client refuses before anything is sent, next to what it takes.
 
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
 use serde_json::Value;
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{Client, Error, Outcome, Request};
 
 use crate::faults::told;
+use crate::pre_sign::PRE_SIGN;
+use crate::raw::content_length;
 use crate::support::{merchant_signer, verifier};
 
 #[test]
@@ -59,4 +65,54 @@ fn a_target_has_8_kib_at_most() {
     let requests = sandbox.requests();
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].target.len(), 8 * 1024);
+}
+
+/// Passes one request on to `gateway` under its name and without the relay's own path, and the response back.
+fn relay(listener: &TcpListener, gateway: &str, prefix: &str) -> io::Result<String> {
+    let (mut downstream, _) = listener.accept()?;
+    let mut request = Vec::new();
+    let (head, body) = loop {
+        let mut bytes = [0; 4096];
+        let read = downstream.read(&mut bytes)?;
+        request.extend_from_slice(&bytes[..read]);
+        let text = String::from_utf8_lossy(&request).into_owned();
+        match text.split_once("\r\n\r\n") {
+            Some((head, body)) if body.len() == content_length(head) => {
+                break (head.to_owned(), body.to_owned());
+            }
+            _ => assert!(read > 0, "the request is cut: {text}"),
+        }
+    };
+    let mut upstream = TcpStream::connect(gateway)?;
+    let own = listener.local_addr()?.to_string();
+    let passed_on = head.replacen(prefix, "", 1).replacen(&own, gateway, 1);
+    write!(upstream, "{passed_on}\r\nConnection: close\r\n\r\n{body}")?;
+    io::copy(&mut upstream, &mut downstream)?;
+    Ok(head)
+}
+
+#[test]
+fn the_path_of_a_relay_is_sent_and_not_signed() {
+    let sandbox = Sandbox::start().unwrap();
+    let gateway = sandbox.url().strip_prefix("http://").unwrap();
+    for (path, prefix) in [
+        ("/wechatpay", "/wechatpay"),
+        ("/a/b.c/", "/a/b.c"),
+        ("/", ""),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}{path}", listener.local_addr().unwrap());
+        let client = sandbox.client_builder().host(url).build().unwrap();
+        let head = thread::scope(|scope| {
+            let relay = scope.spawn(|| relay(&listener, gateway, prefix).unwrap());
+            client.send(&PRE_SIGN).unwrap();
+            relay.join().unwrap()
+        });
+        let begin = format!("POST {prefix}/v3/password-exempt-contract/");
+        assert!(head.starts_with(&begin), "{head}");
+    }
+    // Without the relay the gateway finds another path than was signed.
+    let url = format!("{}/wechatpay", sandbox.url());
+    let client = sandbox.client_builder().host(url).build().unwrap();
+    client.send(&PRE_SIGN).unwrap_err();
 }

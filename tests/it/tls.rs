@@ -362,7 +362,8 @@ mod hosts {
             Err(Error::InvalidSetting(error)) => {
                 assert_eq!(error.setting(), field, "{url}");
                 let (problem, wanted) = error.problem().split_once(": wanted ").unwrap();
-                assert_eq!(wanted, "https://name or https://name:port", "{url}");
+                let form = "https://name, if need be with a port and the path of a relay";
+                assert_eq!(wanted, form, "{url}");
                 Some(problem.to_owned())
             }
             Err(error) => panic!("{url}: {error:?}"),
@@ -381,6 +382,9 @@ mod hosts {
             "HTTPS://API.MCH.WEIXIN.QQ.COM",
             "https://203.0.113.7",
             "https://[2001:db8::1]:443",
+            "https://relay.internal/wechatpay",
+            "https://relay.internal:8443/to/wechat_pay-1.0/",
+            "https://relay.internal/v30",
         ] {
             assert_eq!(problem(url), None, "{url}");
         }
@@ -430,19 +434,31 @@ mod hosts {
     }
 
     #[test]
-    fn are_a_scheme_a_name_and_a_port() {
-        let more = "found a path, a query, a fragment or a user";
-        let none = "found no scheme or no name";
+    fn are_a_scheme_a_name_a_port_and_a_path() {
+        let more = "found a query, a fragment or a user";
+        let none = "found no scheme such as https";
         let port = "found a port that is none";
+        let path = "found a path of other than letters, digits and -._~ between single slashes";
+        let v3 = "found /v3, which is the beginning of each request's own path";
+        let long = format!("https://pay.example/{}", "a".repeat(256));
         for (url, wanted) in [
             ("https://user@pay.example", more),
             ("https://user:password@pay.example", more),
             ("http://localhost@evil.example", more),
             ("http://127.0.0.1:80@evil.example", more),
-            ("https://pay.example/v3", more),
-            ("https://pay.example//", more),
             ("https://pay.example?a=b", more),
             ("https://pay.example/?", more),
+            ("https://pay.example/relay?a=b", more),
+            ("https://pay.example/v3", v3),
+            ("https://pay.example/v3/", v3),
+            ("https://api.mch.weixin.qq.com/v3/certificates", v3),
+            ("https://pay.example/relay//to", path),
+            ("https://pay.example//relay", path),
+            ("https://pay.example/../relay", path),
+            ("https://pay.example/./relay", path),
+            ("https://pay.example/%2e%2e", path),
+            ("https://pay.example/a;b", path),
+            (&long, "found a path of more than 256 bytes"),
             ("pay.example", none),
             ("pay.example:443", none),
             ("localhost", none),
@@ -451,7 +467,13 @@ mod hosts {
             ("ftp://pay.example", "found an unknown scheme"),
             ("httpss://pay.example", "found an unknown scheme"),
             ("ws://localhost", "found an unknown scheme"),
-            ("", "not a URL"),
+            ("", "found an empty text"),
+            (" https://pay.example", "found white space around it"),
+            ("https://pay.example\n", "found white space around it"),
+            (
+                "https://${HOST}",
+                "found a variable that was not substituted",
+            ),
             ("https://", "not a URL"),
             ("https:///v3", "not a URL"),
             ("https://pay example", "not a URL"),
