@@ -1,93 +1,107 @@
 //! Checks that a request comes from the sandbox's merchant: the grammar of `Authorization`, the merchant, the clock and
 //! the signature over the raw bytes.
+//!
+//! The message is put together here and not by the client's code, so that each shows the other's mistakes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
 
-use super::Sandbox;
-use super::answer::Refusal;
+use super::credentials::{
+    MERCHANT_SERIAL_NO, RENEWED_SERIAL_NO, is_same_serial_no, merchant_key, renewed_key,
+};
 use super::http::HttpRequest;
+use super::response::Refusal;
 use crate::error::KeyError;
-use crate::keys::{PrivateKey, PublicKey};
-use crate::signer::request_message;
+use crate::keys::PublicKey;
+
+/// How much of a signed message is shown in a refusal, in characters.
+const SHOWN: usize = 256;
 
 /// The merchant whose requests are accepted.
 pub(super) struct Identity {
-    mchid: String,
-    /// By the serial numbers of the merchant's certificates.
+    pub(super) mchid: String,
+    /// The keys of the merchant's certificates, by serial number.
     keys: [PublicKey; 2],
     /// Whether the first certificate is no longer valid.
-    is_first_revoked: AtomicBool,
+    pub(super) is_first_revoked: AtomicBool,
 }
 
 impl Identity {
-    pub(super) fn new(
-        mchid: &str,
-        key: &PrivateKey,
-        renewed: &PrivateKey,
-    ) -> Result<Self, KeyError> {
+    pub(super) fn new(mchid: String) -> Result<Self, KeyError> {
         Ok(Self {
-            mchid: mchid.to_owned(),
+            mchid,
             keys: [
-                key.public_key(Sandbox::MERCHANT_SERIAL_NO)?,
-                renewed.public_key(Sandbox::RENEWED_SERIAL_NO)?,
+                merchant_key()?.public_key(MERCHANT_SERIAL_NO)?,
+                renewed_key()?.public_key(RENEWED_SERIAL_NO)?,
             ],
             is_first_revoked: AtomicBool::new(false),
         })
     }
 
-    pub(super) fn revoke_first(&self) {
-        self.is_first_revoked.store(true, Ordering::SeqCst);
+    /// Refuses with 401 whatever is wrong with the request's signature, in the order in which it is read.
+    pub(super) fn check(&self, request: &HttpRequest, now: u64) -> Result<(), Refusal> {
+        let header = request.header("Authorization");
+        let Some(authorization) = header.and_then(Authorization::parse) else {
+            let message = "the Authorization header is missing or malformed";
+            return Err(refusal(message, "authorization"));
+        };
+        let key = self.key(authorization.serial_no);
+        let Some(key) = key.filter(|_| authorization.mchid == self.mchid) else {
+            let message = "the certificate serial number does not belong to the merchant";
+            return Err(refusal(message, "serial_no"));
+        };
+        if authorization.timestamp.abs_diff(now) >= 300 {
+            let message = "the timestamp differs by 5 minutes or more from the time of the request";
+            return Err(refusal(message, "timestamp"));
+        }
+        let Authorization {
+            timestamp,
+            nonce_str,
+            ..
+        } = authorization;
+        let head = format!(
+            "{}\n{}\n{timestamp}\n{nonce_str}\n",
+            request.method, request.target
+        );
+        let message = [head.as_bytes(), &request.body, b"\n"].concat();
+        match STANDARD.decode(authorization.signature) {
+            Ok(signature) if key.verify(&message, &signature) => Ok(()),
+            _ => Err(wrong_signature(request, &message)),
+        }
     }
 
     fn key(&self, serial_no: &str) -> Option<&PublicKey> {
-        let [first, _] = &self.keys;
-        self.keys
-            .iter()
-            .find(|key| key.id() == serial_no)
-            .filter(|key| key.id() != first.id() || !self.is_first_revoked.load(Ordering::SeqCst))
+        let revoked = usize::from(self.is_first_revoked.load(Ordering::SeqCst));
+        let mut valid = self.keys.iter().skip(revoked);
+        valid.find(|key| is_same_serial_no(key.id(), serial_no))
     }
+}
 
-    pub(super) fn mchid(&self) -> &str {
-        &self.mchid
-    }
+fn refusal(message: &str, field: &str) -> Refusal {
+    let detail = json!({"field": field, "location": "authorization"});
+    Refusal::new(401, "SIGN_ERROR", message).with_detail(detail)
+}
 
-    /// Refuses with 401 whatever is wrong with the request's signature, in the order in which it is read.
-    pub(super) fn check(&self, request: &HttpRequest, now: u64) -> Result<(), Refusal> {
-        let authorization = request
-            .header("Authorization")
-            .and_then(Authorization::parse)
-            .ok_or_else(|| {
-                Refusal::sign_error("the Authorization header is missing or malformed")
-            })?;
-        let key = self
-            .key(authorization.serial_no)
-            .filter(|_| authorization.mchid == self.mchid)
-            .ok_or_else(|| {
-                Refusal::sign_error("the certificate serial number does not belong to the merchant")
-            })?;
-        if authorization.timestamp.abs_diff(now) >= 300 {
-            return Err(Refusal::sign_error(
-                "the timestamp differs by 5 minutes or more from the time of the request",
-            ));
-        }
-        let message = request_message(
-            &request.method,
-            &request.target,
-            authorization.timestamp,
-            authorization.nonce_str,
-            &request.body,
-        );
-        if STANDARD
-            .decode(authorization.signature)
-            .is_ok_and(|signature| key.verify(&message, &signature))
-        {
-            return Ok(());
-        }
-        Err(Refusal::sign_error("the signature is wrong"))
-    }
+/// The detail is as users of the real gateway report it.
+fn wrong_signature(request: &HttpRequest, message: &[u8]) -> Refusal {
+    let shown: String = String::from_utf8_lossy(message)
+        .chars()
+        .take(SHOWN)
+        .collect();
+    refusal("the signature is wrong", "signature").with_detail(json!({
+        "detail": {"issue": "sign not match"},
+        "field": "signature",
+        "location": "authorization",
+        "sign_information": {
+            "method": request.method,
+            "url": request.target,
+            "sign_message_length": message.len(),
+            "truncated_sign_message": shown,
+        },
+    }))
 }
 
 /// The parts of an `Authorization` header.
@@ -100,7 +114,7 @@ struct Authorization<'a> {
 }
 
 impl<'a> Authorization<'a> {
-    /// Each of the five parts exactly once, in any order.
+    /// Parses a header with each of the five parts exactly once, in any order.
     fn parse(header: &'a str) -> Option<Self> {
         let parts = header.strip_prefix("WECHATPAY2-SHA256-RSA2048 ")?;
         let mut names =

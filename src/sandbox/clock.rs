@@ -1,30 +1,75 @@
-//! The sandbox's clock, which tests may replace.
+//! The sandbox's clocks: one for signatures, which tests may replace or move, and one for contracts, which runs ahead.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::unix_seconds;
 
 type Function = dyn Fn() -> SystemTime + Send + Sync;
 
-/// The system's clock at first. The clones are one clock.
+/// The system's clock at first. All times are in Unix seconds. The clones are one clock.
 #[derive(Clone)]
-pub(super) struct Clock {
-    function: Arc<Mutex<Arc<Function>>>,
+pub(super) struct Clock(Arc<Mutex<State>>);
+
+struct State {
+    function: Arc<Function>,
+    offsets: Offsets,
+}
+
+/// How far the clocks are from the function's time, in seconds.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Offsets {
+    /// Of signatures.
+    pub(super) offset_seconds: i64,
+    /// Of contracts, beside that.
+    pub(super) advance_seconds: u64,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            function: Arc::new(SystemTime::now),
+            offsets: Offsets::default(),
+        }
+    }
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self {
-            function: Arc::new(Mutex::new(Arc::new(SystemTime::now))),
-        }
+        Self(Arc::new(Mutex::new(State::new())))
     }
 
-    pub(super) fn set(&self, function: Arc<Function>) {
-        *self.function.lock().unwrap_or_else(PoisonError::into_inner) = function;
+    pub(super) fn reset(&self) {
+        *self.state() = State::new();
     }
 
-    pub(super) fn now(&self) -> SystemTime {
+    pub(super) fn replace(&self, function: Arc<Function>) {
+        self.state().function = function;
+    }
+
+    pub(super) fn offsets(&self) -> Offsets {
+        self.state().offsets
+    }
+
+    pub(super) fn set_offsets(&self, offsets: Offsets) {
+        self.state().offsets = offsets;
+    }
+
+    /// Returns the time by which requests are checked and messages signed.
+    pub(super) fn now(&self) -> u64 {
         // Not called with the lock held: it is foreign code.
-        let function = Arc::clone(&self.function.lock().unwrap_or_else(PoisonError::into_inner));
-        function()
+        let function = Arc::clone(&self.state().function);
+        unix_seconds(function()).saturating_add_signed(self.offsets().offset_seconds)
+    }
+
+    /// Returns the time by which sessions end.
+    pub(super) fn contract_time(&self) -> u64 {
+        self.now().saturating_add(self.offsets().advance_seconds)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,132 +1,195 @@
 //! The paths under `/sandbox/`, through which a client in any language plays the user's part and orders faults.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Draft, error_body};
 use super::contracts::UserError;
+use super::error::SandboxError;
 use super::faults::{Fault, FaultOrder};
-use super::gateway::Gateway;
-use super::http::{HttpRequest, HttpResponse};
+use super::gateway::{Gateway, lock};
+use super::http::{HttpRequest, HttpResponse, Server};
+use super::notification::Event;
 use super::notifier::SentNotification;
 use super::platform::SignsWith;
-use super::pre_sign::Way;
+use super::pre_sign::SigningFlow;
 use super::record::RecordedRequest;
+use super::response::Response;
 use super::signing::Signing;
+use super::snapshot;
 use crate::keys::Validity;
+
+/// The faults that can be ordered.
+const FAULTS: &str = "close, close_after_head, cut_body, slow_body, late, close_after_response, informational, \
+    chunked, redirect, error, html_page, empty_body, accepted, signature, duplicate_header, header, large_body, gzip, \
+    invalid_utf8, deep_json, duplicate_keys, body, raw";
 
 type Controlled = Result<Value, Problem>;
 
-/// Why something cannot be done, with the status that says so.
-struct Problem {
-    status: u16,
-    message: String,
-}
+/// The reason why something cannot be done, with its status.
+struct Problem(u16, String);
 
-impl Problem {
-    fn new(message: impl Into<String>) -> Self {
-        Self {
-            status: 400,
-            message: message.into(),
-        }
+impl From<SandboxError> for Problem {
+    fn from(error: SandboxError) -> Self {
+        Self(400, error.to_string())
     }
 }
 
 impl From<UserError> for Problem {
     fn from(error: UserError) -> Self {
-        Self {
-            status: 409,
-            message: error.to_string(),
-        }
+        Self(409, error.to_string())
     }
 }
 
-/// Answers a request under `/sandbox/`; `None` for any other.
-pub(super) fn handle(gateway: &Gateway, request: &HttpRequest) -> Option<HttpResponse> {
+/// Handles a request under `/sandbox/`. Returns `None` for any other.
+pub(super) fn handle(
+    gateway: &Gateway,
+    server: &Arc<Server>,
+    request: &HttpRequest,
+) -> Option<HttpResponse> {
     let action = request.path().strip_prefix("/sandbox/")?;
-    let result = perform(gateway, &request.method, action, &request.body);
+    let result = match request.method.as_str() {
+        "GET" => show(gateway, server, action),
+        "POST" => {
+            Order::parse(&request.body).and_then(|order| act(gateway, server, action, &order))
+        }
+        _ => Err(unknown_action()),
+    };
     Some(match result {
-        Ok(body) => Draft::new(Answer::ok(body)).unsigned(),
-        Err(problem) => refuse(problem.status, &problem.message),
+        Ok(body) => Response::ok(body).into_http(),
+        Err(Problem(status, message)) => refuse(status, &message),
     })
 }
 
-/// The response to what the sandbox itself refuses.
+/// Returns the response to what the sandbox itself refuses.
 pub(super) fn refuse(status: u16, message: &str) -> HttpResponse {
-    let body = Some(error_body("SANDBOX_ERROR", message));
-    Draft::new(Answer { status, body }).unsigned()
-}
-
-fn perform(gateway: &Gateway, method: &str, action: &str, body: &[u8]) -> Controlled {
-    match (method, action) {
-        ("GET", "contracts") => Ok(gateway.list_contracts().into()),
-        ("GET", "requests") => Ok(list(gateway.record().requests(), show_request)),
-        ("GET", "notifications") => Ok(list(gateway.notifier().sent(), show_notification)),
-        ("POST", _) => act(gateway, action, &Order::parse(body)?),
-        _ => Err(unknown_action()),
-    }
-}
-
-fn act(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
-    match action {
-        "sign" => signed(gateway, order, Way::MiniProgram),
-        "pay-and-sign" => signed(gateway, order, Way::PayRedirect),
-        "notify-again" => Ok(json!({"sent": gateway.notifier().send_again(order.text("id")?)})),
-        "issue-certificate" => issue_certificate(gateway, order),
-        _ => set(gateway, action, order).map(|()| json!({})),
-    }
-}
-
-/// The actions that answer nothing.
-fn set(gateway: &Gateway, action: &str, order: &Order) -> Result<(), Problem> {
-    let platform = gateway.platform();
-    match action {
-        "give-up" => gateway.user_gives_up(order.text("out_contract_code")?)?,
-        "terminate" => gateway.user_terminates(order.text("out_contract_code")?)?,
-        "clock" => {
-            gateway.advance_clock(Duration::from_secs(order.number("advance_seconds")?));
-        }
-        "notify-url" => gateway
-            .notifier()
-            .deliver_to(order.text("url")?)
-            .map_err(|error| Problem::new(error.to_string()))?,
-        "public-key" => platform.offer_public_key(order.flag("offered")?),
-        "withdraw-certificate" => platform.withdraw_certificate(order.text("serial_no")?),
-        "sign-with" => platform.sign_with(order.signs_with()?),
-        "fault" => gateway.faults().add(order.fault()?),
-        "clear-faults" => gateway.faults().clear(),
-        _ => return Err(unknown_action()),
-    }
-    Ok(())
-}
-
-fn signed(gateway: &Gateway, order: &Order, way: Way) -> Controlled {
-    let contract_id = gateway.user_signs(order.text("out_contract_code")?, way)?;
-    Ok(json!({"contract_id": contract_id}))
-}
-
-fn issue_certificate(gateway: &Gateway, order: &Order) -> Controlled {
-    let validity = Validity {
-        not_before: order.number("not_before")?,
-        not_after: order.number("not_after")?,
-    };
-    let pem = gateway
-        .platform()
-        .issue_certificate(order.text("serial_no")?, validity)
-        .map_err(|error| Problem::new(error.to_string()))?;
-    Ok(json!({"pem": pem}))
+    Response::error(status, "SANDBOX_ERROR", message).into_http()
 }
 
 fn unknown_action() -> Problem {
-    Problem {
-        status: 404,
-        message: "the sandbox has no such path and method".to_owned(),
-    }
+    Problem(404, "the sandbox has no such path and method".to_owned())
 }
 
-fn list<T>(items: Vec<T>, show: impl Fn(T) -> Value) -> Value {
-    items.into_iter().map(show).collect::<Vec<_>>().into()
+fn show(gateway: &Gateway, server: &Server, what: &str) -> Controlled {
+    Ok(match what {
+        "health" => json!({"status": "ok", "mchid": gateway.identity.mchid}),
+        "contracts" => lock(&gateway.contracts).list().into(),
+        "requests" => gateway.requests().into_iter().map(show_request).collect(),
+        "notifications" => gateway
+            .notifier
+            .sent()
+            .into_iter()
+            .map(show_notification)
+            .collect(),
+        "connections" => json!({
+            "accepted": server.connections_accepted(),
+            "open": server.connections_open(),
+        }),
+        "snapshot" => snapshot::take(gateway),
+        _ => return Err(unknown_action()),
+    })
+}
+
+fn act(gateway: &Gateway, server: &Arc<Server>, action: &str, order: &Order) -> Controlled {
+    let code = || order.get::<String>("out_contract_code");
+    let signs = |flow| {
+        let contract_id = gateway.user_signs(&code()?, flow)?;
+        Ok(json!({"contract_id": contract_id}))
+    };
+    match action {
+        "sign" => return signs(SigningFlow::MiniProgram),
+        "pay-and-sign" => return signs(SigningFlow::PayRedirectSign),
+        "give-up" => gateway.user_gives_up(&code()?)?,
+        "terminate" => gateway.user_terminates(&code()?)?,
+        "clock" => move_clock(gateway, order)?,
+        "fault" => gateway.faults.add(order.fault()?),
+        "clear-faults" => gateway.faults.clear(),
+        "snapshot" => snapshot::load(gateway, order.0.clone())?,
+        "reset" => {
+            snapshot::reset(gateway);
+            server.hang_up(0);
+        }
+        "hang-up" => server.hang_up(order.get("connections")?),
+        "close-connections" => server.close_connections(),
+        "refuse-connections" => server
+            .refuse_for(order.milliseconds()?)
+            .map_err(|error| Problem(409, error.to_string()))?,
+        _ if action.starts_with("notify") => return act_on_notifications(gateway, action, order),
+        _ => return act_on_keys(gateway, action, order),
+    }
+    Ok(json!({}))
+}
+
+fn act_on_notifications(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
+    let notifier = &gateway.notifier;
+    match action {
+        "notify" => return notify(gateway, order),
+        "notify-again" => {
+            return Ok(json!({"sent": notifier.send_again(&order.get::<String>("id")?)}));
+        }
+        "notify-url" => notifier.deliver_to(&order.get::<String>("url")?)?,
+        "notify-schedule" => {
+            let seconds: Vec<u64> = order.get("seconds")?;
+            notifier.set_schedule(seconds.into_iter().map(Duration::from_secs));
+        }
+        "notify-timeout" => notifier.set_reply_timeout(order.milliseconds()?),
+        "notify-signing" => notifier.set_signing(order.get("signing")?),
+        _ => return Err(unknown_action()),
+    }
+    Ok(json!({}))
+}
+
+fn act_on_keys(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
+    let platform = &gateway.platform;
+    let serial_no = || order.get::<String>("serial_no");
+    match action {
+        "public-key" => platform.offer_public_key(order.get("offered")?),
+        "issue-certificate" => {
+            let validity = Validity {
+                not_before: order.get("not_before")?,
+                not_after: order.get("not_after")?,
+            };
+            let pem = platform.issue_certificate(&serial_no()?, validity)?;
+            return Ok(json!({"pem": pem}));
+        }
+        "withdraw-certificate" => platform.withdraw_certificate(&serial_no()?),
+        "sign-with" => platform.sign_with(order.signs_with()?),
+        "sign-body" => {
+            let (body, signing) = (order.get::<String>("body")?, order.signing()?);
+            let now = gateway.clock.now();
+            return Ok(json!({"headers": signing.headers(platform, None, body.as_bytes(), now)}));
+        }
+        "forge-list" => platform.forge_list(order.get("forgery")?),
+        "revoke-merchant-certificate" => {
+            gateway
+                .identity
+                .is_first_revoked
+                .store(true, Ordering::SeqCst);
+        }
+        _ => return Err(unknown_action()),
+    }
+    Ok(json!({}))
+}
+
+fn notify(gateway: &Gateway, order: &Order) -> Controlled {
+    let event_type: String = order.get("event_type")?;
+    let original_type: String = order.get("original_type")?;
+    let summary = order.get_or("summary", event_type.clone())?;
+    let event = Event::new(&event_type, &original_type, &summary);
+    let content: Value = order.get("content")?;
+    Ok(json!({"id": gateway.notify(event, &content, gateway.clock.now())}))
+}
+
+fn move_clock(gateway: &Gateway, order: &Order) -> Result<(), Problem> {
+    let mut offsets = gateway.clock.offsets();
+    offsets.offset_seconds = order.get_or("offset_seconds", offsets.offset_seconds)?;
+    let advance = order.get_or("advance_seconds", 0)?;
+    offsets.advance_seconds = offsets.advance_seconds.saturating_add(advance);
+    gateway.clock.set_offsets(offsets);
+    Ok(())
 }
 
 fn show_request(request: RecordedRequest) -> Value {
@@ -161,95 +224,68 @@ impl Order {
         let body = if body.is_empty() { b"{}" } else { body };
         serde_json::from_slice(body)
             .map(Self)
-            .map_err(|error| Problem::new(format!("the body is not JSON: {error}")))
+            .map_err(|error| Problem(400, format!("the body is not JSON: {error}")))
     }
 
-    fn text(&self, name: &str) -> Result<&str, Problem> {
-        let value = self.0.get(name).and_then(Value::as_str);
-        value.ok_or_else(|| Problem::new(format!("{name}: wanted a text")))
+    fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, Problem> {
+        let missing = || Problem(400, format!("{name} is missing"));
+        let value = self.0.get(name).ok_or_else(missing)?;
+        T::deserialize(value).map_err(|error| Problem(400, format!("{name}: {error}")))
     }
 
-    fn text_or<'a>(&'a self, name: &str, default: &'a str) -> Result<&'a str, Problem> {
+    fn get_or<T: DeserializeOwned>(&self, name: &str, default: T) -> Result<T, Problem> {
         match self.0.get(name) {
             None => Ok(default),
-            Some(_) => self.text(name),
+            Some(_) => self.get(name),
         }
     }
 
-    fn number(&self, name: &str) -> Result<u64, Problem> {
-        let value = self.0.get(name).and_then(Value::as_u64);
-        value.ok_or_else(|| Problem::new(format!("{name}: wanted a whole number")))
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, Problem> {
-        let value = self.0.get(name).and_then(Value::as_bool);
-        value.ok_or_else(|| Problem::new(format!("{name}: wanted true or false")))
-    }
-
-    fn size(&self, name: &str) -> Result<usize, Problem> {
-        let too_large = |_| Problem::new(format!("{name}: too large"));
-        usize::try_from(self.number(name)?).map_err(too_large)
-    }
-
     fn status(&self) -> Result<u16, Problem> {
-        let problem = || Problem::new("status: wanted an HTTP status");
-        let status = u16::try_from(self.number("status")?).map_err(|_| problem())?;
-        match status {
-            100..=599 => Ok(status),
-            _ => Err(problem()),
+        match self.get("status")? {
+            status @ 100..=599 => Ok(status),
+            other => Err(Problem(
+                400,
+                format!("status: found {other}, wanted 100 to 599"),
+            )),
         }
     }
 
     fn milliseconds(&self) -> Result<Duration, Problem> {
-        Ok(Duration::from_millis(self.number("milliseconds")?))
-    }
-
-    fn took_effect(&self) -> bool {
-        let value = self.0.get("took_effect");
-        value.and_then(Value::as_bool).unwrap_or_default()
+        Ok(Duration::from_millis(self.get("milliseconds")?))
     }
 
     fn signing(&self) -> Result<Signing, Problem> {
-        Ok(match self.text_or("signing", "right")? {
-            "right" => Signing::Right,
-            "missing" => Signing::Missing,
-            "wrong" => Signing::Wrong,
-            "probe" => Signing::Probe,
-            "foreign" => Signing::Foreign,
-            "unknown_serial" => Signing::UnknownSerial,
-            "stale" => Signing::Stale,
-            "future" => Signing::Future,
-            other => return Err(Problem::new(format!("signing: found {other:?}"))),
-        })
+        self.get_or("signing", Signing::Right)
     }
 
     fn signs_with(&self) -> Result<SignsWith, Problem> {
         if self.0.get("key").is_some() {
-            return Ok(SignsWith::Key(self.text("key")?.to_owned()));
+            return Ok(SignsWith::Key(self.get("key")?));
         }
         if self.0.get("moving_permille").is_none() {
-            return Ok(SignsWith::Asked);
+            return Ok(SignsWith::Requested);
         }
-        match u16::try_from(self.number("moving_permille")?) {
-            Ok(permille @ ..=1000) => Ok(SignsWith::Moving { permille }),
-            _ => Err(Problem::new("moving_permille: wanted 0 to 1000")),
+        match self.get("moving_permille")? {
+            permille @ ..=1000 => Ok(SignsWith::Moving { permille }),
+            other => Err(Problem(
+                400,
+                format!("moving_permille: found {other}, wanted 0 to 1000"),
+            )),
         }
     }
 
     fn fault(&self) -> Result<FaultOrder, Problem> {
-        let mut order = FaultOrder::from(self.fault_alone()?);
-        if self.0.get("times").is_some() {
-            order = order.times(self.size("times")?);
-        }
-        if self.0.get("path").is_some() {
-            order = order.on(self.text("method")?, self.text("path")?);
-        }
-        Ok(order)
+        let order = FaultOrder::from(self.fault_alone()?).times(self.get_or("times", 1)?);
+        Ok(match self.0.get("path") {
+            None => order,
+            Some(_) => order.on(self.get::<String>("method")?, self.get::<String>("path")?),
+        })
     }
 
     fn fault_alone(&self) -> Result<Fault, Problem> {
-        let took_effect = self.took_effect();
-        Ok(match self.text("fault")? {
+        let took_effect = self.get_or("took_effect", false)?;
+        let name: String = self.get("fault")?;
+        Ok(match name.as_str() {
             "close" => Fault::Close { took_effect },
             "close_after_head" => Fault::CloseAfterHead,
             "cut_body" => Fault::CutBody,
@@ -257,16 +293,16 @@ impl Order {
                 every: self.milliseconds()?,
             },
             "late" => Fault::Late(self.milliseconds()?),
-            "close_after_answer" => Fault::CloseAfterAnswer,
+            "close_after_response" => Fault::CloseAfterResponse,
             "informational" => Fault::Informational(self.status()?),
             "chunked" => Fault::Chunked,
             "redirect" => Fault::Redirect {
                 status: self.status()?,
-                location: self.text("location")?.to_owned(),
+                location: self.get("location")?,
             },
             "error" => Fault::Error {
                 status: self.status()?,
-                code: self.text("code")?.to_owned(),
+                code: self.get("code")?,
                 signing: self.signing()?,
                 took_effect,
             },
@@ -278,33 +314,36 @@ impl Order {
                 status: self.status()?,
                 took_effect,
             },
-            "accepted" => Fault::Accepted,
-            "signature" => Fault::Signature(self.signing()?),
             name => self.fault_of_the_message(name)?,
         })
     }
 
-    /// A fault of the answer's headers or body.
+    /// A fault of the response's signature, headers or body.
     fn fault_of_the_message(&self, name: &str) -> Result<Fault, Problem> {
-        let text = |name| self.text(name).map(str::to_owned);
+        let text = |name| self.get::<String>(name);
         Ok(match name {
+            "accepted" => Fault::Accepted,
+            "signature" => Fault::Signature(self.signing()?),
             "duplicate_header" => Fault::DuplicateHeader(text("name")?),
             "header" => Fault::Header {
                 name: text("name")?,
                 value: text("value")?.into_bytes(),
             },
             "large_body" => Fault::LargeBody {
-                length: self.size("length")?,
+                length: self.get("length")?,
             },
             "gzip" => Fault::Gzip,
             "invalid_utf8" => Fault::InvalidUtf8,
             "deep_json" => Fault::DeepJson {
-                depth: self.size("depth")?,
+                depth: self.get("depth")?,
             },
             "duplicate_keys" => Fault::DuplicateKeys,
             "body" => Fault::Body(text("body")?.into_bytes()),
             "raw" => Fault::Raw(text("raw")?.into_bytes()),
-            other => return Err(Problem::new(format!("fault: found {other:?}"))),
+            name => {
+                let problem = format!("fault: found {name:?}, wanted one of {FAULTS}");
+                return Err(Problem(400, problem));
+            }
         })
     }
 }

@@ -39,7 +39,7 @@ pub enum Fault {
     Late(Duration),
     /// The answer is sent as usual; then the connection is closed, though nothing in the answer said so. The request is
     /// carried out. The next request may go out on a connection that is already gone.
-    CloseAfterAnswer,
+    CloseAfterResponse,
     /// An answer with this 1xx status goes ahead of the real one. The request is carried out.
     Informational(u16),
     /// The body comes in chunks, without a length: unusual, not wrong. The request is carried out.

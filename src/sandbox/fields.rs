@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::answer::Refusal;
+use super::response::Refusal;
 use crate::time::parse_rfc_3339;
 
 type Checked = Result<(), Refusal>;

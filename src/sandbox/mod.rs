@@ -1,7 +1,7 @@
 //! A local gateway that plays WeChat Pay, for tests and development: WeChat Pay offers no sandbox for this product.
 //!
-//! It listens on loopback on a port of the system's choice and checks requests as WeChat Pay does: form and signature
-//! of `Authorization`, the clock, the headers and the fields. Its answers are signed. The keys are published with this
+//! It listens on loopback on a port that the system picks and checks requests as WeChat Pay does: form and signature of
+//! `Authorization`, the clock, the headers and the fields. Its responses are signed. The keys are published with this
 //! crate and protect nothing.
 //!
 //! ```
@@ -21,17 +21,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it plays: the ten calls about contracts; the two that order with one, and for direct merchants the query and the
+//! It plays the ten calls about contracts; the two that order with one, and for direct merchants the query and the
 //! closing of an order, which nobody pays; the list of platform certificates ([`Sandbox::platform`]) and the self-test. A
 //! contract is pre-signed for two hours, then signed by the user ([`Sandbox::user_signs`]), then terminated; each change
-//! is notified, signed and encrypted ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). Anything can be
-//! made to go wrong ([`Sandbox::fault`]), and [`Sandbox::requests`] tells what really happened.
+//! is notified, signed and encrypted ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). A test can send
+//! a notification of any kind ([`Sandbox::notify`]), or make one without a server ([`Platform::notification`],
+//! [`Platform::sign`]). Faults are injected with [`Sandbox::fault`], and [`Sandbox::requests`] tells what really happened.
 //!
-//! Where WeChat Pay's pages are silent, this is inferred: a query for a contract that nobody signed gives
-//! 404 `RESOURCE_NOT_EXISTS`; a code that cannot be used any more, a termination without a signed contract, and an order
-//! with a contract that is not in force give 400 `INVALID_REQUEST`; a user who gives up ends the session; the
-//! notifications are those of the sister product 委托代扣, `ENTRUST.SIGN` and `ENTRUST.TERMINATE`. Lengths that no page
-//! gives are not checked. Messages are in English, whatever `Accept-Language` asks for.
+//! # Inferred behaviour
+//!
+//! Where WeChat Pay's pages are silent, the sandbox does the following.
+//!
+//! - A query for a contract that nobody signed gives 404 `RESOURCE_NOT_EXISTS`.
+//! - A code that cannot be used any more, a termination without a signed contract, and an order with a contract that is not
+//!   in force give 400 `INVALID_REQUEST`.
+//! - A `Wechatpay-Serial` that names no key of the platform gives 400 `PARAM_ERROR`.
+//! - A user who gives up ends the session.
+//! - Notifications are those of the sister product 委托代扣, `ENTRUST.SIGN` and `ENTRUST.TERMINATE`.
+//! - Lengths that no page gives are not checked.
+//! - Messages are in English, whatever `Accept-Language` asks for.
 //!
 //! # Web pages and limits
 //!
@@ -40,39 +48,55 @@
 //!
 //! The sandbox speaks HTTP/1.1 and HTTP/1.0; another version gets 505. A request line of more than 16 KiB gets 414, a head
 //! of more than 64 KiB or 100 headers 431, a body of more than 8 MiB 413, an incomplete request after 60 seconds 408, and
-//! a connection beyond 512 at the same time 503. [`Sandbox::requests`] keeps the newest 64 MiB.
+//! a connection beyond 512 at the same time 503. [`Sandbox::requests`] and [`Sandbox::notifications`] keep the newest
+//! 64 MiB each.
 //!
 //! # From other languages
 //!
-//! `cargo run --example sandbox` runs a sandbox by itself. The user's part and faults are taken through these paths,
-//! unsigned, as JSON. The answer is 200 with JSON, or 400, 404 or 409 with `code` and `message`.
+//! `cargo run --example sandbox` runs a sandbox by itself. Everything is ordered through these paths, unsigned, as JSON. The
+//! response is 200 with JSON, or 400, 404 or 409 with `code` and `message`.
 //!
 //! | path | body | does |
 //! |---|---|---|
-//! | `POST /sandbox/sign` | `out_contract_code` | the user signs; gives `contract_id` |
-//! | `POST /sandbox/pay-and-sign` | `out_contract_code` | the user pays and signs; gives `contract_id` |
+//! | `GET /sandbox/health` | | returns `status` `ok` |
+//! | `POST /sandbox/reset` | | makes everything as it was at the start |
+//! | `GET /sandbox/snapshot` | | returns contracts, orders, keys and clock |
+//! | `POST /sandbox/snapshot` | what `GET` returned | loads it |
+//! | `POST /sandbox/sign` | `out_contract_code` | the user signs; returns `contract_id` |
+//! | `POST /sandbox/pay-and-sign` | `out_contract_code` | the user pays and signs; returns `contract_id` |
 //! | `POST /sandbox/give-up` | `out_contract_code` | the user gives up |
 //! | `POST /sandbox/terminate` | `out_contract_code` | the user terminates |
-//! | `POST /sandbox/clock` | `advance_seconds` | time passes for contracts |
+//! | `POST /sandbox/clock` | `advance_seconds`, `offset_seconds` | time passes for contracts; the clock of signatures is that far from the system's |
 //! | `POST /sandbox/notify-url` | `url` | notifications go to this URL on loopback |
-//! | `POST /sandbox/notify-again` | `id` | a notification is sent once more; gives `sent` |
+//! | `POST /sandbox/notify` | `event_type`, `original_type`, `content`, `summary` if wanted | a notification of any kind is sent; returns `id` |
+//! | `POST /sandbox/notify-again` | `id` | a notification is sent once more; returns `sent` |
+//! | `POST /sandbox/notify-schedule` | `seconds`, a list | the pauses between the attempts to deliver |
+//! | `POST /sandbox/notify-timeout` | `milliseconds` | how long a receiver may take to reply |
+//! | `POST /sandbox/notify-signing` | `signing` | how notifications are signed |
+//! | `POST /sandbox/sign-body` | `body`, `signing` | nothing is sent; returns signature `headers` for the text `body` |
 //! | `POST /sandbox/public-key` | `offered` | whether the merchant has the WeChat Pay public key |
-//! | `POST /sandbox/issue-certificate` | `serial_no`, `not_before`, `not_after` in Unix seconds | a platform certificate is listed; gives `pem` |
+//! | `POST /sandbox/issue-certificate` | `serial_no`, `not_before`, `not_after` in Unix seconds | a platform certificate is listed; returns `pem` |
 //! | `POST /sandbox/withdraw-certificate` | `serial_no` | it is listed no longer |
+//! | `POST /sandbox/forge-list` | `forgery`: `other_api_v3_key`, `other_serial_no`, `no_certificate`, `merchants_own` or `null` | the list of certificates is wrong, see [`Forgery`] |
 //! | `POST /sandbox/sign-with` | `key`, or `moving_permille`, or nothing | which key signs, see [`SignsWith`] |
-//! | `POST /sandbox/fault` | see below | orders a fault |
-//! | `POST /sandbox/clear-faults` | | takes back all orders |
+//! | `POST /sandbox/revoke-merchant-certificate` | | see [`Sandbox::revoke_first_certificate`] |
+//! | `POST /sandbox/fault` | see below | injects a fault |
+//! | `POST /sandbox/clear-faults` | | takes back all faults that are not used up |
+//! | `POST /sandbox/hang-up` | `connections` | the next connections are closed at once |
+//! | `POST /sandbox/close-connections` | | all connections are closed |
+//! | `POST /sandbox/refuse-connections` | `milliseconds` | connections are refused for that time |
 //! | `GET /sandbox/contracts` | | all contracts; states `PRE_SIGNED` and `GIVEN_UP` beside the documented ones |
 //! | `GET /sandbox/requests` | | all requests, with `status` and `took_effect` |
-//! | `GET /sandbox/notifications` | | all notifications, with headers, body and the statuses answered |
+//! | `GET /sandbox/notifications` | | all notifications, with headers, body and the statuses of the replies |
+//! | `GET /sandbox/connections` | | how many connections were `accepted` and are `open` |
 //!
-//! The body of `/sandbox/fault` has the name of a [`Fault`] and what belongs to it. `times` and, together, `method` and
-//! `path` (the start of one) say for which requests; without them it is the next one.
+//! The body of `/sandbox/fault` has the name of a [`Fault`] and its parameters. `times` and, together, `method` and `path`
+//! (the start of one) say for which requests; without them it is the next one.
 //!
-//! | `fault` | beside it |
+//! | `fault` | parameters |
 //! |---|---|
 //! | `close` | `took_effect` |
-//! | `close_after_head`, `cut_body`, `close_after_answer`, `chunked`, `accepted`, `gzip`, `invalid_utf8`, `duplicate_keys` | |
+//! | `close_after_head`, `cut_body`, `close_after_response`, `chunked`, `accepted`, `gzip`, `invalid_utf8`, `duplicate_keys` | |
 //! | `slow_body`, `late` | `milliseconds` |
 //! | `informational` | `status` |
 //! | `redirect` | `status`, `location` |
@@ -89,53 +113,83 @@
 //! `signing` is `right` (also when absent), `missing`, `wrong`, `probe`, `foreign`, `unknown_serial`, `stale` or
 //! `future`; `took_effect` is `false` when absent.
 
-mod answer;
+// The files, from the ground up. A file imports only from those before it.
+//
+// http/              The HTTP server, the client that posts notifications, and the sockets of both.
+// browser.rs         Refuses requests that a foreign web page could send.
+// credentials.rs     The published keys and ids.
+// error.rs           What a sandbox cannot use.
+// clock.rs           The clocks of signatures and of contracts.
+// record.rs          What was received, and a bound on what is kept.
+// response.rs        Responses before they are signed.
+// x509.rs            Certificates made at run time.
+// platform.rs        The platform's keys, and which of them signs.
+// signing.rs         Signs a message, rightly or wrongly.
+// faults.rs          What can be ordered to go wrong, and for which requests.
+// injection.rs       Injects a fault into a response.
+// fields.rs          The rules for the fields of a body.
+// authorization.rs   Checks the merchant's signature.
+// pre_sign.rs        The fields of the eight pre-signing calls.
+// contracts.rs       The contracts.
+// orders.rs          The orders.
+// notification.rs    Makes a notification.
+// notifier.rs        Delivers notifications.
+// gateway.rs         From a request to its signed response.
+// snapshot.rs        The state as JSON.
+// control.rs         The paths under /sandbox/.
+
 mod authorization;
 mod browser;
 mod clock;
 mod contracts;
 mod control;
+mod credentials;
+mod error;
 mod faults;
 mod fields;
 mod gateway;
 mod http;
+mod injection;
 mod notification;
 mod notifier;
 mod orders;
 mod platform;
-mod post;
 mod pre_sign;
 mod record;
+mod response;
 mod signing;
-mod spoil;
-mod user;
+mod snapshot;
 mod x509;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
 
 use self::authorization::Identity;
 use self::gateway::Gateway;
 use self::http::HttpServer;
+use self::notification::Event;
+use self::pre_sign::SigningFlow;
 use crate::client::{Client, ClientBuilder};
 use crate::error::Error;
-use crate::keys::{ApiV3Key, PrivateKey};
+use crate::keys::ApiV3Key;
 use crate::signer::Signer;
 use crate::verifier::Verifier;
 
 pub use self::contracts::UserError;
+pub use self::error::SandboxError;
 pub use self::faults::{Fault, FaultOrder};
 pub use self::notifier::{DeliveryAttempt, SentNotification};
 pub use self::platform::{Forgery, Platform, SignsWith};
 pub use self::record::RecordedRequest;
 pub use self::signing::Signing;
 
-const RENEWED_KEY: &str = include_str!("keys/merchant_key_2.pem");
-
-/// A running sandbox; it stops when it is dropped.
+/// A running sandbox. It stops when it is dropped.
 pub struct Sandbox {
     gateway: Arc<Gateway>,
     server: HttpServer,
@@ -145,47 +199,64 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// The merchant id 商户号 of [`Sandbox::start`].
-    pub const MCHID: &str = "1900000109";
+    pub const MCHID: &str = credentials::MCHID;
     /// The serial number of the sandbox merchant's certificate.
-    pub const MERCHANT_SERIAL_NO: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
-    /// The serial number of the certificate that renews it, accepted as well from the start.
-    pub const RENEWED_SERIAL_NO: &str = "6A3C9D2E17F04B58A1C2D3E4F5061728394A5B6C";
-    /// The sandbox merchant's private key as PEM; it protects nothing.
-    pub const MERCHANT_KEY_PEM: &str = include_str!("keys/merchant_key.pem");
+    pub const MERCHANT_SERIAL_NO: &str = credentials::MERCHANT_SERIAL_NO;
+    /// The serial number of the certificate that renews it, which is accepted from the start too.
+    pub const RENEWED_SERIAL_NO: &str = credentials::RENEWED_SERIAL_NO;
+    /// The sandbox merchant's private key as PEM, which protects nothing.
+    pub const MERCHANT_KEY_PEM: &str = credentials::MERCHANT_KEY_PEM;
     /// The APIv3 key APIv3密钥 with which notifications and platform certificates are encrypted.
-    pub const API_V3_KEY: &str = "SandboxApiV3KeyOf32BytesExactly!";
+    pub const API_V3_KEY: &str = credentials::API_V3_KEY;
     /// The id of the sandbox's WeChat Pay public key.
-    pub const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
+    pub const PUBLIC_KEY_ID: &str = credentials::PUBLIC_KEY_ID;
     /// The sandbox's WeChat Pay public key as PEM.
-    pub const PUBLIC_KEY_PEM: &str = include_str!("keys/platform_public_key.pem");
+    pub const PUBLIC_KEY_PEM: &str = credentials::PUBLIC_KEY_PEM;
 
     /// Starts a sandbox for the merchant [`MCHID`](Self::MCHID).
     ///
-    /// Fails when no port of the loopback interface can be opened.
+    /// # Errors
+    ///
+    /// Fails if no port of the loopback interface can be opened.
     pub fn start() -> io::Result<Self> {
-        Self::start_for(Self::MCHID)
+        Self::start_with(Self::MCHID.to_owned(), 0)
     }
 
     /// Starts a sandbox for another merchant.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
     pub fn start_for(mchid: impl Into<String>) -> io::Result<Self> {
-        let mchid = mchid.into();
+        Self::start_with(mchid.into(), 0)
+    }
+
+    /// Starts a sandbox on a port of one's choice.
+    ///
+    /// # Errors
+    ///
+    /// Fails if this port of the loopback interface cannot be opened.
+    pub fn start_on(port: u16) -> io::Result<Self> {
+        Self::start_with(Self::MCHID.to_owned(), port)
+    }
+
+    fn start_with(mchid: String, port: u16) -> io::Result<Self> {
+        let unusable = |error: Error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let platform = Platform::new().map_err(unusable)?;
         let verifier = platform.verifier().map_err(unusable)?;
-        let identity = merchant_key()
-            .and_then(|key| Ok(Identity::new(&mchid, &key, &renewed_key()?)?))
-            .map_err(unusable)?;
+        let identity = Identity::new(mchid.clone()).map_err(|error| unusable(error.into()))?;
         let gateway = Arc::new(Gateway::new(identity, platform));
         let handler = Arc::clone(&gateway);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = listener.local_addr()?;
-        let server = HttpServer::start(listener, move |request| {
-            match browser::check(&request, address) {
-                Ok(()) => handler.handle(request),
-                Err((status, message)) => control::refuse(status, &message),
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let server = HttpServer::start(address, move |request, server| {
+            if let Err((status, message)) = browser::check(&request, server.address()) {
+                return control::refuse(status, &message);
             }
+            control::handle(&handler, server, &request).unwrap_or_else(|| handler.handle(request))
         })?;
-        let url = format!("http://{address}");
-        let client = merchant_key()
+        let url = format!("http://{}", server.address());
+        let client = credentials::merchant_key()
+            .map_err(Error::from)
             .and_then(|key| Ok(Signer::new(mchid, Self::MERCHANT_SERIAL_NO, key)?))
             .and_then(|signer| Client::builder(signer, verifier).host(&url).build())
             .map_err(unusable)?;
@@ -197,43 +268,48 @@ impl Sandbox {
         })
     }
 
-    /// The sandbox's address as a host for [`ClientBuilder::host`]: `http://127.0.0.1:port`.
+    /// Returns the sandbox's address as a host for [`ClientBuilder::host`]: `http://127.0.0.1:port`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A client that is ready to talk to this sandbox; all such clients share their connections.
+    /// Returns a client that is ready to talk to this sandbox. All such clients share their connections.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// The settings of [`client`](Self::client), to be changed before building a client of one's own.
+    /// Returns the settings of [`client`](Self::client), to be changed before building a client of one's own.
     pub fn client_builder(&self) -> ClientBuilder {
         Client::builder(self.signer(), self.verifier()).host(&self.url)
     }
 
-    /// The merchant's signer.
+    /// Returns the merchant's signer.
     pub fn signer(&self) -> Signer {
         self.client.merchant().signer().clone()
     }
 
-    /// The same merchant's signer with the renewed certificate, [`RENEWED_SERIAL_NO`](Self::RENEWED_SERIAL_NO).
+    /// Returns the same merchant's signer with the renewed certificate, [`RENEWED_SERIAL_NO`](Self::RENEWED_SERIAL_NO).
     ///
     /// # Errors
     ///
     /// Does not fail in practice: the key is a part of this crate.
     pub fn renewed_signer(&self) -> Result<Signer, Error> {
         let mchid = self.client.merchant().signer().mchid();
-        Ok(Signer::new(mchid, Self::RENEWED_SERIAL_NO, renewed_key()?)?)
+        Ok(Signer::new(
+            mchid,
+            Self::RENEWED_SERIAL_NO,
+            credentials::renewed_key()?,
+        )?)
     }
 
     /// Refuses requests that are signed with the merchant's first certificate from now on, as WeChat Pay does when it
     /// has expired or was revoked.
     pub fn revoke_first_certificate(&self) {
-        self.gateway.identity().revoke_first();
+        let revoked = &self.gateway.identity.is_first_revoked;
+        revoked.store(true, Ordering::SeqCst);
     }
 
-    /// The settings of a client that knows no platform key yet and downloads the platform certificates.
+    /// Returns the settings of a client that knows no platform key yet and downloads the platform certificates.
     ///
     /// It finds some only after [`Platform::issue_certificate`].
     ///
@@ -246,27 +322,180 @@ impl Sandbox {
             .host(&self.url))
     }
 
-    /// The platform keys, to be changed while the sandbox runs.
+    /// Returns the platform keys, to be changed while the sandbox runs.
     pub fn platform(&self) -> Platform {
-        self.gateway.platform().clone()
+        self.gateway.platform.clone()
     }
 
-    /// The clock by which the sandbox checks requests and signs answers, instead of the system's.
+    /// Sets the clock by which the sandbox checks requests and signs responses, instead of the system's.
     pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
-        self.gateway.clock().set(Arc::new(clock));
+        self.gateway.clock.replace(Arc::new(clock));
     }
 
-    /// A verifier with the sandbox's platform keys.
+    /// Returns a verifier with the sandbox's public key.
     pub fn verifier(&self) -> Verifier {
         self.client.merchant().verifier().clone()
     }
 
-    /// The requests received until now, oldest first, with what became of them.
+    /// Returns the requests received until now, oldest first, with what became of them.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.gateway.record().requests()
+        self.gateway.requests()
     }
 
-    /// Orders a fault: for the next request, or as the [`FaultOrder`] says.
+    /// The user signs in the mini program. Returns the contract's id.
+    ///
+    /// # Errors
+    ///
+    /// [`UserError`] if there is no session for this code in which the user could sign.
+    ///
+    /// ```
+    /// # use wechatpay_contract::ecommerce;
+    /// # use wechatpay_contract::sandbox::{Sandbox, UserError};
+    /// # let sandbox = Sandbox::start()?;
+    /// assert_eq!(sandbox.user_signs("wxwtdk20200910100000"), Err(UserError::Unknown));
+    /// # sandbox.client().send(&ecommerce::MiniProgramPreSign {
+    /// #     appid: "wxd678efh567hg6787",
+    /// #     service_id: 12535,
+    /// #     out_contract_code: "wxwtdk20200910100000",
+    /// #     notify_url: "https://yourapp.com/notify",
+    /// #     contract_display_account: "微信代扣用户A",
+    /// #     openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+    /// # })?;
+    /// // After pre-signing:
+    /// let contract_id = sandbox.user_signs("wxwtdk20200910100000")?;
+    /// let notification = &sandbox.notifications()[0];
+    /// assert_eq!(notification.event_type, "ENTRUST.SIGN");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn user_signs(&self, out_contract_code: &str) -> Result<String, UserError> {
+        self.gateway
+            .user_signs(out_contract_code, SigningFlow::MiniProgram)
+    }
+
+    /// The user pays and signs on the page after that. Returns the contract's id. For contracts that were pre-signed with
+    /// `pay-redirect-sign`.
+    ///
+    /// # Errors
+    ///
+    /// As [`user_signs`](Self::user_signs).
+    pub fn user_pays_and_signs(&self, out_contract_code: &str) -> Result<String, UserError> {
+        self.gateway
+            .user_signs(out_contract_code, SigningFlow::PayRedirectSign)
+    }
+
+    /// The user gives up signing. Nothing is sent, as documented; that the session ends with it is inferred.
+    ///
+    /// # Errors
+    ///
+    /// [`UserError`] if there is no session for this code.
+    pub fn user_gives_up(&self, out_contract_code: &str) -> Result<(), UserError> {
+        self.gateway.user_gives_up(out_contract_code)
+    }
+
+    /// The user terminates the contract in WeChat.
+    ///
+    /// # Errors
+    ///
+    /// [`UserError`] if it is not signed.
+    pub fn user_terminates(&self, out_contract_code: &str) -> Result<(), UserError> {
+        self.gateway.user_terminates(out_contract_code)
+    }
+
+    /// Lets time pass for contracts alone: sessions end after two hours. Signatures are made and checked by the clock
+    /// ([`set_clock`](Self::set_clock)) all the same, so that clients need not know.
+    pub fn advance_clock(&self, by: Duration) {
+        let mut offsets = self.gateway.clock.offsets();
+        offsets.advance_seconds = offsets.advance_seconds.saturating_add(by.as_secs());
+        self.gateway.clock.set_offsets(offsets);
+    }
+
+    /// Delivers notifications to this URL from now on, whatever `notify_url` the requests name: `http://`, a loopback
+    /// address, a port and a path. Until then they are only recorded.
+    ///
+    /// A notification is sent from a thread of its own, and again until the reply is 200 or 204: 15 s, 15 s,
+    /// 30 s, 3 m, 10 m, 20 m, 30 m, 30 m, 30 m, 60 m, 3 h, 3 h, 3 h, 6 h and 6 h after the attempt before.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError`] if it is another kind of URL.
+    pub fn deliver_notifications_to(&self, url: &str) -> Result<(), SandboxError> {
+        self.gateway.notifier.deliver_to(url)
+    }
+
+    /// Sets the pauses between the attempts to deliver, for deliveries that start from now on. There is one attempt more
+    /// than pauses. A pause is a year at most.
+    pub fn retry_schedule(&self, pauses: impl IntoIterator<Item = Duration>) {
+        self.gateway.notifier.set_schedule(pauses);
+    }
+
+    /// Sets how long the receiver of a notification may take to reply: 5 seconds at first, a year at most.
+    pub fn reply_timeout(&self, timeout: Duration) {
+        self.gateway.notifier.set_reply_timeout(timeout);
+    }
+
+    /// Sets how notifications are signed from now on.
+    pub fn sign_notifications(&self, signing: Signing) {
+        self.gateway.notifier.set_signing(signing);
+    }
+
+    /// Sends a notification with any event type, `original_type` and content, signed and encrypted, and returns its id.
+    ///
+    /// The events of this product are not public: this is how a test sends those that a merchant has seen.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use wechatpay_contract::sandbox::Sandbox;
+    /// let sandbox = Sandbox::start()?;
+    /// let content = json!({"out_contract_code": "wxwtdk20200910100000", "new_field": 1});
+    /// let id = sandbox.notify("CONTRACT.RENEWED", "contract", &content);
+    /// assert_eq!(sandbox.notifications()[0].id, id);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn notify(&self, event_type: &str, original_type: &str, content: &Value) -> String {
+        let event = Event::new(event_type, original_type, event_type);
+        self.gateway
+            .notify(event, content, self.gateway.clock.now())
+    }
+
+    /// Returns all notifications until now, oldest first, delivered or not: a test can hand them to its receiver.
+    pub fn notifications(&self) -> Vec<SentNotification> {
+        self.gateway.notifier.sent()
+    }
+
+    /// Delivers a notification once more, at the same time as any delivery under way: duplicates are normal. Returns
+    /// `false` if there is none with this id, or no URL to deliver to.
+    pub fn notify_again(&self, id: &str) -> bool {
+        self.gateway.notifier.send_again(id)
+    }
+
+    /// Waits until each delivery has been acknowledged or come to the end of its schedule. Returns `false` if one has not
+    /// within `timeout`.
+    pub fn wait_for_deliveries(&self, timeout: Duration) -> bool {
+        self.gateway.notifier.wait(timeout)
+    }
+
+    /// Returns contracts, orders, keys and clocks as JSON, to be loaded again. A clock that was set is not a part of it.
+    pub fn snapshot(&self) -> Value {
+        snapshot::take(&self.gateway)
+    }
+
+    /// Loads what [`snapshot`](Self::snapshot) returned, in the place of what is there.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError`] if it is no snapshot. Nothing has changed then.
+    pub fn load(&self, snapshot: Value) -> Result<(), SandboxError> {
+        snapshot::load(&self.gateway, snapshot)
+    }
+
+    /// Makes everything as it was at the start: no contract, order, notification, recorded request or fault; the first
+    /// keys, clock and settings. Connections stay open.
+    pub fn reset(&self) {
+        snapshot::reset(&self.gateway);
+        self.server.hang_up(0);
+    }
+
+    /// Injects a fault into the next request, or as the [`FaultOrder`] says.
     ///
     /// Orders are served in turn, one for each request.
     ///
@@ -279,18 +508,20 @@ impl Sandbox {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn fault(&self, order: impl Into<FaultOrder>) {
-        self.gateway.faults().add(order.into());
+        self.gateway.faults.add(order.into());
     }
 
-    /// Takes back all orders that are not used up.
+    /// Takes back all faults that are not used up.
     pub fn clear_faults(&self) {
-        self.gateway.faults().clear();
+        self.gateway.faults.clear();
     }
 
     /// Stops or starts listening: while connections are refused, nothing can be sent. Connections that are open stay
     /// open.
     ///
-    /// Fails when the port was taken by another process meanwhile.
+    /// # Errors
+    ///
+    /// Fails if another process took the port meanwhile.
     pub fn refuse_connections(&self, on: bool) -> io::Result<()> {
         self.server.set_refusing(on)
     }
@@ -302,18 +533,18 @@ impl Sandbox {
         self.server.hang_up(connections);
     }
 
-    /// Closes all connections that are open, as a server does that has kept them long enough. A call under way is
-    /// answered first.
+    /// Closes all connections that are open, as a server does that has kept them long enough. A call under way gets its
+    /// response first.
     pub fn close_connections(&self) {
         self.server.close_connections();
     }
 
-    /// How many connections were accepted since the start.
+    /// Returns how many connections were accepted since the start.
     pub fn connections_accepted(&self) -> usize {
         self.server.connections_accepted()
     }
 
-    /// How many connections are open now.
+    /// Returns how many connections are open now.
     pub fn connections_open(&self) -> usize {
         self.server.connections_open()
     }
@@ -325,16 +556,4 @@ impl fmt::Debug for Sandbox {
             .field("address", &self.server.address())
             .finish_non_exhaustive()
     }
-}
-
-fn merchant_key() -> Result<PrivateKey, Error> {
-    Ok(PrivateKey::from_pem(Sandbox::MERCHANT_KEY_PEM)?)
-}
-
-fn renewed_key() -> Result<PrivateKey, Error> {
-    Ok(PrivateKey::from_pem(RENEWED_KEY)?)
-}
-
-fn unusable(error: Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, error)
 }

@@ -1,52 +1,34 @@
-//! Makes notifications: the change of a contract, or the self-test's message, as the encrypted envelope that WeChat Pay
-//! would send.
-//!
-//! What this product's notifications look like is not public. Event types and fields follow the sister product 委托代扣,
-//! with `service_id` in the place of `plan_id`.
+//! Makes notifications: an event and its content, encrypted in the envelope that WeChat Pay sends.
 
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::answer::new_id;
-use super::fields::text;
-use crate::keys::ApiV3Key;
+use super::credentials::new_id;
+use super::platform::{Platform, encrypted};
 use crate::time::{format_rfc_3339, unix_seconds};
 
 /// What a notification tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The user has signed a contract.
-    Signed,
-    /// A contract was terminated.
-    Terminated,
-    /// The self-test's message came back. Only the event type of it is documented.
-    Echo,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Event<'a> {
+    pub(super) event_type: &'a str,
+    pub(super) original_type: &'a str,
+    pub(super) summary: &'a str,
 }
 
-impl Kind {
-    fn event_type(self) -> &'static str {
-        match self {
-            Self::Signed => "ENTRUST.SIGN",
-            Self::Terminated => "ENTRUST.TERMINATE",
-            Self::Echo => "SECURITY_ECHO.SUCCESS",
-        }
-    }
+impl<'a> Event<'a> {
+    /// The user has signed a contract. As this product's events are not public, those of the sister product 委托代扣.
+    pub(super) const SIGNED: Self = Self::new("ENTRUST.SIGN", "entrust", "签约成功");
+    /// A contract was terminated.
+    pub(super) const TERMINATED: Self = Self::new("ENTRUST.TERMINATE", "entrust", "解约成功");
+    /// The self-test's message came back. Only the event type of it is documented.
+    pub(super) const ECHO: Self = Self::new("SECURITY_ECHO.SUCCESS", "security_echo", "回显成功");
 
-    fn summary(self) -> &'static str {
-        match self {
-            Self::Signed => "签约成功",
-            Self::Terminated => "解约成功",
-            Self::Echo => "回显成功",
-        }
-    }
-
-    fn original_type(self) -> &'static str {
-        match self {
-            Self::Signed | Self::Terminated => "entrust",
-            Self::Echo => "security_echo",
+    pub(super) const fn new(event_type: &'a str, original_type: &'a str, summary: &'a str) -> Self {
+        Self {
+            event_type,
+            original_type,
+            summary,
         }
     }
 }
@@ -54,47 +36,50 @@ impl Kind {
 /// A notification before it is signed and sent.
 pub(super) struct Notification {
     pub(super) id: String,
-    pub(super) event_type: &'static str,
+    pub(super) event_type: String,
     pub(super) out_contract_code: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
 impl Notification {
-    /// A notification with this content.
-    pub(super) fn new(kind: Kind, content: &Value, key: &ApiV3Key, now: SystemTime) -> Self {
+    pub(super) fn new(event: Event<'_>, content: &Value, platform: &Platform, now: u64) -> Self {
         let id = event_id();
+        let key = platform.api_v3_key();
+        let mut resource = encrypted(key, event.original_type, content.to_string().as_bytes());
+        if let Some(resource) = resource.as_object_mut() {
+            resource.insert("original_type".to_owned(), event.original_type.into());
+        }
         let envelope = json!({
             "id": id,
-            "create_time": format_rfc_3339(unix_seconds(now)),
+            "create_time": format_rfc_3339(now),
             "resource_type": "encrypt-resource",
-            "event_type": kind.event_type(),
-            "summary": kind.summary(),
-            "resource": resource(kind.original_type(), content, key),
+            "event_type": event.event_type,
+            "summary": event.summary,
+            "resource": resource,
         });
+        let out_contract_code = content.get("out_contract_code").and_then(Value::as_str);
         Self {
             id,
-            event_type: kind.event_type(),
-            out_contract_code: text(content, "out_contract_code").map(str::to_owned),
+            event_type: event.event_type.to_owned(),
+            out_contract_code: out_contract_code.map(str::to_owned),
             body: envelope.to_string().into_bytes(),
         }
     }
 }
 
-fn resource(original_type: &str, content: &Value, key: &ApiV3Key) -> Value {
-    let nonce: String = new_id().chars().take(12).collect();
-    let mut nonce_bytes = [0; 12];
-    for (byte, character) in nonce_bytes.iter_mut().zip(nonce.bytes()) {
-        *byte = character;
+impl Platform {
+    /// Returns the body of a notification with any event type, `original_type` and content, encrypted under
+    /// [`Sandbox::API_V3_KEY`](super::Sandbox::API_V3_KEY). Its headers come from [`sign`](Self::sign).
+    pub fn notification(
+        &self,
+        event_type: &str,
+        original_type: &str,
+        content: &Value,
+        time: SystemTime,
+    ) -> Vec<u8> {
+        let event = Event::new(event_type, original_type, event_type);
+        Notification::new(event, content, self, unix_seconds(time)).body
     }
-    let content = content.to_string();
-    let ciphertext = key.encrypt(nonce_bytes, original_type.as_bytes(), content.as_bytes());
-    json!({
-        "original_type": original_type,
-        "algorithm": "AEAD_AES_256_GCM",
-        "ciphertext": STANDARD.encode(ciphertext),
-        "associated_data": original_type,
-        "nonce": nonce,
-    })
 }
 
 /// 36 characters, in groups as those of a UUID.

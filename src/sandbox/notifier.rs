@@ -4,20 +4,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::answer::new_id;
 use super::clock::Clock;
+use super::credentials::new_id;
+use super::error::SandboxError;
+use super::http::{Target, post};
 use super::notification::Notification;
 use super::platform::Platform;
-use super::post::{Line, Target};
+use super::record::Newest;
 use super::signing::Signing;
-use crate::error::InvalidField;
-use crate::time::unix_seconds;
 
 /// The pauses after each attempt that was not acknowledged, in seconds: WeChat Pay's general schedule.
 const SCHEDULE: [u64; 15] = [
     15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600,
 ];
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// No wait is longer: a clock cannot be moved forward by any number of seconds.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -28,8 +28,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct SentNotification {
     /// The notification's id, the same for every attempt.
     pub id: String,
-    /// `ENTRUST.SIGN` or `ENTRUST.TERMINATE`, those of the sister product, as this product's are not public; or
-    /// `SECURITY_ECHO.SUCCESS` of the self-test.
+    /// `ENTRUST.SIGN` or `ENTRUST.TERMINATE`, those of the sister product, as this product's are not public;
+    /// `SECURITY_ECHO.SUCCESS` of the self-test; or what [`Sandbox::notify`](super::Sandbox::notify) was given.
     pub event_type: String,
     /// The contract's code, if it is about one.
     pub out_contract_code: Option<String>,
@@ -42,7 +42,7 @@ pub struct SentNotification {
 }
 
 impl SentNotification {
-    /// Whether the receiver has answered 200 or 204.
+    /// Returns whether the receiver has replied with 200 or 204.
     pub fn is_acknowledged(&self) -> bool {
         self.attempts
             .iter()
@@ -54,9 +54,9 @@ impl SentNotification {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveryAttempt {
-    /// The status that was answered, if there was an answer in time.
+    /// The status of the reply, if there was one in time.
     pub status: Option<u16>,
-    /// Why there was none.
+    /// The reason why there was none.
     pub error: Option<String>,
 }
 
@@ -73,139 +73,152 @@ pub(super) struct Notifier {
 }
 
 struct Shared {
-    platform: Arc<Platform>,
+    platform: Platform,
     clock: Clock,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 struct State {
-    sent: Vec<SentNotification>,
-    target: Option<Target>,
-    schedule: Vec<Duration>,
-    answer_limit: Duration,
-    signing: Signing,
-    lines: Vec<Arc<Line>>,
+    sent: Newest<SentNotification>,
+    settings: Settings,
+    under_way: usize,
     closing: bool,
 }
 
+/// What a test can change.
+#[derive(Clone)]
+struct Settings {
+    target: Option<Target>,
+    schedule: Vec<Duration>,
+    reply_timeout: Duration,
+    signing: Signing,
+}
+
+impl Settings {
+    fn new() -> Self {
+        Self {
+            target: None,
+            schedule: SCHEDULE.map(Duration::from_secs).into(),
+            reply_timeout: REPLY_TIMEOUT,
+            signing: Signing::Right,
+        }
+    }
+}
+
 impl Notifier {
-    pub(super) fn new(platform: Arc<Platform>, clock: Clock) -> Self {
+    pub(super) fn new(platform: Platform, clock: Clock) -> Self {
+        let state = State {
+            sent: Newest::new(),
+            settings: Settings::new(),
+            under_way: 0,
+            closing: false,
+        };
         Self {
             shared: Arc::new(Shared {
                 platform,
                 clock,
-                state: Mutex::new(State {
-                    sent: Vec::new(),
-                    target: None,
-                    schedule: SCHEDULE.map(Duration::from_secs).into(),
-                    answer_limit: ANSWER_LIMIT,
-                    signing: Signing::Right,
-                    lines: Vec::new(),
-                    closing: false,
-                }),
+                state: Mutex::new(state),
                 changed: Condvar::new(),
             }),
             threads: Mutex::default(),
         }
     }
 
-    pub(super) fn deliver_to(&self, url: &str) -> Result<(), InvalidField> {
-        let target = Target::parse(url)?;
-        self.shared.state().target = Some(target);
+    pub(super) fn deliver_to(&self, url: &str) -> Result<(), SandboxError> {
+        let target = Target::parse(url).ok_or_else(|| {
+            let wanted = "wanted http://, a loopback address, a port and a path";
+            SandboxError::new(format!("url: found {url:?}, {wanted}"))
+        })?;
+        self.shared.state().settings.target = Some(target);
         Ok(())
     }
 
-    pub(super) fn set_schedule(&self, schedule: Vec<Duration>) {
-        let capped = schedule.into_iter().map(|pause| pause.min(LONGEST_WAIT));
-        self.shared.state().schedule = capped.collect();
+    pub(super) fn set_schedule(&self, pauses: impl IntoIterator<Item = Duration>) {
+        let capped = pauses.into_iter().map(|pause| pause.min(LONGEST_WAIT));
+        self.shared.state().settings.schedule = capped.collect();
     }
 
-    pub(super) fn set_answer_limit(&self, limit: Duration) {
-        self.shared.state().answer_limit = limit.min(LONGEST_WAIT);
+    pub(super) fn set_reply_timeout(&self, timeout: Duration) {
+        self.shared.state().settings.reply_timeout = timeout.min(LONGEST_WAIT);
     }
 
     pub(super) fn set_signing(&self, signing: Signing) {
-        self.shared.state().signing = signing;
+        self.shared.state().settings.signing = signing;
     }
 
     pub(super) fn sent(&self) -> Vec<SentNotification> {
-        self.shared.state().sent.clone()
+        self.shared.state().sent.to_vec()
     }
 
-    /// Records a notification and sets out to deliver it, if there is where to.
+    /// Forgets all notifications and settings. A delivery under way ends before its next attempt.
+    pub(super) fn reset(&self) {
+        let mut state = self.shared.state();
+        state.sent = Newest::new();
+        state.settings = Settings::new();
+        self.shared.changed.notify_all();
+    }
+
+    /// Records a notification and starts its delivery, if there is where to.
     pub(super) fn send(&self, notification: Notification) {
         let mut state = self.shared.state();
-        let headers = self.shared.headers(state.signing, &notification.body);
-        let index = state.sent.len();
-        state.sent.push(SentNotification {
+        let (id, size) = (notification.id.clone(), notification.body.len());
+        let sent = SentNotification {
+            headers: self
+                .shared
+                .headers(state.settings.signing, &notification.body),
             id: notification.id,
-            event_type: notification.event_type.to_owned(),
+            event_type: notification.event_type,
             out_contract_code: notification.out_contract_code,
-            headers,
             body: notification.body,
             attempts: Vec::new(),
-        });
+        };
+        state.sent.push(sent, size);
         drop(state);
-        self.set_out(index);
+        self.send_again(&id);
     }
 
-    /// Sets out to deliver a notification once more; `false` when there is none with that id or nowhere to send it.
+    /// Starts a delivery. Returns `false` if there is no notification with that id or nowhere to send it.
     pub(super) fn send_again(&self, id: &str) -> bool {
-        let index = self
-            .shared
-            .state()
-            .sent
-            .iter()
-            .position(|sent| sent.id == id);
-        index.is_some_and(|index| self.set_out(index))
-    }
-
-    fn set_out(&self, index: usize) -> bool {
         let mut state = self.shared.state();
-        let Some(target) = state.target.clone().filter(|_| !state.closing) else {
+        let target = state.settings.target.clone();
+        let is_known = state.find(id).is_some() && !state.closing;
+        let Some(target) = target.filter(|_| is_known) else {
             return false;
         };
-        let line = Arc::new(Line::default());
-        state.lines.push(Arc::clone(&line));
+        state.under_way += 1;
         drop(state);
-        let shared = Arc::clone(&self.shared);
+        let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
         let thread = thread::Builder::new()
             .name("sandbox-notify".to_owned())
-            .spawn({
-                let line = Arc::clone(&line);
-                move || {
-                    shared.deliver(index, &target, &line);
-                    shared.hang_up(&line);
-                }
+            .spawn(move || {
+                shared.deliver(&id, &target);
+                shared.end_delivery();
             });
         let mut threads = lock(&self.threads);
         threads.retain(|thread| !thread.is_finished());
         match thread {
             Ok(thread) => threads.push(thread),
-            Err(_) => self.shared.hang_up(&line),
+            Err(_) => self.shared.end_delivery(),
         }
         true
     }
 
-    /// Waits until no delivery is under way; `false` when one still is after `patience`.
-    pub(super) fn wait(&self, patience: Duration) -> bool {
-        let waited =
-            self.shared
-                .changed
-                .wait_timeout_while(self.shared.state(), patience, |state| {
-                    !state.lines.is_empty()
-                });
+    /// Waits until no delivery is under way. Returns `false` if one still is when the time is up.
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
+        let state = self.shared.state();
+        let is_under_way = |state: &mut State| state.under_way > 0;
+        let waited = self
+            .shared
+            .changed
+            .wait_timeout_while(state, timeout, is_under_way);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
 
 impl Drop for Notifier {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.closing = true;
-        state.lines.iter().for_each(|line| line.cut());
-        drop(state);
+        self.shared.state().closing = true;
         self.shared.changed.notify_all();
         for thread in lock(&self.threads).drain(..) {
             let _ = thread.join();
@@ -213,31 +226,42 @@ impl Drop for Notifier {
     }
 }
 
+impl State {
+    fn find(&mut self, id: &str) -> Option<&mut SentNotification> {
+        self.sent.iter_mut().rev().find(|sent| sent.id == id)
+    }
+}
+
 impl Shared {
-    /// Delivers until it is acknowledged, the schedule is at its end or the sandbox stops.
-    fn deliver(&self, index: usize, target: &Target, line: &Line) {
-        let pauses = self.state().schedule.clone();
-        let mut pauses = pauses.into_iter();
-        while !self.attempt(index, target, line) {
-            let Some(pause) = pauses.next() else { return };
-            if !self.pause(pause) {
-                return;
+    /// Delivers until it is acknowledged, the schedule is at its end or the notification is no longer wanted.
+    fn deliver(&self, id: &str, target: &Target) {
+        let schedule = self.state().settings.schedule.clone();
+        let mut pauses = schedule.into_iter();
+        while self.attempt(id, target) {
+            match pauses.next() {
+                Some(pause) if self.pause(id, pause) => {}
+                _ => return,
             }
         }
     }
 
-    /// One attempt; whether it was acknowledged.
-    fn attempt(&self, index: usize, target: &Target, line: &Line) -> bool {
+    /// Makes one attempt. Returns whether another one is wanted.
+    fn attempt(&self, id: &str, target: &Target) -> bool {
         let mut state = self.state();
-        let (signing, limit) = (state.signing, state.answer_limit);
-        let Some(sent) = state.sent.get_mut(index) else {
-            return true;
+        let Settings {
+            signing,
+            reply_timeout,
+            ..
+        } = state.settings;
+        let Some(sent) = state.find(id) else {
+            return false;
         };
-        let headers = self.headers(signing, &sent.body);
-        sent.headers.clone_from(&headers);
-        let body = sent.body.clone();
+        sent.headers = self.headers(signing, &sent.body);
+        let (headers, body) = (sent.headers.clone(), sent.body.clone());
         drop(state);
-        let attempt = match line.post(target, &headers, &body, limit) {
+        let deadline = Instant::now() + reply_timeout;
+        let is_wanted = || Instant::now() < deadline && !self.state().closing;
+        let attempt = match post(target, &headers, &body, is_wanted) {
             Ok(status) => DeliveryAttempt {
                 status: Some(status),
                 error: None,
@@ -247,51 +271,37 @@ impl Shared {
                 error: Some(error.to_string()),
             },
         };
-        let acknowledged = attempt.is_acknowledgement();
-        if let Some(sent) = self.state().sent.get_mut(index) {
-            sent.attempts.push(attempt);
+        let is_acknowledged = attempt.is_acknowledgement();
+        match self.state().find(id) {
+            Some(sent) => sent.attempts.push(attempt),
+            None => return false,
         }
-        acknowledged
+        !is_acknowledged
     }
 
-    /// Waits; `false` when the sandbox stops.
-    fn pause(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        let mut state = self.state();
-        while !state.closing {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        false
+    /// Waits. Returns `false` as soon as the notification is no longer wanted.
+    fn pause(&self, id: &str, time: Duration) -> bool {
+        let is_wanted = |state: &mut State| !state.closing && state.find(id).is_some();
+        let waited = self
+            .changed
+            .wait_timeout_while(self.state(), time, is_wanted);
+        waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    fn hang_up(&self, line: &Arc<Line>) {
-        self.state().lines.retain(|other| !Arc::ptr_eq(other, line));
+    fn end_delivery(&self) {
+        self.state().under_way -= 1;
         self.changed.notify_all();
     }
 
     fn headers(&self, signing: Signing, body: &[u8]) -> Vec<(String, String)> {
-        let own = [
-            ("Content-Type", "application/json".to_owned()),
-            ("Accept", "*/*".to_owned()),
-            ("User-Agent", "Mozilla/4.0".to_owned()),
-            ("Request-ID", new_id()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value));
-        let now = unix_seconds(self.clock.now());
-        let signature = signing.headers(&self.platform, body, now);
-        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
-        own.into_iter()
-            .chain(
-                signature
-                    .into_iter()
-                    .map(|(name, value)| (name, text(value))),
-            )
-            .collect()
+        let mut headers = vec![
+            ("Content-Type".to_owned(), "application/json".to_owned()),
+            ("Accept".to_owned(), "*/*".to_owned()),
+            ("User-Agent".to_owned(), "Mozilla/4.0".to_owned()),
+            ("Request-ID".to_owned(), new_id()),
+        ];
+        headers.extend(signing.headers(&self.platform, None, body, self.clock.now()));
+        headers
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -307,53 +317,36 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    fn notifier() -> Notifier {
+        Notifier::new(Platform::new().unwrap(), Clock::new())
+    }
+
     #[test]
     fn the_schedule_is_wechat_pays() {
         const MINUTE: u64 = 60;
         const HOUR: u64 = 60 * MINUTE;
-        let wanted = [
-            15,
-            15,
-            30,
-            3 * MINUTE,
-            10 * MINUTE,
-            20 * MINUTE,
-            30 * MINUTE,
-            30 * MINUTE,
-            30 * MINUTE,
-            60 * MINUTE,
-            3 * HOUR,
-            3 * HOUR,
-            3 * HOUR,
-            6 * HOUR,
-            6 * HOUR,
-        ];
-        assert_eq!(SCHEDULE, wanted);
-        let platform = Arc::new(Platform::new().unwrap());
-        let notifier = Notifier::new(platform, Clock::new());
-        let state = notifier.shared.state();
-        assert_eq!(state.schedule, wanted.map(Duration::from_secs));
-        assert_eq!(state.answer_limit, Duration::from_secs(5));
+        let minutes = [3, 10, 20, 30, 30, 30, 60].map(|minutes| minutes * MINUTE);
+        let hours = [3, 3, 3, 6, 6].map(|hours| hours * HOUR);
+        let wanted = [&[15, 15, 30][..], &minutes, &hours].concat();
+        let notifier = notifier();
+        let settings = notifier.shared.state().settings.clone();
+        let found: Vec<_> = settings.schedule.iter().map(Duration::as_secs).collect();
+        assert_eq!(found, wanted);
+        assert_eq!(settings.reply_timeout, Duration::from_secs(5));
     }
 
     #[test]
     fn no_wait_is_longer_than_a_clock_can_show() {
-        let platform = Arc::new(Platform::new().unwrap());
-        let notifier = Notifier::new(platform, Clock::new());
+        let notifier = notifier();
         let second = Duration::from_secs(1);
-        notifier.set_schedule(vec![
-            second,
-            LONGEST_WAIT,
-            LONGEST_WAIT + second,
-            Duration::MAX,
-        ]);
-        notifier.set_answer_limit(Duration::MAX);
-        let state = notifier.shared.state();
+        notifier.set_schedule([second, LONGEST_WAIT, LONGEST_WAIT + second, Duration::MAX]);
+        notifier.set_reply_timeout(Duration::MAX);
+        let settings = notifier.shared.state().settings.clone();
         assert_eq!(
-            state.schedule,
+            settings.schedule,
             [second, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
         );
-        assert_eq!(state.answer_limit, LONGEST_WAIT);
+        assert_eq!(settings.reply_timeout, LONGEST_WAIT);
         assert!(Instant::now().checked_add(LONGEST_WAIT).is_some());
     }
 }

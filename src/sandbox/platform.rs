@@ -6,21 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Sandbox;
-use super::answer::{Answer, Refusal, new_id};
+use super::credentials::{
+    API_V3_KEY, MERCHANT_SERIAL_NO, PLATFORM_KEY_PEMS, PUBLIC_KEY_ID, is_same_serial_no, new_id,
+};
+use super::error::SandboxError;
+use super::response::{Refusal, Response};
 use super::x509;
-use crate::error::{Error, InvalidField, KeyError};
-use crate::keys::{ApiV3Key, PrivateKey, PublicKey, Validity};
-use crate::request::CERTIFICATES;
+use crate::error::Error;
+use crate::keys::{ApiV3Key, PrivateKey, Validity};
 use crate::time::format_rfc_3339;
-use crate::verifier::{Verifier, signed_message};
-
-const KEYS: [&str; 2] = [
-    include_str!("keys/platform_key.pem"),
-    include_str!("keys/platform_key_2.pem"),
-];
+use crate::verifier::Verifier;
 
 /// No certificate can be valid for that long, in Unix seconds.
 const YEAR_10000: u64 = 253_402_300_800;
@@ -49,11 +47,7 @@ const YEAR_10000: u64 = 253_402_300_800;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Platform {
-    inner: Arc<Inner>,
-    /// The key that the request at hand asks for.
-    asked: Option<String>,
-}
+pub struct Platform(Arc<Inner>);
 
 struct Inner {
     keys: [PrivateKey; 2],
@@ -61,40 +55,42 @@ struct Inner {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
-struct State {
+/// What can be changed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct State {
     offers_public_key: bool,
     /// Oldest first.
     certificates: Vec<Certificate>,
     /// How many were issued until now, withdrawn ones too.
     issued: usize,
-    signs: SignsWith,
+    signs_with: SignsWith,
     forgery: Option<Forgery>,
     /// Messages signed while moving.
     moved: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Certificate {
     serial_no: String,
-    validity: Validity,
-    pem: String,
-    /// Which of [`KEYS`] it certifies.
-    key: usize,
+    not_before: u64,
+    not_after: u64,
+    /// Whether it certifies the second key, not the first.
+    has_second_key: bool,
 }
 
-/// With which of its keys the sandbox signs answers and notifications.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The key with which the sandbox signs responses and notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SignsWith {
-    /// An answer with the key that the request asks for in `Wechatpay-Serial`; anything else with the public key if it
-    /// is offered, else with the certificate that is valid and ends last.
-    Asked,
-    /// Everything with this key, whatever the request asks for: as before a merchant's move to the public key, or as
-    /// in a rotation of certificates.
+    /// The key that the request names in `Wechatpay-Serial`. A response to a request that names none, and a
+    /// notification, is signed with the certificate that is valid and ends last, or if there is none, with the public key.
+    Requested,
+    /// This key for everything, whatever the request names: as before a merchant's move to the public key, or as in a
+    /// rotation of certificates. If there is no such key, the certificate that is valid and ends last.
     Key(String),
-    /// Of 1000 messages so many, spread evenly, with the public key, and the others with the certificate that is valid
-    /// and ends last: as WeChat Pay moves notifications, by 1, 10, 50, 100, 200, 500 and 1000.
+    /// The public key for so many of 1000 messages, spread evenly, and for the others the certificate that is valid and
+    /// ends last: as WeChat Pay moves notifications, by 1, 10, 50, 100, 200, 500 and 1000.
     Moving {
         /// 0 to 1000.
         permille: u16,
@@ -102,7 +98,8 @@ pub enum SignsWith {
 }
 
 /// What is wrong in the list of platform certificates; its signature is right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Forgery {
     /// The newest certificate is encrypted under another APIv3 key, as by somebody who does not know the right one.
@@ -111,72 +108,83 @@ pub enum Forgery {
     OtherSerialNo,
     /// In the place of the newest certificate is a private key.
     NoCertificate,
-    /// The list holds a certificate with the serial number of the merchant's own, [`Sandbox::MERCHANT_SERIAL_NO`].
+    /// The list holds a certificate with the serial number of the merchant's own,
+    /// [`Sandbox::MERCHANT_SERIAL_NO`](super::Sandbox::MERCHANT_SERIAL_NO).
     MerchantsOwn,
 }
 
 impl Platform {
-    pub(super) fn new() -> Result<Self, Error> {
-        let [first, second] = KEYS.map(PrivateKey::from_pem);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                keys: [first?, second?],
-                api_v3_key: ApiV3Key::new(Sandbox::API_V3_KEY)?,
-                state: Mutex::new(State {
-                    offers_public_key: true,
-                    certificates: Vec::new(),
-                    issued: 0,
-                    signs: SignsWith::Asked,
-                    forgery: None,
-                    moved: 0,
-                }),
-            }),
-            asked: None,
-        })
+    /// Makes the platform keys of a sandbox, without a server: for unit tests that sign and verify messages.
+    ///
+    /// # Errors
+    ///
+    /// Does not fail in practice: the keys are a part of this crate.
+    pub fn new() -> Result<Self, Error> {
+        let [first, second] = PLATFORM_KEY_PEMS.map(PrivateKey::from_pem);
+        Ok(Self(Arc::new(Inner {
+            keys: [first?, second?],
+            api_v3_key: ApiV3Key::new(API_V3_KEY)?,
+            state: Mutex::new(State::new()),
+        })))
     }
 
-    /// Whether the merchant has the WeChat Pay public key, which is so at first; [`Sandbox::PUBLIC_KEY_ID`] is unknown
-    /// otherwise.
+    /// Returns a verifier with the public key.
+    ///
+    /// # Errors
+    ///
+    /// Does not fail in practice: the key is a part of this crate.
+    pub fn verifier(&self) -> Result<Verifier, Error> {
+        let [first, _] = &self.0.keys;
+        Ok(Verifier::new([first.public_key(PUBLIC_KEY_ID)?])?)
+    }
+
+    /// Sets whether the merchant has the WeChat Pay public key, which is so at first.
+    /// [`Sandbox::PUBLIC_KEY_ID`](super::Sandbox::PUBLIC_KEY_ID) is unknown otherwise.
     pub fn offer_public_key(&self, on: bool) {
         self.state().offers_public_key = on;
     }
 
-    /// Makes a platform certificate and lists it, and returns it as PEM.
+    /// Makes a platform certificate, lists it, and returns it as PEM.
     ///
     /// The certificates certify two keys in turn. Expired ones are no longer listed, by the sandbox's clock.
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] when the serial number is not one of up to 40 hexadecimal digits, when it is listed already, or
-    /// when the validity ends before it starts or after the year 9999.
+    /// [`SandboxError`] if the serial number is not one of up to 40 hexadecimal digits, if it is listed already, or if
+    /// the validity ends before it starts or after the year 9999.
     pub fn issue_certificate(
         &self,
         serial_no: &str,
         validity: Validity,
-    ) -> Result<String, InvalidField> {
+    ) -> Result<String, SandboxError> {
         let mut state = self.state();
-        let key = (state.issued + 1) % KEYS.len();
-        let certificate = self.certificate(serial_no, validity, key)?;
-        if state.find(&certificate.serial_no).is_some() {
-            return Err(InvalidField::new("serial_no", "found one that is listed"));
+        let certificate = Certificate {
+            serial_no: serial_no.to_ascii_uppercase(),
+            not_before: validity.not_before,
+            not_after: validity.not_after,
+            has_second_key: state.issued % 2 == 0,
+        };
+        certificate.check()?;
+        if state.find(serial_no).is_some() {
+            return Err(SandboxError::new("serial_no: found one that is listed"));
         }
-        let pem = certificate.pem.clone();
+        let pem = self.pem(&certificate);
         state.issued += 1;
         state.certificates.push(certificate);
         Ok(pem)
     }
 
-    /// Takes a certificate from the list, after which no request can ask for it either.
+    /// Takes a certificate from the list, after which no request can name it either.
     pub fn withdraw_certificate(&self, serial_no: &str) {
-        self.state()
+        let mut state = self.state();
+        state
             .certificates
-            .retain(|one| !one.serial_no.eq_ignore_ascii_case(serial_no));
+            .retain(|one| !is_same_serial_no(&one.serial_no, serial_no));
     }
 
-    /// With which key answers and notifications are signed from now on. A key that is not there signs as
-    /// [`SignsWith::Asked`].
-    pub fn sign_with(&self, signs: SignsWith) {
-        self.state().signs = signs;
+    /// Sets the key with which responses and notifications are signed from now on.
+    pub fn sign_with(&self, signs_with: SignsWith) {
+        self.state().signs_with = signs_with;
     }
 
     /// Forges the list of certificates from now on, or no longer.
@@ -184,45 +192,14 @@ impl Platform {
         self.state().forgery = forgery;
     }
 
-    /// The same platform, for answering a request that asks for this key. The list of certificates, when no key is
-    /// asked for, is signed with one of them: nobody without a key could verify it otherwise.
-    pub(super) fn answering(&self, target: &str, asked: Option<&str>, now: u64) -> Self {
-        let newest = || {
-            let state = self.state();
-            let newest = state.newest(now).filter(|_| target == CERTIFICATES);
-            newest.map(|one| one.serial_no.clone())
-        };
-        Self {
-            inner: Arc::clone(&self.inner),
-            asked: asked.map(str::to_owned).or_else(newest),
-        }
-    }
-
-    pub(super) fn api_v3_key(&self) -> &ApiV3Key {
-        &self.inner.api_v3_key
-    }
-
-    pub(super) fn public_key(&self) -> Result<PublicKey, KeyError> {
-        let [key, _] = &self.inner.keys;
-        key.public_key(Sandbox::PUBLIC_KEY_ID)
-    }
-
-    /// What the merchant needs to verify the sandbox's answers at first.
-    pub(super) fn verifier(&self) -> Result<Verifier, Error> {
-        Ok(Verifier::new([self.public_key()?])?)
-    }
-
-    /// Whether `id` names a platform key.
+    /// Checks whether `id` names a platform key.
     pub(super) fn knows(&self, id: &str) -> bool {
         let state = self.state();
-        match id {
-            Sandbox::PUBLIC_KEY_ID => state.offers_public_key,
-            _ => state.find(id).is_some(),
-        }
+        (id == PUBLIC_KEY_ID && state.offers_public_key) || state.find(id).is_some()
     }
 
-    /// The answer to `GET /v3/certificates`.
-    pub(super) fn certificates(&self, now: u64) -> Result<Answer, Refusal> {
+    /// Returns the response to `GET /v3/certificates`.
+    pub(super) fn certificates(&self, now: u64) -> Result<Response, Refusal> {
         let state = self.state();
         if state.issued == 0 {
             return Err(Refusal::new(
@@ -231,168 +208,99 @@ impl Platform {
                 "the merchant has no platform certificates; use the WeChat Pay public key",
             ));
         }
-        let is_listed = |one: &&Certificate| now <= one.validity.not_after;
-        let listed: Vec<_> = state.certificates.iter().filter(is_listed).collect();
-        let mut entries: Vec<_> = listed.iter().map(|one| self.entry(one)).collect();
-        if let (Some(forgery), Some(newest)) = (state.forgery, listed.last()) {
-            entries.pop();
-            entries.push(self.forged(forgery, newest));
-        }
-        Ok(Answer::ok(json!({"data": entries})))
+        let listed: Vec<_> = state
+            .certificates
+            .iter()
+            .filter(|one| now <= one.not_after)
+            .collect();
+        // Only the newest entry is forged.
+        let forgery_of = |place| state.forgery.filter(|_| place + 1 == listed.len());
+        let entries = listed.iter().enumerate();
+        let data: Vec<_> = entries
+            .map(|(place, one)| self.entry(one, forgery_of(place)))
+            .collect();
+        Ok(Response::ok(json!({"data": data})))
     }
 
-    /// The signature headers for `body`.
-    pub(super) fn signature_headers(
-        &self,
-        body: &[u8],
-        timestamp: u64,
-        nonce: &str,
-    ) -> Vec<(String, Vec<u8>)> {
-        let (id, key) = self.signing_key(timestamp);
-        let timestamp = timestamp.to_string();
-        let [first, second] = &self.inner.keys;
-        let signature = [first, second]
-            .get(key)
-            .and_then(|key| key.sign(&signed_message(&timestamp, nonce, body)).ok())
-            .map(|signature| STANDARD.encode(signature))
-            .unwrap_or_default();
-        [
-            ("Wechatpay-Serial", id),
-            ("Wechatpay-Timestamp", timestamp),
-            ("Wechatpay-Nonce", nonce.to_owned()),
-            ("Wechatpay-Signature", signature),
-            (
-                "Wechatpay-Signature-Type",
-                "WECHATPAY2-SHA256-RSA2048".to_owned(),
-            ),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.into_bytes()))
-        .into()
-    }
-
-    /// The id of the key that signs now, and which of [`KEYS`] it is.
-    fn signing_key(&self, now: u64) -> (String, usize) {
+    /// Returns the id of the key that signs now, and the key. `requested` is what the request names.
+    pub(super) fn signing_key(&self, requested: Option<&str>, now: u64) -> (String, &PrivateKey) {
         let mut state = self.state();
-        let wanted = match &state.signs {
-            SignsWith::Asked => self.asked.clone(),
+        let wanted = match &state.signs_with {
+            SignsWith::Requested => requested.map(str::to_owned),
             SignsWith::Key(id) => Some(id.clone()),
             SignsWith::Moving { permille } => {
                 let permille = u64::from(*permille);
                 let has_moved = (state.moved + 1) * permille / 1000 > state.moved * permille / 1000;
                 state.moved += 1;
-                match has_moved {
-                    true => Some(Sandbox::PUBLIC_KEY_ID.to_owned()),
-                    false => state.newest(now).map(|one| one.serial_no.clone()),
-                }
+                has_moved.then(|| PUBLIC_KEY_ID.to_owned())
             }
         };
-        let public_key = (Sandbox::PUBLIC_KEY_ID.to_owned(), 0);
-        let by_certificate = |one: &Certificate| (one.serial_no.clone(), one.key);
-        match wanted.as_deref() {
-            Some(Sandbox::PUBLIC_KEY_ID) => return public_key,
-            Some(id) => {
-                if let Some(certificate) = state.find(id) {
-                    return by_certificate(certificate);
-                }
-            }
-            None => {}
+        let [first, second] = &self.0.keys;
+        let certificate = match wanted.as_deref() {
+            Some(PUBLIC_KEY_ID) => None,
+            wanted => wanted
+                .and_then(|id| state.find(id))
+                .or_else(|| state.newest(now)),
+        };
+        match certificate {
+            Some(one) if one.has_second_key => (one.serial_no.clone(), second),
+            Some(one) => (one.serial_no.clone(), first),
+            None => (PUBLIC_KEY_ID.to_owned(), first),
         }
-        if state.offers_public_key {
-            return public_key;
-        }
-        state.newest(now).map_or(public_key, by_certificate)
     }
 
-    fn certificate(
-        &self,
-        serial_no: &str,
-        validity: Validity,
-        key: usize,
-    ) -> Result<Certificate, InvalidField> {
-        if validity.not_before > validity.not_after || validity.not_after >= YEAR_10000 {
-            let wanted = "wanted an end that is not before the start, nor after the year 9999";
-            return Err(InvalidField::new(
-                "validity",
-                format!("found {validity:?}: {wanted}"),
-            ));
-        }
-        let serial = from_hex(serial_no).ok_or_else(|| {
-            InvalidField::new(
-                "serial_no",
-                format!("found {serial_no:?}: wanted up to 40 hexadecimal digits, not all 0"),
-            )
-        })?;
-        let [first, second] = &self.inner.keys;
-        let private = if key == 0 { first } else { second };
-        Ok(Certificate {
-            serial_no: serial_no.trim_start_matches('0').to_ascii_uppercase(),
-            validity,
-            pem: x509::self_signed_pem(&serial, validity, private),
-            key,
-        })
+    pub(super) fn api_v3_key(&self) -> &ApiV3Key {
+        &self.0.api_v3_key
     }
 
-    fn entry(&self, certificate: &Certificate) -> Value {
-        self.entry_with(certificate, &self.inner.api_v3_key, &certificate.pem)
+    pub(super) fn snapshot(&self) -> State {
+        self.state().clone()
     }
 
-    fn entry_with(&self, certificate: &Certificate, key: &ApiV3Key, content: &str) -> Value {
-        const ASSOCIATED_DATA: &str = "certificate";
-        let nonce: String = new_id().chars().take(12).collect();
-        let mut bytes = [0; 12];
-        for (to, from) in bytes.iter_mut().zip(nonce.bytes()) {
-            *to = from;
+    pub(super) fn load(&self, state: State) {
+        *self.state() = state;
+    }
+
+    fn pem(&self, one: &Certificate) -> String {
+        let [first, second] = &self.0.keys;
+        let key = if one.has_second_key { second } else { first };
+        let serial = serial_bytes(&one.serial_no).unwrap_or_default();
+        let validity = Validity {
+            not_before: one.not_before,
+            not_after: one.not_after,
+        };
+        x509::self_signed_pem(&serial, validity, key)
+    }
+
+    fn entry(&self, one: &Certificate, forgery: Option<Forgery>) -> Value {
+        let other_key = ApiV3Key::new([0; 32]).ok();
+        let [private_pem, _] = PLATFORM_KEY_PEMS;
+        let mut one = one.clone();
+        if forgery == Some(Forgery::MerchantsOwn) {
+            one.serial_no = MERCHANT_SERIAL_NO.to_owned();
         }
-        let ciphertext = key.encrypt(bytes, ASSOCIATED_DATA.as_bytes(), content.as_bytes());
+        let content = match forgery {
+            Some(Forgery::NoCertificate) => private_pem.to_owned(),
+            _ => self.pem(&one),
+        };
+        let key = match (forgery, &other_key) {
+            (Some(Forgery::OtherApiV3Key), Some(other)) => other,
+            _ => self.api_v3_key(),
+        };
+        let serial_no = match forgery {
+            Some(Forgery::OtherSerialNo) => "0123456789ABCDEF0123456789ABCDEF01234567",
+            _ => &one.serial_no,
+        };
         json!({
-            "serial_no": certificate.serial_no,
-            "effective_time": format_rfc_3339(certificate.validity.not_before),
-            "expire_time": format_rfc_3339(certificate.validity.not_after),
-            "encrypt_certificate": {
-                "algorithm": "AEAD_AES_256_GCM",
-                "nonce": nonce,
-                "associated_data": ASSOCIATED_DATA,
-                "ciphertext": STANDARD.encode(ciphertext),
-            },
+            "serial_no": serial_no,
+            "effective_time": format_rfc_3339(one.not_before),
+            "expire_time": format_rfc_3339(one.not_after),
+            "encrypt_certificate": encrypted(key, "certificate", content.as_bytes()),
         })
-    }
-
-    /// An entry with another value of one field.
-    fn entry_as(&self, field: &str, value: String, certificate: &Certificate) -> Value {
-        let mut entry = self.entry(certificate);
-        if let Some(slot) = entry.get_mut(field) {
-            *slot = Value::from(value);
-        }
-        entry
-    }
-
-    /// An entry in the place of `newest`.
-    fn forged(&self, forgery: Forgery, newest: &Certificate) -> Value {
-        let forged = match forgery {
-            Forgery::OtherApiV3Key => ApiV3Key::new([0; 32])
-                .ok()
-                .map(|key| self.entry_with(newest, &key, &newest.pem)),
-            Forgery::NoCertificate => {
-                let [private, _] = KEYS;
-                Some(self.entry_with(newest, &self.inner.api_v3_key, private))
-            }
-            Forgery::MerchantsOwn => self
-                .certificate(Sandbox::MERCHANT_SERIAL_NO, newest.validity, newest.key)
-                .ok()
-                .map(|own| self.entry(&own)),
-            Forgery::OtherSerialNo => {
-                let other = "0123456789ABCDEF0123456789ABCDEF01234567".to_owned();
-                Some(self.entry_as("serial_no", other, newest))
-            }
-        };
-        forged.unwrap_or_default()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -405,23 +313,70 @@ impl fmt::Debug for Platform {
 }
 
 impl State {
+    /// The public key alone.
+    pub(super) fn new() -> Self {
+        Self {
+            offers_public_key: true,
+            certificates: Vec::new(),
+            issued: 0,
+            signs_with: SignsWith::Requested,
+            forgery: None,
+            moved: 0,
+        }
+    }
+
+    /// Checks what a snapshot may hold wrong.
+    pub(super) fn check(&self) -> Result<(), SandboxError> {
+        self.certificates.iter().try_for_each(Certificate::check)
+    }
+
     fn find(&self, serial_no: &str) -> Option<&Certificate> {
         self.certificates
             .iter()
-            .find(|one| one.serial_no == serial_no)
+            .find(|one| is_same_serial_no(&one.serial_no, serial_no))
     }
 
-    /// The certificate that is valid and ends last.
+    /// Returns the certificate that is valid and ends last.
     fn newest(&self, now: u64) -> Option<&Certificate> {
         self.certificates
             .iter()
-            .filter(|one| (one.validity.not_before..=one.validity.not_after).contains(&now))
-            .max_by_key(|one| one.validity.not_after)
+            .filter(|one| (one.not_before..=one.not_after).contains(&now))
+            .max_by_key(|one| one.not_after)
     }
 }
 
-/// The bytes of a serial number of up to 40 hexadecimal digits that is not zero.
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+impl Certificate {
+    fn check(&self) -> Result<(), SandboxError> {
+        let (start, end) = (self.not_before, self.not_after);
+        if start > end || end >= YEAR_10000 {
+            let wanted = "wanted an end that is not before the start, nor after the year 9999";
+            let problem = format!("validity: found {start} to {end}, {wanted}");
+            return Err(SandboxError::new(problem));
+        }
+        let Some(_) = serial_bytes(&self.serial_no) else {
+            let wanted = "wanted up to 40 hexadecimal digits, not all 0";
+            let problem = format!("serial_no: found {:?}, {wanted}", self.serial_no);
+            return Err(SandboxError::new(problem));
+        };
+        Ok(())
+    }
+}
+
+/// Encrypts as the platform does. Returns the object that WeChat Pay calls `resource` or `encrypt_certificate`.
+pub(super) fn encrypted(key: &ApiV3Key, associated_data: &str, content: &[u8]) -> Value {
+    let nonce: String = new_id().chars().take(12).collect();
+    let nonce_bytes = nonce.as_bytes().try_into().unwrap_or_default();
+    let ciphertext = key.encrypt(nonce_bytes, associated_data.as_bytes(), content);
+    json!({
+        "algorithm": "AEAD_AES_256_GCM",
+        "nonce": nonce,
+        "associated_data": associated_data,
+        "ciphertext": STANDARD.encode(ciphertext),
+    })
+}
+
+/// Returns the bytes of a serial number of up to 40 hexadecimal digits that is not zero.
+fn serial_bytes(text: &str) -> Option<Vec<u8>> {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hex || text.len() > 40 || text.trim_start_matches('0').is_empty() {
         return None;
@@ -431,4 +386,38 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         .chunks_exact(2)
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The client decrypts with the same library: this vector comes from outside.
+    #[test]
+    fn content_is_encrypted_as_in_tencents_vector() {
+        let vectors = include_str!("../../tests/vectors/official.json");
+        let vectors: Value = serde_json::from_str(vectors).unwrap();
+        let text = |name: &str| vectors["aes_256_gcm"][name].as_str().unwrap();
+        let nonce = text("nonce").as_bytes().try_into().unwrap();
+        let key = ApiV3Key::new(text("key")).unwrap();
+        let ciphertext = key.encrypt(
+            nonce,
+            text("associated_data").as_bytes(),
+            text("plaintext").as_bytes(),
+        );
+        assert_eq!(STANDARD.encode(ciphertext), text("ciphertext"));
+    }
+
+    #[test]
+    fn serial_numbers_are_compared_as_numbers() {
+        for (one, other, is_same) in [
+            ("0F1A", "f1a", true),
+            ("F1A", "00F1A", true),
+            ("F1A", "F1B", false),
+            (PUBLIC_KEY_ID, PUBLIC_KEY_ID, true),
+            (PUBLIC_KEY_ID, "6", false),
+        ] {
+            assert_eq!(is_same_serial_no(one, other), is_same, "{one} {other}");
+        }
+    }
 }

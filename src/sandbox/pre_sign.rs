@@ -1,9 +1,10 @@
-//! The eight pre-signing calls: what each of the four kinds of callers has to send.
+//! The eight pre-signing calls: the fields that each of the four kinds of callers has to send.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answer::Refusal;
 use super::fields::{self, Field, Rule};
+use super::response::Refusal;
 
 /// The kinds of callers, by the part of the path that tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,13 +15,14 @@ pub(super) enum Mode {
     Qs,
 }
 
-/// Where the user signs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+/// Where the user signs, by the part of the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SigningFlow {
     /// In the signing mini program, with a session.
     MiniProgram,
     /// On the page after a payment.
-    PayRedirect,
+    PayRedirectSign,
 }
 
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472870>.
@@ -73,6 +75,16 @@ const QS: &[Field] = &[
 /// Any text will do: the order may have been placed through a call that the sandbox does not play.
 const PREPAY_ID: &[Field] = &[Field::required("prepay_id", Rule::Text(64))];
 
+impl SigningFlow {
+    pub(super) fn parse(segment: &str) -> Option<Self> {
+        match segment {
+            "mini-program" => Some(Self::MiniProgram),
+            "pay-redirect-sign" => Some(Self::PayRedirectSign),
+            _ => None,
+        }
+    }
+}
+
 impl Mode {
     pub(super) fn parse(segment: &str) -> Option<Self> {
         match segment {
@@ -83,36 +95,18 @@ impl Mode {
             _ => None,
         }
     }
-
-    /// Whether the answer names the sub-merchant.
-    pub(super) fn answers_sub_mchid(self) -> bool {
-        self == Self::ServiceProvider
-    }
-
-    fn fields(self) -> &'static [Field] {
-        match self {
-            Self::Normal => NORMAL,
-            Self::ServiceProvider => SERVICE_PROVIDER,
-            Self::Ecommerce => ECOMMERCE,
-            Self::Qs => QS,
-        }
-    }
-}
-
-impl Way {
-    pub(super) fn parse(segment: &str) -> Option<Self> {
-        match segment {
-            "mini-program" => Some(Self::MiniProgram),
-            "pay-redirect-sign" => Some(Self::PayRedirect),
-            _ => None,
-        }
-    }
 }
 
 /// Refuses a body that is not as the mode's page wants it.
-pub(super) fn check(mode: Mode, way: Way, body: &Value) -> Result<(), Refusal> {
-    fields::check(body, mode.fields())?;
-    if way == Way::PayRedirect {
+pub(super) fn check(mode: Mode, flow: SigningFlow, body: &Value) -> Result<(), Refusal> {
+    let fields = match mode {
+        Mode::Normal => NORMAL,
+        Mode::ServiceProvider => SERVICE_PROVIDER,
+        Mode::Ecommerce => ECOMMERCE,
+        Mode::Qs => QS,
+    };
+    fields::check(body, fields)?;
+    if flow == SigningFlow::PayRedirectSign {
         fields::check(body, PREPAY_ID)?;
     }
     let names_user = ["openid", "sub_openid"]

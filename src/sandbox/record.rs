@@ -1,9 +1,6 @@
-//! The requests that a sandbox received, with what became of them.
+//! What the sandbox received, with the truth about each request, and a bound on what is kept.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use super::http::HttpRequest;
 
 /// A request that the sandbox received.
 #[derive(Debug, Clone)]
@@ -17,8 +14,8 @@ pub struct RecordedRequest {
     pub headers: Vec<(String, String)>,
     /// The body's bytes.
     pub body: Vec<u8>,
-    /// The status that was answered, whether or not the answer arrived; 0 when a fault let the request go unanswered
-    /// and without effect.
+    /// The status of the response, whether or not it arrived; 0 if a fault left the request without a response and
+    /// without effect.
     pub status: u16,
     /// Whether the request was carried out, whatever the caller was told: the truth that a caller's error is to be
     /// compared with.
@@ -26,63 +23,58 @@ pub struct RecordedRequest {
 }
 
 impl RecordedRequest {
-    /// The first header of that name, without regard to case.
+    /// Returns the first header of that name, without regard to case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
     }
-
-    /// Returns roughly the memory that it takes, in bytes.
-    fn size(&self) -> usize {
-        let headers = self.headers.iter();
-        let headers: usize = headers
-            .map(|(name, value)| 48 + name.len() + value.len())
-            .sum();
-        128 + self.target.len() + headers + self.body.len()
-    }
 }
 
-/// How much is kept, in bytes. Beyond it the oldest requests are dropped.
+/// Returns the size of headers, in bytes.
+pub(super) fn size_of(headers: &[(String, String)]) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| 48 + name.len() + value.len())
+        .sum()
+}
+
+/// How much is kept, in bytes. Beyond it the oldest items are dropped.
 const LIMIT: usize = 64 * 1024 * 1024;
+/// The memory that an item takes beside its bytes, roughly.
+const OVERHEAD: usize = 256;
 
-/// The newest requests, oldest first.
-#[derive(Default)]
-pub(super) struct Record {
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    requests: VecDeque<RecordedRequest>,
+/// The newest items, oldest first.
+pub(super) struct Newest<T> {
+    items: VecDeque<(usize, T)>,
     size: usize,
 }
 
-impl Record {
-    pub(super) fn requests(&self) -> Vec<RecordedRequest> {
-        self.kept().requests.iter().cloned().collect()
-    }
-
-    pub(super) fn push(&self, request: HttpRequest, status: u16, took_effect: bool) {
-        let recorded = RecordedRequest {
-            method: request.method,
-            target: request.target,
-            headers: request.headers,
-            body: request.body,
-            status,
-            took_effect,
-        };
-        let mut kept = self.kept();
-        kept.size += recorded.size();
-        kept.requests.push_back(recorded);
-        while kept.size > LIMIT {
-            let oldest = kept.requests.pop_front();
-            kept.size -= oldest.map_or(kept.size, |oldest| oldest.size());
+impl<T: Clone> Newest<T> {
+    pub(super) const fn new() -> Self {
+        Self {
+            items: VecDeque::new(),
+            size: 0,
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Adds an item, whose bytes are so many.
+    pub(super) fn push(&mut self, item: T, bytes: usize) {
+        let size = OVERHEAD + bytes;
+        self.size += size;
+        self.items.push_back((size, item));
+        while self.size > LIMIT {
+            let oldest = self.items.pop_front();
+            self.size -= oldest.map_or(self.size, |(size, _)| size);
+        }
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
+        self.items.iter_mut().map(|(_, item)| item)
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<T> {
+        self.items.iter().map(|(_, item)| item.clone()).collect()
     }
 }

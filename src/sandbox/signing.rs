@@ -1,17 +1,22 @@
-//! How the sandbox signs a message: rightly, or wrong in one of the ways that a client must notice.
+//! Signs the sandbox's messages: rightly, or wrong in one of the ways that a client must notice.
+
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 
-use super::answer::new_id;
+use super::credentials::{merchant_key, new_id};
 use super::platform::Platform;
-use crate::verifier::signed_message;
+use crate::keys::PrivateKey;
+use crate::time::unix_seconds;
 
 /// How far [`Signing::Stale`] and [`Signing::Future`] are from now, in seconds: twice what is accepted.
 const FAR: u64 = 600;
 
-/// How a message is signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The way in which a message is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Signing {
     /// As it should be.
@@ -36,56 +41,71 @@ impl Signing {
     /// The id that [`Signing::UnknownSerial`] names.
     pub const UNKNOWN_SERIAL: &str = "PUB_KEY_ID_9999999999999999999999999999999999";
 
-    /// The signature headers for `body`.
+    /// Returns the signature headers for `body`. `requested` is the key that the request names.
     pub(super) fn headers(
         self,
         platform: &Platform,
+        requested: Option<&str>,
         body: &[u8],
         now: u64,
-    ) -> Vec<(String, Vec<u8>)> {
+    ) -> Vec<(String, String)> {
+        if self == Self::Missing {
+            return Vec::new();
+        }
+        let (serial, key) = platform.signing_key(requested, now);
         let nonce = new_id();
-        let signed = |body, time| platform.signature_headers(body, time, &nonce);
-        match self {
-            Self::Right => signed(body, now),
-            Self::Missing => Vec::new(),
-            Self::Wrong => signed(b"another body", now),
-            Self::Probe => {
-                let probe = format!("WECHATPAY/SIGNTEST/{}", new_id());
-                replaced(signed(body, now), "Wechatpay-Signature", &probe)
-            }
-            Self::Foreign => {
-                let foreign = foreign_signature(body, now, &nonce);
-                replaced(signed(body, now), "Wechatpay-Signature", &foreign)
-            }
-            Self::UnknownSerial => {
-                let headers = signed(body, now);
-                replaced(headers, "Wechatpay-Serial", Self::UNKNOWN_SERIAL)
-            }
-            Self::Stale => signed(body, now.saturating_sub(FAR)),
-            Self::Future => signed(body, now.saturating_add(FAR)),
-        }
+        let time = match self {
+            Self::Stale => now.saturating_sub(FAR),
+            Self::Future => now.saturating_add(FAR),
+            _ => now,
+        };
+        let signed = |key: &PrivateKey, body: &[u8]| {
+            let message = [format!("{time}\n{nonce}\n").as_bytes(), body, b"\n"].concat();
+            let signature = key.sign(&message).ok();
+            signature.map_or(String::new(), |signature| STANDARD.encode(signature))
+        };
+        let signature = match self {
+            Self::Wrong => signed(key, b"another body"),
+            Self::Probe => format!("WECHATPAY/SIGNTEST/{}", new_id()),
+            // The merchant's own key stands in for a stranger's: it is the one other key that the sandbox has.
+            Self::Foreign => merchant_key().map_or(String::new(), |key| signed(&key, body)),
+            _ => signed(key, body),
+        };
+        let serial = match self {
+            Self::UnknownSerial => Self::UNKNOWN_SERIAL.to_owned(),
+            _ => serial,
+        };
+        [
+            ("Wechatpay-Serial", serial),
+            ("Wechatpay-Timestamp", time.to_string()),
+            ("Wechatpay-Nonce", nonce),
+            ("Wechatpay-Signature", signature),
+            (
+                "Wechatpay-Signature-Type",
+                "WECHATPAY2-SHA256-RSA2048".to_owned(),
+            ),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
     }
 }
 
-fn replaced(
-    mut headers: Vec<(String, Vec<u8>)>,
-    name: &str,
-    value: &str,
-) -> Vec<(String, Vec<u8>)> {
-    for (known, old) in &mut headers {
-        if known == name {
-            *old = value.into();
-        }
+impl Platform {
+    /// Signs a body of one's own, as a response or a notification of this time would be, and returns the signature
+    /// headers: for unit tests of a receiver, which need no server.
+    ///
+    /// ```
+    /// # use std::time::SystemTime;
+    /// use wechatpay_contract::SignatureHeaders;
+    /// use wechatpay_contract::sandbox::{Platform, Signing};
+    ///
+    /// let (platform, now) = (Platform::new()?, SystemTime::now());
+    /// let headers = platform.sign(b"{}", now, Signing::Right);
+    /// let headers = SignatureHeaders::from_pairs(headers.iter().map(|(name, value)| (name, value)))?;
+    /// platform.verifier()?.verify(&headers, b"{}", now)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sign(&self, body: &[u8], time: SystemTime, signing: Signing) -> Vec<(String, String)> {
+        signing.headers(self, None, body, unix_seconds(time))
     }
-    headers
-}
-
-/// The merchant's own key stands in for a stranger's: it is the one other key that the sandbox has.
-fn foreign_signature(body: &[u8], timestamp: u64, nonce: &str) -> String {
-    let message = signed_message(&timestamp.to_string(), nonce, body);
-    super::merchant_key()
-        .ok()
-        .and_then(|key| key.sign(&message).ok())
-        .map(|signature| STANDARD.encode(signature))
-        .unwrap_or_default()
 }

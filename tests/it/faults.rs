@@ -112,7 +112,7 @@ fn connection_cases() -> Vec<Case> {
             every: Duration::from_micros(10),
         }),
         success(Fault::Late(Duration::from_millis(1))),
-        success(Fault::CloseAfterAnswer),
+        success(Fault::CloseAfterResponse),
         success(Fault::Informational(102)),
         success(Fault::Informational(103)),
         success(Fault::Chunked),
@@ -561,7 +561,7 @@ fn each_fault_is_told_as_it_is() {
             "{label}: {request_id:?}"
         );
 
-        if matches!(case.fault, Fault::CloseAfterAnswer | Fault::Raw(_)) {
+        if matches!(case.fault, Fault::CloseAfterResponse | Fault::Raw(_)) {
             // Before that, the next request may go out on a connection that is ending.
             wait_until("closed", || sandbox.connections_open() == 0);
         }

@@ -1037,7 +1037,7 @@ fn a_move_from_certificates_to_the_public_key_under_traffic_loses_no_call() {
             traffic.flow();
             traffic.paused(|| world.pass(DAY));
         }
-        world.sandbox.platform().sign_with(SignsWith::Asked);
+        world.sandbox.platform().sign_with(SignsWith::Requested);
         traffic.flow();
 
         // The certificates end, and the download with them: it fails, and nothing else does.

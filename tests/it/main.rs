@@ -45,6 +45,7 @@ mod sandbox_example;
 mod sandbox_faults;
 mod sandbox_fields;
 mod sandbox_gateway;
+mod sandbox_keys;
 mod sandbox_notifications;
 mod sandbox_orders;
 mod self_test;

@@ -95,7 +95,7 @@ fn closed_connections_end_where_they_are_told_to() {
     assert!(rest.starts_with(b"{"));
     assert!(took_effect(&sandbox));
 
-    let (sandbox, mut raw) = under(Fault::CloseAfterAnswer);
+    let (sandbox, mut raw) = under(Fault::CloseAfterResponse);
     let answer = raw.answer();
     assert_eq!(verified(&sandbox, &answer), Ok(()));
     assert_eq!(answer.header("connection"), None);
@@ -113,7 +113,7 @@ fn slow_late_chunked_and_preceded_answers_are_whole() {
     for fault in [
         Fault::SlowBody { every: moment },
         Fault::Late(moment),
-        Fault::CloseAfterAnswer,
+        Fault::CloseAfterResponse,
     ] {
         let (sandbox, mut raw) = under(fault.clone());
         let answer = raw.answer();

@@ -288,9 +288,9 @@ fn anything_else_is_sent_again_and_signed_afresh() {
     let attempts = only(&sandbox).attempts;
     assert_eq!(
         attempts[4].error.as_deref(),
-        Some("closed without an answer")
+        Some("closed without a response")
     );
-    assert!(attempts[5].error.is_some());
+    assert_eq!(attempts[5].error.as_deref(), Some("not an HTTP response"));
     let received: Vec<_> = reactions.iter().map(|_| inbox.next()).collect();
     for pair in received.windows(2) {
         assert_eq!(pair[0].body, pair[1].body);
@@ -328,12 +328,12 @@ fn a_slow_answer_counts_as_none() {
     let sandbox = pre_signed();
     sandbox.deliver_notifications_to(&inbox.url).unwrap();
     // Enough for the head to be read, however busy the machine is.
-    sandbox.answer_limit(Duration::from_secs(1));
+    sandbox.reply_timeout(Duration::from_secs(1));
     sandbox.retry_schedule([AT_ONCE; 30]);
     sandbox.user_signs("code1").unwrap();
     inbox.next();
     // The next attempt may have more time.
-    sandbox.answer_limit(PATIENCE);
+    sandbox.reply_timeout(PATIENCE);
     assert!(sandbox.wait_for_deliveries(PATIENCE));
     let attempts = only(&sandbox).attempts;
     assert_eq!(attempts[0].error.as_deref(), Some("timed out"));
@@ -384,7 +384,7 @@ fn dropping_waits_for_nobody() {
         let inbox = Inbox::open([reaction]);
         let sandbox = pre_signed();
         sandbox.deliver_notifications_to(&inbox.url).unwrap();
-        sandbox.answer_limit(AGES);
+        sandbox.reply_timeout(AGES);
         sandbox.retry_schedule([pause]);
         sandbox.user_signs("code1").unwrap();
         inbox.next();
@@ -397,7 +397,7 @@ fn no_time_to_answer_is_too_long() {
     let inbox = Inbox::open([Reaction::Status(200)]);
     let sandbox = pre_signed();
     sandbox.deliver_notifications_to(&inbox.url).unwrap();
-    sandbox.answer_limit(Duration::MAX);
+    sandbox.reply_timeout(Duration::MAX);
     sandbox.user_signs("code1").unwrap();
     inbox.next();
     assert!(sandbox.wait_for_deliveries(PATIENCE));
@@ -426,8 +426,8 @@ fn only_loopback_is_delivered_to() {
         "http://127.0.0.1:8080/\r\nx",
     ] {
         let error = sandbox.deliver_notifications_to(url).unwrap_err();
-        assert_eq!(error.field(), "notify_url", "{url}");
-        let wanted = "wanted http://, a loopback address, a port and a path";
-        assert!(error.problem().ends_with(wanted), "{error}");
+        let wanted =
+            format!("url: found {url:?}, wanted http://, a loopback address, a port and a path");
+        assert_eq!(error.to_string(), wanted);
     }
 }

@@ -19,13 +19,12 @@ const LINGER_TIME: Duration = Duration::from_secs(10);
 /// Up to this size, in bytes, head and body leave in one write.
 const JOIN_LIMIT: usize = 64 * 1024;
 
-/// What turns requests into responses.
-pub(super) type Handler = dyn Fn(HttpRequest) -> HttpResponse + Send + Sync;
+type Handler<'a> = dyn Fn(HttpRequest) -> HttpResponse + 'a;
 
 /// One client.
 pub(super) struct Connection {
     socket: Socket,
-    /// No request follows: the one under way is responded to, then the connection is closed.
+    /// No request follows: the one under way gets its response, then the connection is closed.
     finishing: AtomicBool,
     /// Everything on this connection is given up.
     closed: AtomicBool,
@@ -62,7 +61,7 @@ impl Connection {
     }
 
     /// Serves the client until the connection is closed.
-    pub(super) fn serve(&self, handler: &Handler) {
+    pub(super) fn serve(&self, handler: &Handler<'_>) {
         let is_wanted = || self.is_open() && !self.finishing.load(Ordering::SeqCst);
         let mut requests = Requests::new(&self.socket, is_wanted);
         let mut then = Then::Keep;
@@ -83,7 +82,7 @@ impl Connection {
         self.socket.shut_down(Shutdown::Both);
     }
 
-    fn exchange(&self, handler: &Handler, request: HttpRequest) -> io::Result<Then> {
+    fn exchange(&self, handler: &Handler<'_>, request: HttpRequest) -> io::Result<Then> {
         self.in_call.store(true, Ordering::SeqCst);
         let head_only = request.method == "HEAD";
         let is_last = request.is_http_1_0

@@ -64,9 +64,9 @@ pub(crate) enum Delivery {
 }
 
 impl HttpRequest {
-    /// Returns the first value of a header; the name in any case.
+    /// Returns the first value of a header, the name in any case. An empty value counts as absent.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.header_all(name).next()
+        self.header_all(name).find(|value| !value.is_empty())
     }
 
     /// Returns the target without the query.

@@ -1,5 +1,7 @@
-//! The sandbox's HTTP/1.1 server on loopback: one thread per connection, with control of every byte that it sends.
+//! The sandbox's HTTP/1.1 server on loopback, one thread per connection and with control of every byte that it sends,
+//! and the client that posts notifications.
 
+mod client;
 mod connection;
 mod message;
 mod request;
@@ -8,16 +10,18 @@ mod socket;
 mod tests;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use self::connection::{Connection, Handler};
+use self::connection::Connection;
+use self::socket::POLL_INTERVAL;
 
+pub(crate) use self::client::{Target, post};
 pub(crate) use self::message::{Delivery, HttpRequest, HttpResponse};
 
 /// The most connections at the same time; a further one gets the status 503.
@@ -26,14 +30,31 @@ const CONNECTIONS_LIMIT: usize = 512;
 /// How many connections that got the status 503 are kept, so that their clients get to read it.
 const TURNED_AWAY_LIMIT: usize = 64;
 
-/// How long [`HttpServer::close_connections`] waits for a client to take the rest of its response.
+/// How long [`Server::close_connections`] waits for a client to take the rest of its response.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A running server on a loopback port. Dropping it closes every connection and ends its threads.
-pub(crate) struct HttpServer {
+/// What turns requests into responses. It runs for requests of different connections at the same time. If it panics, the
+/// status is 500.
+type Handler = dyn Fn(HttpRequest, &Arc<Server>) -> HttpResponse + Send + Sync;
+
+/// The owner of a running server. Dropping it closes every connection and ends its threads.
+pub(crate) struct HttpServer(Arc<Server>);
+
+/// A server that listens on a loopback address.
+pub(crate) struct Server {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    handler: Box<Handler>,
     listening: Mutex<Listening>,
+    /// The address of the connection that stops the thread that accepts.
+    stopper: Mutex<Option<SocketAddr>>,
+    /// The open connections.
+    connections: Mutex<Vec<Arc<Connection>>>,
+    connection_gone: Condvar,
+    /// The threads of the connections.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    accepted: AtomicUsize,
+    /// How many connections are still to be closed as soon as they are accepted.
+    hang_ups: AtomicUsize,
 }
 
 /// Whether connections are accepted.
@@ -43,38 +64,59 @@ enum Listening {
     /// A connection to the server itself. As long as it lives, the system gives the port to no other program's
     /// connection.
     Off(Option<(TcpStream, TcpStream)>),
+    /// The server has ended.
+    Ended,
 }
 
 impl HttpServer {
-    /// Starts a server that listens on a loopback address.
-    ///
-    /// The handler runs for requests of different connections at the same time. If it panics, the status is 500.
+    /// Starts a server on a loopback address, with port 0 on a port that the system picks.
     pub(crate) fn start(
-        listener: TcpListener,
-        handler: impl Fn(HttpRequest) -> HttpResponse + Send + Sync + 'static,
+        address: SocketAddr,
+        handler: impl Fn(HttpRequest, &Arc<Server>) -> HttpResponse + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let address = listener.local_addr()?;
         if !address.ip().is_loopback() {
             let message = format!("the sandbox listens on loopback only, not on {address}");
             return Err(io::Error::new(ErrorKind::InvalidInput, message));
         }
-        let shared = Arc::new(Shared {
+        let listener = TcpListener::bind(address)?;
+        let server = Arc::new(Server {
+            address: listener.local_addr()?,
             handler: Box::new(handler),
+            listening: Mutex::new(Listening::Off(None)),
+            stopper: Mutex::default(),
             connections: Mutex::default(),
             connection_gone: Condvar::new(),
             threads: Mutex::default(),
             accepted: AtomicUsize::new(0),
             hang_ups: AtomicUsize::new(0),
-            stopper: Mutex::default(),
         });
-        let acceptor = spawn_acceptor(&shared, listener)?;
-        Ok(Self {
-            address,
-            shared,
-            listening: Mutex::new(Listening::On(acceptor)),
-        })
+        *lock(&server.listening) = Listening::On(spawn_acceptor(&server, listener)?);
+        Ok(Self(server))
     }
+}
 
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.stop_listening(&mut lock(&self.listening), Listening::Ended);
+        lock(&self.connections)
+            .iter()
+            .for_each(|connection| connection.close());
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Deref for HttpServer {
+    type Target = Arc<Server>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Server {
     /// The address that clients connect to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -82,101 +124,92 @@ impl HttpServer {
 
     /// The number of connections accepted since the start.
     pub(crate) fn connections_accepted(&self) -> usize {
-        self.shared.accepted.load(Ordering::SeqCst)
+        self.accepted.load(Ordering::SeqCst)
     }
 
     /// The number of connections that are open now.
     pub(crate) fn connections_open(&self) -> usize {
-        lock(&self.shared.connections).len()
+        lock(&self.connections).len()
     }
 
     /// Closes every connection, as a server does that has kept it long enough. New ones are accepted.
     ///
-    /// A connection without a call under way is closed when this returns. A call under way is responded to first, and
-    /// not waited for.
+    /// A connection without a call under way is closed when this returns. A call under way gets its response first, and
+    /// is not waited for.
     pub(crate) fn close_connections(&self) {
-        let mut idle = lock(&self.shared.connections).clone();
+        let mut idle = lock(&self.connections).clone();
         idle.retain(|connection| connection.finish());
-        if !self.shared.wait_gone(&idle, CLOSE_PATIENCE) {
+        if !self.wait_gone(&idle, CLOSE_PATIENCE) {
             idle.iter().for_each(|connection| connection.close());
-            self.shared.wait_gone(&idle, CLOSE_PATIENCE);
+            self.wait_gone(&idle, CLOSE_PATIENCE);
         }
     }
 
     /// Closes the next connections as soon as they are accepted.
     pub(crate) fn hang_up(&self, connections: usize) {
-        self.shared.hang_ups.store(connections, Ordering::SeqCst);
+        self.hang_ups.store(connections, Ordering::SeqCst);
     }
 
     /// Stops or starts listening: while it refuses, a client's connect fails, as on a port where nobody listens.
     ///
     /// Connections that are open stay open. Returns an error if another process took the port meanwhile; the server
     /// then still refuses.
-    pub(crate) fn set_refusing(&self, on: bool) -> io::Result<()> {
+    pub(crate) fn set_refusing(self: &Arc<Self>, on: bool) -> io::Result<()> {
         let mut listening = lock(&self.listening);
-        match (on, &mut *listening) {
-            (true, Listening::On(_)) => self.stop_listening(&mut listening),
-            (false, Listening::Off(held)) => {
+        match &mut *listening {
+            Listening::On(_) if on => self.stop_listening(&mut listening, Listening::Off(None)),
+            Listening::Off(_) if !on => {
                 let listener = TcpListener::bind(self.address)?;
-                *held = None;
-                *listening = Listening::On(spawn_acceptor(&self.shared, listener)?);
+                *listening = Listening::On(spawn_acceptor(self, listener)?);
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn stop_listening(&self, listening: &mut Listening) {
-        let Listening::On(acceptor) = std::mem::replace(listening, Listening::Off(None)) else {
+    /// Refuses connections for a time.
+    pub(crate) fn refuse_for(self: &Arc<Self>, time: Duration) -> io::Result<()> {
+        self.set_refusing(true)?;
+        let (server, begun) = (Arc::downgrade(self), Instant::now());
+        thread::Builder::new()
+            .name("sandbox-refuse".into())
+            .spawn(move || {
+                while let Some(server) = server.upgrade() {
+                    if begun.elapsed() >= time {
+                        let _ = server.set_refusing(false);
+                        return;
+                    }
+                    drop(server);
+                    thread::sleep(POLL_INTERVAL);
+                }
+            })?;
+        Ok(())
+    }
+
+    fn stop_listening(&self, listening: &mut Listening, then: Listening) {
+        let Listening::On(acceptor) = std::mem::replace(listening, then) else {
             return;
         };
         let mut own = None;
         while own.is_none() && !acceptor.is_finished() {
-            own = self.shared.connect_to_stop(self.address).ok();
+            own = self.connect_to_stop().ok();
         }
         let accepted = acceptor.join().ok().flatten();
-        *listening = Listening::Off(own.zip(accepted));
-        *lock(&self.shared.stopper) = None;
-    }
-}
-
-impl Drop for HttpServer {
-    fn drop(&mut self) {
-        self.stop_listening(&mut lock(&self.listening));
-        let connections = lock(&self.shared.connections).clone();
-        connections.iter().for_each(|connection| connection.close());
-        let threads = std::mem::take(&mut *lock(&self.shared.threads));
-        for thread in threads {
-            let _ = thread.join();
+        if let Listening::Off(held) = listening {
+            *held = own.zip(accepted);
         }
+        *lock(&self.stopper) = None;
     }
-}
 
-impl fmt::Debug for HttpServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpServer")
-            .field("address", &self.address)
-            .field("connections_open", &self.connections_open())
-            .finish_non_exhaustive()
+    /// Connects to the server itself and makes that connection the stopper.
+    fn connect_to_stop(&self) -> io::Result<TcpStream> {
+        // Held until the stopper is known, so that the connection is not taken for a client's.
+        let mut stopper = lock(&self.stopper);
+        let own = TcpStream::connect_timeout(&self.address, Duration::from_secs(1))?;
+        *stopper = Some(own.local_addr()?);
+        Ok(own)
     }
-}
 
-/// What the threads of a server share.
-struct Shared {
-    handler: Box<Handler>,
-    /// The open connections.
-    connections: Mutex<Vec<Arc<Connection>>>,
-    connection_gone: Condvar,
-    /// The threads of the connections.
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    accepted: AtomicUsize,
-    /// How many connections are still to be closed as soon as they are accepted.
-    hang_ups: AtomicUsize,
-    /// The address of the connection that stops the thread that accepts.
-    stopper: Mutex<Option<SocketAddr>>,
-}
-
-impl Shared {
     /// Accepts connections until one comes from the stopper.
     fn accept(self: &Arc<Self>, listener: &TcpListener) -> Option<TcpStream> {
         let mut turned_away = VecDeque::new();
@@ -193,7 +226,7 @@ impl Shared {
             if self.hangs_up() {
                 continue;
             }
-            if lock(&self.connections).len() < CONNECTIONS_LIMIT {
+            if self.connections_open() < CONNECTIONS_LIMIT {
                 // On failure the connection is closed.
                 let _ = self.admit(stream);
             } else {
@@ -219,10 +252,10 @@ impl Shared {
         let thread = thread::Builder::new()
             .name("sandbox-connection".into())
             .spawn({
-                let (shared, connection) = (Arc::clone(self), Arc::clone(&connection));
+                let (server, connection) = (Arc::clone(self), Arc::clone(&connection));
                 move || {
-                    connection.serve(&*shared.handler);
-                    shared.remove(&connection);
+                    connection.serve(&|request| (server.handler)(request, &server));
+                    server.remove(&connection);
                 }
             });
         if thread.is_err() {
@@ -248,25 +281,16 @@ impl Shared {
             .wait_timeout_while(connections, patience, |open| open.iter().any(is_awaited));
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
-
-    /// Connects to the server itself and makes that connection the stopper.
-    fn connect_to_stop(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        // Held until the stopper is known, so that the connection is not taken for a client's.
-        let mut stopper = lock(&self.stopper);
-        let own = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-        *stopper = Some(own.local_addr()?);
-        Ok(own)
-    }
 }
 
 fn spawn_acceptor(
-    shared: &Arc<Shared>,
+    server: &Arc<Server>,
     listener: TcpListener,
 ) -> io::Result<JoinHandle<Option<TcpStream>>> {
-    let shared = Arc::clone(shared);
+    let server = Arc::clone(server);
     thread::Builder::new()
         .name("sandbox-accept".into())
-        .spawn(move || shared.accept(&listener))
+        .spawn(move || server.accept(&listener))
 }
 
 fn turn_away(mut stream: &TcpStream) {

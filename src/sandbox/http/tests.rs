@@ -1,10 +1,9 @@
 //! The sandbox's HTTP server, tested by clients that are made of sockets.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, ToSocketAddrs};
+use std::net::Ipv4Addr;
 use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
 
 use super::request::{BODY_LIMIT, HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT};
 use super::*;
@@ -68,12 +67,9 @@ impl Client {
     }
 }
 
-fn listener(address: impl ToSocketAddrs) -> TcpListener {
-    TcpListener::bind(address).unwrap()
-}
-
 fn start(handler: impl Fn(HttpRequest) -> HttpResponse + Send + Sync + 'static) -> HttpServer {
-    HttpServer::start(listener((Ipv4Addr::LOCALHOST, 0)), handler).unwrap()
+    let any_port = (Ipv4Addr::LOCALHOST, 0).into();
+    HttpServer::start(any_port, move |request, _| handler(request)).unwrap()
 }
 
 /// A server whose responses have the body `hello` and are sent as told.
@@ -652,7 +648,7 @@ fn a_port_can_refuse_and_listen_again() {
     server.set_refusing(true).unwrap();
     let address = server.address();
     drop(server);
-    HttpServer::start(listener(address), |_| HttpResponse::new(200, "")).unwrap();
+    HttpServer::start(address, |_, _| HttpResponse::new(200, "")).unwrap();
 }
 
 #[test]
@@ -769,8 +765,9 @@ fn two_hundred_connections_come_and_go() {
 
 #[test]
 fn the_server_listens_on_loopback_only() {
-    let any = listener((Ipv4Addr::UNSPECIFIED, 0));
-    let error = HttpServer::start(any, |_| HttpResponse::new(200, "")).unwrap_err();
+    let address = (Ipv4Addr::UNSPECIFIED, 0).into();
+    let started = HttpServer::start(address, |_, _| HttpResponse::new(200, ""));
+    let error = started.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("0.0.0.0:"), "{error}");
 }

@@ -1,0 +1,83 @@
+//! The gateway's responses before they are signed: success, or a refusal in WeChat Pay's form.
+
+use serde_json::{Value, json};
+
+use super::http::HttpResponse;
+
+/// A response with a JSON body or none.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) body: Option<Value>,
+}
+
+impl Response {
+    pub(super) fn ok(body: Value) -> Self {
+        Self {
+            status: 200,
+            body: Some(body),
+        }
+    }
+
+    pub(super) fn no_content() -> Self {
+        Self {
+            status: 204,
+            body: None,
+        }
+    }
+
+    /// An error with `code` and `message`.
+    pub(super) fn error(status: u16, code: &str, message: &str) -> Self {
+        Self {
+            status,
+            body: Some(json!({"code": code, "message": message})),
+        }
+    }
+
+    /// Returns the HTTP response, without a signature.
+    pub(super) fn into_http(self) -> HttpResponse {
+        match self.body {
+            Some(body) => HttpResponse::new(self.status, body.to_string())
+                .header("Content-Type", "application/json; charset=utf-8"),
+            None => HttpResponse::new(self.status, ""),
+        }
+    }
+}
+
+/// The response to a request that is refused.
+#[derive(Debug)]
+pub(super) struct Refusal(pub(super) Response);
+
+impl Refusal {
+    pub(super) fn new(status: u16, code: &str, message: &str) -> Self {
+        Self(Response::error(status, code, message))
+    }
+
+    /// 400 for a request that does not fit the state of things.
+    pub(super) fn invalid_request(message: &str) -> Self {
+        Self::new(400, "INVALID_REQUEST", message)
+    }
+
+    /// 400 for a header, or for a body that is not JSON.
+    pub(super) fn malformed(message: &str) -> Self {
+        Self::new(400, "PARAM_ERROR", message)
+    }
+
+    /// 400 for a field of the body.
+    pub(super) fn param_error(field: &str, value: &Value, issue: &str) -> Self {
+        let message = format!("parameter error: {field} {issue}");
+        Self::malformed(&message).with_detail(json!({
+            "location": "body",
+            "field": format!("/body/{field}"),
+            "value": value,
+            "issue": issue,
+        }))
+    }
+
+    pub(super) fn with_detail(mut self, detail: Value) -> Self {
+        if let Some(body) = self.0.body.as_mut().and_then(Value::as_object_mut) {
+            body.insert("detail".to_owned(), detail);
+        }
+        self
+    }
+}
