@@ -115,6 +115,7 @@ pub struct Request {
     variables: Vec<(Cow<'static, str>, String)>,
     query: Vec<(Cow<'static, str>, String)>,
     body: Option<Vec<u8>>,
+    is_unrepeated: bool,
     /// What went wrong while building, reported before anything is sent.
     problem: Option<InvalidField>,
 }
@@ -157,6 +158,7 @@ impl Request {
             variables: Vec::new(),
             query: Vec::new(),
             body: None,
+            is_unrepeated: false,
             problem: None,
         }
     }
@@ -207,6 +209,23 @@ impl Request {
     /// Whether this asks for the platform certificates: the one request that may go out without a platform key.
     pub(crate) fn is_certificate_download(&self) -> bool {
         self.method == Method::Get && self.template == CERTIFICATES
+    }
+
+    /// Says that the response repeats nothing of the request, so that another request's response could be taken for its
+    /// success, as with an order.
+    ///
+    /// [`Client`](crate::Client) then sends it only on a connection that was silent for long enough to have no other
+    /// response under way, and fails if a second response follows. Calls in quick succession take a second connection in
+    /// turns. What remains is a response that arrives between the request and its own response: only a later query tells.
+    pub fn unrepeated(mut self) -> Self {
+        self.is_unrepeated = true;
+        self
+    }
+
+    /// Whether another request's response could be taken for the success of this one.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_unrepeated(&self) -> bool {
+        self.is_unrepeated
     }
 
     /// Path and query exactly as they are signed and sent.

@@ -63,17 +63,27 @@ impl Http {
     }
 
     /// Ends an exchange with a response: keeps its connection if the response was the request's, and tells the observer.
-    pub(super) fn finish(
+    pub(super) fn finish<R>(
         &self,
         request: &Request,
         mut response: Response<'_>,
-        error: Option<&Error>,
-    ) {
-        // Anything else may have been another request's, and so would be all that follow on the connection.
-        if matches!(error, None | Some(Error::Api(_))) {
+        mut result: Result<R, Error>,
+    ) -> Result<R, Error> {
+        // Anything else may have been another request's response, and so would be all that follow on the connection.
+        if matches!(result, Ok(_) | Err(Error::Api(_))) {
             response.received.keep_connection();
         }
-        self.observe(request, &response.attempt, Some(&response), error);
+        if result.is_ok() && request.is_unrepeated() && response.received.is_followed() {
+            let problem = "a second response followed, so that either may be another request's";
+            result = Err(response.attempt.failed(Failure::Exchange(problem.into())));
+        }
+        self.observe(
+            request,
+            &response.attempt,
+            Some(&response),
+            result.as_ref().err(),
+        );
+        result
     }
 
     fn first_attempt<'h>(&'h self, merchant: &'h Merchant) -> Attempt<'h> {
@@ -129,12 +139,14 @@ impl Http {
     fn send<'h>(&self, attempt: Attempt<'h>, request: &Request) -> Result<Response<'h>, Error> {
         let nonce = random_nonce().map_err(Error::Sign)?;
         let signed = attempt.merchant.prepare(request, (self.clock)(), &nonce)?;
-        let request = self.http_request(&signed, attempt)?;
+        let http_request = self.http_request(&signed, attempt)?;
         let number = match attempt.number {
             1 => transport::Attempt::First,
             _ => transport::Attempt::Second,
         };
-        let received = self.transport.exchange(request, signed.body(), number);
+        let received =
+            self.transport
+                .exchange(http_request, signed.body(), number, request.is_unrepeated());
         let received = received.map_err(|failure| attempt.failed(failure))?;
         Ok(Response { attempt, received })
     }

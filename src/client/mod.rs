@@ -72,8 +72,7 @@ impl Client {
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
         let result = self.merchant.read_for(endpoint, self.verify(&response));
-        self.http.finish(&request, response, result.as_ref().err());
-        result
+        self.http.finish(&request, response, result)
     }
 
     /// Signs and sends any APIv3 request, and gives the verified answer as any type: a struct of the caller's,
@@ -95,8 +94,7 @@ impl Client {
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
         let result = self.verify(&response).and_then(Verified::read);
-        self.http.finish(&request, response, result.as_ref().err());
-        result
+        self.http.finish(&request, response, result)
     }
 
     /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, for now and
@@ -369,7 +367,7 @@ impl Client {
             Err(error) => return permit.finish(Err(Arc::new(error))),
         };
         let result = self.replace_certificates(certificates, &response);
-        self.http.finish(&request, response, result.as_ref().err());
+        let result = self.http.finish(&request, response, result);
         permit.finish(result.map_err(Arc::new))
     }
 

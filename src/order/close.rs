@@ -39,7 +39,8 @@ impl Endpoint for CloseOrder<'_> {
         };
         Ok(Request::post(template)
             .path("out_trade_no", self.out_trade_no)
-            .json(&self.payee))
+            .json(&self.payee)
+            .unrepeated())
     }
 
     /// 429 can mean that the user has just paid.

@@ -57,6 +57,10 @@ use crate::rules;
 /// No payment is made by it: the user pays with the `prepay_id`, within two hours. Not documented as idempotent. After
 /// an unknown outcome query the order by its `out_trade_no` before ordering anew.
 ///
+/// The response repeats nothing of the order. One that belongs to another request, sent by a broken gateway or proxy
+/// between this request and its own response, is not noticed: compare what [`QueryOrder`] or the notification of the
+/// payment says (`amount`, `attach`) before delivering, and query when the user sees another order than theirs.
+///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct JsapiOrder<'a> {
@@ -95,7 +99,9 @@ impl Endpoint for JsapiOrder<'_> {
         rules::id("payer.openid", self.payer.openid, usize::MAX)?;
         self.contract_info.check()?;
         self.options.check()?;
-        Ok(Request::post("/v3/pay/transactions/jsapi-with-contract").json(self))
+        Ok(Request::post("/v3/pay/transactions/jsapi-with-contract")
+            .json(self)
+            .unrepeated())
     }
 }
 
@@ -103,6 +109,10 @@ impl Endpoint for JsapiOrder<'_> {
 ///
 /// No payment is made by it: the user pays with the `prepay_id`, within two hours. Not documented as idempotent. After
 /// an unknown outcome query the order by its `out_trade_no` before ordering anew.
+///
+/// The response repeats nothing of the order. One that belongs to another request, sent by a broken gateway or proxy
+/// between this request and its own response, is not noticed: compare what [`QueryOrder`] or the notification of the
+/// payment says (`amount`, `attach`) before delivering, and query when the user sees another order than theirs.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -148,7 +158,11 @@ impl Endpoint for PartnerJsapiOrder<'_> {
         self.payer.check()?;
         self.contract_info.check()?;
         self.options.check()?;
-        Ok(Request::post("/v3/pay/partner/transactions/jsapi-with-contract").json(self))
+        Ok(
+            Request::post("/v3/pay/partner/transactions/jsapi-with-contract")
+                .json(self)
+                .unrepeated(),
+        )
     }
 }
 

@@ -124,12 +124,13 @@ impl Transport {
         }
     }
 
-    /// Sends a request and reads the whole response.
+    /// Sends a request and reads the whole response. It `is_unrepeated` if another's response could be mistaken for it.
     pub(crate) fn exchange(
         &self,
         request: http::Request<()>,
         body: Option<&[u8]>,
         attempt: Attempt,
+        is_unrepeated: bool,
     ) -> Result<Response, Failure> {
         let [first, second] = &*self.configs;
         let config = match attempt {
@@ -140,6 +141,7 @@ impl Transport {
         let lender = Lender {
             pool: Arc::clone(&self.pool),
             dialer: Arc::clone(&self.dialer),
+            is_unrepeated,
             usage: Arc::clone(&usage),
         };
         // One for each exchange, so that none shares anything with another but what the pool lends.
@@ -156,6 +158,7 @@ impl Transport {
             Ok((head, body)) => Ok(Response {
                 head,
                 body,
+                is_followed: usage.is_followed,
                 connection: usage.connection,
                 pool: Arc::clone(&self.pool),
             }),
@@ -184,6 +187,7 @@ impl fmt::Debug for Transport {
 pub(crate) struct Response {
     pub(crate) head: response::Parts,
     pub(crate) body: Vec<u8>,
+    is_followed: bool,
     connection: Option<Connection>,
     pool: Arc<Pool>,
 }
@@ -193,8 +197,13 @@ impl Response {
     /// that delivered another's response would go on to do so.
     pub(crate) fn keep_connection(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.pool.put(connection);
+            self.is_followed |= self.pool.put(connection);
         }
+    }
+
+    /// Whether more has followed on the connection until it was kept. Then one of the two is another request's response.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.is_followed
     }
 }
 

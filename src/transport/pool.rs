@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::http::Uri;
@@ -14,6 +15,9 @@ use ureq::unversioned::transport::{
 
 use super::connect::{Dialer, Stack};
 use super::tcp::{EXCHANGE, probe};
+
+/// How long an exchange may wait for a connection to be quiet for long enough, before it uses another.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// The connections that no exchange uses, the one used last at the end.
 pub(super) struct Pool {
@@ -32,6 +36,8 @@ pub(super) struct Connection {
     /// The process that made it. After a fork both would write into the same TLS session.
     process: u32,
     idle_since: Instant,
+    /// How long connecting, or the slowest of its responses, took.
+    slowest: Duration,
 }
 
 type Origin = (Option<Scheme>, Option<Authority>);
@@ -51,6 +57,13 @@ enum Arrived {
 }
 
 impl Connection {
+    /// How long it takes until a response that is still under way should have arrived.
+    fn unquiet(&self, now: Instant) -> Duration {
+        // On a shifted connection responses seem to come sooner than they do: twice makes up for it.
+        let quiet = now.saturating_duration_since(self.idle_since);
+        (self.slowest * 2).saturating_sub(quiet)
+    }
+
     /// Reads what has arrived, also what TLS has decrypted and not handed out.
     fn arrived(&mut self) -> Arrived {
         match self.stack.await_input(probe()) {
@@ -75,9 +88,13 @@ impl Pool {
     }
 
     /// Takes the connection to the same origin that was used last and is still silent.
-    fn take(&self, uri: &Uri) -> Option<Connection> {
-        let (origin, process, now) = (origin(uri), process::id(), Instant::now());
+    ///
+    /// For an exchange that could mistake another's response for its own, it is one that was silent for so long that no
+    /// response can be under way. What arrived meanwhile was not asked for, and ends the connection.
+    fn take(&self, uri: &Uri, is_unrepeated: bool) -> Option<Connection> {
+        let (origin, process) = (origin(uri), process::id());
         loop {
+            let now = Instant::now();
             let mut idle = self.lock();
             // In the order in which they became idle: those of another process, made before a fork, come first.
             let is_stale = |connection: &&Connection| {
@@ -86,20 +103,24 @@ impl Pool {
             };
             let stale = idle.iter().take_while(is_stale).count();
             let stale: Vec<_> = idle.drain(..stale).collect();
-            let found = idle
-                .iter()
-                .rposition(|connection| connection.origin == origin);
+            let found = idle.iter().rposition(|connection| {
+                connection.origin == origin
+                    && !(is_unrepeated && connection.unquiet(now) > PATIENCE)
+            });
             let found = found.map(|position| idle.remove(position));
             // Closing takes system calls, for which nobody has to wait.
             drop((idle, stale));
             let mut found = found?;
+            if is_unrepeated && !found.unquiet(now).is_zero() {
+                thread::sleep(found.unquiet(now));
+            }
             if found.arrived() == Arrived::Nothing {
                 return Some(found);
             }
         }
     }
 
-    /// Keeps a connection, unless something has arrived on it. Returns whether that was no content.
+    /// Keeps a connection, unless something has arrived on it. Returns whether that was content.
     pub(super) fn put(&self, mut connection: Connection) -> bool {
         let arrived = connection.arrived();
         if arrived == Arrived::Nothing && self.max_idle > 0 {
@@ -110,7 +131,7 @@ impl Pool {
             idle.push(connection);
             drop((idle, surplus));
         }
-        arrived != Arrived::Content
+        arrived == Arrived::Content
     }
 
     /// Closes all idle connections.
@@ -142,7 +163,9 @@ pub(super) struct Usage {
     pub(super) has_sent: bool,
     /// Whether anything of a response was read.
     pub(super) has_received: bool,
-    /// The connection, if the response was read to its last byte, ended as it should, and left nothing behind.
+    /// Whether more followed the response.
+    pub(super) is_followed: bool,
+    /// The connection, if the response was read to its last byte, ended as it should, and nothing followed.
     pub(super) connection: Option<Connection>,
 }
 
@@ -152,8 +175,23 @@ pub(super) struct Usage {
 pub(super) struct Lender {
     pub(super) pool: Arc<Pool>,
     pub(super) dialer: Arc<Dialer>,
+    /// Whether the exchange could mistake another's response for its own.
+    pub(super) is_unrepeated: bool,
     /// Where the connection is left afterwards.
     pub(super) usage: Arc<Mutex<Usage>>,
+}
+
+impl Lender {
+    fn dial(&self, details: &ConnectionDetails<'_>) -> io::Result<Connection> {
+        let started = Instant::now();
+        Ok(Connection {
+            stack: self.dialer.dial(details)?,
+            origin: origin(details.uri),
+            process: process::id(),
+            idle_since: started,
+            slowest: started.elapsed(),
+        })
+    }
 }
 
 impl Connector for Lender {
@@ -167,16 +205,11 @@ impl Connector for Lender {
         if self.dialer.is_for_proxy(details) {
             return Ok(Some(Box::new(self.dialer.tcp(details)?)));
         }
-        let pooled = self.pool.take(details.uri);
+        let pooled = self.pool.take(details.uri, self.is_unrepeated);
         let was_pooled = pooled.is_some();
         let connection = match pooled {
             Some(connection) => connection,
-            None => Connection {
-                stack: self.dialer.dial(details)?,
-                origin: origin(details.uri),
-                process: process::id(),
-                idle_since: Instant::now(),
-            },
+            None => self.dial(details)?,
         };
         Ok(Some(Box::new(Lent {
             usage: Usage {
@@ -185,6 +218,7 @@ impl Connector for Lender {
                 ..Usage::default()
             },
             nothing: LazyBuffers::new(1, 1),
+            lent_at: Instant::now(),
             is_complete: false,
             left_in: Arc::clone(&self.usage),
         })))
@@ -196,6 +230,7 @@ impl Connector for Lender {
 struct Lent {
     usage: Usage,
     nothing: LazyBuffers,
+    lent_at: Instant,
     /// Whether ureq found the response complete and the connection fit for another exchange.
     is_complete: bool,
     left_in: Arc<Mutex<Usage>>,
@@ -242,9 +277,12 @@ impl Transport for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        let is_followed = !self.buffers().input().is_empty();
         let mut usage = std::mem::take(&mut self.usage);
-        if !self.is_complete {
-            usage.connection = None;
+        usage.is_followed = is_followed;
+        usage.connection = usage.connection.filter(|_| self.is_complete);
+        if let Some(connection) = &mut usage.connection {
+            connection.slowest = self.lent_at.elapsed().max(connection.slowest);
         }
         *self.left_in.lock().unwrap_or_else(PoisonError::into_inner) = usage;
     }

@@ -144,7 +144,7 @@ fn send(
     let mut request = http::Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = url.parse().unwrap();
-    let mut response = transport.exchange(request, body, Attempt::First)?;
+    let mut response = transport.exchange(request, body, Attempt::First, false)?;
     response.keep_connection();
     Ok((response.head.status.as_u16(), response.body))
 }
@@ -634,7 +634,9 @@ mod failures_of_the_exchange {
             for _ in 0..2 {
                 let mut request = http::Request::new(());
                 *request.uri_mut() = server.url().parse().unwrap();
-                let mut response = transport.exchange(request, None, Attempt::First).unwrap();
+                let mut response = transport
+                    .exchange(request, None, Attempt::First, false)
+                    .unwrap();
                 if keep {
                     response.keep_connection();
                 }

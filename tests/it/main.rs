@@ -50,6 +50,7 @@ mod sandbox_notifications;
 mod sandbox_orders;
 mod self_test;
 mod signer;
+mod strays;
 mod support;
 mod tls;
 #[path = "../support/tls_server.rs"]

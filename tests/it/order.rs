@@ -43,7 +43,7 @@ const ALL_OPTIONS: OrderOptions<'static> = OrderOptions {
     }),
 };
 
-fn direct(options: OrderOptions<'_>) -> JsapiOrder<'_> {
+pub(crate) fn direct(options: OrderOptions<'_>) -> JsapiOrder<'_> {
     JsapiOrder {
         appid: "wxd678efh567hg6787",
         mchid: "1230000109",

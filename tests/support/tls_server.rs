@@ -78,7 +78,7 @@ impl Default for Leaf {
 }
 
 impl Leaf {
-    fn config(&self, authority: &Authority) -> Arc<ServerConfig> {
+    pub(crate) fn config(&self, authority: &Authority) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(self.names.clone()).unwrap();
         params.not_before = self.not_before.into();
@@ -353,7 +353,7 @@ fn read_request(stream: &mut impl Read, received: &mut Vec<u8>) -> io::Result<Op
 }
 
 /// How long the request is, head and body, once the head is there.
-fn request_length(received: &[u8]) -> Option<usize> {
+pub(crate) fn request_length(received: &[u8]) -> Option<usize> {
     let head = received
         .windows(4)
         .position(|window| window == b"\r\n\r\n")?
