@@ -1,4 +1,4 @@
-//! What a notification's content travels in: the envelope's JSON, borrowed from the body, and its decryption.
+//! The envelope of a notification: its JSON, borrowed from the body, and the decryption of what is in it.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -8,15 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::NotificationError;
-use crate::json;
+use crate::json::{self, DecodeError};
 use crate::keys::ApiV3Key;
 
-/// The only algorithm there is.
+/// The only documented algorithm.
 const ALGORITHM: &str = "AEAD_AES_256_GCM";
-/// What AES-256-GCM wants of a nonce, in bytes.
+/// The length of AES-256-GCM's nonce, in bytes.
 const NONCE_LEN: usize = 12;
 
-/// All that is needed of the envelope. What is not named here may be absent or of any shape.
+/// The fields of the envelope that are needed. Any other may be absent or of any type.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'a> {
     #[serde(borrow)]
@@ -33,6 +33,17 @@ impl<'a> Envelope<'a> {
     /// Reads a body that was verified.
     pub(super) fn read(body: &'a [u8]) -> Result<Self, NotificationError> {
         json::from_slice(body).map_err(NotificationError::Envelope)
+    }
+
+    /// Decrypts the content, which is JSON.
+    pub(super) fn decrypt(&self, key: &ApiV3Key) -> Result<String, NotificationError> {
+        String::from_utf8(self.resource.decrypt(key)?)
+            .map_err(|error| self.refuse(DecodeError::not_utf8(error.utf8_error())))
+    }
+
+    /// Returns the error for a content that could not be read.
+    pub(super) fn refuse(&self, source: DecodeError) -> NotificationError {
+        NotificationError::content(&self.id, &self.event_type, source)
     }
 }
 
@@ -52,34 +63,23 @@ pub(super) struct Resource<'a> {
 }
 
 impl Resource<'_> {
-    pub(super) fn decrypt(&self, key: &ApiV3Key) -> Result<Vec<u8>, NotificationError> {
+    fn decrypt(&self, key: &ApiV3Key) -> Result<Vec<u8>, NotificationError> {
+        let malformed = |name, wanted| NotificationError::MalformedField { name, wanted };
         if *self.algorithm != *ALGORITHM {
             return Err(NotificationError::UnsupportedAlgorithm {
                 found: self.algorithm.to_string(),
             });
         }
         if self.nonce.len() != NONCE_LEN {
-            return Err(NotificationError::MalformedField {
-                name: "resource.nonce",
-                wanted: "12 bytes",
-            });
+            return Err(malformed("resource.nonce", "12 bytes"));
         }
-        let mut bytes =
-            STANDARD
-                .decode(&*self.ciphertext)
-                .map_err(|_| NotificationError::MalformedField {
-                    name: "resource.ciphertext",
-                    wanted: "base64",
-                })?;
+        let mut bytes = STANDARD
+            .decode(&*self.ciphertext)
+            .map_err(|_| malformed("resource.ciphertext", "base64"))?;
         let associated_data = self.associated_data.as_deref().unwrap_or_default();
-        let length = key
-            .decrypt(
-                self.nonce.as_bytes(),
-                associated_data.as_bytes(),
-                &mut bytes,
-            )
-            .ok_or(NotificationError::Decrypt)?
-            .len();
+        let nonce = self.nonce.as_bytes();
+        let plaintext = key.decrypt(nonce, associated_data.as_bytes(), &mut bytes);
+        let length = plaintext.ok_or(NotificationError::Decrypt)?.len();
         bytes.truncate(length);
         Ok(bytes)
     }

@@ -1,4 +1,4 @@
-//! Why a notification was not opened, and what to do next.
+//! The errors of opening a notification, and what to do next.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,32 +7,32 @@ use super::{NotificationReceiver, NotificationReply};
 use crate::error::VerifyError;
 use crate::json::DecodeError;
 
-/// Why a notification was not opened.
+/// The reason why a notification was not opened.
 ///
-/// Answer with [`reply`](Self::reply); WeChat Pay then sends the notification again, and for its contracts the query
-/// tells the same at any time.
+/// Reply with [`reply`](Self::reply). WeChat Pay then sends the notification again, and the query returns the same at any
+/// time.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotificationError {
-    /// The signature was not accepted, so nothing in the notification is to be believed.
+    /// The verification failed, so nothing in the notification is to be believed.
     ///
     /// After [`VerifyError::UnknownSerial`] the platform keys may be out of date: refresh them, then open the same
     /// notification once more. Anyone can send such a message, so refresh at most once a minute, as
-    /// [`Client::refresh_for`](crate::Client::refresh_for) does. After
-    /// [`VerifyError::Stale`], check this machine's clock. After [`VerifyError::WrongSignature`], check that the raw
-    /// body was passed; [`is_probe`](Self::is_probe) tells WeChat Pay's own tests from forgeries.
+    /// [`Client::refresh_for`](crate::Client::refresh_for) does. After [`VerifyError::Stale`], check this machine's clock.
+    /// After [`VerifyError::WrongSignature`], check what it names, such as whether the raw body was passed.
+    /// [`is_probe`](Self::is_probe) tells a probe signature from a forged one.
     Verify(VerifyError),
-    /// The body is longer than [`NotificationReceiver::MAX_BODY`]; it was not even verified.
+    /// The body is longer than [`NotificationReceiver::MAX_BODY`]. It was not verified.
     TooLarge {
         /// The body's length, in bytes.
         bytes: usize,
     },
     /// The notification is signed by WeChat Pay, but its body is not the JSON of a notification: not UTF-8, not JSON, or
-    /// a field is missing, comes twice, or is of the wrong type; the source says which. Query the contract's state, and
-    /// report it: the format may have changed.
+    /// a field is missing, there twice, or of the wrong type. The source says which. Query the state, and report the error:
+    /// the format may have changed.
     Envelope(DecodeError),
-    /// The notification is signed by WeChat Pay, but a field has not the form that decryption needs. Query the
-    /// contract's state, and report it: the format may have changed.
+    /// The notification is signed by WeChat Pay, but a field cannot be decrypted in its form. Query the state, and report
+    /// the error: the format may have changed.
     MalformedField {
         /// The field's name, as on the wire.
         name: &'static str,
@@ -40,38 +40,37 @@ pub enum NotificationError {
         wanted: &'static str,
     },
     /// The notification is signed by WeChat Pay, but encrypted with another algorithm than `AEAD_AES_256_GCM`. Query the
-    /// contract's state, and report it.
+    /// state, and report the error.
     UnsupportedAlgorithm {
         /// The algorithm named.
         found: String,
     },
     /// The notification is signed by WeChat Pay, but does not decrypt. The APIv3 key is almost certainly not the one set
-    /// in the merchant platform, or not this merchant's; else the ciphertext is damaged. Once the right key is set, the
-    /// repetition can be opened.
+    /// in the merchant platform, or another merchant's. Otherwise the ciphertext is damaged. Once the right key is set,
+    /// the repeated notification can be opened.
     Decrypt,
     /// The notification is signed by WeChat Pay and decrypted, but the content is not of the type asked for: not UTF-8,
-    /// not JSON, or the source says which field is missing or does not fit.
+    /// not JSON, or a field is missing or of another type. The source says which.
     ///
-    /// Perhaps it belongs to another product: see `event_type`. [`NotificationReceiver::open_as`] with
+    /// Perhaps it belongs to another product, see `event_type`. [`NotificationReceiver::open_as`] with
     /// [`serde_json::Value`] opens any content, to see what is in it.
     Content {
         /// The notification's id.
         id: String,
         /// The event's type, such as `TRANSACTION.SUCCESS`.
         event_type: String,
-        /// What did not fit, and where.
+        /// The part that is not of the type, and its place.
         source: DecodeError,
     },
 }
 
 impl NotificationError {
-    /// Whether this is WeChat Pay's own test with a wrong signature, so that alarms can stay quiet. It is refused like
-    /// any other.
+    /// Checks whether this is a probe signature of WeChat Pay's, which needs no alarm. It is refused like any other.
     pub fn is_probe(&self) -> bool {
         matches!(self, Self::Verify(error) if error.is_probe())
     }
 
-    /// What to answer WeChat Pay.
+    /// Returns the reply to WeChat Pay.
     ///
     /// | error | status |
     /// |---|---|
@@ -80,10 +79,10 @@ impl NotificationError {
     /// | [`Envelope`](Self::Envelope), [`MalformedField`](Self::MalformedField), [`UnsupportedAlgorithm`](Self::UnsupportedAlgorithm) | 400 |
     /// | [`Decrypt`](Self::Decrypt), [`Content`](Self::Content) | 500 |
     ///
-    /// The message names the kind of error and no more, so that a forger learns nothing about keys or clock. A
-    /// notification that is WeChat Pay's but cannot be read is answered with failure too, so that it is sent again: the
-    /// cause can be mended meanwhile, or the contract queried. To end the repetitions of events that are of no interest,
-    /// answer them with [`NotificationReply::success`].
+    /// The message names the kind of error and no more, so that a forger learns nothing about keys or clock. The reply to
+    /// a notification that is WeChat Pay's but cannot be read is a failure too, so that it is sent again: the cause can be
+    /// mended meanwhile, or the state queried. To end the repetitions of events that are of no interest, reply
+    /// [`NotificationReply::success`].
     pub fn reply(&self) -> NotificationReply {
         match self {
             Self::Verify(_) => NotificationReply::fail(401, "the signature was not accepted"),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use self::envelope::Envelope;
-use crate::json::{self, DecodeError, open_enum};
+use crate::json::{self, open_enum};
 use crate::keys::ApiV3Key;
 use crate::verifier::{SignatureHeaders, Verifier};
 
@@ -21,11 +21,11 @@ pub use self::content::{ContractEvent, Event, RefundEvent};
 pub use self::error::NotificationError;
 pub use self::reply::NotificationReply;
 
-/// Opens notifications: headers, raw body and the time become a verified, decrypted and typed event.
+/// Opens notifications: makes a verified, decrypted and typed event of headers, raw body and the time.
 ///
-/// Cheap to clone, and it can be shared among threads. It shares the platform keys with the verifier's other clones, so
-/// that a key replaced in one place is replaced everywhere. It does no I/O and reads no clock, and fits any web
-/// framework, blocking or not.
+/// Cheap to clone and to share among threads. It shares the platform keys with the verifier's other clones, so that a key
+/// replaced in one place is replaced everywhere. It does no I/O and reads no clock, and fits any web framework, blocking
+/// or async.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -56,7 +56,7 @@ pub use self::reply::NotificationReply;
 ///     Ok(NotificationReply::success())
 /// }
 ///
-/// fn answer(
+/// fn reply(
 ///     receiver: &NotificationReceiver,
 ///     headers: &[(String, String)],
 ///     body: &[u8],
@@ -126,10 +126,10 @@ pub use self::reply::NotificationReply;
 ///
 /// # What is known of these notifications
 ///
-/// Envelope, signature and encryption are documented, and so are payments and refunds. The event types and the decrypted fields of password-exempt
-/// contracts 免密支付 are **not public**: they are inferred from WeChat Pay's sister products (委托代扣 and others). So
-/// the kind is read from the end of the event type, every field but `out_contract_code` is optional, and the decrypted
-/// JSON stays within reach.
+/// Envelope, signature and encryption are documented, and so are payments and refunds. The event types and the decrypted
+/// fields of password-exempt contracts 免密支付 are **not public**: they are inferred from WeChat Pay's sister products
+/// (委托代扣 and others). So the kind is read from the end of the event type, every field but `out_contract_code` is
+/// optional, and [`Notification::json`] returns the decrypted JSON.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012075420>; of the sister products
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012160323>, <https://pay.weixin.qq.com/doc/v3/partner/4012881605> and
@@ -175,7 +175,10 @@ impl NotificationReceiver {
         body: &[u8],
         now: SystemTime,
     ) -> Result<Notification, NotificationError> {
-        self.open_with(headers, body, now, Event::read)
+        let envelope = self.verify(headers, body, now)?;
+        let json = envelope.decrypt(&self.key)?;
+        let content = Event::read(&envelope, &json).map_err(|source| envelope.refuse(source))?;
+        Ok(Notification::new(&envelope, content, json))
     }
 
     /// Verifies and decrypts any notification, and reads its content as a `T`.
@@ -208,34 +211,23 @@ impl NotificationReceiver {
         body: &[u8],
         now: SystemTime,
     ) -> Result<Notification<T>, NotificationError> {
-        self.open_with(headers, body, now, |_, json| json::from_str(json))
+        let envelope = self.verify(headers, body, now)?;
+        let json = envelope.decrypt(&self.key)?;
+        let content = json::from_str(&json).map_err(|source| envelope.refuse(source))?;
+        Ok(Notification::new(&envelope, content, json))
     }
 
-    fn open_with<T>(
+    fn verify<'b>(
         &self,
         headers: &SignatureHeaders<'_>,
-        body: &[u8],
+        body: &'b [u8],
         now: SystemTime,
-        read: impl Fn(&Envelope<'_>, &str) -> Result<T, DecodeError>,
-    ) -> Result<Notification<T>, NotificationError> {
+    ) -> Result<Envelope<'b>, NotificationError> {
         if body.len() > Self::MAX_BODY {
             return Err(NotificationError::TooLarge { bytes: body.len() });
         }
         self.verifier.verify(headers, body, now)?;
-        let envelope = Envelope::read(body)?;
-        let plaintext = envelope.resource.decrypt(&self.key)?;
-        let refuse =
-            |source| NotificationError::content(&envelope.id, &envelope.event_type, source);
-        let json = String::from_utf8(plaintext)
-            .map_err(|error| refuse(DecodeError::not_utf8(error.utf8_error())))?;
-        Ok(Notification {
-            id: envelope.id.to_string(),
-            create_time: envelope.create_time.to_string(),
-            event_type: envelope.event_type.to_string(),
-            kind: EventKind::of(&envelope.event_type),
-            content: read(&envelope, &json).map_err(refuse)?,
-            json,
-        })
+        Envelope::read(body)
     }
 }
 
@@ -259,7 +251,18 @@ pub struct Notification<T = Event> {
 }
 
 impl<T> Notification<T> {
-    /// The decrypted JSON, exactly as it came.
+    fn new(envelope: &Envelope<'_>, content: T, json: String) -> Self {
+        Self {
+            id: envelope.id.to_string(),
+            create_time: envelope.create_time.to_string(),
+            event_type: envelope.event_type.to_string(),
+            kind: EventKind::of(&envelope.event_type),
+            content,
+            json,
+        }
+    }
+
+    /// Returns the decrypted JSON, exactly as it was received.
     pub fn json(&self) -> &str {
         &self.json
     }
@@ -268,7 +271,7 @@ impl<T> Notification<T> {
     ///
     /// # Errors
     ///
-    /// [`NotificationError::Content`] when the JSON is not of that type.
+    /// [`NotificationError::Content`] if the JSON is not of that type.
     pub fn parse<'a, U: Deserialize<'a>>(&'a self) -> Result<U, NotificationError> {
         json::from_str(&self.json)
             .map_err(|source| NotificationError::content(&self.id, &self.event_type, source))

@@ -1,20 +1,20 @@
-//! What to answer WeChat Pay, as HTTP status and body.
+//! The reply to a notification, as HTTP status and body.
 
 use serde_json::Value;
 
-/// The answer to a notification: send [`status`](Self::status), [`body`](Self::body) and, when there is a body,
+/// The reply to a notification. Send [`status`](Self::status), [`body`](Self::body) and, if there is a body,
 /// [`content_type`](Self::content_type), within five seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "WeChat Pay sends the notification again unless it is answered"]
+#[must_use = "WeChat Pay sends the notification again unless it receives the reply"]
 pub struct NotificationReply {
     status: u16,
     body: String,
 }
 
 impl NotificationReply {
-    /// The notification is received and need not be sent again: status 204 without a body.
+    /// Acknowledges the notification, which is then not sent again: status 204 without a body.
     ///
-    /// Answer so only when the event is safely stored, also when it had been stored before.
+    /// Reply so only when the event is safely stored, also if it had been stored before.
     pub fn success() -> Self {
         Self {
             status: 204,
@@ -22,11 +22,10 @@ impl NotificationReply {
         }
     }
 
-    /// The notification was opened but could not be processed, and is to be sent again: status 500.
+    /// Asks for the notification to be sent again, since it was opened but could not be processed: status 500.
     ///
-    /// `message` is for people at WeChat Pay; keep it short, documented are up to 64 characters, and free of secrets. When
-    /// opening failed, answer with
-    /// [`NotificationError::reply`](crate::NotificationError::reply) instead.
+    /// `message` is for people at WeChat Pay. Keep it short (up to 64 characters are documented) and free of secrets. If
+    /// opening failed, reply with [`NotificationError::reply`](crate::NotificationError::reply) instead.
     pub fn failure(message: &str) -> Self {
         Self::fail(500, message)
     }
@@ -40,17 +39,17 @@ impl NotificationReply {
         }
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The body; empty when the answer has none.
+    /// Returns the body, empty if the reply has none.
     pub fn body(&self) -> &str {
         &self.body
     }
 
-    /// The value of `Content-Type`; `None` when the answer has no body.
+    /// Returns the value of `Content-Type`, `None` if the reply has no body.
     pub fn content_type(&self) -> Option<&'static str> {
         (!self.body.is_empty()).then_some("application/json")
     }
