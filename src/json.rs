@@ -1,66 +1,83 @@
-//! Reads JSON that was verified, with errors that say what did not fit and where, but never a value that was read.
+//! Reading of verified JSON. Errors name fields, types and places, and never a value. An array is no object.
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::str::Utf8Error;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Unexpected, Visitor};
-use serde_json::error::Category;
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
+};
 
-/// Why JSON could not be read: what did not fit, and where.
+/// The reason why JSON could not be read: what did not fit, and where.
 ///
-/// Answers and notifications hold personal data, such as the user's name and openid, and errors end in logs. So this
-/// names fields, types and places, and no value and no name that came with the JSON: `invalid type: string, expected
-/// u64 at line 1 column 20`. Where a type of the caller's refuses a value in words of its own, the words are left out
-/// too, since they may repeat the value; only what such a type names as expected is shown.
-#[derive(Clone, PartialEq, Eq)]
+/// Responses and notifications hold personal data, such as the user's name and openid, and errors end in logs. So this
+/// names fields, types and places, and no value and no name that came with the JSON: `amount.total: invalid type: string,
+/// expected u64 at line 1 column 20`. If a type of the caller's refuses a value in words of its own, the words are left
+/// out too, since they may repeat the value. Only what such a type names as expected is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError(
     /// Boxed, since every result of a call has room for its error.
     Box<Problem>,
 );
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Problem {
-    category: Category,
-    text: String,
+    field: String,
+    problem: String,
     line: usize,
     column: usize,
 }
 
 impl DecodeError {
-    /// The line of the JSON, from 1; 0 when the place is not known.
+    /// Returns the field that did not fit, as a path from the outermost object: `goods_detail[0].quantity`. A name that
+    /// the type does not know is `*`. Empty if the problem is not in a field, or has no place.
+    pub fn field(&self) -> &str {
+        &self.0.field
+    }
+
+    /// Returns the line of the JSON, from 1, or 0 if the place is not known.
     pub fn line(&self) -> usize {
         self.0.line
     }
 
-    /// The column in that line, in bytes from 1; 0 when nothing of the line was read, or the place is not known.
+    /// Returns the column in that line, in bytes from 1, or 0 if nothing of the line was read or the place is not known.
     pub fn column(&self) -> usize {
         self.0.column
     }
 
     pub(crate) fn not_utf8(error: Utf8Error) -> Self {
+        Self::without_place(error.to_string())
+    }
+
+    pub(crate) fn empty_body() -> Self {
+        Self::without_place("the body is empty".to_owned())
+    }
+
+    fn without_place(problem: String) -> Self {
         Self(Box::new(Problem {
-            category: Category::Syntax,
-            text: error.to_string(),
+            field: String::new(),
+            problem,
             line: 0,
             column: 0,
         }))
     }
 
-    fn of(error: &serde_json::Error) -> Self {
-        let (category, line, column) = (error.classify(), error.line(), error.column());
-        let text = error.to_string();
-        let place = format!(" at line {line} column {column}");
-        let problem = text.strip_suffix(&place).unwrap_or(&text);
-        let problem = match category {
-            // Fixed texts of serde_json.
-            Category::Syntax | Category::Eof | Category::Io => problem.to_owned(),
-            Category::Data => without_values(problem),
-        };
+    fn of(error: &serde_json::Error, mistake: Option<Mistake>) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let Mistake { field, problem } = mistake.unwrap_or_else(|| Mistake {
+            field: String::new(),
+            problem: match error.is_data() {
+                true => REFUSED.to_owned(),
+                // Without its place these texts of serde_json are fixed.
+                false => without_place(&error.to_string(), line, column),
+            },
+        });
         Self(Box::new(Problem {
-            category,
-            text: problem,
+            field,
+            problem,
             line,
             column,
         }))
@@ -70,37 +87,483 @@ impl DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem {
-            text, line, column, ..
+            field,
+            problem,
+            line,
+            column,
         } = &*self.0;
-        match line {
-            0 => f.write_str(text),
-            line => write!(f, "{text} at line {line} column {column}"),
+        if !field.is_empty() {
+            write!(f, "{field}: ")?;
         }
-    }
-}
-
-impl fmt::Debug for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecodeError")
-            .field("category", &self.0.category)
-            .field("problem", &self.0.text)
-            .field("line", &self.0.line)
-            .field("column", &self.0.column)
-            .finish()
+        match line {
+            0 => f.write_str(problem),
+            line => write!(f, "{problem} at line {line} column {column}"),
+        }
     }
 }
 
 impl StdError for DecodeError {}
 
+const REFUSED: &str = "a value was refused by the type that reads it";
+
+fn without_place(text: &str, line: usize, column: usize) -> String {
+    let place = format!(" at line {line} column {column}");
+    text.strip_suffix(&place).unwrap_or(text).to_owned()
+}
+
 /// Reads `json` as a `T`.
 pub(crate) fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeError> {
-    // Checked once for all of it: serde_json would check each text by itself.
+    // Checked once for all of it. serde_json would check each text by itself.
     from_str(std::str::from_utf8(json).map_err(DecodeError::not_utf8)?)
 }
 
 /// Reads `json` as a `T`.
 pub(crate) fn from_str<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, DecodeError> {
-    serde_json::from_str(json).map_err(|error| DecodeError::of(&error))
+    let mistake = Cell::new(None);
+    let place = Place::new(None, &[]);
+    let context = Context::new(&place, &mistake);
+    let mut parser = serde_json::Deserializer::from_str(json);
+    context
+        .settle(T::deserialize(context.strict(&mut parser)))
+        .and_then(|value| parser.end().map(|()| value))
+        .map_err(|error| DecodeError::of(&error, mistake.take()))
+}
+
+/// What does not fit, and in which field.
+struct Mistake {
+    field: String,
+    problem: String,
+}
+
+/// An error of the parser, or of the type that reads. The latter is made of its parts, to leave out the values.
+#[derive(Debug)]
+enum Fault<E> {
+    Parser(E),
+    Type(String),
+}
+
+impl<E: fmt::Display> fmt::Display for Fault<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parser(error) => error.fmt(f),
+            Self::Type(problem) => f.write_str(problem),
+        }
+    }
+}
+
+impl<E: StdError> StdError for Fault<E> {}
+
+impl<E: StdError> de::Error for Fault<E> {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::Type(REFUSED.to_owned())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        Self::Type(format!("invalid type: {}, expected {wanted}", kind(&found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        Self::Type(format!(
+            "invalid value: {}, expected {wanted}",
+            kind(&found)
+        ))
+    }
+
+    fn invalid_length(length: usize, wanted: &dyn Expected) -> Self {
+        Self::Type(format!("invalid length {length}, expected {wanted}"))
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Self::Type(format!("unknown variant, expected {}", one_of(known)))
+    }
+
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        Self::Type(format!("unknown field, expected {}", one_of(known)))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::Type(format!("missing field `{field}`"))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::Type(format!("duplicate field `{field}`"))
+    }
+}
+
+fn one_of(names: &[&str]) -> String {
+    format!("one of `{}`", names.join("`, `"))
+}
+
+fn kind(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "integer",
+        Unexpected::Float(_) => "floating point",
+        Unexpected::Str(_) | Unexpected::Char(_) => "string",
+        Unexpected::Unit | Unexpected::Option => "null",
+        Unexpected::Seq => "sequence",
+        Unexpected::Map => "map",
+        _ => "value",
+    }
+}
+
+/// An object or array, and the member or element of it that is being read.
+struct Place<'p, 'de> {
+    /// Absent around the outermost value.
+    outer: Option<&'p Self>,
+    /// The names that the type knows. Others are not shown.
+    fields: &'static [&'static str],
+    key: Cell<&'de str>,
+    index: Cell<Option<usize>>,
+}
+
+impl<'p, 'de> Place<'p, 'de> {
+    fn new(outer: Option<&'p Self>, fields: &'static [&'static str]) -> Self {
+        Self {
+            outer,
+            fields,
+            key: Cell::new(""),
+            index: Cell::new(None),
+        }
+    }
+
+    fn path(&self) -> String {
+        let Some(outer) = self.outer else {
+            return String::new();
+        };
+        let (mut path, key) = (outer.path(), self.key.get());
+        if let Some(index) = self.index.get() {
+            return path + &format!("[{index}]");
+        }
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path + if self.fields.contains(&key) { key } else { "*" }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Context<'p, 'de> {
+    at: &'p Place<'p, 'de>,
+    /// The first mistake.
+    mistake: &'p Cell<Option<Mistake>>,
+    /// Whether the key of a member is read.
+    is_key: bool,
+    /// The fields of the struct that is wanted, if one is.
+    fields: Option<&'static [&'static str]>,
+}
+
+impl<'p, 'de> Context<'p, 'de> {
+    fn new(at: &'p Place<'p, 'de>, mistake: &'p Cell<Option<Mistake>>) -> Self {
+        Self {
+            at,
+            mistake,
+            is_key: false,
+            fields: None,
+        }
+    }
+
+    fn strict<T>(self, inner: T) -> Strict<'p, 'de, T> {
+        Strict {
+            inner,
+            context: self,
+        }
+    }
+
+    /// Notes a mistake with its place. The error of the parser then only ends the reading, and gets line and column.
+    fn settle<T, E: de::Error>(self, result: Result<T, Fault<E>>) -> Result<T, E> {
+        result.map_err(|fault| match fault {
+            Fault::Parser(error) => error,
+            Fault::Type(problem) => {
+                let at = self.at.outer.filter(|_| self.is_key).unwrap_or(self.at);
+                let field = at.path();
+                self.mistake.set(Some(Mistake { field, problem }));
+                E::custom(REFUSED)
+            }
+        })
+    }
+}
+
+/// A deserializer, visitor, seed or access that does as the inner one, but refuses an array in the place of a struct and
+/// notes where a type refuses a value.
+struct Strict<'p, 'de, T> {
+    inner: T,
+    context: Context<'p, 'de>,
+}
+
+macro_rules! deserialize {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+            if !self.context.is_key {
+                // By `deserialize_u64` and the like the parser would refuse another type itself, and quote the value.
+                return self.deserialize_any(visitor);
+            }
+            let visitor = self.context.strict(visitor);
+            self.inner.$method(visitor).map_err(Fault::Parser)
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, 'de, D> {
+    type Error = Fault<D::Error>;
+
+    deserialize! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32
+        deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes
+        deserialize_byte_buf deserialize_unit deserialize_seq deserialize_map deserialize_identifier
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner.deserialize_any(visitor).map_err(Fault::Parser)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .deserialize_option(visitor)
+            .map_err(Fault::Parser)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.inner
+            .deserialize_ignored_any(visitor)
+            .map_err(Fault::Parser)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .deserialize_newtype_struct(name, visitor)
+            .map_err(Fault::Parser)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .deserialize_enum(name, variants, visitor)
+            .map_err(Fault::Parser)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        mut self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.context.fields = Some(fields);
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.deserialize_any(visitor)
+    }
+}
+
+macro_rules! visit {
+    ($($method:ident($value:ty))*) => {$(
+        fn $method<E: de::Error>(self, value: $value) -> Result<V::Value, E> {
+            self.context.settle(self.inner.$method(value))
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<'_, 'de, V> {
+    type Value = V::Value;
+
+    visit! { visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64) visit_str(&str) }
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<V::Value, E> {
+        if self.context.is_key {
+            self.context.at.key.set(value);
+        }
+        self.context.settle(self.inner.visit_borrowed_str(value))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
+        self.context.settle(self.inner.visit_unit())
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
+        self.context.settle(self.inner.visit_none())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let Self {
+            context,
+            inner: visitor,
+        } = self;
+        context.settle(visitor.visit_some(context.strict(inner)))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let Self {
+            context,
+            inner: visitor,
+        } = self;
+        context.settle(visitor.visit_newtype_struct(context.strict(inner)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<V::Value, A::Error> {
+        let Context { at, mistake, .. } = self.context;
+        if self.context.fields.is_some() {
+            let fault = de::Error::invalid_type(Unexpected::Seq, &self.inner);
+            return self.context.settle(Err(fault));
+        }
+        let place = Place::new(Some(at), &[]);
+        let array = Context::new(&place, mistake).strict(array);
+        self.context.settle(self.inner.visit_seq(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<V::Value, A::Error> {
+        let Context {
+            at,
+            mistake,
+            fields,
+            ..
+        } = self.context;
+        let place = Place::new(Some(at), fields.unwrap_or_default());
+        let object = Context::new(&place, mistake).strict(object);
+        self.context.settle(self.inner.visit_map(object))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
+        let variant = self.context.strict(variant);
+        self.context.settle(self.inner.visit_enum(variant))
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, 'de, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        let deserializer = self.context.strict(deserializer);
+        self.context.settle(self.inner.deserialize(deserializer))
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<'_, 'de, A> {
+    type Error = Fault<A::Error>;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
+        let mut seed = self.context.strict(seed);
+        seed.context.is_key = true;
+        self.context.at.key.set("");
+        self.inner.next_key_seed(seed).map_err(Fault::Parser)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, Self::Error> {
+        let seed = self.context.strict(seed);
+        self.inner.next_value_seed(seed).map_err(Fault::Parser)
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<'_, 'de, A> {
+    type Error = Fault<A::Error>;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Self::Error> {
+        let index = &self.context.at.index;
+        index.set(Some(index.get().map_or(0, |index| index + 1)));
+        let seed = self.context.strict(seed);
+        self.inner.next_element_seed(seed).map_err(Fault::Parser)
+    }
+}
+
+impl<'p, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Strict<'p, 'de, A> {
+    type Error = Fault<A::Error>;
+    type Variant = Strict<'p, 'de, A::Variant>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Self::Variant), Self::Error> {
+        let seed = self.context.strict(seed);
+        let (value, variant) = self.inner.variant_seed(seed).map_err(Fault::Parser)?;
+        Ok((value, self.context.strict(variant)))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Strict<'_, 'de, A> {
+    type Error = Fault<A::Error>;
+
+    fn unit_variant(self) -> Result<(), Self::Error> {
+        self.inner.unit_variant().map_err(Fault::Parser)
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<S::Value, Self::Error> {
+        let seed = self.context.strict(seed);
+        self.inner.newtype_variant_seed(seed).map_err(Fault::Parser)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .tuple_variant(length, visitor)
+            .map_err(Fault::Parser)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        mut self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.context.fields = Some(fields);
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .struct_variant(fields, visitor)
+            .map_err(Fault::Parser)
+    }
 }
 
 /// Reads a number that may be written as a text of digits: peers have received `service_id` in both forms.
@@ -118,12 +581,11 @@ pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
             Ok(value)
         }
 
-        fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<u64, E> {
+        fn visit_str<E: de::Error>(self, value: &str) -> Result<u64, E> {
             let digits = value.bytes().all(|byte| byte.is_ascii_digit());
             match value.parse() {
                 Ok(number) if digits => Ok(number),
-                // Not `Unexpected::Str`, which would repeat the value in the error.
-                _ => Err(E::invalid_value(Unexpected::Other("string"), &self)),
+                _ => Err(E::invalid_value(Unexpected::Str(value), &self)),
             }
         }
     }
@@ -203,81 +665,3 @@ macro_rules! open_enum {
     };
 }
 pub(crate) use open_enum;
-
-/// What a message of serde says without quoting what was read: names of fields that the type has, kinds and what is
-/// expected stay, all else goes.
-fn without_values(problem: &str) -> String {
-    is_of_known_names(problem)
-        .then(|| problem.to_owned())
-        .or_else(|| without_what_came(problem))
-        .unwrap_or_else(|| "a value was refused by the type that reads it".to_owned())
-}
-
-/// Whether it names a field of the type and nothing else.
-fn is_of_known_names(problem: &str) -> bool {
-    ["missing field `", "duplicate field `"]
-        .iter()
-        .any(|start| {
-            problem
-                .strip_prefix(start)
-                .is_some_and(|name| name.find('`').is_some_and(|end| end + 1 == name.len()))
-        })
-}
-
-/// `invalid type: string "...", expected u64` becomes `invalid type: string, expected u64`; `None` when it is not of
-/// such a form.
-fn without_what_came(problem: &str) -> Option<String> {
-    // What is expected comes last; the value before it may hold the same words.
-    let (start, expected) = problem.rsplit_once(", expected ")?;
-    let is_quoted = |text: &str| text.starts_with('`') && text.ends_with('`');
-    for what in ["unknown field", "unknown variant"] {
-        if start
-            .strip_prefix(what)
-            .is_some_and(|came| is_quoted(came.trim_start()))
-        {
-            return Some(format!("{what}, expected {expected}"));
-        }
-    }
-    for what in ["invalid type", "invalid value"] {
-        if let Some(came) = start
-            .strip_prefix(what)
-            .and_then(|rest| rest.strip_prefix(": "))
-        {
-            return Some(format!("{what}: {}, expected {expected}", kind_of(came)?));
-        }
-    }
-    let length = start.strip_prefix("invalid length ")?;
-    length.parse::<usize>().ok()?;
-    Some(format!("invalid length {length}, expected {expected}"))
-}
-
-/// The kind alone of `string "..."`, `integer `5``, `map` and the like.
-fn kind_of(came: &str) -> Option<&'static str> {
-    const KINDS: [&str; 18] = [
-        "boolean",
-        "integer",
-        "floating point",
-        "number",
-        "character",
-        "string",
-        "byte array",
-        "null",
-        "unit value",
-        "Option value",
-        "newtype struct",
-        "sequence",
-        "map",
-        "enum",
-        "unit variant",
-        "newtype variant",
-        "tuple variant",
-        "struct variant",
-    ];
-    KINDS
-        .into_iter()
-        .find(|kind| match came.strip_prefix(kind) {
-            Some("") => true,
-            Some(value) => value.starts_with([' ']) && value.ends_with(['"', '`']),
-            None => false,
-        })
-}

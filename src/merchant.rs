@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 
 use crate::error::{ApiError, Authenticity, Error, KeyError};
-use crate::json;
+use crate::json::{self, DecodeError};
 use crate::keys::PublicKey;
 use crate::request::{Endpoint, Method, Request};
 use crate::signer::{Signer, check_nonce_str, request_message};
@@ -273,11 +273,11 @@ pub(crate) struct Verified<'h, 'b> {
 
 impl Verified<'_, '_> {
     pub(crate) fn read<R: DeserializeOwned>(self) -> Result<R, Error> {
-        let json = match self.body {
-            [] => b"null",
-            body => body,
+        let result = match self.body {
+            [] => json::from_str("null").map_err(|_| DecodeError::empty_body()),
+            body => json::from_slice(body),
         };
-        json::from_slice(json).map_err(|source| Error::Decode {
+        result.map_err(|source| Error::Decode {
             status: self.status,
             request_id: self.request_id.map(str::to_owned),
             source,

@@ -3,6 +3,7 @@
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::envelope::Envelope;
 use crate::contract::{ContractState, TerminateInfo, TerminationMode};
@@ -262,12 +263,12 @@ where
     D: Deserializer<'de>,
     T: DeserializeOwned,
 {
-    // A text is moved from the value to `T`: this costs no copy.
-    let value = Value::deserialize(deserializer)?;
-    Ok(T::deserialize(value).ok())
+    // Its text alone, so that even a number without bounds costs no more than this field.
+    let text = <Box<RawValue>>::deserialize(deserializer)?;
+    Ok(json::from_str(text.get()).ok())
 }
 
 fn lenient_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(number_or_text(value).ok())
+    let text = <Box<RawValue>>::deserialize(deserializer)?;
+    Ok(number_or_text(&mut serde_json::Deserializer::from_str(text.get())).ok())
 }
