@@ -1,10 +1,15 @@
 //! The paths under `/sandbox/`, for clients in any language.
 
-use serde_json::{Value, json};
-use wechatpay_contract::PublicKey;
-use wechatpay_contract::sandbox::Sandbox;
+use std::io::ErrorKind;
+use std::net::TcpStream;
 
-use crate::raw::Raw;
+use serde_json::{Value, json};
+use wechatpay_contract::sandbox::Sandbox;
+use wechatpay_contract::{PublicKey, SignatureHeaders, VerifyError};
+
+use crate::inbox::{Inbox, PATIENCE, Reaction};
+use crate::raw::{Raw, wait_until};
+use crate::sandbox_notifications::decrypted;
 
 /// Posts an order, unsigned and without any header.
 fn order(raw: &mut Raw, action: &str, body: &Value) -> (u16, Value) {
@@ -290,4 +295,283 @@ fn platform_keys_are_changed() {
     assert!(sandbox.client().self_test().is_success());
     told("withdraw-certificate", json!({"serial_no": serial_no}));
     assert_eq!(verified_by(), None);
+}
+
+/// Posts an order that must be carried out.
+fn done(raw: &mut Raw, action: &str, body: Value) -> Value {
+    let (status, response) = order(raw, action, &body);
+    assert_eq!(status, 200, "{action} {body}: {response}");
+    response
+}
+
+#[test]
+fn each_fault_that_the_error_lists_is_known() {
+    let sandbox = Sandbox::start().unwrap();
+    let mut raw = Raw::connect(&sandbox);
+    let (_, listed) = UNKNOWN_FAULT.split_once("one of ").unwrap();
+    for name in listed.split(", ") {
+        let (_, response) = order(&mut raw, "fault", &json!({"fault": name}));
+        let message = response["message"].as_str().unwrap_or_default();
+        assert!(!message.starts_with("fault: "), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_loaded_into_another_sandbox() {
+    let (first, mut raw) = pre_signed();
+    let serial_no = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
+    let certificate =
+        json!({"serial_no": serial_no, "not_before": 1, "not_after": 4_000_000_000_u64});
+    done(&mut raw, "sign", json!({"out_contract_code": "code1"}));
+    for code in ["code2", "code3", "code4"] {
+        raw.pre_sign(code);
+        raw.answer();
+    }
+    done(&mut raw, "give-up", json!({"out_contract_code": "code2"}));
+    done(&mut raw, "sign", json!({"out_contract_code": "code3"}));
+    done(&mut raw, "terminate", json!({"out_contract_code": "code3"}));
+    done(&mut raw, "issue-certificate", certificate);
+    done(&mut raw, "public-key", json!({"offered": false}));
+    done(&mut raw, "sign-with", json!({"key": serial_no}));
+    done(
+        &mut raw,
+        "clock",
+        json!({"advance_seconds": 60, "offset_seconds": -5}),
+    );
+    done(&mut raw, "revoke-merchant-certificate", json!({}));
+    let snapshot = look(&mut raw, "snapshot");
+    assert_eq!(snapshot, first.snapshot());
+
+    let second = Sandbox::start().unwrap();
+    let mut other = Raw::connect(&second);
+    done(&mut other, "snapshot", snapshot.clone());
+    assert_eq!(look(&mut other, "snapshot"), snapshot);
+    assert_eq!(look(&mut other, "contracts"), look(&mut raw, "contracts"));
+    let states: Vec<_> = look(&mut other, "contracts")
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|contract| contract["contract_state"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(states, ["SIGNED", "GIVEN_UP", "TERMINATED", "PRE_SIGNED"]);
+    second.user_signs("code4").unwrap();
+    let client = second
+        .certificate_client_builder()
+        .unwrap()
+        .build()
+        .unwrap();
+    assert!(
+        !client.self_test().is_success(),
+        "the certificate is revoked"
+    );
+    done(&mut other, "reset", json!({}));
+    assert_eq!(
+        look(&mut other, "snapshot"),
+        Sandbox::start().unwrap().snapshot()
+    );
+}
+
+#[test]
+fn a_snapshot_that_is_none_changes_nothing() {
+    let (sandbox, mut raw) = pre_signed();
+    let before = sandbox.snapshot();
+    let with = |pointer: &str, value: Value| {
+        let mut changed = before.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        changed
+    };
+    let certificate =
+        json!([{"serial_no": "x", "not_before": 1, "not_after": 2, "has_second_key": true}]);
+    for (snapshot, problem) in [
+        (json!({}), "snapshot: missing field `contracts`"),
+        (json!([]), "snapshot: invalid length 0"),
+        (
+            with("/contracts", json!(1)),
+            "snapshot: invalid type: integer `1`, expected a map",
+        ),
+        (
+            with("/contracts/code1/state", json!("LOST")),
+            "snapshot: unknown variant `LOST`",
+        ),
+        (
+            with("/clock/offset_seconds", json!("now")),
+            "snapshot: invalid type: string \"now\"",
+        ),
+        (
+            with("/platform/certificates", certificate),
+            "serial_no: found \"x\", wanted",
+        ),
+    ] {
+        let (status, response) = order(&mut raw, "snapshot", &snapshot);
+        let message = response["message"].as_str().unwrap_or_default();
+        assert!(status == 400 && message.starts_with(problem), "{message}");
+        assert_eq!(sandbox.snapshot(), before);
+    }
+    sandbox.load(before.clone()).unwrap();
+    assert_eq!(sandbox.snapshot(), before);
+}
+
+#[test]
+fn a_reset_forgets_everything() {
+    let (sandbox, mut raw) = pre_signed();
+    assert_eq!(
+        look(&mut raw, "health"),
+        json!({"status": "ok", "mchid": Sandbox::MCHID})
+    );
+    let nobody = json!({"url": "http://127.0.0.1:9/"});
+    done(&mut raw, "notify-url", nobody);
+    done(&mut raw, "notify-schedule", json!({"seconds": [3600]}));
+    done(&mut raw, "sign", json!({"out_contract_code": "code1"}));
+    done(&mut raw, "fault", json!({"fault": "gzip", "times": 9}));
+    done(&mut raw, "hang-up", json!({"connections": 9}));
+    done(&mut raw, "reset", json!({}));
+    for what in ["contracts", "requests", "notifications"] {
+        assert_eq!(look(&mut raw, what), json!([]), "{what}");
+    }
+    // The delivery that waited for its second attempt has ended.
+    assert!(sandbox.wait_for_deliveries(std::time::Duration::from_secs(30)));
+    let mut raw = Raw::connect(&sandbox);
+    raw.pre_sign("code1");
+    let response = raw.answer();
+    assert_eq!(
+        (response.status, response.header("content-encoding")),
+        (200, None)
+    );
+    sandbox.user_signs("code1").unwrap();
+    assert_eq!(sandbox.notifications()[0].attempts, []);
+}
+
+#[test]
+fn the_clock_of_signatures_is_moved() {
+    let (sandbox, mut raw) = pre_signed();
+    for (offset, status) in [(600, 401), (-600, 401), (200, 200), (0, 200)] {
+        done(&mut raw, "clock", json!({"offset_seconds": offset}));
+        raw.pre_sign("code1");
+        assert_eq!(raw.answer().status, status, "{offset}");
+    }
+    done(&mut raw, "clock", json!({"offset_seconds": i64::MIN}));
+    done(
+        &mut raw,
+        "clock",
+        json!({"offset_seconds": i64::MAX, "advance_seconds": u64::MAX}),
+    );
+    raw.pre_sign("code1");
+    assert_eq!(raw.answer().status, 401);
+    sandbox.user_signs("code1").unwrap_err();
+}
+
+#[test]
+fn a_notification_of_any_kind_is_sent() {
+    let inbox = Inbox::open([
+        Reaction::Status(200),
+        Reaction::Status(500),
+        Reaction::Status(204),
+    ]);
+    let (sandbox, mut raw) = pre_signed();
+    done(&mut raw, "notify-url", json!({"url": inbox.url}));
+    done(&mut raw, "notify-signing", json!({"signing": "probe"}));
+    done(&mut raw, "notify-timeout", json!({"milliseconds": 60_000}));
+    done(&mut raw, "notify-schedule", json!({"seconds": [0]}));
+    let content = json!({"out_contract_code": "code9", "fee": [1, null]});
+    let event =
+        json!({"event_type": "CONTRACT.RENEWED", "original_type": "contract", "content": content});
+    let id = done(&mut raw, "notify", event)["id"].clone();
+    let body: Value = serde_json::from_slice(&inbox.next().body).unwrap();
+    assert_eq!(body["id"], id);
+    assert_eq!(body["event_type"], "CONTRACT.RENEWED");
+    assert_eq!(body["resource"]["original_type"], "contract");
+    assert_eq!(body["resource"]["associated_data"], "contract");
+    let sent = &sandbox.notifications()[0];
+    assert_eq!(decrypted(&sent.body), content);
+    assert_eq!(sent.out_contract_code.as_deref(), Some("code9"));
+    let signature = sent
+        .headers
+        .iter()
+        .find(|(name, _)| name == "Wechatpay-Signature");
+    assert!(signature.unwrap().1.starts_with("WECHATPAY/SIGNTEST/"));
+
+    // The second is sent again at once, as the schedule says.
+    sandbox.notify("A.B", "c", &json!("text"));
+    assert!(sandbox.wait_for_deliveries(PATIENCE));
+    let second = &sandbox.notifications()[1];
+    let statuses: Vec<_> = second
+        .attempts
+        .iter()
+        .map(|attempt| attempt.status)
+        .collect();
+    assert_eq!(statuses, [Some(500), Some(204)]);
+    assert_eq!(decrypted(&second.body), json!("text"));
+}
+
+#[test]
+fn a_body_of_ones_own_is_signed() {
+    let sandbox = Sandbox::start().unwrap();
+    let mut raw = Raw::connect(&sandbox);
+    let signed = done(&mut raw, "sign-body", json!({"body": "{\"a\":1}"}));
+    let headers: Vec<(String, String)> = serde_json::from_value(signed["headers"].clone()).unwrap();
+    let pairs = headers.iter().map(|(name, value)| (name, value));
+    let headers = SignatureHeaders::from_pairs(pairs).unwrap();
+    let now = std::time::SystemTime::now();
+    let verifier = sandbox.verifier();
+    assert_eq!(verifier.verify(&headers, b"{\"a\":1}", now), Ok(()));
+    let error = verifier.verify(&headers, b"{}", now).unwrap_err();
+    assert!(
+        matches!(error, VerifyError::WrongSignature { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn connections_are_refused_hung_up_and_closed_by_path() {
+    let (sandbox, mut raw) = pre_signed();
+    let address = sandbox.url().strip_prefix("http://").unwrap().to_owned();
+    assert_eq!(
+        look(&mut raw, "connections"),
+        json!({"accepted": 1, "open": 1})
+    );
+    done(&mut raw, "hang-up", json!({"connections": 1}));
+    assert_eq!(Raw::connect(&sandbox).rest(), b"");
+
+    done(&mut raw, "refuse-connections", json!({"milliseconds": 300}));
+    let error = TcpStream::connect(&address).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    wait_until("listening", || TcpStream::connect(&address).is_ok());
+    wait_until("closed", || sandbox.connections_open() == 1);
+
+    let mut other = Raw::connect(&sandbox);
+    look(&mut other, "health");
+    done(&mut raw, "close-connections", json!({}));
+    assert_eq!((raw.rest(), other.rest()), (vec![], vec![]));
+
+    // A refusal that nobody ends does not keep the sandbox.
+    let mut raw = Raw::connect(&sandbox);
+    done(
+        &mut raw,
+        "refuse-connections",
+        json!({"milliseconds": 3_600_000}),
+    );
+    drop(sandbox);
+    assert_eq!(raw.rest(), b"");
+}
+
+#[test]
+fn the_list_of_certificates_is_forged_by_path() {
+    let sandbox = Sandbox::start().unwrap();
+    let mut raw = Raw::connect(&sandbox);
+    let certificate = json!({"serial_no": "1A", "not_before": 1, "not_after": 4_000_000_000_u64});
+    done(&mut raw, "issue-certificate", certificate);
+    let mut listed = |forgery: Value| {
+        done(&mut raw, "forge-list", json!({"forgery": forgery}));
+        raw.request("GET", "/v3/certificates", b"");
+        raw.answer().json()["data"][0]["serial_no"].clone()
+    };
+    assert_eq!(listed(json!("merchants_own")), Sandbox::MERCHANT_SERIAL_NO);
+    assert_ne!(listed(json!("other_serial_no")), "1A");
+    assert_eq!(listed(Value::Null), "1A");
+    let (status, response) = order(&mut raw, "forge-list", &json!({"forgery": "x"}));
+    let message = response["message"].as_str().unwrap();
+    assert!(
+        status == 400 && message.starts_with("forgery: unknown variant `x`"),
+        "{message}"
+    );
 }

@@ -1,5 +1,6 @@
 //! What the sandbox refuses before it looks at a request's fields: signature, clock, headers, paths.
 
+use serde_json::json;
 use wechatpay_contract::sandbox::Sandbox;
 
 use crate::raw::{PRE_SIGN_PATH, Raw, authorization, now, pre_sign_body};
@@ -359,4 +360,43 @@ fn the_record_keeps_the_newest_requests_up_to_64_mib() {
         .map(|one| one.target)
         .collect();
     assert_eq!(targets, ["/3", "/4", "/5", "/6", "/7", "/8", "/9"]);
+}
+
+#[test]
+fn a_wrong_signature_is_refused_with_what_was_signed() {
+    let sandbox = Sandbox::start().unwrap();
+    let signer = sandbox.signer();
+    let time = now();
+    let refused = |body: &str| {
+        let authorization = authorization(&signer, "POST", PRE_SIGN_PATH, time, b"another");
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Accept", "application/json"),
+            ("User-Agent", "raw"),
+        ];
+        let mut raw = Raw::connect(&sandbox);
+        raw.send("POST", PRE_SIGN_PATH, &headers, body.as_bytes());
+        raw.answer().json()["detail"].clone()
+    };
+    let message = |body: &str| {
+        format!("POST\n{PRE_SIGN_PATH}\n{time}\n593BEC0C930BF1AFEB40B4A08C8FB242\n{body}\n")
+    };
+    let detail = refused("{}");
+    let expected = json!({
+        "detail": {"issue": "sign not match"},
+        "field": "signature",
+        "location": "authorization",
+        "sign_information": {
+            "method": "POST",
+            "url": PRE_SIGN_PATH,
+            "sign_message_length": message("{}").len(),
+            "truncated_sign_message": message("{}"),
+        },
+    });
+    assert_eq!(detail, expected);
+    let long = "用".repeat(1000);
+    let information = refused(&long)["sign_information"].clone();
+    assert_eq!(information["sign_message_length"], message(&long).len());
+    let shown = information["truncated_sign_message"].as_str().unwrap();
+    assert!(message(&long).starts_with(shown) && shown.chars().count() == 256);
 }

@@ -53,7 +53,7 @@ fn statuses(sandbox: &Sandbox) -> Vec<Option<u16>> {
 }
 
 /// Decrypts with another library than the sandbox encrypts with.
-fn decrypted(body: &[u8]) -> Value {
+pub(crate) fn decrypted(body: &[u8]) -> Value {
     let envelope: Value = serde_json::from_slice(body).unwrap();
     let resource = |name: &str| envelope["resource"][name].as_str().unwrap();
     let key = Aes256Gcm::new_from_slice(Sandbox::API_V3_KEY.as_bytes()).unwrap();
