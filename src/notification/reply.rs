@@ -1,9 +1,22 @@
-//! The reply to a notification, as HTTP status and body.
+//! The reply to a notification, as HTTP status, headers and body.
 
 use serde_json::Value;
 
-/// The reply to a notification. Send [`status`](Self::status), [`body`](Self::body) and, if there is a body,
-/// [`content_type`](Self::content_type), within five seconds.
+/// The reply to a notification. Send [`status`](Self::status), [`headers`](Self::headers) and [`body`](Self::body) within
+/// five seconds.
+///
+/// With the types of the `http` crate, which most frameworks use:
+///
+/// ```
+/// # use wechatpay_contract::NotificationReply;
+/// fn response(reply: &NotificationReply) -> http::Result<http::Response<String>> {
+///     let mut response = http::Response::builder().status(reply.status());
+///     for (name, value) in reply.headers() {
+///         response = response.header(name, value);
+///     }
+///     response.body(reply.body().to_owned())
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "WeChat Pay sends the notification again unless it receives the reply"]
 pub struct NotificationReply {
@@ -49,8 +62,9 @@ impl NotificationReply {
         &self.body
     }
 
-    /// Returns the value of `Content-Type`, `None` if the reply has no body.
-    pub fn content_type(&self) -> Option<&'static str> {
-        (!self.body.is_empty()).then_some("application/json")
+    /// Returns the headers as name and value: `Content-Type` if there is a body.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let content_type = ("Content-Type", "application/json");
+        (!self.body.is_empty()).then_some(content_type).into_iter()
     }
 }
