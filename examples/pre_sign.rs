@@ -1,7 +1,8 @@
 //! Pre-signs a contract for a user of an e-commerce platform's mini program.
 //!
-//! Without any configuration it starts the sandbox and talks to that. With the environment variables below it talks to
-//! WeChat Pay:
+//! `cargo run --example pre_sign`: without any of these environment variables it talks to the sandbox, a gateway on
+//! this machine that plays WeChat Pay (built without the feature `sandbox`, it only shows the request). With them it
+//! talks to WeChat Pay:
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -17,95 +18,48 @@
 //! | `WECHATPAY_OUT_CONTRACT_CODE` | the merchant's code for the contract |
 //! | `WECHATPAY_DISPLAY_ACCOUNT` | the user's name on the signing page |
 
-use std::env;
+#[macro_use]
+mod common;
+
 use std::error::Error;
-use std::fs;
 use std::process::ExitCode;
 
-use wechatpay_contract::sandbox::Sandbox;
-use wechatpay_contract::{Client, Endpoint, PrivateKey, PublicKey, Signer, Verifier, ecommerce};
-
-const VARIABLES: [&str; 11] = [
-    "WECHATPAY_MCHID",
-    "WECHATPAY_SERIAL_NO",
-    "WECHATPAY_PRIVATE_KEY",
-    "WECHATPAY_PUBLIC_KEY_ID",
-    "WECHATPAY_PUBLIC_KEY",
-    "WECHATPAY_APPID",
-    "WECHATPAY_SERVICE_ID",
-    "WECHATPAY_OPENID",
-    "WECHATPAY_NOTIFY_URL",
-    "WECHATPAY_OUT_CONTRACT_CODE",
-    "WECHATPAY_DISPLAY_ACCOUNT",
-];
+use common::{key, variable};
+use wechatpay_contract::ecommerce::MiniProgramPreSign;
+use wechatpay_contract::{Client, Endpoint, PrivateKey, PublicKey, Signer, Verifier};
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
-            ExitCode::FAILURE
+    common::main(include_str!("pre_sign.rs"), || {
+        if common::is_configured() {
+            with_wechat_pay()
+        } else {
+            with_sandbox(&MiniProgramPreSign {
+                appid: "wxd678efh567hg6787",
+                service_id: 12535,
+                out_contract_code: "wxwtdk20200910100000",
+                notify_url: "https://yourapp.com/notify",
+                contract_display_account: "微信代扣用户A",
+                openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+            })
         }
-    }
-}
-
-fn run() -> Result<(), Box<dyn Error>> {
-    let missing: Vec<_> = VARIABLES
-        .into_iter()
-        .filter(|name| env::var_os(name).is_none_or(|value| value.is_empty()))
-        .collect();
-    if missing.len() == VARIABLES.len() {
-        return with_sandbox();
-    }
-    if !missing.is_empty() {
-        return Err(format!(
-            "some variables are set, but these are missing: {}; set all of them to talk to WeChat Pay, or none to use the sandbox",
-            missing.join(", ")
-        )
-        .into());
-    }
-    with_wechat_pay()
-}
-
-fn with_sandbox() -> Result<(), Box<dyn Error>> {
-    let sandbox = Sandbox::start()?;
-    println!("sandbox at {}", sandbox.url());
-    pre_sign(
-        &sandbox.client(),
-        &ecommerce::MiniProgramPreSign {
-            appid: "wxd678efh567hg6787",
-            service_id: 12535,
-            out_contract_code: "wxwtdk20200910100000",
-            notify_url: "https://yourapp.com/notify",
-            contract_display_account: "微信代扣用户A",
-            openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
-        },
-    )
+    })
 }
 
 fn with_wechat_pay() -> Result<(), Box<dyn Error>> {
-    let signer = Signer::new(
+    let private_key = key("WECHATPAY_PRIVATE_KEY", PrivateKey::from_pem)?;
+    let (mchid, serial) = (
         variable("WECHATPAY_MCHID")?,
         variable("WECHATPAY_SERIAL_NO")?,
-        PrivateKey::from_pem(file("WECHATPAY_PRIVATE_KEY")?)?,
-    )?;
-    let verifier = Verifier::new([PublicKey::from_pem(
-        variable("WECHATPAY_PUBLIC_KEY_ID")?,
-        file("WECHATPAY_PUBLIC_KEY")?,
-    )?])?;
-    let service_id = variable("WECHATPAY_SERVICE_ID")?;
+    );
+    let id = variable("WECHATPAY_PUBLIC_KEY_ID")?;
+    let public_key = key("WECHATPAY_PUBLIC_KEY", |pem| PublicKey::from_pem(id, pem))?;
+    let signer = Signer::new(mchid, serial, private_key)?;
+    let client = Client::new(signer, Verifier::new([public_key])?)?;
     pre_sign(
-        &Client::new(signer, verifier)?,
-        &ecommerce::MiniProgramPreSign {
+        &client,
+        &MiniProgramPreSign {
             appid: &variable("WECHATPAY_APPID")?,
-            service_id: service_id.parse().map_err(|_| {
-                format!("WECHATPAY_SERVICE_ID: found {service_id:?}: wanted a whole number")
-            })?,
+            service_id: common::number("WECHATPAY_SERVICE_ID")?,
             out_contract_code: &variable("WECHATPAY_OUT_CONTRACT_CODE")?,
             notify_url: &variable("WECHATPAY_NOTIFY_URL")?,
             contract_display_account: &variable("WECHATPAY_DISPLAY_ACCOUNT")?,
@@ -114,24 +68,30 @@ fn with_wechat_pay() -> Result<(), Box<dyn Error>> {
     )
 }
 
-fn pre_sign(
-    client: &Client,
-    pre_sign: &ecommerce::MiniProgramPreSign<'_>,
-) -> Result<(), Box<dyn Error>> {
-    let request = pre_sign.request()?;
-    println!("request  {} {}", request.method(), request.target()?);
-    println!("         {}", serde_json::to_string(pre_sign)?);
-    let session = client.send(pre_sign)?;
-    println!("answer   {session:?}");
-    println!("launch   {}", serde_json::to_string(&session.launch())?);
+#[cfg(feature = "sandbox")]
+fn with_sandbox(request: &MiniProgramPreSign<'_>) -> Result<(), Box<dyn Error>> {
+    let sandbox = wechatpay_contract::sandbox::Sandbox::start()?;
+    say!("sandbox  {}", sandbox.url());
+    pre_sign(&sandbox.client(), request)
+}
+
+#[cfg(not(feature = "sandbox"))]
+fn with_sandbox(request: &MiniProgramPreSign<'_>) -> Result<(), Box<dyn Error>> {
+    say!("not sent: add `--features sandbox`, or set the variables that --help lists");
+    show(request)
+}
+
+fn pre_sign(client: &Client, request: &MiniProgramPreSign<'_>) -> Result<(), Box<dyn Error>> {
+    show(request)?;
+    let session = client.send(request)?;
+    say!("response {session:?}");
+    say!("launch   {}", serde_json::to_string(&session.launch())?);
     Ok(())
 }
 
-fn variable(name: &str) -> Result<String, String> {
-    env::var(name).map_err(|error| format!("{name}: {error}"))
-}
-
-fn file(name: &str) -> Result<Vec<u8>, String> {
-    let path = variable(name)?;
-    fs::read(&path).map_err(|error| format!("{name}: cannot read {path}: {error}"))
+fn show(request: &MiniProgramPreSign<'_>) -> Result<(), Box<dyn Error>> {
+    let http = request.request()?;
+    say!("request  {} {}", http.method(), http.target()?);
+    say!("         {}", serde_json::to_string(request)?);
+    Ok(())
 }

@@ -153,13 +153,11 @@ impl Client {
     /// too, but mind that WeChat Pay's probe of signatures can make it fail now and then: the report says so.
     ///
     /// ```
-    /// # use wechatpay_contract::sandbox::Sandbox;
-    /// # let sandbox = Sandbox::start()?;
-    /// # let client = sandbox.client();
+    /// # fn test(client: &wechatpay_contract::Client) {
     /// let report = client.self_test();
     /// println!("{report}");
     /// assert!(report.is_success());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }
     /// ```
     ///
     /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>,

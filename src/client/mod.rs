@@ -44,11 +44,9 @@ impl Client {
     /// [`ClientBuilder::platform_certificates`].
     ///
     /// ```
-    /// use wechatpay_contract::sandbox::Sandbox;
     /// use wechatpay_contract::{Outcome, QueryContract};
     ///
-    /// # let sandbox = Sandbox::start()?;
-    /// # let client = sandbox.client();
+    /// # fn query(client: &wechatpay_contract::Client) {
     /// let query = QueryContract {
     ///     service_id: 12535,
     ///     out_contract_code: "wxwtdk20200910100000",
@@ -61,7 +59,7 @@ impl Client {
     ///         Outcome::Unknown => println!("query before sending anything again: {error}"),
     ///     },
     /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }
     /// ```
     ///
     /// # Errors

@@ -11,15 +11,15 @@ use crate::raw::Folder;
 const CODE: &str = "wxwtdk20200910100000";
 
 /// The example, with variables that lead it to a sandbox.
-struct Tool {
-    sandbox: Sandbox,
-    variables: Vec<(&'static str, String)>,
-    // The key files are there as long as this is.
+pub(crate) struct Tool {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) variables: Vec<(&'static str, String)>,
+    // The key files exist as long as this.
     folder: Folder,
 }
 
 impl Tool {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let sandbox = Sandbox::start().unwrap();
         let folder = Folder::new(name);
         let key = folder.write("merchant.pem", Sandbox::MERCHANT_KEY_PEM.as_bytes());
@@ -121,10 +121,10 @@ pub(crate) fn program(example: &str) -> PathBuf {
 }
 
 #[test]
-fn a_contract_is_led_through_its_life() {
+fn the_tool_leads_a_contract_through_its_life() {
     let tool = Tool::new("contract_example_life");
     tool.run(&["query"])
-        .assert(1, &["HTTP 404", "whether the user has signed"]);
+        .assert(1, &["HTTP 404", "outcome: WeChat Pay refused"]);
     tool.run(&["pre-sign"]).assert(
         0,
         &[
@@ -151,51 +151,48 @@ fn each_outcome_has_its_exit_code_and_advice() {
     tool.run(&["terminate", "the user moved"]).assert(
         3,
         &[
-            "outcome     the request may have taken effect\n",
-            "do next     run `contract query`",
+            "outcome: the request may have taken effect\n",
+            "do next: run `contract query`",
         ],
     );
     tool.run(&["pre-sign"])
-        .assert(3, &["do next     run it again with the same values"]);
+        .assert(3, &["do next: run it again with the same values"]);
     tool.run(&["terminate", "the user moved"]).assert(
         1,
         &[
             "HTTP 400 INVALID_REQUEST",
-            "outcome     WeChat Pay refused the request\n",
-            "Request-ID  ",
+            "outcome: WeChat Pay refused the request\n",
+            "Request-ID: ",
         ],
     );
-    let request_id = "Request-ID  none\n";
+    let request_id = "Request-ID: none\n";
     tool.run(&["terminate", ""])
-        .assert(1, &["outcome     nothing was sent\n", request_id]);
+        .assert(1, &["outcome: nothing was sent\n", request_id]);
 }
 
 #[test]
-fn an_answer_that_is_not_verified_names_the_public_key() {
+fn a_response_signed_with_another_key_is_refused() {
     let tool = Tool::new("contract_example_unverified").with(
         "WECHATPAY_PUBLIC_KEY",
         concat!(env!("CARGO_MANIFEST_DIR"), "/tests/platform/public.pem"),
     );
     tool.run(&["pre-sign"]).assert(
         3,
-        &[
-            "because   the signature is wrong for platform key PUB_KEY_ID_",
-            "check       that WECHATPAY_PUBLIC_KEY and",
-        ],
+        &["because: the signature is wrong for platform key PUB_KEY_ID_"],
     );
 }
 
 #[test]
-fn what_is_wrong_with_the_environment_is_named() {
+fn a_wrong_environment_is_named() {
     let path = "/there/is/no/such.pem";
     let tool = Tool::new("contract_example_environment").with("WECHATPAY_PRIVATE_KEY", path);
-    tool.run(&["query"])
-        .assert(2, &["WECHATPAY_PRIVATE_KEY: /there/is/no/such.pem: "]);
-    let tool = tool.with("WECHATPAY_PRIVATE_KEY", "");
     tool.run(&["query"]).assert(
         2,
-        &["missing environment variables: WECHATPAY_PRIVATE_KEY; or"],
+        &["WECHATPAY_PRIVATE_KEY: cannot read /there/is/no/such.pem: "],
     );
+    let tool = tool.with("WECHATPAY_PRIVATE_KEY", "");
+    tool.run(&["query"])
+        .assert(2, &["WECHATPAY_PRIVATE_KEY is not set: see --help"]);
     let key = tool.folder.path().join("platform.pem");
     let tool = tool.with("WECHATPAY_PRIVATE_KEY", key.to_str().unwrap());
     tool.run(&["query"])
@@ -204,7 +201,7 @@ fn what_is_wrong_with_the_environment_is_named() {
 }
 
 #[test]
-fn the_self_test_ends_as_its_report_says() {
+fn the_exit_code_of_the_self_test_is_that_of_its_report() {
     let tool = Tool::new("contract_example_self_test");
     tool.run(&["self-test"])
         .assert(0, &["request signature: accepted"]);
@@ -231,7 +228,7 @@ fn a_wrong_command_line_shows_the_right_one() {
 }
 
 #[test]
-fn with_a_sandbox_of_its_own_it_needs_no_environment() {
+fn a_sandbox_of_its_own_needs_no_environment() {
     run(&["--sandbox", "pre-sign"], &[]).assert(0, &["pre-signed  "]);
     run(&["--sandbox", "query"], &[]).assert(0, &["state       SIGNED\n"]);
     run(&["--sandbox", "terminate", "bye"], &[]).assert(0, &["terminated  "]);

@@ -1,22 +1,48 @@
-//! The sandbox as `examples/sandbox.rs` runs it, with a client that knows no more than the line of JSON: it signs and
+//! `examples/sandbox.rs` as a process: its options, and a client that knows no more than its line of JSON, signs and
 //! verifies with the `openssl` command, speaks through a socket, and shares no code with the crate.
 
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::contract_example::program;
 use crate::raw::{Answer, Folder, PRE_SIGN_PATH, Raw, now, pre_sign_body};
 use crate::support::{command, installed};
 
-#[allow(dead_code)] // what is only for its own process
-#[path = "../../examples/sandbox.rs"]
-mod example;
+/// The running example.
+struct Process(Child);
+
+impl Process {
+    /// Starts it, and returns its line of JSON too.
+    fn start(arguments: &[&str]) -> (Self, Value) {
+        let mut command = Command::new(program("sandbox"));
+        let mut child = command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let process = Self(child);
+        let line = stdout.lines().next().unwrap().unwrap();
+        (process, serde_json::from_str(&line).unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// What a shell script has: files, names, and the programs on the machine.
 struct Shell {
     folder: Folder,
     description: Value,
+    _process: Process,
 }
 
 impl Shell {
@@ -78,11 +104,11 @@ fn a_client_made_of_openssl_and_a_socket_gets_along() {
         return;
     }
     let folder = Folder::new("openssl-client");
-    let (_sandbox, description) = example::start(folder.path()).unwrap();
-    assert!(!description.to_string().contains('\n'));
+    let (process, description) = Process::start(&["--keys", folder.path().to_str().unwrap()]);
     let shell = Shell {
         folder,
         description,
+        _process: process,
     };
     let mut raw = Raw::connect_to(shell.get("url"));
 
@@ -122,20 +148,41 @@ fn a_client_made_of_openssl_and_a_socket_gets_along() {
 }
 
 #[test]
-fn the_keys_are_written_where_the_line_says() {
-    let folder = Folder::new("sandbox-keys");
-    let (_sandbox, description) = example::start(&folder.path().join("new")).unwrap();
-    let size = |name: &str| {
+fn the_line_names_files_absolutely() {
+    let relative = format!("target/sandbox-keys-{}", std::process::id());
+    let (_process, description) = Process::start(&["--keys", &relative]);
+    for (name, start) in [
+        ("merchant_key", "-----BEGIN PRIVATE KEY-----\n"),
+        ("public_key", "-----BEGIN PUBLIC KEY-----\n"),
+        ("certificate", "-----BEGIN CERTIFICATE-----\n"),
+        ("api_v3_key", ""),
+    ] {
         let path = Path::new(description[name].as_str().unwrap());
-        assert!(path.starts_with(folder.path().join("new")));
-        path.metadata().unwrap().len()
-    };
-    assert_eq!(size("api_v3_key"), 32);
-    assert!(size("merchant_key") > 1600);
-    assert!(size("public_key") > 400);
+        assert!(path.is_absolute(), "{path:?}");
+        let content = fs::read_to_string(path).unwrap();
+        assert!(content.starts_with(start) && content.len() >= 32, "{name}");
+    }
+    fs::remove_dir_all(relative).unwrap();
+}
 
+#[test]
+fn a_wrong_command_line_is_refused() {
+    let folder = Folder::new("sandbox-arguments");
     let file = folder.write("file", b"");
-    let error = example::start(Path::new(&file)).unwrap_err();
-    let expected = format!("cannot make the folder {file}: ");
-    assert!(error.to_string().starts_with(&expected), "{error}");
+    let no_folder = format!("error: cannot make the folder {file}: ");
+    for (arguments, expected) in [
+        (&["--keys", &file][..], no_folder.as_str()),
+        (&["--keys"], "error: --keys needs a value: see --help\n"),
+        (
+            &["--key", "folder"],
+            "error: unknown option --key: see --help\n",
+        ),
+        (&["folder"], "error: folder needs a value: see --help\n"),
+    ] {
+        let output = Command::new(program("sandbox")).args(arguments).output();
+        let output = output.unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.starts_with(expected), "{arguments:?}: {errors}");
+        assert_eq!(output.status.code(), Some(1));
+    }
 }
