@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::credentials::new_id;
-use super::fields::{self, Field, Rule, text};
+use super::fields::{self, Field, Rule, present, text};
 use super::pre_sign::{self, Mode, SigningFlow};
 use super::response::{Refusal, Response};
 use crate::time::format_rfc_3339;
@@ -80,6 +80,18 @@ pub enum UserError {
     NotSigned,
     /// The contract was terminated.
     Terminated,
+    /// No order was placed under this number.
+    UnknownOrder,
+    /// The order is paid already.
+    OrderPaid,
+    /// The order is closed.
+    OrderClosed,
+    /// The time to pay is over, or the newest `prepay_id` is two hours old.
+    OrderExpired,
+    /// No refund was created under this number.
+    UnknownRefund,
+    /// The refund has ended, or cannot go to this status.
+    RefundSettled,
 }
 
 impl fmt::Display for UserError {
@@ -96,6 +108,14 @@ impl fmt::Display for UserError {
             Self::AlreadySigned => "the contract is signed already",
             Self::NotSigned => "the contract is not signed yet",
             Self::Terminated => "the contract was terminated",
+            Self::UnknownOrder => "no order was placed under this number",
+            Self::OrderPaid => "the order is paid already",
+            Self::OrderClosed => "the order is closed",
+            Self::OrderExpired => {
+                "the time to pay is over, or the newest prepay_id is two hours old"
+            }
+            Self::UnknownRefund => "no refund was created under this number",
+            Self::RefundSettled => "the refund has ended, or cannot go to this status",
         })
     }
 }
@@ -346,15 +366,4 @@ fn pre_sign_response(mode: Mode, flow: SigningFlow, mchid: &str, body: &Value) -
         "sign_mp_appid": is_session.then_some("wxbd687630cd02ce1d"),
         "sign_mp_path": is_session.then_some("pages/PwdExemptContract/index"),
     })))
-}
-
-/// Leaves out the members that are `null`.
-fn present(fields: Value) -> Value {
-    match fields {
-        Value::Object(members) => {
-            let present = members.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(present.collect::<Map<_, _>>())
-        }
-        other => other,
-    }
 }

@@ -77,6 +77,8 @@ fn show(gateway: &Gateway, server: &Server, what: &str) -> Controlled {
     Ok(match what {
         "health" => json!({"status": "ok", "mchid": gateway.identity.mchid}),
         "contracts" => lock(&gateway.contracts).list().into(),
+        "orders" => lock(&gateway.orders).list().into(),
+        "refunds" => lock(&gateway.refunds).list().into(),
         "requests" => gateway.requests().into_iter().map(show_request).collect(),
         "notifications" => gateway
             .notifier
@@ -102,6 +104,14 @@ fn act(gateway: &Gateway, server: &Arc<Server>, action: &str, order: &Order) -> 
     match action {
         "sign" => return signs(SigningFlow::MiniProgram),
         "pay-and-sign" => return signs(SigningFlow::PayRedirectSign),
+        "pay" => {
+            let transaction_id = gateway.user_pays(&order.get::<String>("out_trade_no")?)?;
+            return Ok(json!({"transaction_id": transaction_id}));
+        }
+        "refund" => {
+            let number = order.get::<String>("out_refund_no")?;
+            gateway.settle_refund(&number, order.get("status")?)?;
+        }
         "give-up" => gateway.user_gives_up(&code()?)?,
         "terminate" => gateway.user_terminates(&code()?)?,
         "clock" => move_clock(gateway, order)?,

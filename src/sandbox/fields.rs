@@ -23,6 +23,8 @@ pub(super) enum Rule {
     AnyText,
     /// A whole number, not negative.
     Number,
+    /// A whole number from 1.
+    Positive,
     /// `true` or `false`.
     Boolean,
     /// ASCII digits and letters, up to so many.
@@ -34,8 +36,14 @@ pub(super) enum Rule {
     },
     /// `https://`, without a query; up to so many characters.
     NotifyUrl(usize),
-    /// The same with a path.
+    /// The same, or `http://`, as on a dedicated line.
+    PartnerNotifyUrl(usize),
+    /// `https://`, with a path.
     NotifyUrlWithPath(usize),
+    /// Text of at most so many bytes.
+    Bytes(usize),
+    /// A refund's number: digits, letters, `_`, `-`, `|`, `*` and `@`, up to 64.
+    RefundNumber,
     /// RFC 3339, up to 64 characters.
     Time,
     /// An object with these fields.
@@ -83,6 +91,17 @@ pub(super) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
     body.get(name).and_then(Value::as_str)
 }
 
+/// Leaves out the members that are `null`.
+pub(super) fn present(fields: Value) -> Value {
+    match fields {
+        Value::Object(members) => {
+            let present = members.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(present.collect::<serde_json::Map<_, _>>())
+        }
+        other => other,
+    }
+}
+
 fn check_object(path: &str, value: &Value, fields: &[Field]) -> Checked {
     if !value.is_object() {
         return Err(Refusal::param_error(path, value, "is not an object"));
@@ -113,8 +132,13 @@ fn check_everywhere(path: &str, value: &Value) -> Checked {
 impl Rule {
     fn check(&self, path: &str, value: &Value) -> Checked {
         match self {
-            Self::Number if value.is_u64() => return Ok(()),
-            Self::Number => return Err(Refusal::param_error(path, value, "is not a whole number")),
+            Self::Positive if value.as_u64() == Some(0) => {
+                return Err(Refusal::param_error(path, value, "is 0"));
+            }
+            Self::Number | Self::Positive if value.is_u64() => return Ok(()),
+            Self::Number | Self::Positive => {
+                return Err(Refusal::param_error(path, value, "is not a whole number"));
+            }
             Self::Boolean if value.is_boolean() => return Ok(()),
             Self::Boolean => return Err(Refusal::param_error(path, value, "is not a boolean")),
             Self::Object(fields) => return check_object(path, value, fields),
@@ -137,6 +161,7 @@ impl Rule {
             Self::Text(max)
             | Self::Code(max)
             | Self::NotifyUrl(max)
+            | Self::PartnerNotifyUrl(max)
             | Self::NotifyUrlWithPath(max)
                 if length > max =>
             {
@@ -150,6 +175,16 @@ impl Rule {
             }
             Self::OrderNumber { .. } if !text.bytes().all(is_of_order_number) => {
                 Some("has characters other than digits, letters, _, - and *")
+            }
+            Self::Bytes(max) if text.len() > max => Some("is too long"),
+            Self::RefundNumber if length > 64 => Some("is too long"),
+            Self::RefundNumber if !text.bytes().all(is_of_refund_number) => {
+                Some("has characters other than digits, letters, _, -, |, * and @")
+            }
+            Self::PartnerNotifyUrl(_)
+                if path_of_notify_url(&text.replacen("http://", "https://", 1)).is_none() =>
+            {
+                Some("is not an https or http URL without a query")
             }
             Self::NotifyUrl(_) if path_of_notify_url(text).is_none() => {
                 Some("is not an https URL without a query")
@@ -170,6 +205,9 @@ fn check_list(path: &str, value: &Value, fields: &[Field]) -> Checked {
     let entries = value
         .as_array()
         .ok_or_else(|| Refusal::param_error(path, value, "is not a list"))?;
+    if entries.is_empty() {
+        return Err(Refusal::param_error(path, value, "is empty"));
+    }
     entries
         .iter()
         .enumerate()
@@ -185,6 +223,10 @@ fn join(parent: &str, name: impl std::fmt::Display) -> String {
 
 fn is_of_order_number(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'*')
+}
+
+fn is_of_refund_number(byte: u8) -> bool {
+    is_of_order_number(byte) || matches!(byte, b'|' | b'@')
 }
 
 fn path_of_notify_url(url: &str) -> Option<&str> {

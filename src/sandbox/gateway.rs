@@ -17,12 +17,11 @@ use super::orders::{self, Orders, Role};
 use super::platform::Platform;
 use super::pre_sign::{Mode, SigningFlow};
 use super::record::{Newest, RecordedRequest, size_of};
+use super::refunds::{Family, Refunds};
 use super::response::{Refusal, Response};
 use super::signing::Signing;
+use crate::order::RefundStatus;
 use crate::time::format_http_date;
-
-const CONTRACTS: &str = "/v3/password-exempt-contract/contracts/";
-const ORDERS: &str = "/v3/pay/transactions/out-trade-no/";
 
 const ECHO: &[Field] = &[
     Field::required("echo_message", Rule::AnyText),
@@ -36,6 +35,7 @@ pub(super) struct Gateway {
     pub(super) clock: Clock,
     pub(super) contracts: Mutex<Contracts>,
     pub(super) orders: Mutex<Orders>,
+    pub(super) refunds: Mutex<Refunds>,
     pub(super) faults: Faults,
     pub(super) notifier: Notifier,
     record: Mutex<Newest<RecordedRequest>>,
@@ -51,6 +51,7 @@ impl Gateway {
             clock,
             contracts: Mutex::default(),
             orders: Mutex::default(),
+            refunds: Mutex::default(),
             faults: Faults::default(),
             record: Mutex::new(Newest::new()),
         }
@@ -127,43 +128,89 @@ impl Gateway {
     }
 
     fn dispatch(&self, request: &HttpRequest, now: u64) -> Result<Response, Refusal> {
-        match (request.method.as_str(), request.path()) {
-            ("GET", "/v3/certificates") => self.platform.certificates(now),
-            ("POST", "/v3/security/echo") => self.echo(request),
-            ("POST", "/v3/pay/transactions/jsapi-with-contract") => {
-                self.order(Role::Direct, request)
+        let segments: Vec<String> = request.path().split('/').map(percent_decoded).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match segments.as_slice() {
+            ["", "v3", "certificates"] if request.method == "GET" => {
+                self.platform.certificates(now)
             }
-            ("POST", "/v3/pay/partner/transactions/jsapi-with-contract") => {
-                self.order(Role::Partner, request)
+            ["", "v3", "security", "echo"] if request.method == "POST" => self.echo(request),
+            ["", "v3", "password-exempt-contract", "contracts", rest @ ..] => {
+                self.dispatch_contract(request, rest)
             }
-            (_, path) => match (path.strip_prefix(CONTRACTS), path.strip_prefix(ORDERS)) {
-                (Some(rest), _) => self.dispatch_contract(request, rest),
-                (_, Some(rest)) => self.dispatch_order(request, rest),
-                _ => Err(unknown_path()),
-            },
+            ["", "v3", "pay", "transactions", rest @ ..] => {
+                self.dispatch_order(request, Role::Direct, rest)
+            }
+            ["", "v3", "pay", "partner", "transactions", rest @ ..] => {
+                self.dispatch_order(request, Role::Partner, rest)
+            }
+            ["", "v3", rest @ ..] => self.dispatch_refund(request, rest),
+            _ => Err(unknown_path()),
         }
     }
 
-    fn dispatch_order(&self, request: &HttpRequest, path: &str) -> Result<Response, Refusal> {
+    fn dispatch_order(
+        &self,
+        request: &HttpRequest,
+        role: Role,
+        segments: &[&str],
+    ) -> Result<Response, Refusal> {
         let mchid = &self.identity.mchid;
-        match (request.method.as_str(), path.strip_suffix("/close")) {
-            ("GET", None) => {
-                orders::check_mchid(mchid, request.query("mchid"))?;
-                lock(&self.orders).query(mchid, path)
-            }
-            ("POST", Some(number)) => {
+        match (request.method.as_str(), segments) {
+            ("POST", ["jsapi-with-contract"]) => {
                 let body = json_body(request)?;
-                orders::check_mchid(mchid, fields::text(&body, "mchid"))?;
-                lock(&self.orders).close(number)
+                // Orders go by the true clock: their `time_expire` comes from the caller's.
+                let times = (self.clock.now(), self.clock.contract_time());
+                let contracts = lock(&self.contracts);
+                lock(&self.orders).place(role, mchid, body, &contracts, times)
+            }
+            ("GET", [kind @ ("id" | "out-trade-no"), number]) => {
+                let sub_mchid = orders::check_ids(role, mchid, |name| request.query(name))?;
+                lock(&self.orders).query(role, sub_mchid, kind, number)
+            }
+            ("POST", ["out-trade-no", number, "close"]) => {
+                let body = json_body(request)?;
+                let sub_mchid = orders::check_ids(role, mchid, |name| fields::text(&body, name))?;
+                lock(&self.orders).close(role, sub_mchid, number)
             }
             _ => Err(unknown_path()),
         }
     }
 
-    fn dispatch_contract(&self, request: &HttpRequest, path: &str) -> Result<Response, Refusal> {
-        let segments: Vec<&str> = path.split('/').collect();
+    fn dispatch_refund(
+        &self,
+        request: &HttpRequest,
+        segments: &[&str],
+    ) -> Result<Response, Refusal> {
+        let create = |family| {
+            let body = json_body(request)?;
+            let mut orders = lock(&self.orders);
+            lock(&self.refunds).create(&mut orders, family, body, self.clock.contract_time())
+        };
+        let sub_mchid = request.query("sub_mchid");
+        let refunds = || lock(&self.refunds);
+        match (request.method.as_str(), segments) {
+            ("POST", ["refund", "domestic", "refunds"]) => create(Family::Domestic),
+            ("POST", ["ecommerce", "refunds", "apply"]) => create(Family::Platform),
+            (
+                "GET",
+                ["refund", "domestic", "refunds", wanted]
+                | ["ecommerce", "refunds", "out-refund-no", wanted],
+            ) => refunds().query(sub_mchid, |number, _| number == *wanted),
+            ("GET", ["ecommerce", "refunds", "id", wanted]) => {
+                refunds().query(sub_mchid, |_, id| id == *wanted)
+            }
+            _ => Err(unknown_path()),
+        }
+    }
+
+    fn dispatch_contract(
+        &self,
+        request: &HttpRequest,
+        segments: &[&str],
+    ) -> Result<Response, Refusal> {
         let now = self.clock.contract_time();
-        match (request.method.as_str(), segments.as_slice()) {
+        match (request.method.as_str(), segments) {
             ("POST", [mode, "pre-entrust-sign", flow]) => {
                 let (mode, flow) = Mode::parse(mode)
                     .zip(SigningFlow::parse(flow))
@@ -194,18 +241,6 @@ impl Gateway {
         }
     }
 
-    fn order(&self, role: Role, request: &HttpRequest) -> Result<Response, Refusal> {
-        let body = json_body(request)?;
-        let mchid = &self.identity.mchid;
-        // Orders go by the true clock: their `time_expire` comes from the caller's.
-        let now = self.clock.now();
-        let response = orders::order(role, mchid, &body, &lock(&self.contracts), now)?;
-        if role == Role::Direct {
-            lock(&self.orders).keep(&body);
-        }
-        Ok(response)
-    }
-
     pub(super) fn user_signs(&self, code: &str, flow: SigningFlow) -> Result<String, UserError> {
         let now = self.clock.contract_time();
         let mut contracts = lock(&self.contracts);
@@ -223,6 +258,29 @@ impl Gateway {
         let mut contracts = lock(&self.contracts);
         let contract = contracts.terminate_by_user(code, now)?;
         self.notify_of(Event::TERMINATED, contract, now);
+        Ok(())
+    }
+
+    /// The user pays an order. Returns the `transaction_id`.
+    pub(super) fn user_pays(&self, out_trade_no: &str) -> Result<String, UserError> {
+        let now = self.clock.contract_time();
+        let mut orders = lock(&self.orders);
+        let (transaction_id, content) = orders.pay(out_trade_no, now)?;
+        self.notify(Event::PAID, &content, now);
+        Ok(transaction_id)
+    }
+
+    pub(super) fn settle_refund(
+        &self,
+        number: &str,
+        status: RefundStatus,
+    ) -> Result<(), UserError> {
+        let now = self.clock.contract_time();
+        let event_type = format!("REFUND.{status}");
+        let mut refunds = lock(&self.refunds);
+        let content = refunds.settle(number, status, now)?;
+        let event = Event::new(&event_type, "refund", "退款结果");
+        self.notify(event, &content, now);
         Ok(())
     }
 
@@ -283,6 +341,25 @@ fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
         return Err(Refusal::malformed("Content-Type is not application/json"));
     }
     serde_json::from_slice(&request.body).map_err(|_| Refusal::malformed("the body is not JSON"))
+}
+
+/// Returns a segment of a path with its `%XX` decoded; as it is if that is no UTF-8.
+fn percent_decoded(segment: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = segment.as_bytes();
+    while let [first, after @ ..] = rest {
+        let decoded = match (first, after) {
+            (b'%', [high, low, ..]) => std::str::from_utf8(&[*high, *low])
+                .ok()
+                .and_then(|hex| u8::from_str_radix(hex, 16).ok()),
+            _ => None,
+        };
+        bytes.push(decoded.unwrap_or(*first));
+        rest = after
+            .get(if decoded.is_some() { 2 } else { 0 }..)
+            .unwrap_or_default();
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| segment.to_owned())
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

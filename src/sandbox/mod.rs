@@ -21,10 +21,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It plays the ten calls about contracts; the two that order with one, and for direct merchants the query and the
-//! closing of an order, which nobody pays; the list of platform certificates ([`Sandbox::platform`]) and the self-test. A
-//! contract is pre-signed for two hours, then signed by the user ([`Sandbox::user_signs`]), then terminated; each change
-//! is notified, signed and encrypted ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). A test can send
+//! It plays the ten calls about contracts; the orders with one, their queries, closing, refunds and queries of refunds, for
+//! direct merchants, partners and platforms; the list of platform certificates ([`Sandbox::platform`]) and the self-test. A
+//! contract is pre-signed for two hours, then signed by the user ([`Sandbox::user_signs`]), then terminated. An order is
+//! paid by the user ([`Sandbox::user_pays`]), and a refund ends on demand ([`Sandbox::settle_refund`]). Each change is
+//! notified, signed and encrypted ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). A test can send
 //! a notification of any kind ([`Sandbox::notify`]), or make one without a server ([`Platform::notification`],
 //! [`Platform::sign`]). Faults are injected with [`Sandbox::fault`], and [`Sandbox::requests`] tells what really happened.
 //!
@@ -35,6 +36,11 @@
 //! - A query for a contract that nobody signed gives 404 `RESOURCE_NOT_EXISTS`.
 //! - A code that cannot be used any more, a termination without a signed contract, and an order with a contract that is not
 //!   in force give 400 `INVALID_REQUEST`.
+//! - An order with the number of a paid one, and the closing of a paid one, give 400 `ORDER_PAID`; one with the number of
+//!   an unpaid order and other fields gives 403 `OUT_TRADE_NO_USED`.
+//! - A refund with a number that was used with other fields, of another total, of more than is left, or beyond the fiftieth
+//!   of an order gives 400 `INVALID_REQUEST`. The minute between two refunds and the year after the payment are not checked.
+//! - An order that is paid has no field for its contract, `trade_type` `JSAPI` and `bank_type` `OTHERS`.
 //! - A `Wechatpay-Serial` that names no key of the platform gives 400 `PARAM_ERROR`.
 //! - A user who gives up ends the session.
 //! - Notifications are those of the sister product 委托代扣, `ENTRUST.SIGN` and `ENTRUST.TERMINATE`.
@@ -60,12 +66,14 @@
 //! |---|---|---|
 //! | `GET /sandbox/health` | | returns `status` `ok` |
 //! | `POST /sandbox/reset` | | makes everything as it was at the start |
-//! | `GET /sandbox/snapshot` | | returns contracts, orders, keys and clock |
+//! | `GET /sandbox/snapshot` | | returns contracts, orders, refunds, keys and clock |
 //! | `POST /sandbox/snapshot` | what `GET` returned | loads it |
 //! | `POST /sandbox/sign` | `out_contract_code` | the user signs; returns `contract_id` |
 //! | `POST /sandbox/pay-and-sign` | `out_contract_code` | the user pays and signs; returns `contract_id` |
 //! | `POST /sandbox/give-up` | `out_contract_code` | the user gives up |
 //! | `POST /sandbox/terminate` | `out_contract_code` | the user terminates |
+//! | `POST /sandbox/pay` | `out_trade_no` | the user pays an order; returns `transaction_id` |
+//! | `POST /sandbox/refund` | `out_refund_no`, `status`: `SUCCESS`, `ABNORMAL` or `CLOSED` | a refund ends |
 //! | `POST /sandbox/clock` | `advance_seconds`, `offset_seconds` | time passes for contracts; the clock of signatures is that far from the system's |
 //! | `POST /sandbox/notify-url` | `url` | notifications go to this URL on loopback |
 //! | `POST /sandbox/notify` | `event_type`, `original_type`, `content`, `summary` if wanted | a notification of any kind is sent; returns `id` |
@@ -86,6 +94,7 @@
 //! | `POST /sandbox/close-connections` | | all connections are closed |
 //! | `POST /sandbox/refuse-connections` | `milliseconds` | connections are refused for that time |
 //! | `GET /sandbox/contracts` | | all contracts; states `PRE_SIGNED` and `GIVEN_UP` beside the documented ones |
+//! | `GET /sandbox/orders`, `GET /sandbox/refunds` | | all orders, all refunds |
 //! | `GET /sandbox/requests` | | all requests, with `status` and `took_effect` |
 //! | `GET /sandbox/notifications` | | all notifications, with headers, body and the statuses of the replies |
 //! | `GET /sandbox/connections` | | how many connections were `accepted` and are `open` |
@@ -132,6 +141,7 @@
 // pre_sign.rs        The fields of the eight pre-signing calls.
 // contracts.rs       The contracts.
 // orders.rs          The orders.
+// refunds.rs         The refunds of orders.
 // notification.rs    Makes a notification.
 // notifier.rs        Delivers notifications.
 // gateway.rs         From a request to its signed response.
@@ -156,6 +166,7 @@ mod orders;
 mod platform;
 mod pre_sign;
 mod record;
+mod refunds;
 mod response;
 mod signing;
 mod snapshot;
@@ -178,6 +189,7 @@ use self::pre_sign::SigningFlow;
 use crate::client::{Client, ClientBuilder};
 use crate::error::Error;
 use crate::keys::ApiV3Key;
+use crate::order::RefundStatus;
 use crate::signer::Signer;
 use crate::verifier::Verifier;
 
@@ -401,7 +413,29 @@ impl Sandbox {
         self.gateway.user_terminates(out_contract_code)
     }
 
-    /// Lets time pass for contracts alone: sessions end after two hours. Signatures are made and checked by the clock
+    /// The user pays an order. Returns the `transaction_id`.
+    ///
+    /// # Errors
+    ///
+    /// [`UserError`] if the order cannot be paid: it is unknown, paid, closed or expired.
+    pub fn user_pays(&self, out_trade_no: &str) -> Result<String, UserError> {
+        self.gateway.user_pays(out_trade_no)
+    }
+
+    /// Ends a refund: as `Success`, `Abnormal` or `Closed`. An abnormal one can still succeed or be closed.
+    ///
+    /// # Errors
+    ///
+    /// [`UserError`] if the refund is unknown, or has ended.
+    pub fn settle_refund(
+        &self,
+        out_refund_no: &str,
+        status: RefundStatus,
+    ) -> Result<(), UserError> {
+        self.gateway.settle_refund(out_refund_no, status)
+    }
+
+    /// Lets time pass for contracts and payments alone: sessions end after two hours. Signatures are made and checked by the clock
     /// ([`set_clock`](Self::set_clock)) all the same, so that clients need not know.
     pub fn advance_clock(&self, by: Duration) {
         let mut offsets = self.gateway.clock.offsets();

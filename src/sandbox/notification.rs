@@ -21,6 +21,8 @@ impl<'a> Event<'a> {
     pub(super) const SIGNED: Self = Self::new("ENTRUST.SIGN", "entrust", "签约成功");
     /// A contract was terminated.
     pub(super) const TERMINATED: Self = Self::new("ENTRUST.TERMINATE", "entrust", "解约成功");
+    /// The user has paid an order.
+    pub(super) const PAID: Self = Self::new("TRANSACTION.SUCCESS", "transaction", "支付成功");
     /// The self-test's message came back. Only the event type of it is documented.
     pub(super) const ECHO: Self = Self::new("SECURITY_ECHO.SUCCESS", "security_echo", "回显成功");
 

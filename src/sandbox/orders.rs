@@ -1,23 +1,23 @@
-//! Ordering with a contract: the fields of the two calls, the `prepay_id`, and the orders of direct merchants, which can
-//! be queried and closed.
+//! The orders: placed with a contract, paid by the user, queried and closed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::contracts::Contracts;
+use super::contracts::{Contracts, UserError};
 use super::credentials::new_id;
-use super::fields::{self, Field, Rule, text};
+use super::fields::{self, Field, Rule, present, text};
 use super::response::{Refusal, Response};
-use crate::time::parse_rfc_3339;
+use crate::time::{format_rfc_3339, parse_rfc_3339};
 
 /// In seconds.
 const MINUTE: u64 = 60;
 const FIFTEEN_DAYS: u64 = 15 * 24 * 60 * 60;
+const PREPAY_LIFETIME: u64 = 2 * 60 * 60;
 
-/// The kind of merchant that orders, by the path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The kind of merchant that calls, by the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Role {
     /// A direct merchant.
     Direct,
@@ -30,6 +30,7 @@ const DIRECT: &[Field] = &[
     Field::required("appid", Rule::Text(32)),
     Field::required("mchid", Rule::Text(32)),
     Field::required("out_trade_no", Rule::OrderNumber { from: 6 }),
+    Field::required("notify_url", Rule::NotifyUrl(255)),
     Field::required("payer", Rule::Object(PAYER)),
 ];
 
@@ -42,6 +43,7 @@ const PARTNER: &[Field] = &[
     Field::required("sub_mchid", Rule::Text(32)),
     Field::optional("sub_appid", Rule::Text(32)),
     Field::required("out_trade_no", Rule::OrderNumber { from: 1 }),
+    Field::required("notify_url", Rule::PartnerNotifyUrl(255)),
     Field::required("payer", Rule::Object(PARTNER_PAYER)),
 ];
 
@@ -54,7 +56,6 @@ const BOTH: &[Field] = &[
     Field::required("description", Rule::Text(127)),
     Field::optional("time_expire", Rule::Time),
     Field::optional("attach", Rule::Text(128)),
-    Field::required("notify_url", Rule::NotifyUrl(255)),
     Field::optional("goods_tag", Rule::Text(32)),
     Field::optional("support_fapiao", Rule::Boolean),
     Field::required("amount", Rule::Object(AMOUNT)),
@@ -65,14 +66,14 @@ const BOTH: &[Field] = &[
 ];
 
 const AMOUNT: &[Field] = &[
-    Field::required("total", Rule::Number),
+    Field::required("total", Rule::Positive),
     Field::optional("currency", Rule::AnyText),
 ];
 
 const DETAIL: &[Field] = &[
     Field::optional("cost_price", Rule::Number),
     Field::optional("invoice_id", Rule::AnyText),
-    Field::optional("goods_detail", Rule::List(GOODS)),
+    Field::required("goods_detail", Rule::List(GOODS)),
 ];
 
 const GOODS: &[Field] = &[
@@ -100,79 +101,268 @@ const SETTLE_INFO: &[Field] = &[Field::optional("profit_sharing", Rule::Boolean)
 
 const CONTRACT_INFO: &[Field] = &[Field::required("password_free_contract_id", Rule::AnyText)];
 
-/// The orders of direct merchants by `out_trade_no`. Nobody pays them.
+/// All orders by `out_trade_no`.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Orders {
-    by_number: HashMap<String, Order>,
+    by_number: BTreeMap<String, Order>,
+}
+
+/// An order: the body that it was placed with, and how far it has come. Times are in Unix seconds.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Order {
+    role: Role,
+    pub(super) request: Value,
+    /// The time at which the newest `prepay_id` was given out.
+    prepaid_at: u64,
+    state: State,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Order {
-    appid: Value,
-    amount: Value,
-    is_closed: bool,
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum State {
+    NotPaid,
+    Closed,
+    Paid {
+        transaction_id: String,
+        at: u64,
+        is_refunded: bool,
+    },
 }
 
 impl Orders {
-    /// Keeps an order that was placed with `body`.
-    pub(super) fn keep(&mut self, body: &Value) {
-        let part = |name| body.get(name).cloned().unwrap_or_default();
+    /// Places an order, or returns a new `prepay_id` for the same one. That the contract must be in force, and the status
+    /// and code if it is not, are inferred.
+    pub(super) fn place(
+        &mut self,
+        role: Role,
+        mchid: &str,
+        body: Value,
+        contracts: &Contracts,
+        (now, contract_time): (u64, u64),
+    ) -> Result<Response, Refusal> {
+        check(role, mchid, &body, now)?;
+        let contract_id = body
+            .pointer("/contract_info/password_free_contract_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if !contracts.is_in_force(contract_id) {
+            return Err(Refusal::invalid_request(
+                "password_free_contract_id names no contract that is in force",
+            ));
+        }
+        let number = text(&body, "out_trade_no").unwrap_or_default().to_owned();
+        if let Some(order) = self.by_number.get(&number) {
+            order.check_same(&body)?;
+        }
         let order = Order {
-            appid: part("appid"),
-            amount: part("amount"),
-            is_closed: false,
+            role,
+            request: body,
+            prepaid_at: contract_time,
+            state: State::NotPaid,
         };
-        let number = text(body, "out_trade_no").unwrap_or_default();
-        self.by_number.insert(number.to_owned(), order);
+        self.by_number.insert(number, order);
+        let prepay_id = format!("wx{}", new_id());
+        Ok(Response::ok(json!({"prepay_id": prepay_id})))
     }
 
-    /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012791859>.
-    pub(super) fn query(&self, mchid: &str, number: &str) -> Result<Response, Refusal> {
-        let order = self.by_number.get(number).ok_or_else(unknown_order)?;
-        let (state, description) = match order.is_closed {
-            false => ("NOTPAY", "订单未支付"),
-            true => ("CLOSED", "订单已关闭"),
+    /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791900>,
+    /// <https://pay.weixin.qq.com/doc/v3/partner/4012760115>.
+    pub(super) fn query(
+        &self,
+        role: Role,
+        sub_mchid: Option<&str>,
+        kind: &str,
+        number: &str,
+    ) -> Result<Response, Refusal> {
+        let order = match kind {
+            "id" => self.of_transaction(number),
+            _ => self.by_number.get(number),
         };
-        Ok(Response::ok(json!({
-            "appid": order.appid,
-            "mchid": mchid,
-            "out_trade_no": number,
-            "trade_state": state,
-            "trade_state_desc": description,
-            "amount": order.amount,
-        })))
+        order
+            .filter(|order| order.role == role && order.sub_mchid() == sub_mchid)
+            .map(|order| Response::ok(order.public()))
+            .ok_or_else(unknown_order)
     }
 
-    /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012791860>.
-    pub(super) fn close(&mut self, number: &str) -> Result<Response, Refusal> {
-        let order = self.by_number.get_mut(number).ok_or_else(unknown_order)?;
-        order.is_closed = true;
+    /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791901>,
+    /// <https://pay.weixin.qq.com/doc/v3/partner/4012760108>. The code for a paid order is inferred.
+    pub(super) fn close(
+        &mut self,
+        role: Role,
+        sub_mchid: Option<&str>,
+        number: &str,
+    ) -> Result<Response, Refusal> {
+        let order = self
+            .by_number
+            .get_mut(number)
+            .filter(|order| order.role == role && order.sub_mchid() == sub_mchid)
+            .ok_or_else(unknown_order)?;
+        if order.transaction_id().is_some() {
+            return Err(Refusal::new(400, "ORDER_PAID", "the order is paid"));
+        }
+        order.state = State::Closed;
         Ok(Response::no_content())
+    }
+
+    /// The user pays. Returns the id and the content of the notification.
+    pub(super) fn pay(&mut self, number: &str, now: u64) -> Result<(String, Value), UserError> {
+        let order = self
+            .by_number
+            .get_mut(number)
+            .ok_or(UserError::UnknownOrder)?;
+        match order.state {
+            State::Paid { .. } => return Err(UserError::OrderPaid),
+            State::Closed => return Err(UserError::OrderClosed),
+            State::NotPaid if order.has_expired(now) => return Err(UserError::OrderExpired),
+            State::NotPaid => {}
+        }
+        let transaction_id: String = new_id().chars().take(28).collect();
+        order.state = State::Paid {
+            transaction_id: transaction_id.clone(),
+            at: now,
+            is_refunded: false,
+        };
+        Ok((transaction_id, order.public()))
+    }
+
+    /// Returns the order that a refund names by either of its numbers, if it is paid.
+    pub(super) fn paid_by(&mut self, refund: &Value) -> Option<&mut Order> {
+        let order = match text(refund, "transaction_id") {
+            Some(id) => self
+                .by_number
+                .values_mut()
+                .find(|order| order.transaction_id() == Some(id)),
+            None => self.by_number.get_mut(text(refund, "out_trade_no")?),
+        };
+        order.filter(|order| order.transaction_id().is_some())
+    }
+
+    /// All orders as the query shows them.
+    pub(super) fn list(&self) -> Vec<Value> {
+        self.by_number.values().map(Order::public).collect()
+    }
+
+    fn of_transaction(&self, id: &str) -> Option<&Order> {
+        self.by_number
+            .values()
+            .find(|order| order.transaction_id() == Some(id))
     }
 }
 
-/// The merchant id of a query or a closing, which must be the caller's.
-pub(super) fn check_mchid(mchid: &str, given: Option<&str>) -> Result<(), Refusal> {
-    if given == Some(mchid) {
-        return Ok(());
+impl Order {
+    pub(super) fn transaction_id(&self) -> Option<&str> {
+        match &self.state {
+            State::Paid { transaction_id, .. } => Some(transaction_id),
+            State::NotPaid | State::Closed => None,
+        }
     }
-    let issue = given.map_or("is required", |_| "is not the caller's");
-    Err(Refusal::param_error("mchid", &given.into(), issue))
+
+    pub(super) fn sub_mchid(&self) -> Option<&str> {
+        text(&self.request, "sub_mchid")
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        let total = self.request.pointer("/amount/total");
+        total.and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    pub(super) fn set_refunded(&mut self) {
+        if let State::Paid { is_refunded, .. } = &mut self.state {
+            *is_refunded = true;
+        }
+    }
+
+    /// An order may be placed again only unchanged and until it is paid. The code for a paid one is inferred.
+    fn check_same(&self, body: &Value) -> Result<(), Refusal> {
+        match self.state {
+            State::Paid { .. } => Err(Refusal::new(400, "ORDER_PAID", "the order is paid")),
+            State::Closed => Err(Refusal::new(400, "ORDER_CLOSED", "the order is closed")),
+            State::NotPaid if self.request != *body => Err(Refusal::new(
+                403,
+                "OUT_TRADE_NO_USED",
+                "the order was placed with other parameters",
+            )),
+            State::NotPaid => Ok(()),
+        }
+    }
+
+    fn has_expired(&self, now: u64) -> bool {
+        let end = text(&self.request, "time_expire").and_then(parse_rfc_3339);
+        end.is_some_and(|end| now >= end) || now.saturating_sub(self.prepaid_at) >= PREPAY_LIFETIME
+    }
+
+    /// Returns the order as query and notification show it.
+    fn public(&self) -> Value {
+        let request = |name| self.request.get(name);
+        let (state, description, paid) = match &self.state {
+            State::NotPaid => ("NOTPAY", "订单未支付", None),
+            State::Closed => ("CLOSED", "订单已关闭", None),
+            State::Paid {
+                transaction_id,
+                at,
+                is_refunded,
+            } => match is_refunded {
+                false => ("SUCCESS", "支付成功", Some((transaction_id, *at))),
+                true => ("REFUND", "转入退款", Some((transaction_id, *at))),
+            },
+        };
+        let total = self.total();
+        let device_id = self.request.pointer("/scene_info/device_id");
+        present(json!({
+            "appid": request("appid"),
+            "mchid": request("mchid"),
+            "sp_appid": request("sp_appid"),
+            "sp_mchid": request("sp_mchid"),
+            "sub_appid": request("sub_appid"),
+            "sub_mchid": request("sub_mchid"),
+            "out_trade_no": request("out_trade_no"),
+            "transaction_id": paid.map(|(id, _)| id),
+            "trade_type": paid.map(|_| "JSAPI"),
+            "trade_state": state,
+            "trade_state_desc": description,
+            "bank_type": paid.map(|_| "OTHERS"),
+            "attach": paid.and_then(|_| request("attach")),
+            "success_time": paid.map(|(_, at)| format_rfc_3339(at)),
+            "payer": paid.and_then(|_| request("payer")),
+            "amount": present(json!({
+                "total": total,
+                "payer_total": paid.map(|_| total),
+                "currency": paid.map(|_| "CNY"),
+                "payer_currency": "CNY",
+            })),
+            "scene_info": {"device_id": device_id.map_or("", |id| id.as_str().unwrap_or_default())},
+            "promotion_detail": [],
+        }))
+    }
+}
+
+/// Checks the merchant ids of a query or a closing, whose values are read by `get`. Returns the sub-merchant.
+pub(super) fn check_ids<'a>(
+    role: Role,
+    mchid: &str,
+    get: impl Fn(&str) -> Option<&'a str>,
+) -> Result<Option<&'a str>, Refusal> {
+    let (name, sub_mchid) = match role {
+        Role::Direct => ("mchid", None),
+        Role::Partner => ("sp_mchid", Some(get("sub_mchid"))),
+    };
+    let refuse = |name: &str, given: Option<&str>, issue| {
+        Err(Refusal::param_error(name, &given.into(), issue))
+    };
+    match (get(name), sub_mchid) {
+        (None, _) => refuse(name, None, "is required"),
+        (given, _) if given != Some(mchid) => refuse(name, given, "is not the caller's"),
+        (_, Some(None)) => refuse("sub_mchid", None, "is required"),
+        (_, sub_mchid) => Ok(sub_mchid.flatten()),
+    }
 }
 
 fn unknown_order() -> Refusal {
     Refusal::new(404, "ORDER_NOT_EXIST", "there is no order of this number")
 }
 
-/// Places an order. That the contract must be in force, and the status and code when it is not, are inferred.
-pub(super) fn order(
-    role: Role,
-    mchid: &str,
-    body: &Value,
-    contracts: &Contracts,
-    now: u64,
-) -> Result<Response, Refusal> {
+fn check(role: Role, mchid: &str, body: &Value, now: u64) -> Result<(), Refusal> {
     let (own_fields, own_mchid) = match role {
         Role::Direct => (DIRECT, "mchid"),
         Role::Partner => (PARTNER, "sp_mchid"),
@@ -190,18 +380,7 @@ pub(super) fn order(
     if role == Role::Partner {
         check_partner_payer(body)?;
     }
-    check_expiry(body, now)?;
-    let contract_id = body
-        .pointer("/contract_info/password_free_contract_id")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if !contracts.is_in_force(contract_id) {
-        return Err(Refusal::invalid_request(
-            "password_free_contract_id names no contract that is in force",
-        ));
-    }
-    let prepay_id = format!("wx{}", new_id());
-    Ok(Response::ok(json!({"prepay_id": prepay_id})))
+    check_expiry(body, now)
 }
 
 fn check_partner_payer(body: &Value) -> Result<(), Refusal> {

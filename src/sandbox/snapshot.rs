@@ -11,11 +11,13 @@ use super::error::SandboxError;
 use super::gateway::{Gateway, lock};
 use super::orders::Orders;
 use super::platform;
+use super::refunds::Refunds;
 
 #[derive(Serialize, Deserialize)]
-struct Snapshot<C, O> {
+struct Snapshot<C, O, R> {
     contracts: C,
     orders: O,
+    refunds: R,
     platform: platform::State,
     clock: Offsets,
     is_first_merchant_certificate_revoked: bool,
@@ -25,6 +27,7 @@ pub(super) fn take(gateway: &Gateway) -> Value {
     serde_json::to_value(Snapshot {
         contracts: &*lock(&gateway.contracts),
         orders: &*lock(&gateway.orders),
+        refunds: &*lock(&gateway.refunds),
         platform: gateway.platform.snapshot(),
         clock: gateway.clock.offsets(),
         is_first_merchant_certificate_revoked: gateway
@@ -37,11 +40,12 @@ pub(super) fn take(gateway: &Gateway) -> Value {
 
 /// Loads a whole snapshot or, on failure, nothing.
 pub(super) fn load(gateway: &Gateway, snapshot: Value) -> Result<(), SandboxError> {
-    let snapshot: Snapshot<Contracts, Orders> = serde_json::from_value(snapshot)
+    let snapshot: Snapshot<Contracts, Orders, Refunds> = serde_json::from_value(snapshot)
         .map_err(|error| SandboxError::new(format!("snapshot: {error}")))?;
     snapshot.platform.check()?;
     *lock(&gateway.contracts) = snapshot.contracts;
     *lock(&gateway.orders) = snapshot.orders;
+    *lock(&gateway.refunds) = snapshot.refunds;
     gateway.platform.load(snapshot.platform);
     gateway.clock.set_offsets(snapshot.clock);
     let revoked = snapshot.is_first_merchant_certificate_revoked;
@@ -56,6 +60,7 @@ pub(super) fn load(gateway: &Gateway, snapshot: Value) -> Result<(), SandboxErro
 pub(super) fn reset(gateway: &Gateway) {
     *lock(&gateway.contracts) = Default::default();
     *lock(&gateway.orders) = Default::default();
+    *lock(&gateway.refunds) = Default::default();
     gateway.platform.load(platform::State::new());
     gateway.clock.reset();
     gateway

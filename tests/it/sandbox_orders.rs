@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
-use wechatpay_contract::{Error, Request};
 
 use crate::desk::{Desk, assert_param_error, invalid_request, with};
 use crate::raw::pre_sign_body;
@@ -100,6 +99,7 @@ fn each_required_field_of_an_order_is_required() {
         "amount",
         "amount/total",
         "payer",
+        "detail/goods_detail",
         "detail/goods_detail/0/merchant_goods_id",
         "detail/goods_detail/0/quantity",
         "detail/goods_detail/0/unit_price",
@@ -112,24 +112,35 @@ fn each_required_field_of_an_order_is_required() {
     let partner = ["sp_appid", "sp_mchid", "sub_mchid"];
     for (path, order, own) in [
         (DIRECT, direct_order(&contract_id), direct),
-        (PARTNER, partner_order(&contract_id), partner),
+        (
+            PARTNER,
+            with(
+                &partner_order(&contract_id),
+                "out_trade_no",
+                Some("of-the-partner".into()),
+            ),
+            partner,
+        ),
     ] {
         assert_eq!(desk.post(path, &order).status, 200);
         for field in both.into_iter().chain(own) {
             let answer = desk.post(path, &with(&order, field, None));
             assert_param_error(&answer, field, "is required");
         }
-        for field in [
+        let optional = [
             "attach",
             "goods_tag",
             "support_fapiao",
             "amount/currency",
             "detail",
-            "detail/goods_detail",
             "scene_info",
             "scene_info/store_info",
             "settle_info",
-        ] {
+        ];
+        for (position, field) in optional.into_iter().enumerate() {
+            // Another number, since an order is placed again only unchanged.
+            let number = format!("{}-{position}", own[0]);
+            let order = with(&order, "out_trade_no", Some(number.into()));
             let answer = desk.post(path, &with(&order, field, None));
             assert_eq!(answer.status, 200, "{field}");
         }
@@ -166,6 +177,8 @@ fn the_values_of_an_order_are_of_their_documented_form() {
         ("support_fapiao", json!("true"), "is not a boolean"),
         ("amount", json!(100), "is not an object"),
         ("amount/total", json!("100"), "is not a whole number"),
+        ("amount/total", json!(0), "is 0"),
+        ("detail/goods_detail", json!([]), "is empty"),
         ("detail/goods_detail", json!({}), "is not a list"),
         ("detail/goods_detail/0", json!(1), "is not an object"),
         ("settle_info/profit_sharing", json!(1), "is not a boolean"),
@@ -190,6 +203,12 @@ fn the_values_of_an_order_are_of_their_documented_form() {
     let partner = partner_order(&contract_id);
     let short = with(&partner, "out_trade_no", Some("_-*1".into()));
     assert_eq!(desk.post(PARTNER, &short).status, 200);
+    for (url, is_right) in [("http://10.0.0.1/paid", true), ("ftp://a.com/b", false)] {
+        let number = format!("to-{is_right}");
+        let order = with(&partner, "out_trade_no", Some(number.into()));
+        let answer = desk.post(PARTNER, &with(&order, "notify_url", Some(url.into())));
+        assert_eq!(answer.status == 200, is_right, "{url}");
+    }
     let answer = desk.post(PARTNER, &with(&partner, "sub_appid", None));
     assert_param_error(&answer, "sub_appid", "is required with payer/sub_openid");
     let answer = desk.post(PARTNER, &with(&partner, "payer", Some(json!({}))));
@@ -220,41 +239,60 @@ fn an_order_may_expire_soon() {
 }
 
 #[test]
-fn an_order_can_be_queried_and_closed() {
+fn the_fields_of_a_refund_are_of_their_documented_form() {
     let mut desk = Desk::open();
-    let client = desk.sandbox.client();
-    let number = "1217752501201407033233368018";
-    let path = "/v3/pay/transactions/out-trade-no/{out_trade_no}";
-    let query = |mchid| {
-        Request::get(path)
-            .path("out_trade_no", number)
-            .query("mchid", mchid)
-    };
-    let close = || {
-        Request::post(format!("{path}/close"))
-            .path("out_trade_no", number)
-            .json(&json!({"mchid": Sandbox::MCHID}))
-    };
-    let code_of = |error| match error {
-        Error::Api(error) => error.code,
-        other => panic!("{other:?}"),
-    };
-    let missing = client.execute::<Value>(query(Sandbox::MCHID));
-    assert_eq!(code_of(missing.unwrap_err()), "ORDER_NOT_EXIST");
-    let missing = client.execute::<()>(close());
-    assert_eq!(code_of(missing.unwrap_err()), "ORDER_NOT_EXIST");
-
-    let contract_id = desk.signed("code1");
-    let mut order = direct_order(&contract_id);
-    order["out_trade_no"] = number.into();
-    assert_eq!(desk.post(DIRECT, &order).status, 200);
-    let found: Value = client.execute(query(Sandbox::MCHID)).unwrap();
-    assert_eq!(found["trade_state"], "NOTPAY");
-    assert_eq!(found["amount"], order["amount"]);
-    let foreign = client.execute::<Value>(query("1900000110"));
-    assert_eq!(code_of(foreign.unwrap_err()), "PARAM_ERROR");
-
-    client.execute::<()>(close()).unwrap();
-    let found: Value = client.execute(query(Sandbox::MCHID)).unwrap();
-    assert_eq!(found["trade_state"], "CLOSED");
+    let domestic = json!({
+        "out_trade_no": "1217752501201407033233368018",
+        "out_refund_no": "aZ9_-|*@",
+        "reason": "商品已售完",
+        "notify_url": "https://yourapp.com/refund",
+        "amount": {"refund": 1, "total": 100, "currency": "CNY"},
+    });
+    let mut platform = domestic.clone();
+    platform["sub_mchid"] = "1900000110".into();
+    platform["sp_appid"] = "wxd678efh567hg6787".into();
+    let (refunds, apply) = ("/v3/refund/domestic/refunds", "/v3/ecommerce/refunds/apply");
+    for (path, body) in [(refunds, &domestic), (apply, &platform)] {
+        // All fields are right: only the order is missing.
+        assert_eq!(desk.post(path, body).refusal().1, "RESOURCE_NOT_EXISTS");
+        for (field, value, issue) in [
+            (
+                "out_refund_no",
+                Some(json!("a b")),
+                "has characters other than digits, letters, _, -, |, * and @",
+            ),
+            ("out_refund_no", Some(json!("n".repeat(65))), "is too long"),
+            ("out_refund_no", None, "is required"),
+            ("reason", Some(json!("号".repeat(27))), "is too long"),
+            (
+                "notify_url",
+                Some(json!("https://a.com/?b")),
+                "is not an https URL without a query",
+            ),
+            ("amount", None, "is required"),
+            ("amount/refund", Some(json!(0)), "is 0"),
+            ("amount/refund", Some(json!(-1)), "is not a whole number"),
+            ("amount/total", None, "is required"),
+        ] {
+            let answer = desk.post(path, &with(body, field, value));
+            assert_param_error(&answer, field, issue);
+        }
+        let issue = "or out_trade_no is required, and not both";
+        for number in [None, Some(json!("4200"))] {
+            let body = match number {
+                None => with(body, "out_trade_no", None),
+                number => with(body, "transaction_id", number),
+            };
+            assert_param_error(&desk.post(path, &body), "transaction_id", issue);
+        }
+    }
+    let currency = "amount/currency";
+    let answer = desk.post(refunds, &with(&domestic, currency, None));
+    assert_param_error(&answer, currency, "is required");
+    let answer = desk.post(apply, &with(&platform, currency, None));
+    assert_eq!(answer.refusal().1, "RESOURCE_NOT_EXISTS");
+    for field in ["sub_mchid", "sp_appid"] {
+        let answer = desk.post(apply, &with(&platform, field, None));
+        assert_param_error(&answer, field, "is required");
+    }
 }
