@@ -2,6 +2,7 @@
 //!
 //! | page | question |
 //! |---|---|
+//! | [`products`] | Which 免密 or 代扣 product do you have? |
 //! | [`keys`] | Which key is which, and how are they rotated? |
 //! | [`security`] | What is guaranteed, and what is not? |
 //! | [`Outcome`](crate::Outcome) | Which failure means what, and what is next? |
@@ -9,4 +10,5 @@
 //! | [`order`](crate::order) | How is an order placed, paid, closed and refunded? |
 
 pub mod keys;
+pub mod products;
 pub mod security;
