@@ -1,8 +1,8 @@
-//! Times: Unix seconds, dates of the calendar, and the forms in which RFC 3339 and HTTP write them.
+//! Unix seconds and the written forms of a time: the calendar, RFC 3339 and HTTP dates.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970; a time before that is 1970.
+/// Returns the seconds since 1970, zero for a time before that.
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -20,7 +20,7 @@ pub(crate) struct Civil {
 }
 
 impl Civil {
-    /// The date and time in UTC of a time since 1970.
+    /// Returns the date and time in UTC.
     pub(crate) fn at(unix_seconds: u64) -> Self {
         let (days, second) = (unix_seconds / DAY, unix_seconds % DAY);
         let days = days + MARCH_OF_YEAR_0;
@@ -40,7 +40,7 @@ impl Civil {
         }
     }
 
-    /// Unix seconds of the date and time in UTC; `None` when there is no such time since 1970.
+    /// Returns the Unix seconds of the date and time in UTC, `None` if there is no such time since 1970.
     pub(crate) fn unix_seconds(&self) -> Option<u64> {
         if !(1970..=9999).contains(&self.year) || !(1..=12).contains(&self.month) || self.day == 0 {
             return None;
@@ -55,30 +55,30 @@ impl Civil {
             + (self.day - 1);
         let days = days - MARCH_OF_YEAR_0;
         let seconds = ((days * 24 + self.hour) * 60 + self.minute) * 60 + self.second;
-        // A day, hour, minute or second out of range is another time by now.
+        // A day, hour, minute or second out of range has become another time.
         (Self::at(seconds) == *self).then_some(seconds)
     }
 }
 
 const DAY: u64 = 24 * 60 * 60;
 
-// In the calendar's arithmetic a year begins in March, so that the leap day is its last and each month has its place.
+// In this arithmetic a year begins in March: the leap day is its last, and a month always begins on the same day of it.
 
 /// Days from 1 March of year 0 to 1 January 1970.
 const MARCH_OF_YEAR_0: u64 = 719_468;
 const DAYS_OF_400_YEARS: u64 = 146_097;
 
-/// Days of this many years from the start of a cycle of 400.
+/// Returns the days in this many years from the start of a cycle of 400.
 fn days_of_years(years: u64) -> u64 {
     years * 365 + years / 4 - years / 100
 }
 
-/// Days of this many months from March on.
+/// Returns the days in this many months from March on.
 fn days_of_months(months: u64) -> u64 {
     (153 * months + 2) / 5
 }
 
-/// The number that is written in these decimal digits, few enough not to overflow.
+/// Reads decimal digits, few enough not to overflow.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |value, digit| {
         digit
@@ -87,8 +87,8 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Unix seconds of a time such as `2018-06-08T10:34:56+08:00`; a fraction of a second is cut off, and letters may be
-/// small. `None` when it is no such time, or before 1970.
+/// Returns the Unix seconds of a time such as `2018-06-08T10:34:56+08:00`, without its fraction of a second. Letters may
+/// be small. Returns `None` if it is no such time, or before 1970.
 pub(crate) fn parse_rfc_3339(text: &str) -> Option<u64> {
     let (local, zone) = rfc_3339_parts(&text.to_ascii_uppercase())?;
     let local = local.unix_seconds()?;
@@ -104,7 +104,7 @@ pub(crate) fn parse_rfc_3339(text: &str) -> Option<u64> {
     }
 }
 
-/// Whether a text has the form of RFC 3339, in capital letters, whether or not there is such a day, hour and time zone.
+/// Checks whether a text has the form of RFC 3339, in capital letters. There may be no such day, hour and time zone.
 pub(crate) fn has_form_of_rfc_3339(text: &str) -> bool {
     rfc_3339_parts(text).is_some()
 }
@@ -134,7 +134,7 @@ fn rfc_3339_parts(text: &str) -> Option<(Civil, Zone)> {
     Some((civil, zone(without_fraction(rest)?)?))
 }
 
-/// Hour, minute and second of `10:34:56`.
+/// Reads hour, minute and second of `10:34:56`.
 fn clock_time(text: &[u8]) -> Option<(u64, u64, u64)> {
     let &[h1, h2, b':', m1, m2, b':', s1, s2] = text else {
         return None;
@@ -146,7 +146,7 @@ fn clock_time(text: &[u8]) -> Option<(u64, u64, u64)> {
     ))
 }
 
-/// What follows a fraction, if there is one.
+/// Returns what follows the fraction of a second, if there is one.
 fn without_fraction(rest: &[u8]) -> Option<&[u8]> {
     let Some(fraction) = rest.strip_prefix(b".") else {
         return Some(rest);
@@ -174,7 +174,7 @@ fn zone(text: &[u8]) -> Option<Zone> {
     }
 }
 
-/// `2020-09-10T13:29:35+08:00`: in China's time zone, as WeChat Pay writes times.
+/// Writes `2020-09-10T13:29:35+08:00`, in China's time zone as WeChat Pay does.
 #[cfg(feature = "sandbox")]
 pub(crate) fn format_rfc_3339(unix_seconds: u64) -> String {
     /// China Standard Time, all year.
@@ -195,7 +195,7 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Unix seconds of the header `Date`, in the one form that servers may write (RFC 9110, 5.6.7):
+/// Returns the Unix seconds of the header `Date`, in the one form that servers may write (RFC 9110, 5.6.7):
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[cfg(feature = "client")]
 pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
@@ -219,7 +219,7 @@ pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
     civil.unix_seconds()
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Writes `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[cfg(feature = "sandbox")]
 pub(crate) fn format_http_date(unix_seconds: u64) -> String {
     // The first day, 1 January 1970, was a Thursday.
@@ -288,12 +288,12 @@ mod tests {
                 assert_eq!(none.unix_seconds(), None);
             }
         }
-        // No time is too late to be written.
+        // Every time can be written.
         assert!(Civil::at(u64::MAX).year > 9999);
     }
 
     #[test]
-    fn reads_times_with_any_offset() {
+    fn times_are_read_with_any_offset() {
         for (text, seconds) in [
             ("1970-01-01T00:00:00Z", 0),
             ("1970-01-01T08:00:00+08:00", 0),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_time() {
+    fn a_text_that_is_no_time_is_refused() {
         for text in [
             "",
             "2018-03-26",
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_that_of_times_with_capital_letters() {
+    fn the_form_of_rfc_3339_has_capital_letters() {
         for (text, expected) in [
             ("2018-03-26T11:39:50.5+08:00", true),
             ("2018-02-31T25:00:00-99:00", true),
@@ -356,7 +356,7 @@ mod tests {
 
     #[cfg(feature = "sandbox")]
     #[test]
-    fn writes_times_of_china() {
+    fn times_are_written_in_the_time_zone_of_china() {
         for (seconds, text) in [
             (0, "1970-01-01T08:00:00+08:00"),
             (951_753_600, "2000-02-29T00:00:00+08:00"),
@@ -379,7 +379,7 @@ mod tests {
 
     #[cfg(feature = "sandbox")]
     #[test]
-    fn writes_the_date_of_an_answer() {
+    fn the_date_of_a_response_is_written() {
         for (seconds, text) in DATES {
             assert_eq!(format_http_date(seconds), text);
         }
@@ -387,7 +387,7 @@ mod tests {
 
     #[cfg(feature = "client")]
     #[test]
-    fn reads_the_date_of_an_answer() {
+    fn the_date_of_a_response_is_read() {
         for (seconds, text) in DATES {
             assert_eq!(parse_http_date(text), Some(seconds), "{text}");
         }

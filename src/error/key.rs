@@ -138,8 +138,8 @@ impl fmt::Display for KeyError {
                     false => Ok(()),
                 }
             }
-            Self::UnreadableFile { path, reason } => write!(f, "{}: {reason}", path.display()),
-            Self::InFile { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::UnreadableFile { path, reason } => write!(f, "{path:?}: {reason}"),
+            Self::InFile { path, error } => write!(f, "{path:?}: {error}"),
             Self::NotAPath => f.write_str(
                 "found a key in place of a file's name: wanted a name (from_pem and from_certificate_pem take the content)",
             ),

@@ -202,6 +202,11 @@ fn describe_text(text: &str) -> &'static str {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c) || c.is_whitespace();
     if has_typographic_dashes(text.as_bytes()) && text.contains("BEGIN") {
         "text with typographic dashes in place of -----BEGIN"
+    } else if ["BEGIN%20", "BEGIN+"]
+        .iter()
+        .any(|start| text.contains(start))
+    {
+        "URL-encoded text"
     } else if text.contains("-----END ") {
         "text that has an END line but no BEGIN line"
     } else if text.contains("BEGIN ") {

@@ -769,17 +769,23 @@ fn an_error_of_a_file_names_it_and_shows_nothing_of_its_content() {
         };
         assert_eq!(
             error.to_string(),
-            format!("{path}: found BEGIN {found}: wanted {wanted}")
+            format!("{path:?}: found BEGIN {found}: wanted {wanted}")
         );
     }
-    for missing in ["/no/such/apiclient_key.pem", "no_such_file", "/"] {
+    for missing in [
+        "/no/such/apiclient_key.pem",
+        "no_such_file",
+        "/",
+        "",
+        "${KEY_FILE}",
+    ] {
         let error = PrivateKey::from_file(missing).unwrap_err();
         assert!(
             matches!(error, KeyError::UnreadableFile { .. }),
             "{error:?}"
         );
         assert!(
-            error.to_string().starts_with(&format!("{missing}: ")),
+            error.to_string().starts_with(&format!("{missing:?}: ")),
             "{error}"
         );
     }
@@ -1037,6 +1043,8 @@ fn what_is_no_pem_is_described() {
                 b"a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb",
                 "32 letters and digits, as many as an APIv3 key has",
             ),
+            (b"-----BEGIN%20PRIVATE%20KEY-----%0AMII", "URL-encoded text"),
+            (b"-----BEGIN+PRIVATE+KEY-----", "URL-encoded text"),
             (b"hello, world", "text without a PEM block"),
         ] {
             let error = read(input).unwrap_err();

@@ -1,4 +1,4 @@
-//! The signed bytes that a request becomes, and the one gate that every answer passes.
+//! `Merchant`: a request to signed bytes, and a response to a value or an error.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -31,7 +31,7 @@ mod new {
     use super::*;
 
     #[test]
-    fn refuses_the_merchants_own_key() {
+    fn the_merchants_own_key_is_refused_among_the_platform_keys() {
         const OWN_SERIAL: &str = "408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB";
         const OWN: &str = include_str!("../platform/merchant_public.pem");
         let pem = include_str!("../platform/certificate_merchant.pem");
@@ -74,7 +74,7 @@ mod new {
     }
 
     #[test]
-    fn knows_a_key_behind_a_function_by_its_serial_number() {
+    fn the_key_behind_a_function_is_known_by_its_serial_number() {
         let signer = |serial_no| Signer::from_function("1900007291", serial_no, |_| Ok(vec![]));
         let verifier = Verifier::new([PublicKey::from_pem("a1b", PUBLIC).unwrap()]).unwrap();
         Merchant::new(signer("A1C").unwrap(), verifier.clone()).unwrap();
@@ -92,7 +92,7 @@ mod prepare {
     use super::*;
 
     #[test]
-    fn gives_the_published_authorization_byte_for_byte() {
+    fn the_authorization_is_the_published_one_byte_for_byte() {
         let vectors = vectors();
         let message = text(&vectors["sign"][0]["message"]);
         let body = message
@@ -140,7 +140,7 @@ mod prepare {
     }
 
     #[test]
-    fn lists_all_headers() {
+    fn a_signed_request_has_all_headers() {
         let merchant = merchant();
         let agent = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
         let without_body = [
@@ -180,7 +180,7 @@ mod prepare {
 
     /// OpenSSL verifies the signature in the header over the bytes that are handed out for sending.
     #[test]
-    fn signs_the_very_bytes_that_it_hands_out() {
+    fn the_bytes_that_are_signed_are_those_to_be_sent() {
         if !installed("openssl") {
             return;
         }
@@ -276,7 +276,7 @@ mod prepare {
     }
 
     #[test]
-    fn refuses_a_nonce_that_is_not_letters_and_digits() {
+    fn a_nonce_that_is_not_letters_and_digits_is_refused() {
         let request = Request::get("/v3/certificates");
         let merchant = merchant();
         let prepared = |nonce: &str| merchant.prepare(&request, at(NOW), nonce).map(|_| ());
@@ -298,7 +298,7 @@ mod prepare {
     }
 
     #[test]
-    fn refuses_what_is_wrong_with_the_request() {
+    fn a_request_that_cannot_be_sent_is_refused() {
         let request = Request::get("/v3/a/{b}");
         let error = merchant().prepare(&request, at(NOW), NONCE).unwrap_err();
         assert_eq!(error.outcome(), Outcome::NotSent);
@@ -314,7 +314,7 @@ mod prepare {
     }
 
     #[test]
-    fn names_the_public_key_or_else_the_certificate_that_ends_last() {
+    fn a_request_names_the_public_key_or_else_the_certificate_that_ends_last() {
         let certificates = || [FUTURE, CURRENT, NEXT, EXPIRED].map(certificate);
         let keys = |key: Option<PublicKey>| certificates().into_iter().chain(key);
         assert_eq!(
@@ -333,7 +333,7 @@ mod prepare {
     }
 
     #[test]
-    fn names_the_public_key_given_last() {
+    fn a_request_names_the_public_key_given_last() {
         let other = || {
             let pem = include_str!("../keys/rsa2048_public.pem");
             PublicKey::from_pem("PUB_KEY_ID_1", pem).unwrap()
@@ -347,7 +347,7 @@ mod prepare {
     }
 
     #[test]
-    fn names_a_key_that_the_verifier_got_since() {
+    fn a_request_names_a_key_that_the_verifier_received_since() {
         let merchant = merchant();
         let request = Request::get("/v3/certificates");
         let named = || {
@@ -429,7 +429,7 @@ mod accept {
     }
 
     #[test]
-    fn a_verified_answer_is_a_value() {
+    fn a_verified_response_is_a_value() {
         let headers = Headers::of(&NOW.to_string(), NONCE, ANSWER_SIGNATURE);
         let session: MiniProgramSession = merchant()
             .accept(200, headers.pairs(), ANSWER, at(NOW))
@@ -442,7 +442,7 @@ mod accept {
     }
 
     #[test]
-    fn success_without_a_right_signature_is_no_success() {
+    fn a_success_without_a_right_signature_is_an_error() {
         let headers = Headers::signed(ANSWER);
         assert!(accept(200, &headers, ANSWER).is_ok());
         let name = "Wechatpay-Signature";
@@ -501,7 +501,7 @@ mod accept {
     }
 
     #[test]
-    fn a_verified_body_of_another_shape_is_told() {
+    fn a_verified_body_of_another_shape_is_a_decode_error() {
         let undecoded = |status: u16, body: &[u8]| {
             let headers = Headers::signed(body);
             let answer = merchant().accept::<MiniProgramSession, _, _>(
@@ -568,7 +568,7 @@ mod accept {
     }
 
     #[test]
-    fn accepted_but_not_done_is_told() {
+    fn a_verified_202_is_accepted_but_not_carried_out() {
         for body in [&b""[..], ANSWER] {
             let error = accept(202, &Headers::signed(body), body).unwrap_err();
             assert!(matches!(error, Error::Accepted { .. }), "{error:?}");
@@ -607,7 +607,7 @@ mod accept {
     }
 
     #[test]
-    fn a_failure_with_a_wrong_signature_is_no_answer() {
+    fn a_failure_with_a_wrong_signature_is_unverified() {
         let right = Headers::signed(FAILURE);
         assert_eq!(
             api_error(400, &right, FAILURE).authenticity,
@@ -905,7 +905,7 @@ mod accept {
     }
 
     #[test]
-    fn an_answer_to_another_request_is_refused_when_the_request_is_given() {
+    fn a_response_to_another_request_is_a_mismatch() {
         let terminate = TerminateContract {
             service_id: 12535,
             out_contract_code: "code1",
@@ -944,7 +944,7 @@ mod accept {
     }
 
     #[test]
-    fn an_answer_is_looked_at_with_the_time_given() {
+    fn a_response_is_verified_at_the_time_given() {
         let headers = Headers::signed(b"1");
         assert!(matches!(accept(200, &headers, b"1"), Ok(value) if value == 1));
         let late = merchant().accept::<Value, _, _>(200, headers.pairs(), b"1", at(NOW + 300));
@@ -960,7 +960,7 @@ mod errors {
 
     /// Each reason names what was found and what is wanted, on one line.
     #[test]
-    fn reasons_are_sentences() {
+    fn every_reason_of_a_failed_verification_has_its_text() {
         let serial = CURRENT.to_owned();
         let table = [
             (
@@ -1072,7 +1072,7 @@ mod errors {
     }
 
     #[test]
-    fn outcomes_are_sentences() {
+    fn every_outcome_has_its_text() {
         assert_eq!(Outcome::NotSent.to_string(), "nothing was sent");
         assert_eq!(
             Outcome::Refused.to_string(),

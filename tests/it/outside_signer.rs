@@ -1,4 +1,4 @@
-//! A merchant's key that lives elsewhere: the `openssl` command signs in its place; and when it fails nothing is sent.
+//! A merchant's key that lives elsewhere: the `openssl` command signs in its place. When that fails nothing is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,7 +70,7 @@ fn a_signature_over_another_message_is_refused_by_the_sandbox() {
 }
 
 #[test]
-fn when_it_fails_nothing_is_sent() {
+fn nothing_is_sent_when_the_function_fails() {
     let sandbox = Sandbox::start().unwrap();
     let failing = client(&sandbox, |_| Err("the key service is down".into()));
     let short = client(&sandbox, |_| Ok(vec![0xFF; 255]));

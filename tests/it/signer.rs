@@ -167,7 +167,7 @@ fn a_signer_from_a_function_is_checked_alike() {
 }
 
 #[test]
-fn arguments_mixed_up_give_no_secret_away() {
+fn mixed_up_arguments_are_not_shown() {
     let api_v3_key = text(&vectors()["aes_256_gcm"]["key"]).to_owned();
     for error in [
         Signer::new(api_v3_key.as_str(), SERIAL_NO, key()).unwrap_err(),
@@ -246,7 +246,7 @@ fn the_function_gets_the_message_of_the_request() {
 }
 
 #[test]
-fn a_function_that_fails_is_the_source() {
+fn the_error_of_a_function_is_the_source() {
     let signer = Signer::from_function(MCHID, SERIAL_NO, |_| Err("the module is locked".into()));
     let merchant = Merchant::new(signer.unwrap(), verifier()).unwrap();
     let request = Request::get("/v3/certificates");
@@ -268,7 +268,7 @@ fn a_function_that_fails_is_the_source() {
 }
 
 #[test]
-fn a_function_that_returns_no_signature_is_told() {
+fn a_function_that_returns_no_signature_is_an_error() {
     if !installed("openssl") {
         return;
     }

@@ -1,4 +1,4 @@
-//! Whether a message is WeChat Pay's: what is accepted, and everything that is not, with its reason.
+//! The verification of messages: what is accepted, what is refused and why, and the replacement of platform keys.
 
 use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
@@ -44,18 +44,18 @@ fn malformed(name: &'static str, wanted: &'static str) -> VerifyError {
     VerifyError::MalformedHeader { name, wanted }
 }
 
-mod accepts {
+mod accepted {
     use super::*;
 
     #[test]
-    fn messages_signed_by_openssl() {
+    fn a_message_signed_by_openssl_is_accepted() {
         assert_eq!(verify(&signed_by_openssl(), BODY), Ok(()));
         let without_body = signed_by_openssl().set(SIGNATURE, EMPTY_BODY_SIGNATURE);
         assert_eq!(verify(&without_body, b""), Ok(()));
     }
 
     #[test]
-    fn bytes_of_any_kind() {
+    fn a_body_of_any_bytes_is_accepted() {
         let large = vec![b'x'; 100_000];
         for body in [&b"\0\xFF\n\r\n"[..], b"\n", "数".as_bytes(), &large] {
             assert_eq!(verify(&Headers::signed(body), body), Ok(()));
@@ -63,7 +63,7 @@ mod accepts {
     }
 
     #[test]
-    fn a_message_signed_by_openssl_with_4096_bits() {
+    fn a_signature_of_4096_bits_is_accepted() {
         let public = include_str!("../platform/public_4096.pem");
         let verifier = Verifier::new([PublicKey::from_pem(KEY_ID, public).unwrap()]).unwrap();
         let signature = include_str!("../platform/answer_signature_4096.txt");
@@ -76,7 +76,7 @@ mod accepts {
     }
 
     #[test]
-    fn a_missing_or_empty_signature_type() {
+    fn a_missing_or_empty_signature_type_is_accepted() {
         let without = signed_by_openssl().without(SIGNATURE_TYPE);
         assert_eq!(verify(&without, BODY), Ok(()));
         let empty = signed_by_openssl().set(SIGNATURE_TYPE, "");
@@ -84,7 +84,7 @@ mod accepts {
     }
 
     #[test]
-    fn header_names_in_any_case() {
+    fn header_names_are_accepted_in_any_case() {
         let changed = |change: fn(&str) -> String| {
             let pairs = signed_by_openssl().0;
             Headers(pairs.into_iter().map(|(n, v)| (change(&n), v)).collect())
@@ -94,7 +94,7 @@ mod accepts {
     }
 
     #[test]
-    fn headers_by_lookup() {
+    fn headers_are_read_by_lookup() {
         let headers = signed_by_openssl();
         let map = |change: fn(&str) -> String| -> HashMap<String, &str> {
             let names = headers.pairs().map(|(name, _)| name);
@@ -117,7 +117,7 @@ mod accepts {
     }
 
     #[test]
-    fn headers_as_pairs_of_many_types() {
+    fn headers_are_read_from_pairs_of_many_types() {
         let headers = signed_by_openssl();
         let texts: Vec<(String, String)> = headers
             .pairs()
@@ -138,7 +138,7 @@ mod accepts {
     }
 
     #[test]
-    fn the_key_that_the_message_names() {
+    fn a_message_is_verified_with_the_key_that_it_names() {
         let both = Verifier::new([platform_public_key(), certificate(CURRENT)]).unwrap();
         let by_certificate = signed_by_openssl().set(SERIAL, CURRENT);
         assert_eq!(verify_with(&both, &signed_by_openssl(), BODY, NOW), Ok(()));
@@ -153,7 +153,7 @@ mod accepts {
     }
 
     #[test]
-    fn a_serial_number_in_either_case_and_with_leading_zeros() {
+    fn a_serial_number_is_found_in_either_case_and_with_leading_zeros() {
         let named = |held: &str, received: &str| {
             let verifier = Verifier::new([PublicKey::from_pem(held, PUBLIC).unwrap()]).unwrap();
             let headers = signed_by_openssl().set(SERIAL, received);
@@ -180,7 +180,7 @@ fn other_public_key(id: &str) -> PublicKey {
     PublicKey::from_pem(id, include_str!("../keys/rsa2048_public.pem")).unwrap()
 }
 
-mod refuses {
+mod refused {
     use super::*;
 
     const RAW_BODY: &str = "pass the raw body as it was received, neither parsed and written again nor converted to \
@@ -193,7 +193,7 @@ mod refuses {
 
     /// Each row: the header changed, its new value, and why the message is refused then.
     #[test]
-    fn every_altered_header() {
+    fn a_message_with_an_altered_header_is_refused() {
         let right = signed_by_openssl();
         assert_eq!(verify(&right, BODY), Ok(()));
         let digits = "Unix seconds, digits only";
@@ -275,7 +275,7 @@ mod refuses {
     }
 
     #[test]
-    fn every_header_that_is_missing() {
+    fn a_message_without_one_of_the_headers_is_refused() {
         for name in [SERIAL, TIMESTAMP, NONCE_NAME, SIGNATURE] {
             assert_eq!(
                 verify(&signed_by_openssl().without(name), BODY),
@@ -289,7 +289,7 @@ mod refuses {
     }
 
     #[test]
-    fn every_header_that_comes_twice() {
+    fn a_message_with_a_header_twice_is_refused() {
         for name in [SERIAL, TIMESTAMP, NONCE_NAME, SIGNATURE, SIGNATURE_TYPE] {
             let headers = signed_by_openssl();
             let same = headers.get(name).to_owned();
@@ -310,7 +310,7 @@ mod refuses {
     }
 
     #[test]
-    fn every_wrong_signature() {
+    fn a_wrong_signature_is_refused_with_what_to_check() {
         let right = platform_signature(&message(&NOW.to_string(), NONCE, BODY));
         assert_eq!(right, BODY_SIGNATURE);
         let altered = |position: usize| {
@@ -388,7 +388,7 @@ mod refuses {
     }
 
     #[test]
-    fn every_altered_byte_of_the_body() {
+    fn a_body_with_any_byte_altered_is_refused() {
         let headers = signed_by_openssl();
         for position in 0..BODY.len() {
             let mut body = BODY.to_vec();
@@ -402,7 +402,7 @@ mod refuses {
     }
 
     #[test]
-    fn every_altered_body() {
+    fn an_altered_body_is_refused() {
         let without_last = BODY.strip_suffix(b"}").unwrap();
         let spaced = [BODY, b" "].concat();
         let line_feed = [BODY, b"\n"].concat();
@@ -425,7 +425,7 @@ mod refuses {
     }
 
     #[test]
-    fn a_border_moved_between_nonce_and_body() {
+    fn a_border_moved_between_nonce_and_body_is_refused() {
         let time = NOW.to_string();
         let body = b"first line\nsecond line";
         let right = Headers::signed(body);
@@ -443,7 +443,7 @@ mod refuses {
     }
 
     #[test]
-    fn a_border_moved_between_time_and_nonce() {
+    fn a_border_moved_between_time_and_nonce_is_refused() {
         let right = Headers::signed(b"body\n");
         assert_eq!(verify(&right, b"body\n"), Ok(()));
 
@@ -459,7 +459,7 @@ mod refuses {
     }
 
     #[test]
-    fn times_that_differ_by_300_seconds() {
+    fn a_time_that_differs_by_300_seconds_is_refused() {
         let headers = signed_by_openssl();
         for now in [NOW - 299, NOW - 1, NOW, NOW + 1, NOW + 299] {
             assert_eq!(
@@ -485,7 +485,7 @@ mod refuses {
     }
 
     #[test]
-    fn messages_of_these_days_when_the_clock_is_before_1970() {
+    fn a_clock_before_1970_counts_as_1970() {
         let headers = Headers::signed_as("1", NONCE, BODY);
         let signed = SignatureHeaders::from_pairs(headers.pairs()).unwrap();
         let before = UNIX_EPOCH - Duration::from_secs(1_000);
@@ -503,7 +503,7 @@ mod refuses {
     }
 
     #[test]
-    fn leading_zeros_only_as_they_were_signed() {
+    fn a_time_is_verified_in_the_digits_that_were_signed() {
         let zeros = Headers::signed_as("0001700000000", NONCE, BODY);
         assert_eq!(verify(&zeros, BODY), Ok(()));
         let without = zeros.set(TIMESTAMP, "1700000000");
@@ -511,7 +511,7 @@ mod refuses {
     }
 
     #[test]
-    fn probes_and_tells_them_apart() {
+    fn a_probe_signature_is_refused_and_told_apart() {
         for signature in [
             "WECHATPAY/SIGNTEST/",
             "WECHATPAY/SIGNTEST/LNTQ6H+kxbOQx/7zQ==",
@@ -537,7 +537,7 @@ mod refuses {
     }
 
     #[test]
-    fn unknown_keys_and_says_which_are_known() {
+    fn an_unknown_key_is_refused_with_the_ids_of_those_held() {
         let verifier = Verifier::new([certificate(CURRENT), platform_public_key()]).unwrap();
         let right = signed_by_openssl().set(SERIAL, CURRENT);
         assert_eq!(verify_with(&verifier, &right, BODY, NOW), Ok(()));
@@ -549,7 +549,7 @@ mod refuses {
     }
 
     #[test]
-    fn certificates_outside_their_validity() {
+    fn a_certificate_outside_its_validity_is_refused() {
         let all = [CURRENT, NEXT, EXPIRED, FUTURE].map(certificate);
         let verifier = Verifier::new(all).unwrap();
         for serial in [CURRENT, NEXT] {
@@ -579,7 +579,7 @@ mod refuses {
     }
 
     #[test]
-    fn certificates_from_the_second_they_end() {
+    fn a_certificate_is_valid_from_its_first_second_to_its_last() {
         let verifier = Verifier::new([certificate(EXPIRED), certificate(FUTURE)]).unwrap();
         let at_time = |serial: &str, time: u64| {
             let headers = Headers::signed_as(&time.to_string(), NONCE, BODY).set(SERIAL, serial);
@@ -611,7 +611,7 @@ mod keys {
     use super::*;
 
     #[test]
-    fn none_is_refused() {
+    fn a_verifier_of_no_keys_is_refused() {
         let error = Verifier::new([]).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -620,7 +620,7 @@ mod keys {
     }
 
     #[test]
-    fn two_of_one_id_are_refused() {
+    fn two_keys_of_one_id_are_refused() {
         let keys = || {
             [
                 platform_public_key(),
@@ -664,7 +664,7 @@ mod keys {
     }
 
     #[test]
-    fn replaced_ones_are_gone_for_the_clones_too() {
+    fn replaced_keys_are_gone_for_the_clones_too() {
         let verifier = verifier();
         let clone = verifier.clone();
         let by_certificate = signed_by_openssl().set(SERIAL, CURRENT);
@@ -683,7 +683,7 @@ mod keys {
     }
 
     #[test]
-    fn replaced_public_keys_leave_the_certificates() {
+    fn replacing_public_keys_keeps_the_certificates() {
         let keys = [
             platform_public_key(),
             certificate(CURRENT),
@@ -719,7 +719,7 @@ mod keys {
     }
 
     #[test]
-    fn a_replacement_that_fails_keeps_the_old_ones() {
+    fn a_replacement_that_fails_keeps_the_old_keys() {
         let verifier = verifier();
         let all = |keys: Vec<PublicKey>| verifier.replace(keys);
         let public_keys = |keys: Vec<PublicKey>| verifier.replace_public_keys(keys);
@@ -743,7 +743,7 @@ mod keys {
     }
 
     #[test]
-    fn they_are_replaced_while_messages_are_verified() {
+    fn keys_are_replaced_while_messages_are_verified() {
         let verifier = Verifier::new([platform_public_key()]).unwrap();
         let headers = signed_by_openssl();
         std::thread::scope(|scope| {
@@ -762,7 +762,24 @@ mod keys {
     }
 
     #[test]
-    fn debug_shows_their_ids_and_no_more() {
+    fn the_keys_held_are_shown_with_their_validity() {
+        let verifier = Verifier::new([platform_public_key(), certificate(EXPIRED)]).unwrap();
+        let held: Vec<_> = verifier
+            .platform_keys()
+            .iter()
+            .map(|key| (key.id().to_owned(), key.validity().map(|v| v.not_after)))
+            .collect();
+        assert_eq!(
+            held,
+            [
+                (KEY_ID.to_owned(), None),
+                (EXPIRED.to_owned(), Some(1_698_796_800))
+            ]
+        );
+    }
+
+    #[test]
+    fn debug_shows_the_ids_of_the_keys_and_no_more() {
         let verifier = Verifier::new([platform_public_key(), certificate(CURRENT)]).unwrap();
         let shown = format!("{verifier:?}");
         assert!(shown.contains(KEY_ID) && shown.contains(CURRENT), "{shown}");
