@@ -542,7 +542,7 @@ fn certificate_remedy(error: &Error) -> String {
         }
         CertificateError::NoneValid { .. } => "check this machine's clock",
         CertificateError::StillRunning { .. } => {
-            "find out what holds the other download up, such as the look-up of the host's name, and test again"
+            "find out what holds the other download up, such as the DNS lookup of the host's name, and test again"
         }
         _ => "nothing was taken over from the list; if it stays, ask WeChat Pay's support",
     }

@@ -66,6 +66,7 @@ pub struct ClientBuilder {
     proxy: Option<String>,
     root_certificates: Option<Vec<u8>>,
     resolver: Option<Lookup>,
+    keeps_connections: bool,
     clock: Arc<Clock>,
     observer: Option<Arc<Observer>>,
 }
@@ -84,6 +85,7 @@ impl ClientBuilder {
             proxy: None,
             root_certificates: None,
             resolver: None,
+            keeps_connections: true,
             clock: Arc::new(SystemTime::now),
             observer: None,
         }
@@ -153,7 +155,7 @@ impl ClientBuilder {
     }
 
     /// How long a whole call may take, from the start of connecting to the last byte of the answer; 15 seconds by
-    /// default. The look-up of a name by the operating system cannot be cut short.
+    /// default. The DNS lookup of a name by the operating system cannot be cut short.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -196,6 +198,19 @@ impl ClientBuilder {
         resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
         self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Sets whether a connection is kept for the next call, for at most 5 seconds; `true` by default.
+    ///
+    /// `false` costs a TLS handshake for each call. It is for a gateway or proxy that closes each connection behind its
+    /// response: a request that meets the closing is lost, and its outcome unknown.
+    ///
+    /// No thread closes an idle connection. It stays open until the next call of any client that shares it, or
+    /// [`Client::close_idle_connections`]. A process that was forked never uses a connection of its parent.
+    #[must_use]
+    pub fn keep_connections(mut self, keep: bool) -> Self {
+        self.keeps_connections = keep;
         self
     }
 
@@ -289,6 +304,7 @@ impl ClientBuilder {
 
     fn transport_options(&self, limits: &Limits) -> Result<TransportOptions, InvalidSetting> {
         let roots = self.root_certificates.as_deref().map(Roots::from_pem);
+        let defaults = TransportOptions::default();
         Ok(TransportOptions {
             connect_timeout: limits.connect,
             timeout: self.timeout,
@@ -296,7 +312,12 @@ impl ClientBuilder {
             proxy: self.proxy.as_deref().map(Proxy::parse).transpose()?,
             roots: roots.transpose()?.unwrap_or_default(),
             lookup: self.resolver.clone(),
-            ..TransportOptions::default()
+            max_idle: if self.keeps_connections {
+                defaults.max_idle
+            } else {
+                0
+            },
+            ..defaults
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The addresses of hosts, looked up when they are first needed and again when they are old.
+//! The addresses of hosts: looked up when they are first needed and when they are old, the one that worked first.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -11,7 +11,7 @@ const ADDRESSES_LIVE: Duration = Duration::from_secs(60);
 /// Finds the addresses of a host and port.
 pub(crate) type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
-/// Addresses by host and port, looked up when they are first needed and again when they are old.
+/// Addresses by host and port. Looked up when they are first needed and when they are old.
 pub(crate) struct Addresses {
     lookup: Lookup,
     known: Mutex<Vec<Known>>,
@@ -21,16 +21,25 @@ struct Known {
     host: String,
     port: u16,
     addresses: Vec<SocketAddr>,
-    looked_up: Instant,
+    /// `None` if they have led nowhere since.
+    looked_up: Option<Instant>,
+    /// The address of the last connection. It outlives a DNS lookup.
+    preferred: Option<SocketAddr>,
 }
 
 impl Known {
-    fn is_for(&self, host: &str, port: u16) -> bool {
-        self.host == host && self.port == port
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.looked_up
+            .is_some_and(|at| now.saturating_duration_since(at) < ADDRESSES_LIVE)
     }
 
-    fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.looked_up) < ADDRESSES_LIVE
+    /// Puts the preferred address first, so that the next connection need not wait for a dead one before it.
+    fn sort(&mut self) {
+        let is_preferred = |address: &SocketAddr| Some(*address) == self.preferred;
+        if let Some(position) = self.addresses.iter().position(is_preferred) {
+            let address = self.addresses.remove(position);
+            self.addresses.insert(0, address);
+        }
     }
 }
 
@@ -42,56 +51,65 @@ impl Addresses {
         }
     }
 
+    /// Returns the addresses of a host, the preferred one first.
     pub(super) fn of(&self, host: &str, port: u16, now: Instant) -> io::Result<Vec<SocketAddr>> {
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(ip) = literal.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        if let Some(addresses) = self.fresh(host, port, now) {
+        let fresh = self.with(host, port, |known| {
+            known.is_fresh(now).then(|| known.addresses.clone())
+        });
+        if let Some(addresses) = fresh.flatten() {
             return Ok(addresses);
         }
-        // Not under the lock, so that one slow name does not hold up calls to other hosts. Threads that connect at the
-        // same moment may each look the name up.
+        // Not under the lock, so that one slow DNS lookup does not hold up calls to other hosts. Threads that connect at
+        // the same moment may each look the name up.
         let addresses = (self.lookup)(host, port)?;
-        let mut known = self.lock();
-        known.retain(|entry| !entry.is_for(host, port));
-        known.push(Known {
-            host: host.to_owned(),
-            port,
-            addresses: addresses.clone(),
-            looked_up: now,
+        if self.with(host, port, |_| ()).is_none() {
+            self.lock().push(Known {
+                host: host.to_owned(),
+                port,
+                addresses: Vec::new(),
+                looked_up: None,
+                preferred: None,
+            });
+        }
+        let sorted = self.with(host, port, |known| {
+            known.addresses.clone_from(&addresses);
+            known.looked_up = Some(now);
+            known.sort();
+            known.addresses.clone()
         });
-        Ok(addresses)
+        Ok(sorted.unwrap_or(addresses))
     }
 
-    fn fresh(&self, host: &str, port: u16, now: Instant) -> Option<Vec<SocketAddr>> {
-        self.lock()
-            .iter()
-            .find(|entry| entry.is_for(host, port) && entry.is_fresh(now))
-            .map(|entry| entry.addresses.clone())
-    }
-
-    /// Puts the address that answered first, so that the next connection need not wait for a dead one before it.
+    /// Prefers the address that a connection was made to.
     pub(super) fn prefer(&self, host: &str, port: u16, address: SocketAddr) {
-        for entry in self
-            .lock()
-            .iter_mut()
-            .filter(|entry| entry.is_for(host, port))
-        {
-            let position = entry.addresses.iter().position(|known| *known == address);
-            if let Some(position) = position {
-                let address = entry.addresses.remove(position);
-                entry.addresses.insert(0, address);
-            }
+        self.with(host, port, |known| {
+            known.preferred = Some(address);
+            known.sort();
+        });
+    }
+
+    /// Lets the host be looked up again.
+    pub(super) fn forget(&self, host: &str, port: u16) {
+        self.with(host, port, |known| known.looked_up = None);
+    }
+
+    /// Lets every host be looked up again.
+    pub(super) fn forget_all(&self) {
+        for known in self.lock().iter_mut() {
+            known.looked_up = None;
         }
     }
 
-    pub(super) fn forget(&self, host: &str, port: u16) {
-        self.lock().retain(|entry| !entry.is_for(host, port));
-    }
-
-    pub(super) fn forget_all(&self) {
-        self.lock().clear();
+    fn with<R>(&self, host: &str, port: u16, act: impl FnOnce(&mut Known) -> R) -> Option<R> {
+        let mut known = self.lock();
+        let mut known = known.iter_mut();
+        known
+            .find(|one| one.host == host && one.port == port)
+            .map(act)
     }
 
     /// Nothing under the lock can leave the entries half-changed, so a panic elsewhere does not spoil them.
@@ -100,7 +118,7 @@ impl Addresses {
     }
 }
 
-/// Looked up by the operating system.
+/// Addresses that the operating system looks up.
 impl Default for Addresses {
     fn default() -> Self {
         Self::new(Arc::new(|host, port| {
@@ -123,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn are_looked_up_once_a_minute_for_each_name() {
+    fn a_name_is_looked_up_once_a_minute() {
         let (lookup, count) = counted(vec![Ok(vec![at(1)]), Ok(vec![at(2)]), Ok(vec![at(3)])]);
         let addresses = Addresses::new(lookup);
         let start = Instant::now();
@@ -143,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn of_another_port_are_others() {
+    fn another_port_is_looked_up_by_itself() {
         let (lookup, count) = counted(vec![Ok(vec![at(1)])]);
         let addresses = Addresses::new(lookup);
         let now = Instant::now();
@@ -153,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_literal_need_no_look_up() {
+    fn a_literal_address_is_not_looked_up() {
         let (lookup, count) = counted(vec![Err(io::ErrorKind::NotFound.into())]);
         let addresses = Addresses::new(lookup);
         let now = Instant::now();
@@ -170,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn that_failed_to_be_found_are_not_kept() {
+    fn a_lookup_that_failed_is_repeated() {
         let (lookup, count) = counted(vec![Err(io::ErrorKind::NotFound.into()), Ok(vec![at(1)])]);
         let addresses = Addresses::new(lookup);
         let now = Instant::now();
@@ -183,20 +201,30 @@ mod tests {
     }
 
     #[test]
-    fn put_the_one_that_answered_first() {
-        let (lookup, _) = counted(vec![Ok(vec![at(1), at(2), at(3)])]);
+    fn the_address_of_the_last_connection_comes_first_across_lookups_that_return_it() {
+        let (lookup, count) = counted(vec![
+            Ok(vec![at(1), at(2), at(3)]),
+            Ok(vec![at(3), at(1), at(2)]),
+            Ok(vec![at(1), at(3)]),
+            Ok(vec![at(1), at(2)]),
+        ]);
         let addresses = Addresses::new(lookup);
         let now = Instant::now();
-        addresses.of("a.test", 443, now).unwrap();
+        let of = |at| addresses.of("a.test", 443, at).unwrap();
+        assert_eq!(of(now), [at(1), at(2), at(3)]);
         addresses.prefer("a.test", 443, at(2));
-        assert_eq!(
-            addresses.of("a.test", 443, now).unwrap(),
-            [at(2), at(1), at(3)]
-        );
+        assert_eq!(of(now), [at(2), at(1), at(3)]);
+        // Old, and forgotten after a failure.
+        assert_eq!(of(now + ADDRESSES_LIVE), [at(2), at(3), at(1)]);
+        addresses.forget("a.test", 443);
+        assert_eq!(of(now + ADDRESSES_LIVE), [at(1), at(3)]);
+        addresses.forget_all();
+        assert_eq!(of(now + ADDRESSES_LIVE), [at(2), at(1)]);
+        assert_eq!(count.load(Ordering::SeqCst), 4);
     }
 
     #[test]
-    fn are_not_locked_while_a_name_is_looked_up() {
+    fn the_lock_is_not_held_while_a_name_is_looked_up() {
         let addresses = Arc::new_cyclic(|weak: &Weak<Addresses>| {
             let weak = weak.clone();
             Addresses::new(Arc::new(move |_, _| {
@@ -212,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn survive_a_panic_under_the_lock() {
+    fn a_panic_under_the_lock_spoils_nothing() {
         let (lookup, count) = counted(vec![Ok(vec![at(1)])]);
         let addresses = Arc::new(Addresses::new(lookup));
         let now = Instant::now();

@@ -17,6 +17,9 @@ use super::addresses::Addresses;
 use super::failure::{labelled, plain};
 use super::tcp::{LONGEST_TIMEOUT, Tcp, is_timeout};
 
+/// The longest time that an address may take while there are others to try.
+const MAX_SHARE: Duration = Duration::from_millis(300);
+
 /// The resolver that ureq asks before every exchange, also on a pooled connection, which needs no address. It returns
 /// none: [`Dialer`] looks names up when there is something to connect.
 #[derive(Debug)]
@@ -75,10 +78,10 @@ impl Dialer {
         let stream = match Connector::<()>::connect(&self.tunnel, details, None) {
             Ok(Some(tunnel)) => Either::B(tunnel),
             Ok(None) => Either::A(self.tcp(details)?),
-            Err(error) => return Err(labelled("proxy", &plain(error))),
+            Err(error) => return Err(labelled("proxy", &in_words(plain(error)))),
         };
         let stack = self.tls.connect(details, Some(stream));
-        let stack = stack.map_err(|error| labelled("TLS", &plain(error)))?;
+        let stack = stack.map_err(|error| labelled("TLS", &in_words(plain(error))))?;
         stack.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -100,7 +103,7 @@ impl Dialer {
         };
         let connect_by = started + (*details.timeout.after).min(LONGEST_TIMEOUT);
         let (host, port) = target(details.uri);
-        let unusable = |error: io::Error| labelled(&format!("look-up of {host}"), &error);
+        let unusable = |error: io::Error| labelled(&format!("DNS lookup of {host}"), &error);
         let found = self.addresses.of(host, port, started);
         let found = found.map_err(|error| out_of_files().unwrap_or_else(|| unusable(error)))?;
         let family = details.config.ip_family();
@@ -109,11 +112,7 @@ impl Dialer {
             check_loopback(&wanted).map_err(unusable)?;
         }
         let stream = dial(&wanted, connect_by).unwrap_or_else(|| Err(unusable(no_address())))?;
-        if let Ok(address) = stream.peer_addr() {
-            if found.first() != Some(&address) {
-                self.addresses.prefer(host, port, address);
-            }
-        }
+        self.addresses.prefer(host, port, stream.peer_addr()?);
         stream.set_nodelay(details.config.no_delay())?;
         Ok(Tcp::new(stream, connect_by))
     }
@@ -141,8 +140,30 @@ fn within(limit: Duration, error: io::Error) -> io::Error {
 /// does not say so.
 fn out_of_files() -> Option<io::Error> {
     let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
-    // EMFILE, ENFILE and WSAEMFILE.
-    matches!(error.raw_os_error(), Some(24 | 23 | 10024)).then(|| labelled("socket", &error))
+    is_out_of_files(&error).then(|| labelled("socket", &error))
+}
+
+/// Words for what ureq and rustls say in terms of their own.
+fn in_words(error: io::Error) -> io::Error {
+    let message = error.to_string();
+    let words = if message.ends_with("InvalidContentType") {
+        "the other side does not speak TLS".to_owned()
+    } else if message.ends_with("proxy server responded 407/407") {
+        "the login was refused (HTTP 407): check user and password".to_owned()
+    } else if let Some((_, status)) = message
+        .rsplit_once('/')
+        .filter(|_| message.starts_with("proxy server responded"))
+    {
+        format!("the tunnel was refused (HTTP {status})")
+    } else {
+        return error;
+    };
+    io::Error::new(error.kind(), words)
+}
+
+/// EMFILE, ENFILE and WSAEMFILE.
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23 | 10024))
 }
 
 fn no_address() -> io::Error {
@@ -184,18 +205,22 @@ fn dial(addresses: &[SocketAddr], connect_by: Instant) -> Option<io::Result<TcpS
         match TcpStream::connect_timeout(address, share(left, others)) {
             Ok(stream) => return Some(Ok(stream)),
             Err(error) if is_timeout(&error) => last = Some(io::ErrorKind::TimedOut.into()),
+            Err(error) if is_out_of_files(&error) => {
+                return Some(Err(labelled("socket", &error)));
+            }
             Err(error) => last = Some(labelled(&format!("TCP to {address}"), &error)),
         }
     }
     last.map(Err)
 }
 
-/// How much of the time that is left an address gets: half, so that a dead one leaves some for the `others` after it; the
-/// last gets all.
+/// How long an address may take, of the time that is `left`, before the `others` after it are tried. Happy Eyeballs (RFC
+/// 8305) has such a delay too, but goes on to wait for the first, which would take a thread.
 fn share(left: Duration, others: usize) -> Duration {
-    match others {
-        0 => left,
-        _ => left / 2,
+    match u32::try_from(others) {
+        Ok(0) => left,
+        Ok(others) => MAX_SHARE.min(left / others.saturating_add(1)),
+        Err(_) => Duration::from_millis(1),
     }
 }
 
@@ -204,14 +229,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_address_leaves_time_for_those_after_it() {
-        let mut left = Duration::from_secs(4);
-        // The first of three, and none of them answers.
-        for (others, wanted) in [(2, 2), (1, 1), (0, 1)] {
-            let share = share(left, others);
-            assert_eq!(share, Duration::from_secs(wanted), "{others}");
-            left -= share;
+    fn dead_addresses_leave_time_for_those_after_them() {
+        for (left, addresses, wanted) in [
+            (5000, 1, vec![5000]),
+            (5000, 3, vec![300, 300, 4400]),
+            (5000, 6, vec![300, 300, 300, 300, 300, 3500]),
+            (600, 3, vec![200, 200, 200]),
+            (5000, 50, vec![100; 50]),
+        ] {
+            let mut left = Duration::from_millis(left);
+            let mut shares = Vec::new();
+            for others in (0..addresses).rev() {
+                let share = share(left, others);
+                shares.push(share.as_millis());
+                left -= share;
+            }
+            assert_eq!(shares, wanted);
         }
-        assert!(left.is_zero());
     }
 }

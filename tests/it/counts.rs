@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use wechatpay_contract::{Client, Error, Request};
 
+use crate::failover::black_hole;
 use crate::platform::{PRE_SIGN, Platform, SESSION};
 use crate::raw::wait_until;
 use crate::tls_server::{Answer, Authority, Leaf, Meeting, Then, TlsServer};
@@ -153,5 +155,76 @@ fn a_connection_that_ends_with_its_answer_costs_no_call() {
             );
             wait_until("the connection is closed", || server.open() == 0);
         }
+    }
+}
+
+#[test]
+fn a_client_that_keeps_no_connection_makes_one_for_each_call() {
+    let (authority, platform) = (Authority::new(), Platform::new());
+    let answer = platform.answer(200, SESSION);
+    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
+    let builder = platform.client(&authority, server.address());
+    let client = builder.keep_connections(false).build().unwrap();
+    for connections in 1..=3 {
+        client.send(&PRE_SIGN).unwrap();
+        assert_eq!(server.connections(), connections);
+        wait_until("the connection is closed", || server.open() == 0);
+    }
+}
+
+#[test]
+fn dead_addresses_before_a_living_one_delay_the_first_connection_only() {
+    let (authority, platform) = (Authority::new(), Platform::new());
+    let answer = platform.answer(200, SESSION);
+    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
+    let (hole, _held) = black_hole();
+    let mut addresses = vec![hole; 4];
+    addresses.push(server.address());
+    let client = platform
+        .client(&authority, server.address())
+        .resolver(move |_, _| Ok(addresses.clone()))
+        .build()
+        .unwrap();
+    let call = || {
+        let began = Instant::now();
+        client.send(&PRE_SIGN).unwrap();
+        client.close_idle_connections();
+        began.elapsed()
+    };
+    let first = call();
+    let second = call();
+    println!("after four dead addresses: {first:?}, then {second:?}");
+    assert!(first < Duration::from_secs(4), "{first:?}");
+    assert!(second < Duration::from_millis(300), "{second:?}");
+    assert_eq!(server.connections(), 2);
+}
+
+/// Servers close connections that they deem idle, sometimes just when the next request is on its way.
+#[test]
+fn a_server_that_closes_behind_each_response_costs_few_calls() {
+    let (authority, platform) = (Authority::new(), Platform::new());
+    let answer = platform.answer(200, SESSION).then(Then::Close);
+    let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
+    let client = platform.client(&authority, server.address());
+    let client = client.build().unwrap();
+    for pause in [0, 1, 10, 100] {
+        let failed = (0..30).filter(|_| {
+            thread::sleep(Duration::from_millis(pause));
+            let Err(error) = client.send(&PRE_SIGN) else {
+                return false;
+            };
+            let Error::Transport { source, .. } = &error else {
+                panic!("{error:?}");
+            };
+            let wanted = "the pooled connection was closed before any byte of a response";
+            assert_eq!(source.to_string(), wanted);
+            true
+        });
+        let failed = failed.count();
+        println!("{pause} ms between calls: {failed} of 30 failed");
+        assert!(
+            failed <= if pause < 10 { 15 } else { 1 },
+            "{pause} ms: {failed}"
+        );
     }
 }

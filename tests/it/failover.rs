@@ -208,7 +208,7 @@ fn a_host_whose_name_is_unknown_was_not_reached() {
     let result = builder().build().unwrap().send(&PRE_SIGN);
     assert_eq!(
         told(&result),
-        "connect: look-up of gateway.invalid: no such name"
+        "connect: DNS lookup of gateway.invalid: no such name"
     );
     assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
 
@@ -227,7 +227,7 @@ fn a_host_whose_name_is_unknown_was_not_reached() {
     let result = nowhere.build().unwrap().send(&PRE_SIGN);
     assert_eq!(
         told(&result),
-        "connect: look-up of gateway.invalid: no address found"
+        "connect: DNS lookup of gateway.invalid: no address found"
     );
 }
 
@@ -278,7 +278,7 @@ fn a_host_that_does_not_speak_tls_was_not_reached() {
     let result = without_backup.send(&PRE_SIGN);
     assert_eq!(
         told(&result),
-        "connect: TLS: received corrupt message of type InvalidContentType"
+        "connect: TLS: the other side does not speak TLS"
     );
     assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
 
@@ -521,7 +521,7 @@ fn a_main_host_that_is_down_is_looked_up_for_the_first_call_alone() {
 }
 
 /// A port whose connections are neither accepted nor refused: its backlog is full as long as these are held.
-fn black_hole() -> (SocketAddr, impl Sized) {
+pub(crate) fn black_hole() -> (SocketAddr, impl Sized) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(100));

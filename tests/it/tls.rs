@@ -537,7 +537,7 @@ fn without_tls_no_name_leads_to_another_address_than_loopback() {
     assert_eq!(
         told(&result),
         format!(
-            "connect: look-up of localhost: plain http goes to loopback only, not to 0.0.0.0:{port}"
+            "connect: DNS lookup of localhost: plain http goes to loopback only, not to 0.0.0.0:{port}"
         )
     );
     assert_eq!(result.unwrap_err().outcome(), Outcome::NotSent);
