@@ -1,7 +1,7 @@
 //! Injects a fault: changes a response before it is signed, and after that.
 
 use super::faults::Fault;
-use super::http::{Delivery, HttpResponse};
+use super::http::HttpResponse;
 use super::response::Response;
 use super::signing::Signing;
 
@@ -17,9 +17,7 @@ impl Fault {
         if matches!(response.status, 0 | 204 | 304) && self.needs_body() {
             return;
         }
-        if let Some(delivery) = self.delivery(&response.body) {
-            response.delivery = delivery;
-        }
+        self.apply_to_delivery(response);
         if let Some(replaced) = self.replacement() {
             (*response, *signing) = replaced;
         }
@@ -51,21 +49,21 @@ impl Fault {
         }
     }
 
-    fn delivery(&self, body: &[u8]) -> Option<Delivery> {
-        Some(match self {
-            Self::Close { .. } => Delivery::CloseBeforeResponse,
-            Self::CloseAfterHead => Delivery::CloseAfterHead,
-            Self::CutBody => Delivery::CutBody {
-                after: body.len() / 2,
-            },
-            Self::SlowBody { every } => Delivery::Drip { every: *every },
-            Self::Late(time) => Delivery::After(*time),
-            Self::CloseAfterResponse => Delivery::WholeThenClose,
-            Self::Informational(status) => Delivery::Informational(*status),
-            Self::Chunked => Delivery::Chunked,
-            Self::Raw(bytes) => Delivery::Raw(bytes.clone()),
-            _ => return None,
-        })
+    fn apply_to_delivery(&self, response: &mut HttpResponse) {
+        let delivery = &mut response.delivery;
+        match self {
+            Self::Close { .. } => delivery.raw = Some(Vec::new()),
+            Self::Raw(bytes) => delivery.raw = Some(bytes.clone()),
+            Self::CloseAfterHead => delivery.cut = Some(0),
+            Self::CutBody => delivery.cut = Some(response.body.len() / 2),
+            Self::CloseAfterResponse => {}
+            Self::SlowBody { every } => return delivery.every = *every,
+            Self::Late(time) => return delivery.delay = *time,
+            Self::Informational(status) => return delivery.informational = Some(*status),
+            Self::Chunked => return delivery.chunked = true,
+            _ => return,
+        }
+        delivery.close = true;
     }
 
     /// Returns another response in the place of the true one.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::message::{Delivery, HttpRequest, HttpResponse, push_header, status_line};
+use super::message::{Delivery, HttpRequest, HttpResponse};
 use super::request::{Requests, Unread};
 use super::socket::{POLL_INTERVAL, Socket};
 
@@ -15,9 +15,6 @@ use super::socket::{POLL_INTERVAL, Socket};
 /// the response.
 const LINGER_LIMIT: usize = 64 * 1024 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(10);
-
-/// Up to this size, in bytes, head and body leave in one write.
-const JOIN_LIMIT: usize = 64 * 1024;
 
 type Handler<'a> = dyn Fn(HttpRequest) -> HttpResponse + 'a;
 
@@ -30,13 +27,6 @@ pub(super) struct Connection {
     closed: AtomicBool,
     /// A request was received, and its response is not on its way yet.
     in_call: AtomicBool,
-}
-
-/// What becomes of the connection after a response.
-#[derive(PartialEq)]
-enum Then {
-    Keep,
-    Close,
 }
 
 impl Connection {
@@ -64,14 +54,17 @@ impl Connection {
     pub(super) fn serve(&self, handler: &Handler<'_>) {
         let is_wanted = || self.is_open() && !self.finishing.load(Ordering::SeqCst);
         let mut requests = Requests::new(&self.socket, is_wanted);
-        let mut then = Then::Keep;
-        while then == Then::Keep {
+        loop {
             let go_on = || _ = self.write(b"HTTP/1.1 100 Continue\r\n\r\n");
             match requests.next(go_on) {
-                Ok(request) => then = self.exchange(handler, request).unwrap_or(Then::Close),
+                Ok(request) => {
+                    if !self.exchange(handler, request) {
+                        break;
+                    }
+                }
                 Err(Unread::Refused(status)) => {
                     let response = HttpResponse::new(status, "").header("Connection", "close");
-                    if self.send(&response, false).is_ok() {
+                    if self.write(&response.head()).is_ok() {
                         self.linger();
                     }
                     break;
@@ -82,80 +75,45 @@ impl Connection {
         self.socket.shut_down(Shutdown::Both);
     }
 
-    fn exchange(&self, handler: &Handler<'_>, request: HttpRequest) -> io::Result<Then> {
+    /// Responds to a request. Returns whether another one may follow.
+    fn exchange(&self, handler: &Handler<'_>, request: HttpRequest) -> bool {
         self.in_call.store(true, Ordering::SeqCst);
         let head_only = request.method == "HEAD";
-        let is_last = request.is_http_1_0
-            || request
-                .header_all("connection")
-                .flat_map(|value| value.split(','))
-                .any(|option| option.trim().eq_ignore_ascii_case("close"));
+        let is_last = request.is_last();
         let response = catch_unwind(AssertUnwindSafe(|| handler(request)))
             .unwrap_or_else(|_| HttpResponse::new(500, ""));
-        let then = self.send(&response, head_only);
+        let is_sent = self.send(&response, head_only).is_ok();
         self.end_call();
-        if is_last { Ok(Then::Close) } else { then }
+        is_sent && !is_last && !response.delivery.close
     }
 
     /// Sends a response in the way that it says.
-    fn send(&self, response: &HttpResponse, head_only: bool) -> io::Result<Then> {
-        let head = response.head();
-        let body = if head_only { &[] } else { &*response.body };
-        match &response.delivery {
-            Delivery::Whole => self.whole(head, body)?,
-            Delivery::After(time) => {
-                self.pause(*time)?;
-                self.whole(head, body)?;
-            }
-            Delivery::Drip { every } => self.drip(head, body, *every)?,
-            Delivery::Informational(status) => {
-                let mut early = status_line(*status);
-                push_header(&mut early, "x-sandbox", b"informational");
-                early.extend_from_slice(b"\r\n");
-                self.write(&early)?;
-                self.whole(head, body)?;
-            }
-            Delivery::Chunked => {
-                let chunked = if head_only { Vec::new() } else { chunks(body) };
-                self.whole(head, &chunked)?;
-            }
-            Delivery::CloseBeforeResponse => return Ok(Then::Close),
-            Delivery::CloseAfterHead => return self.close_after(head, &[]),
-            Delivery::CutBody { after } => {
-                return self.close_after(head, body.get(..*after).unwrap_or(body));
-            }
-            Delivery::WholeThenClose => return self.close_after(head, body),
-            Delivery::Raw(bytes) => return self.close_after(Vec::new(), bytes),
+    fn send(&self, response: &HttpResponse, head_only: bool) -> io::Result<()> {
+        let Delivery {
+            delay,
+            every,
+            informational,
+            ..
+        } = response.delivery;
+        self.pause(delay)?;
+        if let Some(status) = informational {
+            let early = HttpResponse::new(status, "").header("x-sandbox", "informational");
+            self.write(&early.head())?;
         }
-        Ok(Then::Keep)
-    }
-
-    fn close_after(&self, head: Vec<u8>, body: &[u8]) -> io::Result<Then> {
-        self.whole(head, body)?;
-        Ok(Then::Close)
-    }
-
-    fn whole(&self, mut head: Vec<u8>, body: &[u8]) -> io::Result<()> {
-        self.end_call();
-        if body.len() > JOIN_LIMIT {
-            self.write(&head)?;
-            return self.write(body);
+        let (head, body) = response.bytes(head_only);
+        if every.is_zero() || body.is_empty() {
+            self.end_call();
+            return self.write(&[head, body].concat());
         }
-        head.extend_from_slice(body);
-        self.write(&head)
-    }
-
-    fn drip(&self, head: Vec<u8>, body: &[u8], every: Duration) -> io::Result<()> {
-        let Some((last, others)) = body.split_last() else {
-            return self.whole(head, body);
-        };
         self.write(&head)?;
-        for byte in others {
+        for (place, byte) in (1..).zip(&body) {
             self.pause(every)?;
+            if place == body.len() {
+                self.end_call();
+            }
             self.write(&[*byte])?;
         }
-        self.pause(every)?;
-        self.whole(Vec::new(), &[*last])
+        Ok(())
     }
 
     /// Waits. Fails as soon as the client has left or the connection is closed.
@@ -200,15 +158,4 @@ impl Connection {
     fn end_call(&self) {
         self.in_call.store(false, Ordering::SeqCst);
     }
-}
-
-fn chunks(body: &[u8]) -> Vec<u8> {
-    let mut chunked = Vec::with_capacity(body.len() + 64);
-    for chunk in body.chunks(body.len().div_ceil(3).max(1)) {
-        chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        chunked.extend_from_slice(chunk);
-        chunked.extend_from_slice(b"\r\n");
-    }
-    chunked.extend_from_slice(b"0\r\n\r\n");
-    chunked
 }

@@ -32,35 +32,23 @@ pub(crate) struct HttpResponse {
     pub(crate) delivery: Delivery,
 }
 
-/// The way in which a response is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    /// At once and whole; the connection is kept.
-    Whole,
-    /// Whole, but only after this time.
-    After(Duration),
-    /// The head at once, then the body byte by byte, with a pause before each.
-    Drip {
-        /// The pause before each byte.
-        every: Duration,
-    },
-    /// The request is read, nothing is sent, the connection is closed.
-    CloseBeforeResponse,
-    /// The head with the full `content-length`, then the connection is closed.
-    CloseAfterHead,
-    /// The head and the first bytes of the body, then the connection is closed.
-    CutBody {
-        /// The number of body bytes that are sent.
-        after: usize,
-    },
-    /// A response with this 1xx status and a header of its own goes ahead of the real one.
-    Informational(u16),
-    /// Whole, without a `Connection` header; then the connection is closed.
-    WholeThenClose,
-    /// The body with `transfer-encoding: chunked`, in three chunks (fewer when it is shorter than that).
-    Chunked,
-    /// These bytes in place of the whole response, then the connection is closed.
-    Raw(Vec<u8>),
+/// The way in which a response is sent: at first at once and whole, on a connection that is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// The pause before anything is sent.
+    pub(crate) delay: Duration,
+    /// The pause before each byte of the body.
+    pub(crate) every: Duration,
+    /// A response with this 1xx status and a header of its own goes ahead.
+    pub(crate) informational: Option<u16>,
+    /// The body has `transfer-encoding: chunked` and comes in three chunks (fewer when it is shorter than that).
+    pub(crate) chunked: bool,
+    /// How many bytes of the body are sent, though `content-length` says more.
+    pub(crate) cut: Option<usize>,
+    /// These bytes are sent in place of the whole response.
+    pub(crate) raw: Option<Vec<u8>>,
+    /// The connection is closed afterwards, without a `Connection` header that says so.
+    pub(crate) close: bool,
 }
 
 impl HttpRequest {
@@ -85,6 +73,14 @@ impl HttpRequest {
             .find_map(|(known, value)| (known == name).then_some(value))
     }
 
+    /// Checks whether the client wants the connection to be closed afterwards.
+    pub(super) fn is_last(&self) -> bool {
+        let mut options = self
+            .header_all("connection")
+            .flat_map(|value| value.split(','));
+        self.is_http_1_0 || options.any(|option| option.trim().eq_ignore_ascii_case("close"))
+    }
+
     /// Returns every value of a header, in the order received.
     pub(crate) fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers
@@ -101,7 +97,7 @@ impl HttpResponse {
             status,
             headers: Vec::new(),
             body: body.into(),
-            delivery: Delivery::Whole,
+            delivery: Delivery::default(),
         }
     }
 
@@ -118,43 +114,53 @@ impl HttpResponse {
         self
     }
 
+    /// Returns the head and the body as they are sent.
+    pub(super) fn bytes(&self, head_only: bool) -> (Vec<u8>, Vec<u8>) {
+        if let Some(raw) = &self.delivery.raw {
+            return (raw.clone(), Vec::new());
+        }
+        let body = match self.delivery.cut {
+            _ if head_only => &[],
+            Some(cut) => self.body.get(..cut).unwrap_or(&self.body),
+            None => self.body.as_slice(),
+        };
+        let is_chunked = self.delivery.chunked && !head_only;
+        let body = if is_chunked {
+            chunks(body)
+        } else {
+            body.to_vec()
+        };
+        (self.head(), body)
+    }
+
     /// Returns the status line and the headers, with the empty line after them.
     pub(super) fn head(&self) -> Vec<u8> {
-        let mut head = status_line(self.status);
+        let known = StatusCode::from_u16(self.status).ok();
+        let reason = known.and_then(|status| status.canonical_reason());
+        let (status, reason) = (self.status, reason.unwrap_or("Unknown"));
+        let mut head = format!("HTTP/1.1 {status} {reason}\r\n").into_bytes();
         for (name, value) in &self.headers {
-            push_header(&mut head, name, value);
+            head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
         }
-        if self.delivery == Delivery::Chunked {
-            push_header(&mut head, "transfer-encoding", b"chunked");
-        } else if self.needs_length() {
-            let length = self.body.len().to_string();
-            push_header(&mut head, "content-length", length.as_bytes());
+        let names = ["content-length", "transfer-encoding"];
+        let is_given = |(name, _): &(String, _)| names.iter().any(|n| name.eq_ignore_ascii_case(n));
+        let is_bodiless = matches!(self.status, 100..=199 | 204 | 304);
+        if self.delivery.chunked {
+            head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        } else if !is_bodiless && !self.headers.iter().any(is_given) {
+            head.extend(format!("content-length: {}\r\n", self.body.len()).bytes());
         }
         head.extend_from_slice(b"\r\n");
         head
     }
+}
 
-    fn needs_length(&self) -> bool {
-        let bodiless = matches!(self.status, 100..=199 | 204 | 304);
-        let given = self.headers.iter().any(|(name, _)| {
-            name.eq_ignore_ascii_case("content-length")
-                || name.eq_ignore_ascii_case("transfer-encoding")
-        });
-        !bodiless && !given
+fn chunks(body: &[u8]) -> Vec<u8> {
+    let mut chunked = Vec::new();
+    for chunk in body.chunks(body.len().div_ceil(3).max(1)) {
+        let size = format!("{:x}\r\n", chunk.len());
+        chunked.extend([size.as_bytes(), chunk, b"\r\n"].concat());
     }
-}
-
-pub(super) fn status_line(status: u16) -> Vec<u8> {
-    let known = StatusCode::from_u16(status).ok();
-    let reason = known
-        .and_then(|status| status.canonical_reason())
-        .unwrap_or("Unknown");
-    format!("HTTP/1.1 {status} {reason}\r\n").into_bytes()
-}
-
-pub(super) fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
-    head.extend_from_slice(name.as_bytes());
-    head.extend_from_slice(b": ");
-    head.extend_from_slice(value);
-    head.extend_from_slice(b"\r\n");
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    chunked
 }

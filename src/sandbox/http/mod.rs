@@ -22,7 +22,7 @@ use self::connection::Connection;
 use self::socket::POLL_INTERVAL;
 
 pub(crate) use self::client::{Target, post};
-pub(crate) use self::message::{Delivery, HttpRequest, HttpResponse};
+pub(crate) use self::message::{HttpRequest, HttpResponse};
 
 /// The most connections at the same time; a further one gets the status 503.
 const CONNECTIONS_LIMIT: usize = 512;

@@ -69,7 +69,7 @@ impl<'a, W: Fn() -> bool> Requests<'a, W> {
     pub(super) fn next(&mut self, go_on: impl FnOnce()) -> Result<HttpRequest, Unread> {
         self.deadline = Instant::now() + PATIENCE;
         self.has_begun = !self.unused().is_empty();
-        let mut request = self.head()?;
+        let mut request = self.parsed(parse_head)?;
         let framing = framing(&request).map_err(Refused)?;
         if request.header("expect").is_some() {
             go_on();
@@ -81,33 +81,30 @@ impl<'a, W: Fn() -> bool> Requests<'a, W> {
         Ok(request)
     }
 
-    fn head(&mut self) -> Result<HttpRequest, Unread> {
+    /// Reads until the parser finds what it wants. It returns the length and the value, or a status on failure.
+    fn parsed<T>(
+        &mut self,
+        parse: impl Fn(&[u8]) -> Result<Option<(usize, T)>, u16>,
+    ) -> Result<T, Unread> {
         loop {
-            if let Some((length, request)) = parse_head(self.unused()).map_err(Refused)? {
+            if let Some((length, value)) = parse(self.unused()).map_err(Refused)? {
                 self.used += length;
-                return Ok(request);
+                return Ok(value);
             }
             self.fill()?;
         }
     }
 
     fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Unread> {
-        loop {
-            if let Some(bytes) = self.unused().get(..length) {
-                let bytes = bytes.to_vec();
-                self.used += length;
-                return Ok(bytes);
-            }
-            self.fill()?;
-        }
+        self.parsed(|buffer| Ok(buffer.get(..length).map(|bytes| (length, bytes.to_vec()))))
     }
 
     fn chunked(&mut self) -> Result<Vec<u8>, Unread> {
         let mut body = Vec::new();
         loop {
-            let length = self.chunk_size()?;
+            let length = self.parsed(parse_chunk_size)?;
             if length == 0 {
-                self.trailers()?;
+                self.parsed(parse_trailers)?;
                 return Ok(body);
             }
             if length > BODY_LIMIT - body.len() {
@@ -116,41 +113,6 @@ impl<'a, W: Fn() -> bool> Requests<'a, W> {
             body.extend(self.bytes(length)?);
             if self.bytes(2)? != b"\r\n" {
                 return Err(Refused(400));
-            }
-        }
-    }
-
-    fn chunk_size(&mut self) -> Result<usize, Unread> {
-        loop {
-            let line = self.unused();
-            match httparse::parse_chunk_size(line) {
-                // httparse takes a line without any digit for 0.
-                Ok(Status::Complete((length, size)))
-                    if line.first().is_some_and(u8::is_ascii_hexdigit) =>
-                {
-                    self.used += length;
-                    return usize::try_from(size).map_err(|_| Refused(413));
-                }
-                Ok(Status::Partial) if line.len() < CHUNK_LINE_LIMIT => self.fill()?,
-                _ => return Err(Refused(400)),
-            }
-        }
-    }
-
-    /// Reads the headers after the last chunk, and ignores them.
-    fn trailers(&mut self) -> Result<(), Unread> {
-        loop {
-            let unused = self.unused();
-            match httparse::parse_headers(unused, &mut [EMPTY_HEADER; HEADERS_LIMIT]) {
-                Ok(Status::Complete((length, _))) => {
-                    self.used += length;
-                    return Ok(());
-                }
-                Ok(Status::Partial) if unused.len() < HEAD_LIMIT => self.fill()?,
-                Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-                    return Err(Refused(431));
-                }
-                Err(_) => return Err(Refused(400)),
             }
         }
     }
@@ -218,6 +180,30 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(usize, HttpRequest)>, u16> {
         body: Vec::new(),
     };
     Ok(Some((length, request)))
+}
+
+/// Parses the line before a chunk.
+fn parse_chunk_size(buffer: &[u8]) -> Result<Option<(usize, usize)>, u16> {
+    match httparse::parse_chunk_size(buffer) {
+        // httparse takes a line without any digit for 0.
+        _ if !buffer.first().is_none_or(u8::is_ascii_hexdigit) => Err(400),
+        Ok(Status::Complete((length, size))) => {
+            let size = usize::try_from(size).map_err(|_| 413_u16)?;
+            Ok(Some((length, size)))
+        }
+        Ok(Status::Partial) if buffer.len() < CHUNK_LINE_LIMIT => Ok(None),
+        _ => Err(400),
+    }
+}
+
+/// Parses the headers after the last chunk, which are ignored.
+fn parse_trailers(buffer: &[u8]) -> Result<Option<(usize, ())>, u16> {
+    match httparse::parse_headers(buffer, &mut [EMPTY_HEADER; HEADERS_LIMIT]) {
+        Ok(Status::Complete((length, _))) => Ok(Some((length, ()))),
+        Ok(Status::Partial) if buffer.len() < HEAD_LIMIT => Ok(None),
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Err(431),
+        Err(_) => Err(400),
+    }
 }
 
 /// Checks whether the request line, which may be incomplete, ends with a version of HTTP.

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, channel};
 
+use super::message::Delivery;
 use super::request::{BODY_LIMIT, HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT};
 use super::*;
 
@@ -81,6 +82,28 @@ fn hello(delivery: Delivery) -> HttpServer {
     })
 }
 
+fn closing(cut: Option<usize>) -> Delivery {
+    Delivery {
+        cut,
+        close: true,
+        ..Delivery::default()
+    }
+}
+
+fn raw(bytes: &[u8]) -> Delivery {
+    Delivery {
+        raw: Some(bytes.to_vec()),
+        ..closing(None)
+    }
+}
+
+fn informational(status: u16) -> Delivery {
+    Delivery {
+        informational: Some(status),
+        ..Delivery::default()
+    }
+}
+
 const HELLO_HEAD: &str = "HTTP/1.1 200 OK\r\nX-Case: kept\r\ncontent-length: 5\r\n\r\n";
 
 /// A server that hands each request to the test and answers with an empty 200.
@@ -103,7 +126,7 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
 
 #[test]
 fn a_connection_is_kept_from_call_to_call() {
-    let server = hello(Delivery::Whole);
+    let server = hello(Delivery::default());
     let mut client = Client::connect(&server);
     for _ in 0..20 {
         client.get("/");
@@ -327,7 +350,7 @@ fn a_request_that_ends_too_early_is_refused() {
 
 #[test]
 fn a_connection_is_closed_when_the_client_wants_it_or_speaks_http_1_0() {
-    let server = hello(Delivery::Whole);
+    let server = hello(Delivery::default());
     for request in [
         "GET / HTTP/1.1\r\nConnection: x, Close\r\n\r\n",
         "GET / HTTP/1.0\r\n\r\n",
@@ -353,7 +376,7 @@ fn an_endless_request_line_is_refused_without_being_kept() {
 
 #[test]
 fn connections_beyond_the_limit_get_status_503() {
-    let server = hello(Delivery::Whole);
+    let server = hello(Delivery::default());
     let mut silent: Vec<_> = (0..CONNECTIONS_LIMIT)
         .map(|_| Client::connect(&server))
         .collect();
@@ -410,7 +433,10 @@ fn an_endless_chunked_body_is_refused() {
 
 #[test]
 fn a_late_response_is_whole() {
-    let server = hello(Delivery::After(Duration::from_millis(1)));
+    let server = hello(Delivery {
+        delay: Duration::from_millis(1),
+        ..Delivery::default()
+    });
     let mut client = Client::connect(&server);
     for _ in 0..2 {
         client.get("/");
@@ -421,8 +447,9 @@ fn a_late_response_is_whole() {
 
 #[test]
 fn a_dripped_response_is_whole_in_the_end() {
-    let server = hello(Delivery::Drip {
+    let server = hello(Delivery {
         every: Duration::from_millis(1),
+        ..Delivery::default()
     });
     let mut client = Client::connect(&server);
     for _ in 0..2 {
@@ -434,7 +461,10 @@ fn a_dripped_response_is_whole_in_the_end() {
 
 #[test]
 fn a_dripped_response_begins_with_its_head() {
-    let server = hello(Delivery::Drip { every: AGES });
+    let server = hello(Delivery {
+        every: AGES,
+        ..Delivery::default()
+    });
     let mut client = Client::connect(&server);
     client.get("/");
     assert_eq!(client.head(), HELLO_HEAD);
@@ -445,16 +475,12 @@ fn a_dripped_response_begins_with_its_head() {
 #[test]
 fn a_response_ends_where_it_is_told_to() {
     let cases = [
-        (Delivery::CloseBeforeResponse, String::new()),
-        (Delivery::CloseAfterHead, HELLO_HEAD.to_owned()),
-        (Delivery::CutBody { after: 0 }, HELLO_HEAD.to_owned()),
-        (Delivery::CutBody { after: 3 }, format!("{HELLO_HEAD}hel")),
-        (
-            Delivery::CutBody { after: 99 },
-            format!("{HELLO_HEAD}hello"),
-        ),
-        (Delivery::WholeThenClose, format!("{HELLO_HEAD}hello")),
-        (Delivery::Raw(b"SMTP 1\n".to_vec()), "SMTP 1\n".to_owned()),
+        (raw(b""), String::new()),
+        (closing(Some(0)), HELLO_HEAD.to_owned()),
+        (closing(Some(3)), format!("{HELLO_HEAD}hel")),
+        (closing(Some(99)), format!("{HELLO_HEAD}hello")),
+        (closing(None), format!("{HELLO_HEAD}hello")),
+        (raw(b"SMTP 1\n"), "SMTP 1\n".to_owned()),
     ];
     for (delivery, received) in cases {
         let server = hello(delivery.clone());
@@ -467,7 +493,7 @@ fn a_response_ends_where_it_is_told_to() {
 
 #[test]
 fn nothing_follows_the_last_response() {
-    let server = hello(Delivery::CutBody { after: 3 });
+    let server = hello(closing(Some(3)));
     let mut client = Client::connect(&server);
     client.send("GET /first HTTP/1.1\r\n\r\nGET /second HTTP/1.1\r\n\r\nnonsense\r\n\r\n");
     assert_eq!(client.rest(), format!("{HELLO_HEAD}hel").as_bytes());
@@ -476,7 +502,7 @@ fn nothing_follows_the_last_response() {
 #[test]
 fn an_informational_response_goes_ahead() {
     for status in [100, 103] {
-        let server = hello(Delivery::Informational(status));
+        let server = hello(informational(status));
         let mut client = Client::connect(&server);
         for _ in 0..2 {
             client.get("/");
@@ -491,7 +517,10 @@ fn an_informational_response_goes_ahead() {
 
 #[test]
 fn a_chunked_response_has_no_length() {
-    let server = hello(Delivery::Chunked);
+    let server = hello(Delivery {
+        chunked: true,
+        ..Delivery::default()
+    });
     let mut client = Client::connect(&server);
     for _ in 0..2 {
         client.get("/");
@@ -525,8 +554,8 @@ fn header_values_are_sent_byte_for_byte() {
 
 #[test]
 fn the_response_to_head_has_no_body() {
-    for delivery in [Delivery::Whole, Delivery::Informational(103)] {
-        let early = delivery != Delivery::Whole;
+    for delivery in [Delivery::default(), informational(103)] {
+        let early = delivery != Delivery::default();
         let server = hello(delivery);
         let mut client = Client::connect(&server);
         for _ in 0..2 {
@@ -579,7 +608,7 @@ fn a_panic_of_the_handler_gives_status_500() {
 
 #[test]
 fn kept_connections_can_be_closed() {
-    let server = hello(Delivery::Whole);
+    let server = hello(Delivery::default());
     for round in 1..=20 {
         let mut clients: Vec<_> = (0..3).map(|_| Client::connect(&server)).collect();
         for client in &mut clients {
@@ -627,7 +656,7 @@ fn closing_cuts_off_a_client_that_does_not_read() {
 
 #[test]
 fn a_port_can_refuse_and_listen_again() {
-    let server = hello(Delivery::Whole);
+    let server = hello(Delivery::default());
     let mut kept = Client::connect(&server);
     kept.get("/");
     kept.response();
@@ -653,7 +682,16 @@ fn a_port_can_refuse_and_listen_again() {
 
 #[test]
 fn dropping_ends_delays_and_connections() {
-    for delivery in [Delivery::After(AGES), Delivery::Drip { every: AGES }] {
+    for delivery in [
+        Delivery {
+            delay: AGES,
+            ..Delivery::default()
+        },
+        Delivery {
+            every: AGES,
+            ..Delivery::default()
+        },
+    ] {
         let (entered, entries) = channel();
         let server = start(move |_| {
             entered.send(()).unwrap();
@@ -730,7 +768,10 @@ fn a_client_that_leaves_leaves_nothing_behind() {
 
 #[test]
 fn a_client_that_leaves_ends_its_delay() {
-    let server = hello(Delivery::After(AGES));
+    let server = hello(Delivery {
+        delay: AGES,
+        ..Delivery::default()
+    });
     Client::connect(&server).get("/");
     wait_until("accepted", || server.connections_accepted() == 1);
     wait_until("gone", || server.connections_open() == 0);
@@ -738,7 +779,7 @@ fn a_client_that_leaves_ends_its_delay() {
 
 #[test]
 fn a_client_may_end_its_side_first() {
-    let server = hello(Delivery::Whole);
+    let server = hello(Delivery::default());
     let mut client = Client::connect(&server);
     client.get("/");
     client.0.get_ref().shutdown(Shutdown::Write).unwrap();
@@ -747,7 +788,7 @@ fn a_client_may_end_its_side_first() {
 
 #[test]
 fn two_hundred_connections_come_and_go() {
-    let server = hello(Delivery::Whole);
+    let server = hello(Delivery::default());
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
