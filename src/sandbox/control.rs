@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -21,11 +22,6 @@ use super::response::Response;
 use super::signing::Signing;
 use super::snapshot;
 use crate::keys::Validity;
-
-/// The faults that can be ordered.
-const FAULTS: &str = "close, close_after_head, cut_body, slow_body, late, close_after_response, informational, \
-    chunked, redirect, error, html_page, empty_body, accepted, signature, duplicate_header, header, large_body, gzip, \
-    invalid_utf8, deep_json, duplicate_keys, body, raw";
 
 type Controlled = Result<Value, Problem>;
 
@@ -250,16 +246,6 @@ impl Order {
         }
     }
 
-    fn status(&self) -> Result<u16, Problem> {
-        match self.get("status")? {
-            status @ 100..=599 => Ok(status),
-            other => Err(Problem(
-                400,
-                format!("status: found {other}, wanted 100 to 599"),
-            )),
-        }
-    }
-
     fn milliseconds(&self) -> Result<Duration, Problem> {
         Ok(Duration::from_millis(self.get("milliseconds")?))
     }
@@ -293,67 +279,25 @@ impl Order {
     }
 
     fn fault_alone(&self) -> Result<Fault, Problem> {
-        let took_effect = self.get_or("took_effect", false)?;
         let name: String = self.get("fault")?;
-        Ok(match name.as_str() {
-            "close" => Fault::Close { took_effect },
-            "close_after_head" => Fault::CloseAfterHead,
-            "cut_body" => Fault::CutBody,
-            "slow_body" => Fault::SlowBody {
-                every: self.milliseconds()?,
-            },
-            "late" => Fault::Late(self.milliseconds()?),
-            "close_after_response" => Fault::CloseAfterResponse,
-            "informational" => Fault::Informational(self.status()?),
-            "chunked" => Fault::Chunked,
-            "redirect" => Fault::Redirect {
-                status: self.status()?,
-                location: self.get("location")?,
-            },
-            "error" => Fault::Error {
-                status: self.status()?,
-                code: self.get("code")?,
-                signing: self.signing()?,
-                took_effect,
-            },
-            "html_page" => Fault::HtmlPage {
-                status: self.status()?,
-                took_effect,
-            },
-            "empty_body" => Fault::EmptyBody {
-                status: self.status()?,
-                took_effect,
-            },
-            name => self.fault_of_the_message(name)?,
-        })
-    }
-
-    /// A fault of the response's signature, headers or body.
-    fn fault_of_the_message(&self, name: &str) -> Result<Fault, Problem> {
-        let text = |name| self.get::<String>(name);
-        Ok(match name {
-            "accepted" => Fault::Accepted,
-            "signature" => Fault::Signature(self.signing()?),
-            "duplicate_header" => Fault::DuplicateHeader(text("name")?),
-            "header" => Fault::Header {
-                name: text("name")?,
-                value: text("value")?.into_bytes(),
-            },
-            "large_body" => Fault::LargeBody {
-                length: self.get("length")?,
-            },
-            "gzip" => Fault::Gzip,
-            "invalid_utf8" => Fault::InvalidUtf8,
-            "deep_json" => Fault::DeepJson {
-                depth: self.get("depth")?,
-            },
-            "duplicate_keys" => Fault::DuplicateKeys,
-            "body" => Fault::Body(text("body")?.into_bytes()),
-            "raw" => Fault::Raw(text("raw")?.into_bytes()),
-            name => {
-                let problem = format!("fault: found {name:?}, wanted one of {FAULTS}");
-                return Err(Problem(400, problem));
-            }
+        // The fault with the one value, or the fields, that it has.
+        let parameter = match name.as_str() {
+            "late" => "milliseconds",
+            "informational" => "status",
+            "signature" => "signing",
+            "duplicate_header" => "name",
+            "body" | "raw" => &name,
+            _ => "",
+        };
+        let value = match parameter {
+            "" => self.0.clone(),
+            _ => self.get(parameter)?,
+        };
+        let with_value = Fault::deserialize(json!({name.as_str(): value}));
+        // Or without any.
+        with_value.or_else(|error| {
+            let problem = |_| Problem(400, format!("fault: {error}"));
+            Fault::deserialize(Value::from(name.as_str())).map_err(problem)
         })
     }
 }

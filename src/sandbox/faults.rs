@@ -1,52 +1,59 @@
-//! What can be ordered to go wrong, and for which requests.
+//! The faults that can be injected, and the requests that they are for.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
 use super::http::HttpRequest;
 use super::signing::Signing;
 
-/// Something that goes wrong with a request, ordered with [`Sandbox::fault`](super::Sandbox::fault).
+/// A fault that is injected into a request with [`Sandbox::fault`](super::Sandbox::fault).
 ///
-/// Each fault says whether the request is carried out all the same. Where it is, the request is checked and handled as
-/// without the fault, and only the answer, an error too, is spoiled on its way. Where it is not, the request is not even
+/// Each fault says whether the request is carried out all the same. If it is, the request is checked and handled as
+/// without the fault, and only the response, an error too, is changed on its way. If it is not, the request is not even
 /// looked at. [`RecordedRequest::took_effect`](super::RecordedRequest::took_effect) tells the truth about each request.
 ///
-/// A fault of the body changes nothing in an answer of status 204, which has none.
+/// A fault of the body changes nothing in a response of status 204, which has none.
 ///
 /// Three more can be ordered for connections: [`Sandbox::refuse_connections`](super::Sandbox::refuse_connections),
 /// [`Sandbox::hang_up`](super::Sandbox::hang_up) and
 /// [`Sandbox::close_connections`](super::Sandbox::close_connections).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fault {
-    /// The request is read and the connection closed without an answer.
+    /// The request is read and the connection closed without a response.
     Close {
         /// Whether the request is carried out.
+        #[serde(default)]
         took_effect: bool,
     },
-    /// Only the answer's head is sent, then the connection is closed. The request is carried out.
+    /// Only the response's head is sent, then the connection is closed. The request is carried out.
     CloseAfterHead,
     /// The head and half of the body are sent, then the connection is closed. The request is carried out.
     CutBody,
     /// The body is sent byte by byte. The request is carried out.
     SlowBody {
         /// The pause before each byte.
+        #[serde(rename = "milliseconds", deserialize_with = "milliseconds")]
         every: Duration,
     },
-    /// The answer is sent only after this time, so that the client's may have run out. The request is carried out.
-    Late(Duration),
-    /// The answer is sent as usual; then the connection is closed, though nothing in the answer said so. The request is
+    /// The response is sent only after this time, so that the client's timeout may have passed. The request is carried out.
+    Late(#[serde(deserialize_with = "milliseconds")] Duration),
+    /// The response is sent as usual, then the connection is closed, though nothing in the response said so. The request is
     /// carried out. The next request may go out on a connection that is already gone.
     CloseAfterResponse,
-    /// An answer with this 1xx status goes ahead of the real one. The request is carried out.
-    Informational(u16),
+    /// A response with this 1xx status goes ahead of the real one. The request is carried out.
+    Informational(#[serde(deserialize_with = "status")] u16),
     /// The body comes in chunks, without a length: unusual, not wrong. The request is carried out.
     Chunked,
     /// An unsigned redirect. The request is not carried out.
     Redirect {
         /// The status, such as 302 or 307.
+        #[serde(deserialize_with = "status")]
         status: u16,
         /// Where to.
         location: String,
@@ -54,40 +61,48 @@ pub enum Fault {
     /// An error in WeChat Pay's form.
     Error {
         /// The status.
+        #[serde(deserialize_with = "status")]
         status: u16,
         /// The `code`, such as `SYSTEM_ERROR`.
         code: String,
-        /// How the answer is signed.
+        /// How the response is signed.
+        #[serde(default)]
         signing: Signing,
         /// Whether the request is carried out; only from status 500 on, below that it never is.
+        #[serde(default)]
         took_effect: bool,
     },
-    /// An unsigned HTML page in place of the answer, as proxies send it.
+    /// An unsigned HTML page in place of the response, as proxies send it.
     HtmlPage {
         /// The status.
+        #[serde(deserialize_with = "status")]
         status: u16,
         /// Whether the request is carried out; only for statuses 2xx and from 500 on, else it never is.
+        #[serde(default)]
         took_effect: bool,
     },
-    /// An unsigned answer with an empty body.
+    /// An unsigned response with an empty body.
     EmptyBody {
         /// The status.
+        #[serde(deserialize_with = "status")]
         status: u16,
         /// Whether the request is carried out; only for statuses 2xx and from 500 on, else it never is.
+        #[serde(default)]
         took_effect: bool,
     },
     /// A signed 202: accepted, not done yet. The request is carried out.
     Accepted,
-    /// The answer is signed in another way. The request is carried out.
+    /// The response is signed in another way. The request is carried out.
     Signature(Signing),
-    /// A header of the answer comes twice, with the same value. The request is carried out.
+    /// A header of the response comes twice, with the same value. The request is carried out.
     DuplicateHeader(String),
-    /// A header of the answer has another value, or is added if there was none: any bytes, and none of them is checked.
+    /// A header of the response has another value, or is added if there was none: any bytes, and none of them is checked.
     /// The request is carried out.
     Header {
         /// The name.
         name: String,
         /// The value.
+        #[serde(deserialize_with = "bytes")]
         value: Vec<u8>,
     },
     /// The body is filled up with blanks, rightly signed. The request is carried out.
@@ -108,14 +123,14 @@ pub enum Fault {
     /// Each member of the body comes twice, rightly signed. The request is carried out.
     DuplicateKeys,
     /// Another body, rightly signed. The request is carried out.
-    Body(Vec<u8>),
-    /// These bytes in place of the whole answer, head and all, then the connection is closed. The request is carried
+    Body(#[serde(deserialize_with = "bytes")] Vec<u8>),
+    /// These bytes in place of the whole response, head and all, then the connection is closed. The request is carried
     /// out.
-    Raw(Vec<u8>),
+    Raw(#[serde(deserialize_with = "bytes")] Vec<u8>),
 }
 
 impl Fault {
-    /// A [`Fault::Error`] without effect, signed unless it is a 401, which WeChat Pay never signs.
+    /// Returns a [`Fault::Error`] without effect, signed unless it is a 401, which WeChat Pay never signs.
     pub fn error(status: u16, code: impl Into<String>) -> Self {
         Self::Error {
             status,
@@ -128,17 +143,17 @@ impl Fault {
         }
     }
 
-    /// This fault for so many requests, instead of one.
+    /// Orders this fault for so many requests, instead of one.
     pub fn times(self, times: usize) -> FaultOrder {
         FaultOrder::from(self).times(times)
     }
 
-    /// This fault for the next request with this method and a path that starts so, instead of the next of all.
+    /// Orders this fault for the next request with this method and a path that starts so, instead of the next of all.
     pub fn on(self, method: impl Into<String>, path: impl Into<String>) -> FaultOrder {
         FaultOrder::from(self).on(method, path)
     }
 
-    /// Whether a request is carried out under this fault.
+    /// Returns whether a request is carried out under this fault.
     pub(super) fn lets_pass(&self) -> bool {
         match self {
             Self::Close { took_effect } => *took_effect,
@@ -161,6 +176,23 @@ impl Fault {
     }
 }
 
+fn milliseconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    u64::deserialize(input).map(Duration::from_millis)
+}
+
+fn bytes<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u8>, D::Error> {
+    String::deserialize(input).map(String::into_bytes)
+}
+
+fn status<'de, D: Deserializer<'de>>(input: D) -> Result<u16, D::Error> {
+    match u16::deserialize(input)? {
+        status @ 100..=599 => Ok(status),
+        other => Err(D::Error::custom(format!(
+            "status {other} is not from 100 to 599"
+        ))),
+    }
+}
+
 /// A fault and the requests that it is for.
 #[derive(Debug, Clone)]
 pub struct FaultOrder {
@@ -170,14 +202,14 @@ pub struct FaultOrder {
 }
 
 impl FaultOrder {
-    /// For so many requests; none when it is 0.
+    /// Sets the number of requests. None is affected if it is 0.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
         self.times = times;
         self
     }
 
-    /// Only for requests with this method and a path that starts so.
+    /// Limits it to requests with this method and a path that starts so.
     #[must_use]
     pub fn on(mut self, method: impl Into<String>, path: impl Into<String>) -> Self {
         self.only = Some((method.into(), path.into()));
@@ -192,7 +224,7 @@ impl FaultOrder {
 }
 
 impl From<Fault> for FaultOrder {
-    /// The fault for the next request.
+    /// Orders the fault for the next request.
     fn from(fault: Fault) -> Self {
         Self {
             fault,
@@ -217,7 +249,7 @@ impl Faults {
         self.orders().clear();
     }
 
-    /// The fault for this request, if one is ordered; it is used up.
+    /// Returns the fault for this request, if one is ordered, and uses it up.
     pub(super) fn take(&self, request: &HttpRequest) -> Option<Fault> {
         let mut orders = self.orders();
         orders.retain(|order| order.times > 0);

@@ -15,11 +15,12 @@ use crate::time::unix_seconds;
 const FAR: u64 = 600;
 
 /// The way in which a message is signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Signing {
     /// As it should be.
+    #[default]
     Right,
     /// Not at all: none of the `Wechatpay-` headers is there.
     Missing,
