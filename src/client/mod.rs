@@ -66,11 +66,23 @@ impl Client {
     ///
     /// Every [`Error`] says whether the request may have taken effect: [`Outcome`](crate::Outcome) has the table.
     pub fn send<E: Endpoint + ?Sized>(&self, endpoint: &E) -> Result<E::Response, Error> {
+        let (response, _) = self.send_with_request_id(endpoint)?;
+        Ok(response)
+    }
+
+    /// [`send`](Self::send) that returns the `Request-ID` of the response, too, if it has one. It names the call for
+    /// WeChat Pay's support. It is not signed. Errors have it in any case: [`Error::request_id`].
+    pub fn send_with_request_id<E: Endpoint + ?Sized>(
+        &self,
+        endpoint: &E,
+    ) -> Result<(E::Response, Option<String>), Error> {
         let request = endpoint.request()?;
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
+        let request_id = response.request_id().map(str::to_owned);
         let result = self.merchant.read_for(endpoint, self.verify(&response));
-        self.http.finish(&request, response, result)
+        let response = self.http.finish(&request, response, result)?;
+        Ok((response, request_id))
     }
 
     /// Signs and sends any APIv3 request, and gives the verified answer as any type: a struct of the caller's,

@@ -68,8 +68,9 @@ fn a_success_is_told_with_its_request_id() {
     let client = builder.build().unwrap();
     sandbox.fault(request_id("08F78BB5AF0610D302189D9CC9"));
     let (before, sent) = (Instant::now(), SystemTime::now());
-    client.send(&PRE_SIGN).unwrap();
+    let (_, request_id) = client.send_with_request_id(&PRE_SIGN).unwrap();
     let most = before.elapsed();
+    assert_eq!(request_id.as_deref(), Some("08F78BB5AF0610D302189D9CC9"));
 
     let log = log.lock().unwrap();
     let [seen] = log.as_slice() else {
