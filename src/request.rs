@@ -6,7 +6,8 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{ApiError, InvalidField, Mismatch};
+use crate::error::{ApiError, InvalidField, Mismatch, Shown};
+use crate::rules::describe;
 
 /// A typed call: its request, the type of its response, and the fields in which both must agree.
 ///
@@ -167,17 +168,15 @@ impl Request {
     /// is empty, `.` or `..` is refused, since it would name another path. A variable that stands in the path twice
     /// gets the value in both places.
     pub fn path(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
-        let name = name.into();
-        let value = self.displayed(&name, value);
-        self.variables.push((name, value));
+        let value = self.displayed("path", value);
+        self.variables.push((name.into(), value));
         self
     }
 
     /// Adds a query parameter; name and value are percent-encoded. Order and repetitions are kept.
     pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
-        let name = name.into();
-        let value = self.displayed(&name, value);
-        self.query.push((name, value));
+        let value = self.displayed("query", value);
+        self.query.push((name.into(), value));
         self
     }
 
@@ -196,9 +195,13 @@ impl Request {
         self.method
     }
 
-    /// The path template, as given: fit for logs, since it holds no values.
+    /// Returns the path template, which is fit for logs: it holds no values. Empty if it is no template of a path, since
+    /// it may be a secret in the wrong place.
     pub fn template(&self) -> &str {
-        &self.template
+        match check_template(&self.template) {
+            Ok(()) => &self.template,
+            Err(_) => "",
+        }
     }
 
     /// The JSON body's bytes, if there is a body.
@@ -244,9 +247,9 @@ impl Request {
                 "found a body in a GET request: wanted none, values go to query()",
             ));
         }
-        let bytes = check_template(&self.template)?;
+        check_template(&self.template)?;
         self.check_variables()?;
-        if !bytes.has(Bytes::BRACE) && self.query.is_empty() {
+        if !self.template.contains('{') && self.query.is_empty() {
             return Ok(Cow::Borrowed(&self.template));
         }
         let mut target = String::with_capacity(256);
@@ -256,11 +259,11 @@ impl Request {
     }
 
     /// `to_string` without its panic: some formatters of dates fail on a wrong pattern.
-    fn displayed(&mut self, name: &str, value: impl fmt::Display) -> String {
+    fn displayed(&mut self, field: &str, value: impl fmt::Display) -> String {
         let mut text = String::new();
         if write!(text, "{value}").is_err() {
             let problem = "found a value that cannot be displayed: wanted one that can";
-            self.problem = Some(InvalidField::new(name, problem));
+            self.problem = Some(InvalidField::new(field, problem));
         }
         text
     }
@@ -301,22 +304,19 @@ impl Request {
     /// Refuses values that the path has no variable for, and variables with two values.
     fn check_variables(&self) -> Result<(), InvalidField> {
         for (position, (name, _)) in self.variables.iter().enumerate() {
-            let problem = if !has_variable(&self.template, name) {
-                "found a value, but this is no variable of the path"
-            } else if self
-                .variables
-                .iter()
-                .take(position)
-                .any(|(earlier, _)| earlier == name)
-            {
-                "found two values for this variable of the path"
-            } else {
-                continue;
-            };
-            return Err(InvalidField::new(
-                name.as_ref(),
-                format!("{problem} {}", self.template),
-            ));
+            let template = &self.template;
+            if !has_variable(template, name) {
+                // The name is not shown: it may be a secret in the wrong place.
+                let found = describe(name, |c| c.is_ascii_alphanumeric() || c == '_');
+                let problem =
+                    format!("the name of a variable {found}: wanted one of the path {template}");
+                return Err(InvalidField::new("path", problem));
+            }
+            let mut earlier = self.variables.iter().take(position);
+            if earlier.any(|(earlier, _)| earlier == name) {
+                let problem = format!("found two values for this variable of the path {template}");
+                return Err(InvalidField::new(name.as_ref(), problem));
+            }
         }
         Ok(())
     }
@@ -338,7 +338,7 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
-            .field("template", &self.template)
+            .field("template", &self.template())
             .finish_non_exhaustive()
     }
 }
@@ -347,7 +347,9 @@ fn json_body<T: Serialize + ?Sized>(body: &T) -> Result<Vec<u8>, InvalidField> {
     // Large enough for every typed request, so that it is one allocation.
     let mut bytes = Vec::with_capacity(512);
     serde_json::to_writer(&mut bytes, body).map_err(|error| {
-        InvalidField::new("body", format!("cannot be written as JSON: {error}"))
+        let error = error.to_string();
+        let problem = format!("cannot be written as JSON: {}", Shown::sentence(&error));
+        InvalidField::new("body", problem)
     })?;
     // The largest byte says it, and is found many bytes at a time.
     let largest = bytes.iter().fold(0, |largest: u8, byte| largest.max(*byte));
@@ -360,59 +362,50 @@ fn json_body<T: Serialize + ?Sized>(body: &T) -> Result<Vec<u8>, InvalidField> {
     Ok(bytes)
 }
 
-fn check_template(template: &str) -> Result<Bytes, InvalidField> {
-    let bytes = Bytes::of(template);
-    let problem = if !template.starts_with('/') {
+/// Refuses what is no template of a path, without showing it: it may be a secret in the wrong place.
+fn check_template(template: &str) -> Result<(), InvalidField> {
+    let wanted = if !template.starts_with('/') {
         "wanted a path that starts with '/'"
     } else if template.starts_with("//") {
         "wanted a path, found the start of an authority"
-    } else if bytes.has(Bytes::FOREIGN) {
+    } else if !template.chars().all(is_of_templates) {
         "wanted only characters of a percent-encoded path and {variables}; queries go to query()"
-    } else if bytes.has(Bytes::BRACE) && !braces_match(template) {
+    } else if template.contains(['{', '}']) && !braces_match(template) {
         "wanted each variable as {name}"
-    } else if bytes.has(Bytes::DOT) && has_dot_segment(template) {
+    } else if template.contains('%') && !escapes_are_whole(template) {
+        "wanted two hexadecimal digits after each '%'"
+    } else if template.contains(['.', '%']) && has_dot_segment(&decoded(template)) {
         "wanted a path without the segments '.' and '..'"
     } else {
-        return Ok(bytes);
+        return Ok(());
     };
-    Err(InvalidField::new(
-        "path",
-        format!("found {template:?}: {problem}"),
-    ))
+    let found = describe(template, is_of_templates);
+    Err(InvalidField::new("path", format!("{found}: {wanted}")))
 }
 
-/// The kinds of bytes that are in a template, found in one pass: checking it is a good part of what a request costs
-/// beside its signature.
-#[derive(Clone, Copy)]
-struct Bytes(u8);
+/// RFC 3986 `pchar`, `/`, and the braces of variables.
+fn is_of_templates(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:@/{}".contains(c)
+}
 
-impl Bytes {
-    /// Anything but RFC 3986 `pchar`, `/`, and the braces of variables.
-    const FOREIGN: u8 = 1;
-    const BRACE: u8 = 2;
-    const DOT: u8 = 4;
+fn escapes_are_whole(template: &str) -> bool {
+    template.split('%').skip(1).all(|rest| {
+        let digits = rest.bytes().take(2);
+        digits.filter(u8::is_ascii_hexdigit).count() == 2
+    })
+}
 
-    fn kind(byte: u8) -> u8 {
-        match byte {
-            b'{' | b'}' => Self::BRACE,
-            b'.' => Self::DOT,
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => 0,
-            b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => 0,
-            b':' | b'@' | b'/' => 0,
-            _ => Self::FOREIGN,
-        }
+/// The template as whatever decodes it before it looks at its segments reads it.
+fn decoded(template: &str) -> String {
+    let mut parts = template.split('%');
+    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+        decoded.push(char::from(byte));
+        decoded.push_str(rest);
     }
-
-    fn of(template: &str) -> Self {
-        let kinds = template
-            .bytes()
-            .fold(0, |kinds, byte| kinds | Self::kind(byte));
-        Self(kinds)
-    }
-
-    fn has(self, kind: u8) -> bool {
-        self.0 & kind != 0
-    }
+    decoded.replace('\\', "/")
 }
 
 fn braces_match(template: &str) -> bool {

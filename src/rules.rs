@@ -3,6 +3,16 @@
 use crate::error::InvalidField;
 use crate::time;
 
+/// Says what is wrong with a value that must be made of some characters only, without showing it: it may be a secret in
+/// the wrong place.
+pub(crate) fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String {
+    match value.chars().find(|c| !is_allowed(*c)) {
+        _ if value.is_empty() => "is empty".to_owned(),
+        Some(unwanted) => format!("found the character {unwanted:?}"),
+        None => format!("found {} characters", value.chars().count()),
+    }
+}
+
 type Checked = Result<(), InvalidField>;
 
 /// A required text must not be empty.
@@ -119,7 +129,10 @@ pub(crate) fn rfc_3339(field: &'static str, value: &str) -> Checked {
     }
     Err(InvalidField::new(
         field,
-        format!("found {value:?}: wanted a time like 2018-06-08T10:34:56+08:00"),
+        format!(
+            "{}: wanted a time like 2018-06-08T10:34:56+08:00",
+            describe(value, |c| c.is_ascii_digit() || "-T:.+Zz".contains(c))
+        ),
     ))
 }
 

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{Cause, Error, InvalidField, InvalidSetting, KeyError};
 use crate::keys::{PrivateKey, PublicKey, is_same_id, serial_number};
+use crate::rules::describe;
 
 /// Signs as one merchant. Cheap to clone; the clones share the key.
 ///
@@ -288,16 +289,6 @@ fn checked_serial_no(serial_no: &str) -> Result<String, InvalidSetting> {
             ),
         )
     })
-}
-
-/// Says what is wrong with a value that must be made of some characters only, without showing it: it may be a secret in
-/// the wrong place.
-fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String {
-    match value.chars().find(|c| !is_allowed(*c)) {
-        _ if value.is_empty() => "is empty".to_owned(),
-        Some(unwanted) => format!("found the character {unwanted:?}"),
-        None => format!("found {} characters", value.len()),
-    }
 }
 
 /// Refuses what cannot be a raw RSA signature. The usual mistake is to return it as base64 or hexadecimal text, and no

@@ -221,9 +221,12 @@ impl<'a> SignatureHeaders<'a> {
         }
     }
 
-    /// Returns `Request-ID`, which names the message for WeChat Pay's support.
+    /// Returns `Request-ID`, which names the message for WeChat Pay's support. It is not signed and ends in logs, so that
+    /// no more than the first 128 visible ASCII characters are returned.
     pub fn request_id(&self) -> Option<&'a str> {
-        not_blank(self.request_id)
+        let id = not_blank(self.request_id)?;
+        let visible = id.bytes().take(128).take_while(u8::is_ascii_graphic);
+        not_blank(id.get(..visible.count()))
     }
 
     /// Returns `Wechatpay-Serial`, the id of the key with which the message claims to be signed.

@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
+use crate::error::{ApiError, Authenticity, CertificateError, Error, Shown, VerifyError};
 use crate::json;
 use crate::keys::{ApiV3Key, PublicKey, is_same_id};
 use crate::request::{self, Request};
@@ -30,6 +30,10 @@ pub(crate) use self::refresh::{DownloadPermit, ForSerial, PlatformCertificates};
 /// How the list's certificates are encrypted.
 const ALGORITHM: &str = "AEAD_AES_256_GCM";
 const A_TIME: &str = "a time after 1970 such as 2018-06-08T10:34:56+08:00";
+/// What WeChat Pay writes for each certificate, and for nothing else that it encrypts under the APIv3 key.
+///
+/// Source: <https://pay.weixin.qq.com/doc/global/v3/zh/4012354540>.
+const ASSOCIATED_DATA: &str = "certificate";
 /// How the ids of WeChat Pay public keys begin, as opposed to certificates' serial numbers.
 const PUBLIC_KEY_PREFIX: &str = "PUB_KEY_ID_";
 
@@ -189,7 +193,6 @@ struct Entry<'a> {
     serial_no: &'a str,
     expire_time: u64,
     nonce: &'a str,
-    associated_data: &'a str,
     ciphertext: Vec<u8>,
 }
 
@@ -209,17 +212,17 @@ impl<'a> Entry<'a> {
         if algorithm != ALGORITHM {
             return Err(wrong(
                 "algorithm",
-                &format!("{ALGORITHM}, found {algorithm:?}"),
+                &format!("{ALGORITHM}, found \"{}\"", Shown::id(algorithm)),
             ));
+        }
+        if text(encrypted, "associated_data")? != ASSOCIATED_DATA {
+            return Err(wrong("associated_data", ASSOCIATED_DATA));
         }
         Ok(Self {
             serial_no: text(entry, "serial_no")?,
             expire_time: parse_rfc_3339(text(entry, "expire_time")?.trim())
                 .ok_or_else(|| wrong("expire_time", A_TIME))?,
             nonce: text(encrypted, "nonce")?,
-            associated_data: member(encrypted, "associated_data")
-                .and_then(Value::as_str)
-                .unwrap_or_default(),
             ciphertext: STANDARD
                 .decode(text(encrypted, "ciphertext")?)
                 .map_err(|_| wrong("ciphertext", "base64"))?,
@@ -231,24 +234,37 @@ impl<'a> Entry<'a> {
         let pem = api_v3_key
             .decrypt(
                 self.nonce.as_bytes(),
-                self.associated_data.as_bytes(),
+                ASSOCIATED_DATA.as_bytes(),
                 &mut self.ciphertext,
             )
             .ok_or_else(|| CertificateError::Undecryptable {
                 serial_no: self.serial_no.to_owned(),
             })?;
         let serial_no = self.serial_no;
-        let certificate = PublicKey::from_certificate_pem(pem).map_err(|source| {
-            let problem = format!("what it gives as platform certificate {serial_no:?} is not one");
-            CertificateError::unusable(problem, Some(source))
-        })?;
+        let not_one = |source| {
+            let listed = Shown::id(serial_no);
+            let problem = format!("what it gives as platform certificate \"{listed}\" is not one");
+            CertificateError::unusable(problem, source)
+        };
+        // The text of a notification, which is encrypted under the same key, may hold a block as well.
+        if !is_block_alone(pem) {
+            return Err(not_one(None));
+        }
+        let certificate =
+            PublicKey::from_certificate_pem(pem).map_err(|source| not_one(Some(source)))?;
         if !is_same_id(serial_no, certificate.id()) {
             let id = certificate.id();
-            let problem = format!("it gives platform certificate {id} the serial_no {serial_no:?}");
+            let listed = Shown::id(serial_no);
+            let problem = format!("it gives platform certificate {id} the serial_no \"{listed}\"");
             return Err(unusable(problem));
         }
         Ok(certificate.ending_at(self.expire_time))
     }
+}
+
+fn is_block_alone(pem: &[u8]) -> bool {
+    let pem = pem.trim_ascii();
+    pem.starts_with(b"-----BEGIN ") && pem.ends_with(b"-----")
 }
 
 /// A member of a JSON object. WeChat Pay's own example has a key with a space behind it: `"effective_time "`.

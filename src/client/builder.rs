@@ -14,6 +14,7 @@ use crate::certificates::PlatformCertificates;
 use crate::error::{Error, InvalidSetting};
 use crate::keys::ApiV3Key;
 use crate::merchant::Merchant;
+use crate::rules;
 use crate::signer::Signer;
 use crate::transport::{Lookup, Proxy, Roots, Transport, TransportOptions};
 use crate::verifier::Verifier;
@@ -385,7 +386,10 @@ fn check_accept_language(language: Option<&str>) -> Result<(), InvalidSetting> {
         None | Some("en" | "zh-CN" | "zh-HK" | "zh-TW") => Ok(()),
         Some(found) => Err(InvalidSetting::new(
             "accept_language",
-            format!("found {found:?}: wanted en, zh-CN, zh-HK or zh-TW"),
+            format!(
+                "{}: wanted en, zh-CN, zh-HK or zh-TW",
+                rules::describe(found, |c| c.is_ascii_alphabetic() || c == '-')
+            ),
         )),
     }
 }

@@ -1,11 +1,11 @@
 //! An error that WeChat Pay, or something before it, answered.
 
 use std::error::Error as StdError;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde_json::Value;
 
-use super::Outcome;
+use super::{Outcome, Shown};
 
 /// An error that WeChat Pay answered, with any status but 2xx; only
 /// [`CertificateError::NoCertificates`](crate::CertificateError::NoCertificates) has one with 200.
@@ -94,17 +94,17 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WeChat Pay answered HTTP {}", self.status)?;
         if !self.code.is_empty() {
-            write!(f, " {}", OneLine(&self.code))?;
+            write!(f, " {}", Shown::sentence(&self.code))?;
         }
         if !self.message.is_empty() {
-            write!(f, ": {}", OneLine(&self.message))?;
+            write!(f, ": {}", Shown::sentence(&self.message))?;
         }
         let detail = |key| {
             self.detail
                 .as_ref()
                 .and_then(|detail| detail.get(key))
                 .and_then(Value::as_str)
-                .map(OneLine)
+                .map(Shown::sentence)
         };
         if let Some(field) = detail("field") {
             write!(f, " (field {field}")?;
@@ -144,27 +144,6 @@ fn text(value: Option<Value>) -> String {
         Some(Value::String(text)) => text,
         // Not `to_string`, which would link the way with line breaks and indents as well.
         Some(other) => serde_json::to_string(&other).unwrap_or_default(),
-    }
-}
-
-/// Text from the network, which may be unsigned, made fit for one line of a log.
-struct OneLine<'a>(&'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const LONGEST: usize = 512;
-        for c in self.0.chars().take(LONGEST) {
-            match c {
-                // Line breaks that are no control characters.
-                '\u{2028}' | '\u{2029}' => f.write_char(' ')?,
-                c if c.is_control() => f.write_char(' ')?,
-                c => f.write_char(c)?,
-            }
-        }
-        match self.0.chars().nth(LONGEST) {
-            Some(_) => f.write_str("..."),
-            None => Ok(()),
-        }
     }
 }
 

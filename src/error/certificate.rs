@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use super::{ApiError, KeyError, Outcome};
+use super::{ApiError, KeyError, Outcome, Shown};
 
 /// The reason why no platform certificates were taken over. The keys held until then are kept, and nothing is taken over
 /// from a list of which a part is wrong.
@@ -79,7 +79,7 @@ impl fmt::Display for CertificateError {
                 public_key_id,
             } => {
                 let status = response.status;
-                let id = public_key_id.as_deref().unwrap_or("PUB_KEY_ID_…");
+                let id = Shown::id(public_key_id.as_deref().unwrap_or("PUB_KEY_ID_…"));
                 write!(
                     f,
                     "this merchant has no platform certificates (HTTP {status}): configure the WeChat Pay public key, \
@@ -88,8 +88,9 @@ impl fmt::Display for CertificateError {
             }
             Self::Undecryptable { serial_no } => write!(
                 f,
-                "platform certificate {serial_no:?} of the list does not decrypt: the APIv3 key is not the one set in \
-                 the merchant platform, or the list was altered"
+                "platform certificate \"{}\" of the list does not decrypt: the APIv3 key is not the one set in the \
+                 merchant platform, or the list was altered",
+                Shown::id(serial_no)
             ),
             Self::Unusable { problem, .. } => {
                 write!(

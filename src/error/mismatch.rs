@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use super::Shown;
+
 /// A value that a verified response repeats otherwise than the request sent it: the response belongs to another request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
@@ -51,7 +53,8 @@ impl fmt::Display for Mismatch {
             sent,
             received,
         } = self;
-        write!(f, "{field}: sent {sent:?}, received {received:?}")
+        let (sent, received) = (Shown::id(sent), Shown::id(received));
+        write!(f, "{field}: sent \"{sent}\", received \"{received}\"")
     }
 }
 

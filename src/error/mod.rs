@@ -6,6 +6,7 @@ mod field;
 mod key;
 mod mismatch;
 mod setting;
+mod text;
 mod verify;
 
 use std::error::Error as StdError;
@@ -20,6 +21,7 @@ pub use self::field::InvalidField;
 pub use self::key::KeyError;
 pub use self::mismatch::Mismatch;
 pub use self::setting::InvalidSetting;
+pub(crate) use self::text::Shown;
 pub use self::verify::VerifyError;
 
 /// The cause of an error that comes from outside this crate, such as a broken connection.

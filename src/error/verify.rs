@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use super::Shown;
+
 /// The reason why a message was not accepted as WeChat Pay's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,7 +86,8 @@ impl fmt::Display for VerifyError {
             }
             Self::UnsupportedSignatureType { found } => write!(
                 f,
-                "signature type {found:?} is not supported: wanted WECHATPAY2-SHA256-RSA2048"
+                "signature type \"{}\" is not supported: wanted WECHATPAY2-SHA256-RSA2048",
+                Shown::id(found)
             ),
             Self::Stale { timestamp, now } => write!(
                 f,
@@ -98,7 +101,8 @@ impl fmt::Display for VerifyError {
                 };
                 write!(
                     f,
-                    "signed with the unknown platform key {received:?}, known: {known}"
+                    "signed with the unknown platform key \"{}\", known: {known}",
+                    Shown::id(received)
                 )
             }
             Self::OutsideValidity {
@@ -108,7 +112,8 @@ impl fmt::Display for VerifyError {
                 now,
             } => write!(
                 f,
-                "signed with platform certificate {serial}, valid from {not_before} to {not_after}, but now it is {now}"
+                "signed with platform certificate {}, valid from {not_before} to {not_after}, but now it is {now}",
+                Shown::id(serial)
             ),
             Self::Probe => {
                 f.write_str("a probe signature of WeChat Pay's, refused like any wrong signature")

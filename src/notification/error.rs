@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::{NotificationReceiver, NotificationReply};
-use crate::error::VerifyError;
+use crate::error::{Shown, VerifyError};
 use crate::json::DecodeError;
 
 /// The reason why a notification was not opened.
@@ -124,14 +124,17 @@ impl fmt::Display for NotificationError {
             }
             Self::UnsupportedAlgorithm { found } => write!(
                 f,
-                "the notification's resource.algorithm is {found:?}: wanted AEAD_AES_256_GCM"
+                "the notification's resource.algorithm is \"{}\": wanted AEAD_AES_256_GCM",
+                Shown::id(found)
             ),
             Self::Decrypt => f.write_str(
                 "the notification does not decrypt: the APIv3 key is wrong or the ciphertext damaged",
             ),
             Self::Content { id, event_type, .. } => write!(
                 f,
-                "the content of notification {id:?} of type {event_type:?} is not of the type asked for"
+                "the content of notification \"{}\" of type \"{}\" is not of the type asked for",
+                Shown::id(id),
+                Shown::id(event_type)
             ),
         }
     }

@@ -360,8 +360,6 @@ fn what_does_not_decrypt_is_refused_though_the_rest_of_the_list_is_right() {
         other_key,
         changed("nonce", "61f9c719728b"),
         changed("nonce", "61f9c719728"),
-        changed("associated_data", "certificatf"),
-        changed("associated_data", ""),
         changed("ciphertext", ""),
         changed("ciphertext", "AAAA"),
     ] {
@@ -392,6 +390,65 @@ fn what_decrypts_to_no_certificate_is_refused() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Notifications are encrypted under the same key, and may hold what the merchant or the user wrote.
+#[test]
+fn a_certificate_within_another_text_is_refused() {
+    let in_json = json!({"attach": NEW}).to_string();
+    let valid = |plaintext: &str| {
+        entry(
+            NEW_SERIAL,
+            "2024-03-15T11:59:25+08:00",
+            "2029-03-14T11:59:25+08:00",
+            plaintext,
+        )
+    };
+    for right in [
+        NEW.to_owned(),
+        format!("\n{NEW}\n"),
+        NEW.replace('\n', "\r\n"),
+    ] {
+        assert_eq!(
+            ids(&accept([valid(&right)], BOTH_VALID).unwrap()),
+            [NEW_SERIAL]
+        );
+    }
+    for wrong in [
+        in_json,
+        format!("{{\"attach\":\"{NEW}\"}}"),
+        format!("Certificate:\n{NEW}"),
+        format!("{NEW}}}"),
+        format!("{NEW}{OLD}"),
+        NEW.replacen("-----BEGIN", "x-----BEGIN", 1),
+        String::new(),
+    ] {
+        let said = problem(refused([valid(&wrong)]));
+        assert_eq!(
+            said,
+            format!("what it gives as platform certificate \"{NEW_SERIAL}\" is not one")
+        );
+    }
+}
+
+/// 202 says that something is still to be done.
+#[test]
+fn a_list_with_status_202_is_not_taken_over() {
+    let body = list([new_entry()]);
+    let headers = headers(NEW_SERIAL, NEW_KEY, BOTH_VALID, &body);
+    let answer = |status| {
+        accept_with(
+            &Verifier::without_keys(),
+            status,
+            &headers,
+            &body,
+            BOTH_VALID,
+        )
+    };
+    assert_eq!(ids(&answer(200).unwrap()), [NEW_SERIAL]);
+    let error = answer(202).unwrap_err();
+    assert!(matches!(error, Error::Accepted { .. }), "{error:?}");
+    assert_eq!(error.outcome(), Outcome::Unknown);
 }
 
 #[test]
@@ -437,6 +494,18 @@ fn what_is_no_list_is_refused_by_name() {
             "data[0].ciphertext: wanted base64",
         ),
         (encrypted("nonce", json!(1)), "data[0].nonce: wanted a text"),
+        (
+            encrypted("associated_data", json!("certificatf")),
+            "data[0].associated_data: wanted certificate",
+        ),
+        (
+            encrypted("associated_data", json!("")),
+            "data[0].associated_data: wanted certificate",
+        ),
+        (
+            encrypted("associated_data", Value::Null),
+            "data[0].associated_data: wanted a text",
+        ),
     ] {
         let body = body.to_string().into_bytes();
         let headers = headers(NEW_SERIAL, NEW_KEY, BOTH_VALID, &body);

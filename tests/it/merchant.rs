@@ -8,8 +8,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use wechatpay_contract::{
     ApiError, Authenticity, Endpoint, Error, InvalidField, KeyError, Merchant, Method,
-    MiniProgramSession, Outcome, PublicKey, Request, SignedRequest, Signer, TerminateContract,
-    Verifier, VerifyError,
+    MiniProgramSession, Mismatch, Outcome, PublicKey, Request, SignedRequest, Signer,
+    TerminateContract, Verifier, VerifyError,
 };
 
 use crate::support::{
@@ -525,10 +525,7 @@ mod accept {
             chain[1].clone()
         };
         let struct_wanted = "expected struct MiniProgramSession at line 1 column 4";
-        assert_eq!(
-            undecoded(204, b""),
-            format!("invalid type: null, {struct_wanted}")
-        );
+        assert_eq!(undecoded(204, b""), "the body is empty");
         assert_eq!(
             undecoded(200, b"null"),
             format!("invalid type: null, {struct_wanted}")
@@ -850,6 +847,58 @@ mod accept {
             let signed = accept(status, &Headers::signed(b"1"), b"1");
             assert_eq!(signed.is_ok(), status != 202, "{status}");
         }
+    }
+
+    /// Characters that break a line, hide, or turn text around.
+    const HOSTILE: &str = "\u{202E}\u{85}\u{2028}\u{2029}\u{9B}\u{200B}\u{FEFF}\u{2066}\u{AD}\u{E0041}\r\n\0\u{1B}[2J\u{7F}";
+
+    #[track_caller]
+    fn assert_harmless(said: &str) {
+        let is_shown = |c: char| {
+            !c.is_control()
+                && !"\u{202E}\u{2028}\u{2029}\u{200B}\u{FEFF}\u{2066}\u{AD}\u{E0041}".contains(c)
+        };
+        assert!(said.chars().all(is_shown), "{said:?}");
+        assert!(said.chars().count() < 2_500, "{}", said.len());
+    }
+
+    #[test]
+    fn no_text_from_the_network_breaks_a_line_or_fills_a_log() {
+        let long = format!("{HOSTILE}{}", "x".repeat(10_000));
+        let body = json!({
+            "code": long, "message": long,
+            "detail": {"field": long, "issue": long, "detail": {"issue": long}},
+        })
+        .to_string();
+        let error = api_error(400, &Headers::unsigned(), body.as_bytes());
+        let reasons = [
+            VerifyError::UnknownSerial {
+                received: long.clone(),
+                known: vec!["A".to_owned()],
+            },
+            VerifyError::UnsupportedSignatureType {
+                found: long.clone(),
+            },
+            VerifyError::OutsideValidity {
+                serial: long.clone(),
+                not_before: 1,
+                not_after: 2,
+                now: 3,
+            },
+        ];
+        let mismatch = Mismatch {
+            field: "a",
+            sent: long.clone(),
+            received: long.clone(),
+        };
+        let reasons = reasons.iter().map(ToString::to_string);
+        for said in reasons.chain([error.to_string(), mismatch.to_string()]) {
+            assert_harmless(&said);
+        }
+        let pairs = [("request-id".to_owned(), format!("08F78BB5{long}"))];
+        let pairs = pairs.iter().map(|(name, value)| (name, value));
+        let error = merchant().accept::<Value, _, _>(500, pairs, b"", at(NOW));
+        assert_eq!(error.unwrap_err().request_id(), Some("08F78BB5"));
     }
 
     #[test]

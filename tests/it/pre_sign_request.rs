@@ -260,7 +260,10 @@ mod session {
             (json!([1]), "invalid type: sequence"),
         ] {
             let error = service_id(value).unwrap_err();
-            assert!(error.starts_with(&format!("{found}, {wanted}")), "{error}");
+            assert!(
+                error.starts_with(&format!("service_id: {found}, {wanted}")),
+                "{error}"
+            );
         }
     }
 

@@ -115,19 +115,22 @@ mod path {
     }
 
     #[test]
-    fn values_without_a_variable_are_refused() {
-        for (template, name) in [
-            ("/v3/a", "a"),
-            ("/v3/{a}", "b"),
-            ("/v3/{a}", "A"),
-            ("/v3/{a}", ""),
+    fn values_without_a_variable_are_refused_and_their_names_not_shown() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let pem = "-----BEGIN PRIVATE KEY-----\nMIIEvAIBADANBg";
+        for (name, found) in [
+            ("b", "found 1 characters"),
+            ("A", "found 1 characters"),
+            ("", "is empty"),
+            (secret, "found 32 characters"),
+            (pem, "found the character '-'"),
+            ("支付", "found the character '支'"),
         ] {
-            let request = Request::get(template).path("a", 1).path(name, 2);
-            refused(
-                &request,
-                if template == "/v3/a" { "a" } else { name },
-                &format!("found a value, but this is no variable of the path {template}"),
-            );
+            let request = Request::get("/v3/{a}").path("a", 1);
+            assert_eq!(request.target().unwrap(), "/v3/1");
+            let problem =
+                format!("the name of a variable {found}: wanted one of the path /v3/{{a}}");
+            refused(&request.path(name, 2), "path", &problem);
         }
     }
 
@@ -154,6 +157,8 @@ mod path {
             "/v3/a%2Fb",
             "/v3/!$&'()*+,;=:@-._~",
             "/v3/.well-known/a..b/...",
+            "/v3/%2e%2e%2e/%41",
+            "/v3/a%2F.b%5C",
         ] {
             assert_eq!(Request::get(template).target().unwrap(), template);
         }
@@ -165,6 +170,7 @@ mod path {
         let authority = "wanted a path, found the start of an authority";
         let characters = "wanted only characters of a percent-encoded path and {variables}; queries go to query()";
         let braces = "wanted each variable as {name}";
+        let escapes = "wanted two hexadecimal digits after each '%'";
         let dots = "wanted a path without the segments '.' and '..'";
         let table = [
             ("", slash),
@@ -200,9 +206,30 @@ mod path {
             ("/v3/./a", dots),
             ("/v3/../a", dots),
             ("/v3/a/..", dots),
+            ("/v3/%2e%2e/a", dots),
+            ("/v3/%2E/a", dots),
+            ("/v3/.%2e", dots),
+            ("/v3/%2e.", dots),
+            ("/v3/..%2Fa", dots),
+            ("/v3/a%2f..", dots),
+            ("/v3/..%5ca", dots),
+            ("/v3/%zz", escapes),
+            ("/v3/%", escapes),
+            ("/v3/%4", escapes),
+            ("/v3/%4g/a", escapes),
+            ("/v3/%%41", escapes),
+            ("/v3/%u652f", escapes),
+            ("/v3/%/41", escapes),
         ];
         for (template, problem) in table {
-            let problem = format!("found {template:?}: {problem}");
+            let is_allowed =
+                |c: char| c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:@/{}".contains(c);
+            let found = match template.chars().find(|c| !is_allowed(*c)) {
+                _ if template.is_empty() => "is empty".to_owned(),
+                Some(c) => format!("found the character {c:?}"),
+                None => format!("found {} characters", template.len()),
+            };
+            let problem = format!("{found}: {problem}");
             refused(&Request::get(template), "path", &problem);
             refused(
                 &Request::get(template).path("a", 1).path("b", 1),
@@ -389,12 +416,12 @@ impl fmt::Display for Undisplayable {
 fn a_value_that_cannot_be_displayed_is_refused() {
     refused(
         &Request::get("/v3/{a}").path("a", Undisplayable),
-        "a",
+        "path",
         "found a value that cannot be displayed: wanted one that can",
     );
     refused(
         &Request::get("/v3").query("a", Undisplayable),
-        "a",
+        "query",
         "found a value that cannot be displayed: wanted one that can",
     );
 }
