@@ -245,15 +245,16 @@ impl<'a> SignatureHeaders<'a> {
             self.request_id = self.request_id.or_else(|| std::str::from_utf8(value).ok());
             return Ok(());
         }
-        let (name, slot) = match name {
-            name if name.eq_ignore_ascii_case(SERIAL) => (SERIAL, &mut self.serial),
-            name if name.eq_ignore_ascii_case(TIMESTAMP) => (TIMESTAMP, &mut self.timestamp),
-            name if name.eq_ignore_ascii_case(NONCE) => (NONCE, &mut self.nonce),
-            name if name.eq_ignore_ascii_case(SIGNATURE) => (SIGNATURE, &mut self.signature),
-            name if name.eq_ignore_ascii_case(SIGNATURE_TYPE) => {
-                (SIGNATURE_TYPE, &mut self.signature_type)
-            }
-            _ => return Ok(()),
+        let slots = [
+            (SERIAL, &mut self.serial),
+            (TIMESTAMP, &mut self.timestamp),
+            (NONCE, &mut self.nonce),
+            (SIGNATURE, &mut self.signature),
+            (SIGNATURE_TYPE, &mut self.signature_type),
+        ];
+        let is_of_name = |(known, _): &(&str, _)| known.eq_ignore_ascii_case(name);
+        let Some((name, slot)) = slots.into_iter().find(is_of_name) else {
+            return Ok(());
         };
         if slot.is_some() {
             return Err(VerifyError::DuplicateHeader { name });

@@ -3,6 +3,7 @@
 mod der;
 mod file;
 mod formats;
+mod id;
 mod pem;
 #[cfg(feature = "client")]
 mod random;
@@ -21,8 +22,13 @@ use ring::signature::{
 
 use crate::error::KeyError;
 
+use self::id::checked_id;
+
 #[cfg(feature = "client")]
 pub(crate) use self::formats::is_certificate;
+#[cfg(feature = "client")]
+pub(crate) use self::id::is_serial_number;
+pub(crate) use self::id::{is_same_id, serial_number};
 #[cfg(feature = "client")]
 pub(crate) use self::random::random_nonce;
 
@@ -376,81 +382,6 @@ impl fmt::Debug for ApiV3Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiV3Key").finish_non_exhaustive()
     }
-}
-
-/// Returns the id of a platform key as it is sent, or an error that does not show it. Ids stand in headers and errors,
-/// where no key must get that was passed in an id's place.
-fn checked_id(id: &str) -> Result<String, KeyError> {
-    const MAX_LEN: usize = 64;
-    let is_key_id = id.len() <= MAX_LEN
-        && id.strip_prefix("PUB_KEY_ID_").is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        });
-    match is_key_id {
-        true => Ok(id.to_owned()),
-        false => serial_number(id).map_err(|found| KeyError::InvalidId { found }),
-    }
-}
-
-/// Returns the serial number of a certificate as it is sent: upper-case hexadecimal, two digits a byte, without leading
-/// zero bytes. Returns what was found otherwise, without showing it: it may be a secret in the wrong place.
-pub(crate) fn serial_number(text: &str) -> Result<String, String> {
-    /// What 20 bytes have, the longest serial number that RFC 5280 allows.
-    const MAX_LEN: usize = 40;
-    const API_V3_KEY_LEN: usize = 32;
-    /// The digits behind `PUB_KEY_ID_`.
-    const KEY_ID_LEN: usize = 34;
-    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
-    let found = match text.len() {
-        0 => "nothing",
-        _ if text.trim().len() != text.len() => "spaces or line breaks around a value",
-        _ if text.contains("-----") => "PEM text",
-        _ if starts_with_ignoring_case(text, "pub_key_id") => {
-            "a malformed or misplaced PUB_KEY_ID_"
-        }
-        _ if starts_with_ignoring_case(text, "serial") => "serial= in front of a value",
-        _ if starts_with_ignoring_case(text, "0x") => "0x in front of a value",
-        KEY_ID_LEN if is_decimal => "34 digits, as a public key's id has behind PUB_KEY_ID_",
-        API_V3_KEY_LEN if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            "32 letters and digits, as many as an APIv3 key has"
-        }
-        len => match text.chars().find(|c| !c.is_ascii_hexdigit()) {
-            Some(found) => return Err(format!("the character {found:?}")),
-            None if significant(text).len() > MAX_LEN => return Err(format!("{len} digits")),
-            None => {
-                let digits = significant(text).to_ascii_uppercase();
-                let padding = if digits.is_empty() { "00" } else { "0" };
-                return Ok(match digits.len() % 2 == 0 && !digits.is_empty() {
-                    true => digits,
-                    false => padding.to_owned() + &digits,
-                });
-            }
-        },
-    };
-    Err(found.to_owned())
-}
-
-fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
-    text.get(..start.len())
-        .is_some_and(|found| found.eq_ignore_ascii_case(start))
-}
-
-/// Checks whether two ids name the same key. Serial numbers may be written in lower case and with leading zeros, the ids
-/// of public keys only as they are.
-pub(crate) fn is_same_id(one: &str, other: &str) -> bool {
-    one == other
-        || (significant(one).eq_ignore_ascii_case(significant(other))
-            && is_serial_number(one)
-            && is_serial_number(other))
-}
-
-/// Checks whether an id can be the serial number of a certificate.
-pub(crate) fn is_serial_number(id: &str) -> bool {
-    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn significant(serial_number: &str) -> &str {
-    serial_number.trim_start_matches('0')
 }
 
 fn upper_hex(bytes: &[u8]) -> String {

@@ -1285,7 +1285,7 @@ fn elements_too_many_or_of_other_forms_are_refused() {
     );
 }
 
-/// Whatever byte is altered, and however: an answer and no panic. A modulus or exponent that is altered stays readable.
+/// Any byte altered in any way causes no panic. A modulus or exponent that is altered stays readable.
 #[test]
 fn no_altered_byte_causes_a_panic() {
     for (read, label, kind) in [

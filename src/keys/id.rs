@@ -1,0 +1,75 @@
+//! The ids of platform keys, and the serial numbers of certificates.
+
+use crate::error::KeyError;
+
+/// Returns the id of a platform key as it is sent, or an error that does not show it. Ids stand in headers and errors,
+/// where no key must get that was passed in an id's place.
+pub(super) fn checked_id(id: &str) -> Result<String, KeyError> {
+    const MAX_LEN: usize = 64;
+    let is_key_id = id.len() <= MAX_LEN
+        && id.strip_prefix("PUB_KEY_ID_").is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        });
+    match is_key_id {
+        true => Ok(id.to_owned()),
+        false => serial_number(id).map_err(|found| KeyError::InvalidId { found }),
+    }
+}
+
+/// Returns the serial number of a certificate as it is sent: upper-case hexadecimal, two digits a byte, without leading
+/// zero bytes. Otherwise returns what was found, without showing it: it may be a secret in the wrong place.
+pub(crate) fn serial_number(text: &str) -> Result<String, String> {
+    /// What 20 bytes have, the longest serial number that RFC 5280 allows.
+    const MAX_LEN: usize = 40;
+    let digits = significant(text).to_ascii_uppercase();
+    if let Some(found) = mistaken(text) {
+        return Err(found.to_owned());
+    }
+    if let Some(found) = text.chars().find(|c| !c.is_ascii_hexdigit()) {
+        return Err(format!("the character {found:?}"));
+    }
+    if digits.len() > MAX_LEN {
+        return Err(format!("{} digits", text.len()));
+    }
+    let len = digits.len().next_multiple_of(2).max(2);
+    Ok(format!("{digits:0>len$}"))
+}
+
+/// Recognizes what people pass in place of a serial number.
+fn mistaken(text: &str) -> Option<&'static str> {
+    let starts_with = |start: &str| {
+        text.get(..start.len())
+            .is_some_and(|found| found.eq_ignore_ascii_case(start))
+    };
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_alphanumeric = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match text.len() {
+        0 => Some("nothing"),
+        _ if text.trim() != text => Some("spaces or line breaks around a value"),
+        _ if text.contains("-----") => Some("PEM text"),
+        _ if starts_with("pub_key_id") => Some("a malformed or misplaced PUB_KEY_ID_"),
+        _ if starts_with("serial") => Some("serial= in front of a value"),
+        _ if starts_with("0x") => Some("0x in front of a value"),
+        32 if is_alphanumeric => Some("32 letters and digits, as many as an APIv3 key has"),
+        34 if is_decimal => Some("34 digits, as a public key's id has behind PUB_KEY_ID_"),
+        _ => None,
+    }
+}
+
+/// Checks whether two ids name the same key. Serial numbers may be written in lower case and with leading zeros, the ids
+/// of public keys only as they are.
+pub(crate) fn is_same_id(one: &str, other: &str) -> bool {
+    one == other
+        || (significant(one).eq_ignore_ascii_case(significant(other))
+            && is_serial_number(one)
+            && is_serial_number(other))
+}
+
+/// Checks whether an id can be the serial number of a certificate.
+pub(crate) fn is_serial_number(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn significant(serial_number: &str) -> &str {
+    serial_number.trim_start_matches('0')
+}
