@@ -82,13 +82,10 @@ pub struct Contract {
     /// The merchant's AppID 商户AppID, up to 32 characters.
     pub appid: String,
     /// The user under `appid` 用户标识, up to 64 characters. Documented as always present; its absence is tolerated.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub openid: Option<String>,
     /// The sub-merchant's AppID 子商户AppID, up to 32 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_appid: Option<String>,
     /// The user under `sub_appid` 用户子标识, up to 64 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_openid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
     #[serde(deserialize_with = "number_or_text")]
@@ -96,17 +93,14 @@ pub struct Contract {
     /// The merchant's code for the contract 商户签约协议号, up to 32 characters.
     pub out_contract_code: String,
     /// The user's name as the signing page showed it 用户账户展示名称.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_display_account: Option<String>,
     /// The contract's state 协议状态.
     pub contract_state: ContractState,
     /// The time of signing 协议签署时间, in the form of RFC 3339: `2020-09-10T13:29:35+08:00`. Documented as always
     /// present; its absence is tolerated.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_signed_time: Option<String>,
     /// The end of the contract 协议解约信息; absent while it is in force. Its presence proves nothing:
     /// `contract_state` does.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_terminate_info: Option<TerminateInfo>,
 }
 
@@ -122,12 +116,9 @@ impl Contract {
 #[non_exhaustive]
 pub struct TerminateInfo {
     /// The party or the way 协议解约方式. Documented as always present; its absence is tolerated.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_termination_mode: Option<TerminationMode>,
     /// The time 协议解约时间, in the form of RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_terminated_time: Option<String>,
     /// The reason 解约备注, up to 256 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_termination_remark: Option<String>,
 }

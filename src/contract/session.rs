@@ -23,7 +23,6 @@ pub struct MiniProgramSession {
     /// The merchant id 商户号 that the contract is made with.
     pub mchid: String,
     /// The sub-merchant 子商户号 that the contract is made with; only in responses to a service provider.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_mchid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
     #[serde(deserialize_with = "number_or_text")]

@@ -55,13 +55,10 @@ impl Event {
 #[non_exhaustive]
 pub struct RefundEvent {
     /// The direct merchant's id 直连商户号.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mchid: Option<String>,
     /// The service provider's merchant id 服务商户号.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sp_mchid: Option<String>,
     /// The sub-merchant's id 子商户号.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_mchid: Option<String>,
     /// The merchant's number of the order 商户订单号.
     pub out_trade_no: String,
@@ -74,15 +71,12 @@ pub struct RefundEvent {
     /// The state of the refund 退款状态. `ABNORMAL` is not the last: `SUCCESS` can follow.
     pub refund_status: RefundStatus,
     /// The time of the success 退款成功时间, in the form of RFC 3339; with `SUCCESS` only.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub success_time: Option<String>,
     /// The account that receives the money, in words 退款入账账户.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_received_account: Option<String>,
     /// The amounts 金额信息, without a currency.
     pub amount: RefundedAmount,
     /// The merchant who pays for a platform's refund 退款出资商户.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_account: Option<String>,
 }
 
@@ -98,152 +92,68 @@ pub struct ContractEvent {
     /// The merchant's code for the contract 商户签约协议号, as it was pre-signed.
     pub out_contract_code: String,
     /// WeChat Pay's id of the contract 协议ID. Some sister products leave it out; the query has it.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub contract_id: Option<String>,
     /// The state that the contract is in now 协议状态.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub contract_state: Option<ContractState>,
     /// The merchant id 商户号 that the contract is made with.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub mchid: Option<String>,
     /// The merchant's AppID 应用ID.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub appid: Option<String>,
     /// The user under `appid` 用户标识.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub openid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
-    #[serde(
-        default,
-        deserialize_with = "lenient_number",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient_number")]
     pub service_id: Option<u64>,
     /// The template 模板ID, which in the sister products stands in the place of the service.
-    #[serde(
-        default,
-        deserialize_with = "lenient_number",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient_number")]
     pub plan_id: Option<u64>,
     /// The user's name as the signing page showed it 签约用户的名称.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub contract_display_account: Option<String>,
     /// When the contract was signed 协议签署时间, RFC 3339.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub contract_signed_time: Option<String>,
     /// When the contract ends 协议到期时间, RFC 3339.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub contract_expired_time: Option<String>,
     /// When it was signed or terminated 操作时间, RFC 3339.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub operate_time: Option<String>,
     /// How the contract ended 协议解约信息.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub contract_terminate_info: Option<TerminateInfo>,
     /// How the contract ended 解约方式, in the sister products without `contract_terminate_info`;
     /// [`termination_mode`](Self::termination_mode) reads both.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub contract_termination_mode: Option<TerminationMode>,
     /// The service provider's merchant id 服务商商户号.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub sp_mchid: Option<String>,
     /// The service provider's AppID 服务商应用ID.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub sp_appid: Option<String>,
     /// The user under `sp_appid`.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub sp_openid: Option<String>,
     /// The sub-merchant's id 子商户号.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub sub_mchid: Option<String>,
     /// The sub-merchant's AppID 子商户应用ID.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub sub_appid: Option<String>,
     /// The user under `sub_appid`.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub sub_openid: Option<String>,
     /// The merchant's own name for the user 商户侧用户标识.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub out_user_code: Option<String>,
     /// What the merchant attached when pre-signing 附加数据.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "lenient")]
     pub attach: Option<String>,
 }
 

@@ -86,14 +86,9 @@ pub struct AcceptedRefund {
     /// The amounts 订单金额.
     pub amount: RefundedAmount,
     /// The reductions that are refunded 优惠退款详情.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub promotion_detail: Vec<RefundedPromotion>,
     /// The merchant who pays for the refund 退款出资商户; absent while that is not decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_account: Option<String>,
 }
 

@@ -157,60 +157,41 @@ impl OrderNumber<'_> {
 #[non_exhaustive]
 pub struct Transaction {
     /// The direct merchant's AppID 公众账号ID.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub appid: Option<String>,
     /// The direct merchant's id 商户号.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mchid: Option<String>,
     /// The service provider's AppID 服务商应用ID.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sp_appid: Option<String>,
     /// The service provider's merchant id 服务商户号.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sp_mchid: Option<String>,
     /// The sub-merchant's AppID 子商户应用ID, if the order named it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_appid: Option<String>,
     /// The sub-merchant's id 子商户号.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_mchid: Option<String>,
     /// The merchant's number of the order 商户订单号, up to 32 characters.
     pub out_trade_no: String,
     /// WeChat Pay's number of the order 微信支付订单号, up to 32 characters; after the payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction_id: Option<String>,
     /// The way of paying 交易类型; after the payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub trade_type: Option<TradeType>,
     /// The state of the order 交易状态.
     pub trade_state: TradeState,
     /// The state in words 交易状态描述, up to 256 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub trade_state_desc: Option<String>,
     /// The user's bank 银行类型, such as `CMB_DEBIT`, or `OTHERS`; after the payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bank_type: Option<String>,
     /// The merchant's own data of the order 商户数据包, up to 128 characters; after the payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub attach: Option<String>,
     /// The time of the payment 支付完成时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub success_time: Option<String>,
     /// The user who paid 支付者; after the payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub payer: Option<TransactionPayer>,
     /// The amounts 订单金额.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<TransactionAmount>,
     /// The place of the payment 场景信息.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub scene_info: Option<TransactionScene>,
     /// The coupons that were used 优惠功能.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub promotion_detail: Vec<Promotion>,
 }
 
@@ -363,13 +344,10 @@ open_enum! {
 #[non_exhaustive]
 pub struct TransactionPayer {
     /// The user under the direct merchant's `appid` 用户标识, up to 128 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub openid: Option<String>,
     /// The user under `sp_appid` 用户服务标识, up to 128 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sp_openid: Option<String>,
     /// The user under `sub_appid` 用户子标识, up to 128 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_openid: Option<String>,
 }
 
@@ -378,16 +356,12 @@ pub struct TransactionPayer {
 #[non_exhaustive]
 pub struct TransactionAmount {
     /// The total 总金额, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     /// The amount that the user paid 用户支付金额, in fen 分: the total without coupons; after the payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub payer_total: Option<u64>,
     /// The currency 货币类型: `CNY`; after the payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
     /// The currency in which the user paid 用户支付币种.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub payer_currency: Option<String>,
 }
 
@@ -396,7 +370,6 @@ pub struct TransactionAmount {
 #[non_exhaustive]
 pub struct TransactionScene {
     /// The merchant's number of the device 商户端设备号, up to 32 characters; may be empty.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
 }
 
@@ -407,37 +380,26 @@ pub struct Promotion {
     /// The coupon 券ID, up to 32 characters.
     pub coupon_id: String,
     /// Its name 优惠名称.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `GLOBAL` for the whole order or `SINGLE` for single goods 优惠范围.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     /// `CASH` for a funded coupon, `NOCASH` for an unfunded one 优惠类型.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The reduction 优惠券面额, in fen 分.
     pub amount: u64,
     /// The campaign 活动ID, up to 32 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub stock_id: Option<String>,
     /// The part that WeChat pays 微信出资, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub wechatpay_contribute: Option<u64>,
     /// The part that the merchant pays 商户出资, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub merchant_contribute: Option<u64>,
     /// The part that others pay 其他出资, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub other_contribute: Option<u64>,
     /// The currency 优惠币种.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
     /// The goods of a `SINGLE` coupon 单品列表.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub goods_detail: Vec<PromotionGoods>,
 }
 
@@ -446,18 +408,13 @@ pub struct Promotion {
 #[non_exhaustive]
 pub struct PromotionGoods {
     /// The merchant's code of it 商品编码, up to 32 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_id: Option<String>,
     /// The number of pieces 商品数量.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub quantity: Option<u64>,
     /// The price of a piece 商品单价, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit_price: Option<u64>,
     /// The reduction 商品优惠金额, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub discount_amount: Option<u64>,
     /// A remark 商品备注, up to 128 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_remark: Option<String>,
 }

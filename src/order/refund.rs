@@ -279,34 +279,25 @@ pub struct Refund {
     /// The merchant's number of the order 商户订单号, up to 32 characters.
     pub out_trade_no: String,
     /// The way of the money 退款渠道. Documented as optional for platforms only.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<RefundChannel>,
     /// The account that receives the money, in words 退款入账账户, up to 64 characters. Documented as optional for platforms
     /// only.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_received_account: Option<String>,
     /// The time of the success 退款成功时间, in the form of RFC 3339; with the status `SUCCESS` only.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub success_time: Option<String>,
     /// The time of the creation 退款创建时间, in the form of RFC 3339.
     pub create_time: String,
     /// The state of the refund 退款状态.
     pub status: RefundStatus,
     /// The kind of account that pays 资金账户, such as `UNSETTLED` or `AVAILABLE`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub funds_account: Option<String>,
     /// The amounts 金额信息.
     pub amount: RefundedAmount,
     /// The reductions that are refunded 优惠退款信息.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub promotion_detail: Vec<RefundedPromotion>,
     /// The merchant who pays for a platform's refund 退款出资商户: `REFUND_SOURCE_SUB_MERCHANT` or
     /// `REFUND_SOURCE_PARTNER_ADVANCE`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_account: Option<String>,
 }
 
@@ -344,39 +335,27 @@ open_enum! {
 #[non_exhaustive]
 pub struct RefundedAmount {
     /// The total of the order 订单金额, in fen 分; absent for platforms.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     /// The refund 退款金额, in fen 分.
     pub refund: u64,
     /// The accounts that pay for the refund 退款出资账户及金额.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub from: Vec<RefundedFrom>,
     /// The amount that the user paid for the order 用户支付金额, in fen 分; absent for platforms.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub payer_total: Option<u64>,
     /// The amount that the user receives 用户退款金额, in fen 分.
     pub payer_refund: u64,
     /// The part of the refund that is settled 应结退款金额, in fen 分; absent for platforms.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub settlement_refund: Option<u64>,
     /// The part of the order that is settled 应结订单金额, in fen 分; absent for platforms.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub settlement_total: Option<u64>,
     /// The refund of reductions 优惠退款金额, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub discount_refund: Option<u64>,
     /// The currency 退款币种: `CNY`; absent in notifications.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
     /// The fee that is refunded 手续费退款金额, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_fee: Option<u64>,
     /// The amount that the platform advanced 垫付金额, in fen 分; for platforms only.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub advance: Option<u64>,
 }
 
@@ -397,23 +376,16 @@ pub struct RefundedPromotion {
     /// The coupon or reduction 券ID, up to 32 characters.
     pub promotion_id: String,
     /// `GLOBAL` for the whole order or `SINGLE` for single goods 优惠范围.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     /// `COUPON` or `DISCOUNT`, on newer pages `CASH` or `NOCASH` 优惠类型.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The reduction 优惠券面额, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<u64>,
     /// The part of it that is refunded 优惠退款金额, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_amount: Option<u64>,
     /// The goods 商品列表.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub goods_detail: Vec<RefundedGoods>,
 }
 
@@ -422,21 +394,15 @@ pub struct RefundedPromotion {
 #[non_exhaustive]
 pub struct RefundedGoods {
     /// The merchant's code of it 商户侧商品编码, up to 32 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub merchant_goods_id: Option<String>,
     /// WeChat Pay's code of it 微信支付商品编码, up to 32 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub wechatpay_goods_id: Option<String>,
     /// Its name 商品名称, up to 256 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_name: Option<String>,
     /// The price of a piece 商品单价, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit_price: Option<u64>,
     /// The amount refunded for it 商品退款金额, in fen 分.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_amount: Option<u64>,
     /// The number of pieces 商品退货数量.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_quantity: Option<u64>,
 }

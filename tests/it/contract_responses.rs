@@ -323,9 +323,14 @@ fn termination_modes_are_known_or_kept() {
 
 #[test]
 fn what_is_stored_is_read_back() {
-    fn assert_same<T: serde::Serialize + serde::de::DeserializeOwned>(body: &Value) {
+    fn assert_same<T>(body: &Value)
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
         let value: T = serde_json::from_value(body.clone()).unwrap();
-        assert_eq!(&serde_json::to_value(&value).unwrap(), body);
+        let written = serde_json::to_value(&value).unwrap();
+        assert_eq!(&crate::support::present(written.clone()), body);
+        assert_eq!(serde_json::from_value::<T>(written).unwrap(), value);
     }
     assert_same::<MiniProgramSession>(&session());
     assert_same::<MiniProgramSession>(&with(session(), "sub_mchid", json!("1900000110")));

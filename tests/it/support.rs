@@ -248,3 +248,16 @@ pub(crate) fn assert_refused(endpoint: &impl Endpoint, field: &str, problem: &st
         .expect_err("refused before anything is sent");
     assert_eq!((error.field(), error.problem()), (field, problem));
 }
+
+/// The value without members that say nothing: `null` and empty lists.
+pub(crate) fn present(value: Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, value)| (name, present(value)))
+            .filter(|(_, value)| !value.is_null() && *value != Value::Array(Vec::new()))
+            .collect(),
+        Value::Array(values) => values.into_iter().map(present).collect(),
+        value => value,
+    }
+}
