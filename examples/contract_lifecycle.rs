@@ -1,5 +1,5 @@
-//! The life of a contract in the order in which it happens: pre-signed, signed, notified, queried, used for an order,
-//! terminated, notified again.
+//! The life of a contract in the order in which it happens: pre-signed, signed, queried, used for an order that is paid and
+//! refunded, and terminated. Each change is notified.
 //!
 //! `cargo run --example contract_lifecycle` needs no configuration: the sandbox plays WeChat Pay and the user. It ends by
 //! itself, with exit code 0 if everything was as expected.
@@ -18,18 +18,33 @@ use std::thread;
 use std::time::Duration;
 
 use wechatpay_contract::order::{
-    Amount, ContractInfo, OrderOptions, PartnerJsapiOrder, PartnerPayer,
+    Amount, ContractInfo, CreatePlatformRefund, OrderNumber, OrderOptions, OwnOrder,
+    PartnerJsapiOrder, PartnerPayer, Payee, RefundAmount, RefundOptions, RefundStatus,
 };
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
-    ApiV3Key, Client, ContractEvent, ContractState, EventKind, Notification, NotificationReceiver,
-    NotificationReply, QueryContract, TerminateContract, TerminationMode, ecommerce,
+    ApiV3Key, Client, ContractState, Event, Notification, NotificationReceiver, NotificationReply,
+    QueryContract, TerminateContract, ecommerce,
 };
 
 const APPID: &str = "wxd678efh567hg6787";
 const SERVICE_ID: u64 = 12535;
 const CODE: &str = "wxwtdk20200910100000";
 const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
+const SUB_MCHID: &str = "1900000110";
+const NUMBER: &str = "1217752501201407033233368018";
+/// What the platform keeps of its order.
+const OWN_ORDER: OwnOrder<'static> = OwnOrder {
+    payee: Payee::SubMerchant {
+        sp_mchid: Sandbox::MCHID,
+        sub_mchid: SUB_MCHID,
+    },
+    appid: APPID,
+    sub_appid: None,
+    out_trade_no: NUMBER,
+    total: 100,
+    currency: "CNY",
+};
 /// How long a notification may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,7 +61,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     say!("\nthe user signs it in WeChat's mini program");
     sandbox.user_signs(CODE)?;
-    expect_event(&events, EventKind::Signed)?;
+    next_event(&events, "ENTRUST.SIGN")?;
 
     say!("\nthe platform queries it");
     let contract_id = query(&client, ContractState::Signed)?;
@@ -54,27 +69,36 @@ fn run() -> Result<(), Box<dyn Error>> {
     say!("\nthe platform orders with it");
     order(&client, &contract_id)?;
 
-    say!("\nthe platform terminates it");
-    terminate(&client)?;
-    expect_event(&events, EventKind::Terminated)?;
+    say!("\nthe user pays");
+    sandbox.user_pays(NUMBER)?;
+    match next_event(&events, "TRANSACTION.SUCCESS")? {
+        Event::Payment(paid) => paid.check_order(&OWN_ORDER)?,
+        _ => return Err("this is no payment".into()),
+    }
+
+    say!("\nthe platform refunds");
+    refund(&client)?;
+    sandbox.settle_refund("refund-1", RefundStatus::Success)?;
+    next_event(&events, "REFUND.SUCCESS")?;
+
+    say!("\nthe platform terminates the contract");
+    client.send(&TerminateContract {
+        service_id: SERVICE_ID,
+        out_contract_code: CODE,
+        contract_termination_remark: "用户解约",
+    })?;
+    next_event(&events, "ENTRUST.TERMINATE")?;
 
     say!("\nthe platform queries it once more");
     query(&client, ContractState::Terminated)?;
-
-    let delivered = sandbox.wait_for_deliveries(PATIENCE);
-    expect("notifications acknowledged", delivered, true)
+    expect("acknowledged", sandbox.wait_for_deliveries(PATIENCE), true)
 }
 
 /// Starts a server that replies to notifications and passes the events on.
-fn receive_notifications(
-    sandbox: &Sandbox,
-) -> Result<Receiver<Notification<ContractEvent>>, Box<dyn Error>> {
+fn receive_notifications(sandbox: &Sandbox) -> Result<Receiver<Notification>, Box<dyn Error>> {
     // A port that is free now, since the server does not tell the one that the system picks.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let notify_url = format!("http://{address}/notify");
-    sandbox.deliver_notifications_to(&notify_url)?;
-    say!("  {:<14}{}", "sandbox", sandbox.url());
-    say!("  {:<14}{notify_url}", "receiver");
+    sandbox.deliver_notifications_to(&format!("http://{address}/notify"))?;
     let key = ApiV3Key::new(Sandbox::API_V3_KEY)?;
     let receiver = NotificationReceiver::new(sandbox.verifier(), key);
     let (sender, events) = mpsc::channel();
@@ -108,16 +132,12 @@ fn pre_sign(client: &Client) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn expect_event(
-    events: &Receiver<Notification<ContractEvent>>,
-    kind: EventKind,
-) -> Result<(), Box<dyn Error>> {
+/// A service compares the content with its own records.
+fn next_event(events: &Receiver<Notification>, event_type: &str) -> Result<Event, Box<dyn Error>> {
     let event = events.recv_timeout(PATIENCE)?;
-    show("notification", &event.event_type);
-    // A service compares the other fields with what it pre-signed, too.
-    show("says", event.json());
-    expect("code", event.content.out_contract_code.as_str(), CODE)?;
-    expect("kind", event.kind, kind)
+    show(&event.event_type, event.json());
+    expect("notification", event.event_type.as_str(), event_type)?;
+    Ok(event.content)
 }
 
 /// Returns the contract's id.
@@ -127,10 +147,8 @@ fn query(client: &Client, state: ContractState) -> Result<String, Box<dyn Error>
         out_contract_code: CODE,
     })?;
     show("state", contract.contract_state.as_str());
-    show("contract id", &contract.contract_id);
     if let Some(end) = &contract.contract_terminate_info {
-        let mode = end.contract_termination_mode.as_ref();
-        show("ended by", mode.map_or("unknown", TerminationMode::as_str));
+        show("ended", &serde_json::to_string(end)?);
     }
     expect("state", contract.contract_state, state)?;
     Ok(contract.contract_id)
@@ -141,34 +159,37 @@ fn order(client: &Client, contract_id: &str) -> Result<(), Box<dyn Error>> {
         sp_appid: APPID,
         sp_mchid: Sandbox::MCHID,
         sub_appid: None,
-        sub_mchid: "1900000110",
+        sub_mchid: SUB_MCHID,
         description: "Image形象店-深圳腾大-QQ公仔",
-        out_trade_no: "1217752501201407033233368018",
+        out_trade_no: NUMBER,
         notify_url: "https://yourapp.com/paid",
         amount: Amount::fen(100),
         payer: PartnerPayer::SpOpenid(OPENID),
         contract_info: ContractInfo::PasswordFreeContractId(contract_id),
         options: OrderOptions::default(),
     })?;
-    show("prepay id", &order.prepay_id);
     // The argument of wx.requestPayment.
     let pay = client.pay_parameters(APPID, &order.prepay_id)?;
     show("pay", &serde_json::to_string(&pay)?);
     Ok(())
 }
 
-fn terminate(client: &Client) -> Result<(), Box<dyn Error>> {
-    let terminated = client.send(&TerminateContract {
-        service_id: SERVICE_ID,
-        out_contract_code: CODE,
-        contract_termination_remark: "用户解约",
+fn refund(client: &Client) -> Result<(), Box<dyn Error>> {
+    client.send(&CreatePlatformRefund {
+        sub_mchid: SUB_MCHID,
+        sp_appid: APPID,
+        sub_appid: None,
+        order: OrderNumber::OutTradeNo(NUMBER),
+        out_refund_no: "refund-1",
+        amount: RefundAmount::fen(100, 100),
+        refund_account: None,
+        options: RefundOptions::default(),
     })?;
-    show("terminated", &terminated.out_contract_code);
     Ok(())
 }
 
 fn show(label: &str, value: &str) {
-    say!("  {label:<14}{value}");
+    say!("  {label:<20}{value}");
 }
 
 fn expect<T: PartialEq + Debug>(what: &str, found: T, wanted: T) -> Result<(), Box<dyn Error>> {

@@ -26,14 +26,14 @@ use std::sync::{Mutex, PoisonError};
 use common::{key, report, variable};
 use oxhttp::model::{Body, Request};
 use wechatpay_contract::{
-    ApiV3Key, ContractEvent, EventKind, Notification, NotificationReceiver, NotificationReply,
-    PublicKey, Verifier,
+    ApiV3Key, Event, EventKind, Notification, NotificationReceiver, NotificationReply, PublicKey,
+    Verifier,
 };
 
 struct Service {
     receiver: NotificationReceiver,
-    /// Stands in for a table with a unique index: what happened, and to which contract.
-    ledger: Mutex<HashSet<(EventKind, String)>>,
+    /// Stands in for a table with a unique index: what happened, and to which contract, payment or refund.
+    ledger: Mutex<HashSet<(String, String)>>,
 }
 
 impl Service {
@@ -50,19 +50,24 @@ impl Service {
         }
     }
 
-    /// A real service also compares the event with what it pre-signed, and queries when in doubt.
-    fn record(&self, event: Notification<ContractEvent>) -> NotificationReply {
-        let name = match event.kind {
-            // Happens once to a contract, whose code is never used again.
-            EventKind::Signed | EventKind::Terminated => event.content.out_contract_code,
+    /// A real service also compares the event with its own records, and queries when in doubt.
+    fn record(&self, event: Notification) -> NotificationReply {
+        let name = match event.content {
+            // Each happens once to a contract, whose code is never used again.
+            Event::Contract(contract)
+                if matches!(event.kind, EventKind::Signed | EventKind::Terminated) =>
+            {
+                contract.out_contract_code
+            }
+            Event::Payment(paid) => paid.out_trade_no,
+            Event::Refund(refund) => refund.refund_id,
             _ => event.id,
         };
         // In a database: `INSERT … ON CONFLICT DO NOTHING`, in one transaction with what follows from the event.
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        match ledger.insert((event.kind, name.clone())) {
-            true => say!("{} {name}", event.event_type),
-            false => say!("{} {name}, a duplicate", event.event_type),
-        }
+        let is_new = ledger.insert((event.event_type.clone(), name.clone()));
+        let what = if is_new { "" } else { ", a duplicate" };
+        say!("{} {name}{what}", event.event_type);
         NotificationReply::success()
     }
 }

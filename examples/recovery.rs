@@ -1,13 +1,13 @@
 //! Recovery after an unknown outcome: the call may have taken effect, and nobody knows. A function for each call that
 //! changes something: send again with the same number, or query first, but never take a new number.
 //!
-//! ```sh
-//! cargo run --example recovery
-//! ```
-//!
-//! Run by itself, it loses the response to each call in the sandbox. `tests/it/recovery.rs` has all faults.
+//! `cargo run --example recovery` loses the response to each call in the sandbox. `tests/it/recovery.rs` has all faults.
+
+#[macro_use]
+mod common;
 
 use std::error::Error as StdError;
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -153,7 +153,11 @@ pub(crate) fn platform_refund(
     })
 }
 
-fn main() -> Result<(), Box<dyn StdError>> {
+fn main() -> ExitCode {
+    common::main(include_str!("recovery.rs"), run)
+}
+
+fn run() -> Result<(), Box<dyn StdError>> {
     let (sandbox, pause) = (Sandbox::start()?, Duration::from_millis(10));
     let client = sandbox.client();
     // Each call that changes something is carried out, and its response lost.
@@ -168,7 +172,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
         contract_display_account: "微信代扣用户A",
         openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
     };
-    println!(
+    say!(
         "session {}",
         pre_sign(&client, &contract, pause)?.pre_entrustweb_id
     );
@@ -194,14 +198,14 @@ fn main() -> Result<(), Box<dyn StdError>> {
             pause,
         )
     };
-    println!("prepay id {}", place("cancelled-order")?.prepay_id);
+    say!("prepay id {}", place("cancelled-order")?.prepay_id);
     let payee = Payee::SubMerchant {
         sp_mchid: Sandbox::MCHID,
         sub_mchid: "1900000110",
     };
     let out_trade_no = "cancelled-order";
     lose();
-    println!(
+    say!(
         "order {:?}",
         close(
             &client,
@@ -224,7 +228,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
         options: RefundOptions::default(),
     };
     lose();
-    println!("refund {}", refund(&client, &part, pause)?.status);
+    say!("refund {}", refund(&client, &part, pause)?.status);
     let rest = CreatePlatformRefund {
         sub_mchid: "1900000110",
         sp_appid: contract.appid,
@@ -236,7 +240,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
         options: RefundOptions::default(),
     };
     lose();
-    println!(
+    say!(
         "platform's refund {}",
         platform_refund(&client, &rest, pause)?.status
     );
@@ -248,6 +252,6 @@ fn main() -> Result<(), Box<dyn StdError>> {
         contract_termination_remark: "用户解约",
     };
     terminate(&client, &end, pause)?;
-    println!("terminated");
+    say!("terminated");
     Ok(())
 }

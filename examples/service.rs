@@ -47,8 +47,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
-    ApiV3Key, Client, ContractEvent, ContractState, EventKind, Notification, NotificationReceiver,
-    NotificationReply, Outcome, QueryContract, ecommerce,
+    ApiV3Key, Client, ContractEvent, ContractState, Event, EventKind, Notification,
+    NotificationReceiver, NotificationReply, Outcome, QueryContract, ecommerce,
 };
 
 const PAGE: &str = include_str!("common/service.html");
@@ -135,7 +135,10 @@ impl Service {
 
     fn reply(&self, request: &Request<Body>, body: &[u8]) -> NotificationReply {
         match http::open(&self.receiver, request, body) {
-            Ok(event) => self.record(&event),
+            Ok(event) => match &event.content {
+                Event::Contract(contract) => self.record(&event, contract),
+                _ => NotificationReply::success(),
+            },
             Err(error) => {
                 // WeChat Pay tests now and then that a wrong signature is refused: no reason for an alarm.
                 if !error.is_probe() {
@@ -146,9 +149,9 @@ impl Service {
         }
     }
 
-    fn record(&self, event: &Notification<ContractEvent>) -> NotificationReply {
-        let code = &event.content.out_contract_code;
-        if !self.is_ours(event) {
+    fn record(&self, event: &Notification, contract: &ContractEvent) -> NotificationReply {
+        let code = &contract.out_contract_code;
+        if !self.is_ours(contract) {
             warn!("alarm: {code} is not what was pre-signed: {}", event.json());
             return NotificationReply::failure("the contract is not what was pre-signed");
         }
@@ -164,8 +167,7 @@ impl Service {
     }
 
     /// Returns whether the event says nothing else than what was pre-signed. An absent field says nothing.
-    fn is_ours(&self, event: &Notification<ContractEvent>) -> bool {
-        let content = &event.content;
+    fn is_ours(&self, content: &ContractEvent) -> bool {
         let openid = self.contracts.openid(&content.out_contract_code);
         let mchid = self.client.merchant().signer().mchid();
         openid.is_some()

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use oxhttp::Server;
 use oxhttp::model::{Body, Request, Response, Version};
 use wechatpay_contract::{
-    ContractEvent, Notification, NotificationError, NotificationReceiver, NotificationReply,
-    SignatureHeaders,
+    Notification, NotificationError, NotificationReceiver, NotificationReply, SignatureHeaders,
 };
 
 /// The longest body in bytes. The server itself limits a head to 8 KiB.
@@ -52,14 +51,14 @@ fn read(body: &mut Body) -> io::Result<Vec<u8>> {
     Err(io::Error::other("the body is too long or too slow"))
 }
 
-/// Verifies and decrypts a notification about a contract.
+/// Verifies and decrypts a notification of any kind.
 pub(crate) fn open(
     receiver: &NotificationReceiver,
     request: &Request<Body>,
     body: &[u8],
-) -> Result<Notification<ContractEvent>, NotificationError> {
+) -> Result<Notification, NotificationError> {
     let headers = SignatureHeaders::from_pairs(request.headers())?;
-    receiver.open_as(&headers, body, SystemTime::now())
+    receiver.open(&headers, body, SystemTime::now())
 }
 
 pub(crate) fn response(reply: &NotificationReply) -> Response<Body> {
