@@ -43,31 +43,23 @@ impl Identity {
 
     /// Refuses with 401 whatever is wrong with the request's signature, in the order in which it is read.
     pub(super) fn check(&self, request: &HttpRequest, now: u64) -> Result<(), Refusal> {
-        let header = request.header("Authorization");
-        let Some(authorization) = header.and_then(Authorization::parse) else {
+        let header = request.header("Authorization").and_then(parse);
+        let Some(([mchid, nonce, signature, serial_no], timestamp)) = header else {
             let message = "the Authorization header is missing or malformed";
             return Err(refusal(message, "authorization"));
         };
-        let key = self.key(authorization.serial_no);
-        let Some(key) = key.filter(|_| authorization.mchid == self.mchid) else {
+        let Some(key) = self.key(serial_no).filter(|_| mchid == self.mchid) else {
             let message = "the certificate serial number does not belong to the merchant";
             return Err(refusal(message, "serial_no"));
         };
-        if authorization.timestamp.abs_diff(now) >= 300 {
+        if timestamp.abs_diff(now) >= 300 {
             let message = "the timestamp differs by 5 minutes or more from the time of the request";
             return Err(refusal(message, "timestamp"));
         }
-        let Authorization {
-            timestamp,
-            nonce_str,
-            ..
-        } = authorization;
-        let head = format!(
-            "{}\n{}\n{timestamp}\n{nonce_str}\n",
-            request.method, request.target
-        );
+        let (method, url) = (&request.method, &request.target);
+        let head = format!("{method}\n{url}\n{timestamp}\n{nonce}\n");
         let message = [head.as_bytes(), &request.body, b"\n"].concat();
-        match STANDARD.decode(authorization.signature) {
+        match STANDARD.decode(signature) {
             Ok(signature) if key.verify(&message, &signature) => Ok(()),
             _ => Err(wrong_signature(request, &message)),
         }
@@ -104,36 +96,23 @@ fn wrong_signature(request: &HttpRequest, message: &[u8]) -> Refusal {
     }))
 }
 
-/// The parts of an `Authorization` header.
-struct Authorization<'a> {
-    mchid: &'a str,
-    nonce_str: &'a str,
-    signature: &'a str,
-    timestamp: u64,
-    serial_no: &'a str,
-}
-
-impl<'a> Authorization<'a> {
-    /// Parses a header with each of the five parts exactly once, in any order.
-    fn parse(header: &'a str) -> Option<Self> {
-        let parts = header.strip_prefix("WECHATPAY2-SHA256-RSA2048 ")?;
-        let mut names =
-            ["mchid", "nonce_str", "signature", "timestamp", "serial_no"].map(|name| (name, None));
-        for part in parts.split(',') {
-            let (name, value) = part.split_once('=')?;
-            let value = value.strip_prefix('"')?.strip_suffix('"')?;
-            let (_, slot) = names.iter_mut().find(|(known, _)| *known == name)?;
-            if value.is_empty() || value.contains('"') || slot.replace(value).is_some() {
-                return None;
-            }
+/// Parses an `Authorization` header with each of its five parts exactly once, in any order. Returns `mchid`, `nonce_str`,
+/// `signature` and `serial_no`, and the timestamp.
+fn parse(header: &str) -> Option<([&str; 4], u64)> {
+    let parts = header.strip_prefix("WECHATPAY2-SHA256-RSA2048 ")?;
+    let mut names =
+        ["mchid", "nonce_str", "signature", "serial_no", "timestamp"].map(|name| (name, None));
+    for part in parts.split(',') {
+        let (name, value) = part.split_once('=')?;
+        let value = value.strip_prefix('"')?.strip_suffix('"')?;
+        let (_, slot) = names.iter_mut().find(|(known, _)| *known == name)?;
+        if value.is_empty() || value.contains('"') || slot.replace(value).is_some() {
+            return None;
         }
-        let [mchid, nonce_str, signature, timestamp, serial_no] = names.map(|(_, value)| value);
-        Some(Self {
-            mchid: mchid?,
-            nonce_str: nonce_str?,
-            signature: signature?,
-            timestamp: timestamp?.parse().ok()?,
-            serial_no: serial_no?,
-        })
     }
+    let [mchid, nonce, signature, serial_no, timestamp] = names.map(|(_, value)| value);
+    Some((
+        [mchid?, nonce?, signature?, serial_no?],
+        timestamp?.parse().ok()?,
+    ))
 }

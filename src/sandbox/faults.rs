@@ -155,14 +155,14 @@ impl Fault {
 
     /// Returns whether a request is carried out under this fault.
     pub(super) fn lets_pass(&self) -> bool {
-        match self {
-            Self::Close { took_effect } => *took_effect,
+        match *self {
             Self::Redirect { .. } => false,
+            Self::Close { took_effect } => took_effect,
             Self::Error {
                 status,
                 took_effect,
                 ..
-            } => *took_effect && *status >= 500,
+            } => took_effect && status >= 500,
             Self::HtmlPage {
                 status,
                 took_effect,
@@ -170,7 +170,7 @@ impl Fault {
             | Self::EmptyBody {
                 status,
                 took_effect,
-            } => *took_effect && (*status >= 500 || (200..300).contains(status)),
+            } => took_effect && matches!(status, 200..=299 | 500..),
             _ => true,
         }
     }
@@ -236,9 +236,7 @@ impl From<Fault> for FaultOrder {
 
 /// The orders that wait for their requests, oldest first.
 #[derive(Default)]
-pub(super) struct Faults {
-    orders: Mutex<VecDeque<FaultOrder>>,
-}
+pub(super) struct Faults(Mutex<VecDeque<FaultOrder>>);
 
 impl Faults {
     pub(super) fn add(&self, order: FaultOrder) {
@@ -259,6 +257,6 @@ impl Faults {
     }
 
     fn orders(&self) -> MutexGuard<'_, VecDeque<FaultOrder>> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

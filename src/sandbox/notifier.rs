@@ -248,28 +248,19 @@ impl Shared {
     /// Makes one attempt. Returns whether another one is wanted.
     fn attempt(&self, id: &str, target: &Target) -> bool {
         let mut state = self.state();
-        let Settings {
-            signing,
-            reply_timeout,
-            ..
-        } = state.settings;
+        let (signing, timeout) = (state.settings.signing, state.settings.reply_timeout);
         let Some(sent) = state.find(id) else {
             return false;
         };
         sent.headers = self.headers(signing, &sent.body);
         let (headers, body) = (sent.headers.clone(), sent.body.clone());
         drop(state);
-        let deadline = Instant::now() + reply_timeout;
+        let deadline = Instant::now() + timeout;
         let is_wanted = || Instant::now() < deadline && !self.state().closing;
-        let attempt = match post(target, &headers, &body, is_wanted) {
-            Ok(status) => DeliveryAttempt {
-                status: Some(status),
-                error: None,
-            },
-            Err(error) => DeliveryAttempt {
-                status: None,
-                error: Some(error.to_string()),
-            },
+        let posted = post(target, &headers, &body, is_wanted);
+        let attempt = DeliveryAttempt {
+            status: posted.as_ref().ok().copied(),
+            error: posted.err().map(|error| error.to_string()),
         };
         let is_acknowledged = attempt.is_acknowledgement();
         match self.state().find(id) {

@@ -273,26 +273,26 @@ impl Platform {
     }
 
     fn entry(&self, one: &Certificate, forgery: Option<Forgery>) -> Value {
-        let other_key = ApiV3Key::new([0; 32]).ok();
-        let [private_pem, _] = PLATFORM_KEY_PEMS;
+        let is_forged_by = |kind| forgery == Some(kind);
         let mut one = one.clone();
-        if forgery == Some(Forgery::MerchantsOwn) {
+        if is_forged_by(Forgery::MerchantsOwn) {
             one.serial_no = MERCHANT_SERIAL_NO.to_owned();
         }
-        let content = match forgery {
-            Some(Forgery::NoCertificate) => private_pem.to_owned(),
-            _ => self.pem(&one),
+        let [private_pem, _] = PLATFORM_KEY_PEMS;
+        let content = match is_forged_by(Forgery::NoCertificate) {
+            true => private_pem.to_owned(),
+            false => self.pem(&one),
         };
-        let key = match (forgery, &other_key) {
-            (Some(Forgery::OtherApiV3Key), Some(other)) => other,
-            _ => self.api_v3_key(),
-        };
-        let serial_no = match forgery {
-            Some(Forgery::OtherSerialNo) => "0123456789ABCDEF0123456789ABCDEF01234567",
-            _ => &one.serial_no,
-        };
+        if is_forged_by(Forgery::OtherSerialNo) {
+            one.serial_no = "0123456789ABCDEF0123456789ABCDEF01234567".to_owned();
+        }
+        let other_key = ApiV3Key::new([0; 32]).ok();
+        let other_key = other_key
+            .as_ref()
+            .filter(|_| is_forged_by(Forgery::OtherApiV3Key));
+        let key = other_key.unwrap_or(&self.0.api_v3_key);
         json!({
-            "serial_no": serial_no,
+            "serial_no": one.serial_no,
             "effective_time": format_rfc_3339(one.not_before),
             "expire_time": format_rfc_3339(one.not_after),
             "encrypt_certificate": encrypted(key, "certificate", content.as_bytes()),

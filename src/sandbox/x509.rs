@@ -25,7 +25,7 @@ const COUNTRY: &[u8] = &[0x55, 0x04, 0x06];
 const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0A];
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// A certificate of this key, signed by the key itself, as PEM. `serial` is big-endian.
+/// Returns a certificate of this key, signed by the key itself, as PEM. `serial` is big-endian.
 pub(super) fn self_signed_pem(serial: &[u8], validity: Validity, key: &PrivateKey) -> String {
     let signed = sequence(&[
         element(CONTEXT_0, &element(INTEGER, &[2])),
@@ -88,7 +88,7 @@ fn time(unix_seconds: u64) -> Vec<u8> {
     }
 }
 
-/// A number of zero or more, with the zero byte that keeps it from being read as negative.
+/// Returns a number of zero or more, with the zero byte that keeps it from being read as negative.
 fn unsigned(big_endian: &[u8]) -> Vec<u8> {
     let zeros = big_endian.iter().take_while(|byte| **byte == 0).count();
     let digits = big_endian.get(zeros..).unwrap_or_default();
@@ -125,14 +125,12 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 fn pem(der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    for (position, character) in text.chars().enumerate() {
-        if position > 0 && position % 64 == 0 {
-            pem.push('\n');
-        }
-        pem.push(character);
+    let mut text = STANDARD.encode(der);
+    for position in (1..=text.len() / 64).rev() {
+        text.insert(position * 64, '\n');
     }
-    pem.push_str("\n-----END CERTIFICATE-----\n");
-    pem
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        text.trim_end()
+    )
 }

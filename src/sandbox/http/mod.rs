@@ -90,7 +90,7 @@ impl HttpServer {
             accepted: AtomicUsize::new(0),
             hang_ups: AtomicUsize::new(0),
         });
-        *lock(&server.listening) = Listening::On(spawn_acceptor(&server, listener)?);
+        *lock(&server.listening) = server.listen(listener)?;
         Ok(Self(server))
     }
 }
@@ -159,8 +159,7 @@ impl Server {
         match &mut *listening {
             Listening::On(_) if on => self.stop_listening(&mut listening, Listening::Off(None)),
             Listening::Off(_) if !on => {
-                let listener = TcpListener::bind(self.address)?;
-                *listening = Listening::On(spawn_acceptor(self, listener)?);
+                *listening = self.listen(TcpListener::bind(self.address)?)?;
             }
             _ => {}
         }
@@ -184,6 +183,15 @@ impl Server {
                 }
             })?;
         Ok(())
+    }
+
+    /// Starts the thread that accepts.
+    fn listen(self: &Arc<Self>, listener: TcpListener) -> io::Result<Listening> {
+        let (thread, server) = (thread::Builder::new(), Arc::clone(self));
+        let thread = thread.name("sandbox-accept".into());
+        Ok(Listening::On(
+            thread.spawn(move || server.accept(&listener))?,
+        ))
     }
 
     fn stop_listening(&self, listening: &mut Listening, then: Listening) {
@@ -281,16 +289,6 @@ impl Server {
             .wait_timeout_while(connections, patience, |open| open.iter().any(is_awaited));
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
-}
-
-fn spawn_acceptor(
-    server: &Arc<Server>,
-    listener: TcpListener,
-) -> io::Result<JoinHandle<Option<TcpStream>>> {
-    let server = Arc::clone(server);
-    thread::Builder::new()
-        .name("sandbox-accept".into())
-        .spawn(move || server.accept(&listener))
 }
 
 fn turn_away(mut stream: &TcpStream) {
