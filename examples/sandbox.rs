@@ -7,15 +7,26 @@
 //!
 //! | option | meaning |
 //! |---|---|
-//! | `--keys FOLDER` | where to write the keys; otherwise in the folder for temporary files |
+//! | `--port PORT` | the port on loopback; by default the system picks one |
+//! | `--keys FOLDER` | the folder to write the keys to; by default one among the system's temporary files |
+//! | `--seed FILE` | a snapshot to start from, as `GET /sandbox/snapshot` returned it |
 //!
-//! It prints one line of JSON: the address, the ids, and the absolute names of the files that it wrote (the merchant's key,
-//! the platform's public key and certificate, the APIv3 key). The user's part and faults are taken through the paths under
-//! `/sandbox/`, which the documentation of the module `sandbox` lists:
+//! It prints one line of JSON: the address, that of a page to look at and to click on, the ids, and the absolute names of the
+//! files that it wrote (the merchant's key, the platform's public key and certificate, the APIv3 key). Scripts do the same
+//! as the page through the paths that the documentation of the module `sandbox` lists:
 //!
 //! ```sh
 //! curl -d '{"out_contract_code": "wxwtdk20200910100000"}' http://127.0.0.1:8765/sandbox/sign
 //! curl -d '{"fault": "error", "status": 503, "code": "SERVICE_UNAVAILABLE"}' http://127.0.0.1:8765/sandbox/fault
+//! ```
+//!
+//! It listens on loopback only. In a container it is for clients that share the container's network, such as those of a
+//! CI job (`docker run --network host`):
+//!
+//! ```text
+//! FROM rust:1-slim
+//! RUN cargo install wechatpay-contract --features sandbox --example sandbox
+//! ENTRYPOINT ["sandbox", "--port", "8765", "--keys", "/keys"]
 //! ```
 
 #[macro_use]
@@ -23,12 +34,13 @@ mod common;
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wechatpay_contract::Validity;
 use wechatpay_contract::sandbox::Sandbox;
 
@@ -41,12 +53,15 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let mut keys = env::temp_dir().join("wechatpay-sandbox-keys");
+    let (mut port, mut seed) = (0, None);
     let mut arguments = env::args_os().skip(1);
     while let Some(option) = arguments.next() {
         let missing = || format!("{} needs a value: see --help", option.to_string_lossy());
         let value = arguments.next().ok_or_else(missing)?;
         match option.to_str() {
+            Some("--port") => port = number(&value).ok_or("--port needs a number up to 65535")?,
             Some("--keys") => keys = PathBuf::from(value),
+            Some("--seed") => seed = Some(PathBuf::from(value)),
             _ => {
                 return Err(
                     format!("unknown option {}: see --help", option.to_string_lossy()).into(),
@@ -54,15 +69,29 @@ fn run() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let sandbox = Sandbox::start()?;
-    describe(&sandbox, &keys)?;
+    let sandbox = Sandbox::start_on(port)
+        .map_err(|error| format!("cannot listen on port {port}: {error}"))?;
+    let description = prepare(&sandbox, &keys)?;
+    if let Some(path) = seed {
+        load(&sandbox, &path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    say!("{description}");
     loop {
         thread::park();
     }
 }
 
-/// Writes the keys into the folder, and prints what a client needs.
-fn describe(sandbox: &Sandbox, folder: &Path) -> Result<(), Box<dyn Error>> {
+fn number(text: &OsStr) -> Option<u16> {
+    text.to_str()?.parse().ok()
+}
+
+fn load(sandbox: &Sandbox, seed: &Path) -> Result<(), Box<dyn Error>> {
+    let snapshot = serde_json::from_slice(&fs::read(seed)?)?;
+    Ok(sandbox.load(snapshot)?)
+}
+
+/// Issues a certificate, writes the keys into the folder, and returns what a client needs.
+fn prepare(sandbox: &Sandbox, folder: &Path) -> Result<Value, Box<dyn Error>> {
     fs::create_dir_all(folder)
         .map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
     let folder = path::absolute(folder)?;
@@ -78,8 +107,9 @@ fn describe(sandbox: &Sandbox, folder: &Path) -> Result<(), Box<dyn Error>> {
     };
     let platform = sandbox.platform();
     let certificate = platform.issue_certificate(CERTIFICATE_SERIAL_NO, validity)?;
-    let description = json!({
+    Ok(json!({
         "url": sandbox.url(),
+        "page": format!("{}/sandbox/", sandbox.url()),
         "mchid": Sandbox::MCHID,
         "merchant_serial_no": Sandbox::MERCHANT_SERIAL_NO,
         "merchant_key": write("merchant_key.pem", Sandbox::MERCHANT_KEY_PEM)?,
@@ -88,7 +118,5 @@ fn describe(sandbox: &Sandbox, folder: &Path) -> Result<(), Box<dyn Error>> {
         "certificate_serial_no": CERTIFICATE_SERIAL_NO,
         "certificate": write("platform_certificate.pem", &certificate)?,
         "api_v3_key": write("apiv3_key.txt", Sandbox::API_V3_KEY)?,
-    });
-    say!("{description}");
-    Ok(())
+    }))
 }

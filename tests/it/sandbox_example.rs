@@ -166,9 +166,32 @@ fn the_line_names_files_absolutely() {
 }
 
 #[test]
+fn a_snapshot_is_loaded_at_the_same_port() {
+    let folder = Folder::new("sandbox-seed");
+    let keys = folder.path().to_str().unwrap();
+    let (first, description) = Process::start(&["--keys", keys]);
+    let url = description["url"].as_str().unwrap();
+    let mut raw = Raw::connect_to(url);
+    raw.send("POST", "/sandbox/clock", &[], br#"{"offset_seconds": 42}"#);
+    assert_eq!(raw.answer().status, 200);
+    raw.send("GET", "/sandbox/snapshot", &[], b"");
+    let snapshot = raw.answer();
+    let seed = folder.write("seed.json", &snapshot.body);
+    drop((raw, first));
+
+    let port = url.rsplit(':').next().unwrap();
+    let (_second, again) = Process::start(&["--keys", keys, "--port", port, "--seed", &seed]);
+    assert_eq!(again, description);
+    let mut raw = Raw::connect_to(url);
+    raw.send("GET", "/sandbox/snapshot", &[], b"");
+    assert_eq!(raw.answer().json(), snapshot.json());
+}
+
+#[test]
 fn a_wrong_command_line_is_refused() {
     let folder = Folder::new("sandbox-arguments");
     let file = folder.write("file", b"");
+    let no_seed = format!("error: {file}: EOF while parsing a value");
     let no_folder = format!("error: cannot make the folder {file}: ");
     for (arguments, expected) in [
         (&["--keys", &file][..], no_folder.as_str()),
@@ -178,6 +201,11 @@ fn a_wrong_command_line_is_refused() {
             "error: unknown option --key: see --help\n",
         ),
         (&["folder"], "error: folder needs a value: see --help\n"),
+        (
+            &["--port", "65536"],
+            "error: --port needs a number up to 65535\n",
+        ),
+        (&["--seed", &file], no_seed.as_str()),
     ] {
         let output = Command::new(program("sandbox")).args(arguments).output();
         let output = output.unwrap();
