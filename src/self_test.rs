@@ -1,4 +1,4 @@
-//! A live check of the merchant's credentials that moves no money, and what to do about each failure.
+//! A live check of the merchant's credentials that moves no money, with a remedy for each failure.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,9 +19,9 @@ const CLOCK_DOUBTFUL: u64 = 60;
 /// How many digits the serial numbers of merchants' API certificates have in practice.
 const SERIAL_DIGITS: usize = 40;
 
-/// What [`Client::self_test`] found: written for the person who sets the credentials up.
+/// The result of [`Client::self_test`], written for the person who sets the credentials up.
 ///
-/// Shown with `{}` it is one line for each check, followed by the remedy where one is needed.
+/// `{}` writes one line for each check, and below it the remedy where one is needed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -31,32 +31,32 @@ pub struct Report {
     pub serial_no: String,
     /// The checks in the order in which they were made.
     pub findings: Vec<Finding>,
-    /// How many seconds the server's clock, by the header `Date` of its answer, is ahead of the client's; negative when
-    /// it is behind. Absent when there was no answer with that header.
+    /// The seconds by which the server's clock is ahead of the client's, from the header `Date` of the response. Negative
+    /// if it is behind, absent without that header.
     pub clock_difference: Option<i64>,
-    /// The id of the platform key with which the answer was verified.
+    /// The id of the platform key with which the response was verified.
     pub verified_by: Option<String>,
-    /// `Request-ID` of the answer, which WeChat Pay's support asks for.
+    /// `Request-ID` of the response, which WeChat Pay's support asks for.
     pub request_id: Option<String>,
-    /// The error in which the call ended, if it did.
+    /// The error of the call, if it failed.
     pub error: Option<Error>,
 }
 
-/// One check and its outcome.
+/// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was checked.
+    /// The check.
     pub check: Check,
-    /// How it went.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was found.
+    /// The finding, in words.
     pub found: String,
-    /// The likely cause and what to do, where something is to be done.
+    /// The likely cause and the remedy, if there is something to do.
     pub remedy: Option<String>,
 }
 
-/// What is checked.
+/// The checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Check {
@@ -68,15 +68,15 @@ pub enum Check {
     PlatformCertificates,
     /// There is a platform key that is valid now.
     PlatformKeys,
-    /// The server can be reached and answers.
+    /// The server can be reached and responds.
     Connection,
     /// The client's clock agrees with the server's.
     Clock,
     /// WeChat Pay accepts the signature of requests.
     RequestSignature,
-    /// The signature of answers can be verified.
-    AnswerSignature,
-    /// The answer is the one that was asked for.
+    /// The signature of responses can be verified.
+    ResponseSignature,
+    /// The response belongs to the request.
     Echo,
 }
 
@@ -90,13 +90,13 @@ impl fmt::Display for Check {
             Self::Connection => "connection",
             Self::Clock => "clock",
             Self::RequestSignature => "request signature",
-            Self::AnswerSignature => "answer signature",
+            Self::ResponseSignature => "response signature",
             Self::Echo => "echo",
         })
     }
 }
 
-/// How a check went.
+/// The verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// All is well.
@@ -105,18 +105,18 @@ pub enum Verdict {
     Doubtful,
     /// It does not work.
     Failed,
-    /// It could not be told, because of an earlier failure.
+    /// An earlier failure leaves it open.
     Unknown,
 }
 
 impl Report {
-    /// Whether every check passed, or is doubtful at most.
+    /// Returns whether every check passed, or is doubtful at most.
     pub fn is_success(&self) -> bool {
         let is_well = |one: &Finding| matches!(one.verdict, Verdict::Passed | Verdict::Doubtful);
         self.findings.iter().all(is_well)
     }
 
-    /// The outcome of one check; `None` when it was not made.
+    /// Returns the finding of one check, or `None` if it was not made.
     pub fn finding(&self, check: Check) -> Option<&Finding> {
         self.findings.iter().find(|one| one.check == check)
     }
@@ -148,9 +148,9 @@ impl Client {
     /// Checks the merchant's credentials with real calls that move no money and leave nothing behind.
     ///
     /// Signs a text with the private key, downloads the platform certificates if the client does so, and sends
-    /// `POST /v3/security/echo`. The report says for each step whether it went well, and for a failure the likely cause
-    /// and the remedy. Blocks as two calls do, or three where another thread downloads. Fit for the start of a service,
-    /// too, but mind that WeChat Pay's probe of signatures can make it fail now and then: the report says so.
+    /// `POST /v3/security/echo`. The report has a verdict for each step, and for a failure the likely cause and the
+    /// remedy. Blocks for the time of two calls, or of three if another thread downloads. A service may do this when it
+    /// starts. A probe signature of WeChat Pay makes it fail now and then, and the report says so.
     ///
     /// ```
     /// # fn test(client: &wechatpay_contract::Client) {
@@ -187,7 +187,7 @@ struct SelfTest {
 /// The last response that was observed, verified or not.
 #[derive(Default)]
 struct Seen {
-    is_answered: bool,
+    has_response: bool,
     host: String,
     status: u16,
     serial: Option<String>,
@@ -232,7 +232,7 @@ impl SelfTest {
         self.check_connection(&seen, cause);
         self.check_clock(&seen);
         self.check_request_signature(&seen, cause);
-        self.check_answer_signature(&seen, cause);
+        self.check_response_signature(&seen, cause);
         self.check_echo(result.as_ref());
         self.report.error = result.err();
         self.report
@@ -303,7 +303,7 @@ impl SelfTest {
         );
     }
 
-    /// Whether the text that was sent came back.
+    /// Returns whether the response repeats the text that was sent.
     fn echo(&mut self) -> Result<bool, Error> {
         self.take_seen();
         let text = random_nonce().map_err(Error::Sign)?;
@@ -315,8 +315,8 @@ impl SelfTest {
     }
 
     fn check_connection(&mut self, seen: &Seen, cause: Option<&Error>) {
-        if seen.is_answered {
-            let found = format!("{} answers, HTTP {}", seen.host, seen.status);
+        if seen.has_response {
+            let found = format!("{} responds, HTTP {}", seen.host, seen.status);
             return self.passed(Check::Connection, found);
         }
         match cause {
@@ -329,7 +329,7 @@ impl SelfTest {
             Some(error @ Error::Transport { .. }) => self.failed(
                 Check::Connection,
                 with_causes(error),
-                "check the proxy or firewall between this machine and the host, and whether the time-out is long enough",
+                "check the proxy or firewall between this machine and the host, and whether the timeout is long enough",
             ),
             _ => self.unknown(Check::Connection, "nothing was sent"),
         }
@@ -337,7 +337,7 @@ impl SelfTest {
 
     fn check_clock(&mut self, seen: &Seen) {
         let Some(difference) = seen.clock_difference else {
-            return self.unknown(Check::Clock, "no answer with a time");
+            return self.unknown(Check::Clock, "no response with a time");
         };
         let found = match difference {
             0 => "agrees with the server's".to_owned(),
@@ -372,11 +372,11 @@ impl SelfTest {
             Some(Error::Decode { .. } | Error::Accepted { .. }) => {
                 self.passed(Check::RequestSignature, "accepted");
             }
-            _ if seen.is_answered => {
-                let found = format!("probably accepted: the answer is HTTP {}", seen.status);
+            _ if seen.has_response => {
+                let found = format!("probably accepted: the response is HTTP {}", seen.status);
                 self.unknown(Check::RequestSignature, found);
             }
-            _ => self.unknown(Check::RequestSignature, "no answer"),
+            _ => self.unknown(Check::RequestSignature, "no response"),
         }
     }
 
@@ -409,35 +409,38 @@ impl SelfTest {
                 Check::RequestSignature,
                 Verdict::Unknown,
                 format!("{error}, unsigned"),
-                Some("try again later; if it stays, look for a proxy that answers in WeChat Pay's place".to_owned()),
+                Some("try again later; if it stays, look for a proxy that responds in WeChat Pay's place".to_owned()),
             ),
         }
     }
 
-    fn check_answer_signature(&mut self, seen: &Seen, cause: Option<&Error>) {
+    fn check_response_signature(&mut self, seen: &Seen, cause: Option<&Error>) {
         let key = seen.serial.as_deref().unwrap_or_default();
         match cause {
             Some(Error::Unverified { source, .. }) => {
                 let remedy = verify_remedy(source);
-                self.failed(Check::AnswerSignature, source.to_string(), remedy);
+                self.failed(Check::ResponseSignature, source.to_string(), remedy);
             }
             Some(Error::Certificates { .. }) => {
-                self.unknown(Check::AnswerSignature, "no answer that could be verified");
+                self.unknown(
+                    Check::ResponseSignature,
+                    "no response that could be verified",
+                );
             }
             Some(Error::Api(error)) if error.authenticity == Authenticity::Unsigned => {
-                self.unknown(Check::AnswerSignature, "the error is not signed");
+                self.unknown(Check::ResponseSignature, "the error is not signed");
             }
             Some(Error::Connect { .. } | Error::Transport { .. } | Error::Sign(_)) => {
-                self.unknown(Check::AnswerSignature, "no answer");
+                self.unknown(Check::ResponseSignature, "no response");
             }
             Some(Error::NoPlatformKey { .. }) => {
-                self.unknown(Check::AnswerSignature, "no key to verify with");
+                self.unknown(Check::ResponseSignature, "no key to verify with");
             }
-            _ if seen.is_answered => {
+            _ if seen.has_response => {
                 self.report.verified_by.clone_from(&seen.serial);
-                self.passed(Check::AnswerSignature, format!("verified with {key}"));
+                self.passed(Check::ResponseSignature, format!("verified with {key}"));
             }
-            _ => self.unknown(Check::AnswerSignature, "no answer"),
+            _ => self.unknown(Check::ResponseSignature, "no response"),
         }
     }
 
@@ -449,7 +452,7 @@ impl SelfTest {
             Err(error @ (Error::Decode { .. } | Error::Accepted { .. })) => {
                 self.failed(Check::Echo, with_causes(error), remedy);
             }
-            Err(_) => self.unknown(Check::Echo, "no verified answer"),
+            Err(_) => self.unknown(Check::Echo, "no verified response"),
         }
     }
 
@@ -462,7 +465,7 @@ impl SelfTest {
         verifier.keys().preferred(self.now()).is_some()
     }
 
-    /// The ids of the keys that are valid now and of this kind.
+    /// Returns the ids of the keys that are valid now and of the wanted kind.
     fn key_ids(&self, is_wanted: impl Fn(bool) -> bool) -> String {
         let now = unix_seconds(self.now());
         let keys = self.client.merchant().verifier().keys().current();
@@ -507,7 +510,7 @@ fn observer(client: Client, last: Arc<Mutex<Seen>>) -> impl Fn(&Exchange<'_>) {
             return;
         };
         *last.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
-            is_answered: true,
+            has_response: true,
             host: exchange.host.to_owned(),
             status,
             serial: exchange.serial.map(str::to_owned),
@@ -521,7 +524,7 @@ fn observer(client: Client, last: Arc<Mutex<Seen>>) -> impl Fn(&Exchange<'_>) {
     }
 }
 
-/// What was wrong with the exchange itself, when a download failed.
+/// Returns the error of the exchange itself, if a download failed.
 fn innermost(error: &Error) -> &Error {
     match error {
         Error::Download(error) => innermost(error),
@@ -569,15 +572,15 @@ fn verify_remedy(error: &VerifyError) -> String {
                 .to_owned()
         }
         VerifyError::MissingHeader { .. } => {
-            "look for a proxy that answers in WeChat Pay's place or removes headers; do not believe the answer".to_owned()
+            "look for a proxy that responds in WeChat Pay's place or removes headers; do not believe the response".to_owned()
         }
         _ => "check that the platform key under this id is the one of the merchant platform, and look for a proxy that \
-              alters answers; do not believe the answer"
+              alters responses; do not believe the response"
             .to_owned(),
     }
 }
 
-/// The message of an error and those of its causes.
+/// Returns the message of an error and those of its causes.
 fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

@@ -24,7 +24,7 @@ const BACKUP_HOST: &str = "https://api2.mch.weixin.qq.com";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Client {
-    /// Returns a client with the default settings; see [`ClientBuilder`].
+    /// Returns a client with the default settings, for a merchant that has a WeChat Pay public key 微信支付公钥.
     ///
     /// # Errors
     ///
@@ -48,13 +48,13 @@ impl Client {
             .build()
     }
 
-    /// Starts the settings of a client.
+    /// Returns the settings of a client, to be changed and [built](ClientBuilder::build).
     pub fn builder(signer: Signer, verifier: Verifier) -> ClientBuilder {
         ClientBuilder::new(signer, verifier)
     }
 }
 
-/// Settings of a [`Client`].
+/// Settings of a [`Client`]; see [`Client::builder`].
 pub struct ClientBuilder {
     signer: Signer,
     verifier: Verifier,
@@ -92,24 +92,29 @@ impl ClientBuilder {
         }
     }
 
-    /// Downloads the platform certificates 平台证书 with the merchant's APIv3 key and keeps them fresh, beside the keys
-    /// that the verifier holds already: for a merchant without a WeChat Pay public key, or for the time of moving from
-    /// certificates to the public key, when messages come signed with either. Not needed with the public key alone.
+    /// Lets the client download the platform certificates 平台证书 with the merchant's APIv3 key and keep them fresh.
     ///
-    /// Nothing is downloaded before the first call. From then on a call downloads them first when they are older than
-    /// 10 hours or none of the keys is valid, and after an answer that is signed with an unknown certificate, which is
-    /// then verified again; at most once a minute, and while one thread does it the others go on with the keys they
-    /// have. Those that need what it brings wait for it, at most for the [`timeout`](Self::timeout). So a call can take
-    /// the time of two, or of three where it waits as well.
+    /// For a merchant without a WeChat Pay public key, and for the move from certificates to the public key, when
+    /// messages come signed with either. Public keys of the verifier stay, and certificates are replaced.
     ///
-    /// A list of which a part is wrong is not taken over. A failed download leaves the keys as they are; only without
-    /// any valid key it fails the call, with [`Error::Download`]. Public keys of the verifier stay, certificates
-    /// are replaced.
+    /// A call downloads the certificates first if they are older than 10 hours or if no key is valid, and so nothing is
+    /// downloaded before the first call. A response that is signed with an unknown certificate leads to a download as
+    /// well, and is then verified again. One thread downloads, and the others go on with the keys they have. A thread
+    /// without a valid key waits for the download, at most for the [`timeout`](Self::timeout). So a call can take twice
+    /// that time, or three times if it waits as well.
     ///
-    /// Requests ask for answers signed with the public key if there is one, else with the certificate that is valid
-    /// and ends last.
+    /// While a valid key is held, downloads start at most once a minute. Without one, a download that was sent and
+    /// failed is retried after 1 s, 2 s, 4 s … 60 s: at most 6 requests in the first minute and one in each further
+    /// minute, for any number of threads. A download that could not be sent is retried by the next call, 10 times in a
+    /// row, and then once a second.
     ///
-    /// `api_v3_key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too, as by a
+    /// A failed download leaves the keys as they are. It fails the call, with [`Error::Download`], only if no key is
+    /// valid. Nothing is taken over from a list of which a part is wrong.
+    ///
+    /// Requests ask for responses signed with the public key if there is one. Otherwise they ask for the valid
+    /// certificate that ends last.
+    ///
+    /// `api_v3_key` is an [`ApiV3Key`], or an `Arc` of one that is shared, for example with a
     /// [`NotificationReceiver`](crate::NotificationReceiver).
     #[must_use]
     pub fn platform_certificates(mut self, api_v3_key: impl Into<Arc<ApiV3Key>>) -> Self {
@@ -141,51 +146,59 @@ impl ClientBuilder {
         self
     }
 
-    /// The language of error messages, `Accept-Language`: `en`, `zh-CN`, `zh-HK` or `zh-TW`.
+    /// Sets the language of error messages, `Accept-Language`: `en`, `zh-CN`, `zh-HK` or `zh-TW`.
     #[must_use]
     pub fn accept_language(mut self, language: impl Into<String>) -> Self {
         self.accept_language = Some(language.into());
         self
     }
 
-    /// How long making a connection may take, TLS included; by default 5 seconds, but no more than half of the whole.
+    /// Sets the longest time to make one connection: DNS lookup, TCP, proxy and TLS together. The default is 5 seconds,
+    /// or half of the [`timeout`](Self::timeout) if that is less.
+    ///
+    /// A DNS lookup by the operating system cannot be interrupted. One that takes longer ends the attempt when it
+    /// returns.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
         self
     }
 
-    /// How long a whole call may take, from the start of connecting to the last byte of the answer; 15 seconds by
-    /// default. The DNS lookup of a name by the operating system cannot be cut short.
+    /// Sets the longest time of a call, from the start of connecting to the last byte of the response, a second attempt
+    /// included. The default is 15 seconds.
+    ///
+    /// Not included are a DNS lookup by the operating system that takes longer, functions of the application such as
+    /// a signing function or an observer, and a download of platform certificates, which has the same time again.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// An HTTP proxy, `http://[user:password@]host:port`. None by default; the environment is not asked.
+    /// Sets an HTTP proxy, `http://[user:password@]host:port`, with user and password percent-encoded. The default is
+    /// none, also if environment variables name one.
     #[must_use]
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Some(url.into());
         self
     }
 
-    /// The certificate authorities to trust, as PEM, instead of the public ones: for a gateway of one's own.
+    /// Sets the certificate authorities to trust, as PEM, instead of the public ones: for a gateway of one's own.
     #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificates = Some(pem.into());
         self
     }
 
-    /// Finds the addresses of a host and port, instead of the operating system: for pinned addresses, a resolver of
-    /// one's own, or tests.
+    /// Sets the function that finds the addresses of a host and port, instead of the operating system: for pinned
+    /// addresses, a resolver of one's own, or tests.
     ///
-    /// It is asked when a connection has to be made, at most once in 60 seconds per host while that leads to
-    /// connections; threads that connect at the same moment may each ask. A literal address is never asked for. A
-    /// look-up counts as a part of connecting, but cannot be cut short.
+    /// It is called when a connection has to be made, at most once in 60 seconds for each host while connections to the
+    /// found addresses succeed. Threads that connect at the same moment may each call it. It is not called for a literal
+    /// address. Its time counts as a part of connecting and cannot be cut short.
     ///
     /// The certificate is still checked against the name, and plain `http` still goes to loopback only. With a
-    /// [`proxy`](Self::proxy) it is asked for the proxy's name.
+    /// [`proxy`](Self::proxy) the function is called for the proxy's name.
     ///
     /// ```
     /// # use wechatpay_contract::ClientBuilder;
@@ -215,18 +228,18 @@ impl ClientBuilder {
         self
     }
 
-    /// The clock for signing and verifying, instead of the system's: for tests.
+    /// Sets the clock for signing and verifying, instead of the system's: for tests. Timeouts do not use it.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Is called after each exchange, for logs and metrics; a call that is tried twice is two exchanges, and a download
-    /// of platform certificates is one by itself. It must not use this client.
+    /// Sets the function that is called after each exchange, for logs and metrics. A call with two attempts is two
+    /// exchanges, and a download of platform certificates is one by itself. The function must not use this client.
     ///
-    /// It runs on the thread of the call, which waits for it. A panic in it is not caught: it leaves through the call,
-    /// whose answer is lost then, and a second attempt is not made; the client can be used afterwards.
+    /// It runs on the thread of the call, which waits for it. A panic in it is not caught. It leaves through the call,
+    /// whose response is lost, and no second attempt is made. The client can be used afterwards.
     ///
     /// ```
     /// # use wechatpay_contract::ClientBuilder;
@@ -276,9 +289,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes the client; no I/O is done.
+    /// Returns the client. Does no I/O.
     ///
-    /// Fails with [`Error::InvalidSetting`] when a setting cannot be used.
+    /// # Errors
+    ///
+    /// [`Error::InvalidSetting`] if a setting cannot be used, [`Error::Key`] if the merchant's own certificate is among
+    /// the platform keys.
     pub fn build(self) -> Result<Client, Error> {
         let limits = Limits::new(self.connect_timeout, self.timeout)?;
         check_accept_language(self.accept_language.as_deref())?;
@@ -334,10 +350,10 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-/// How the time of a call is shared out, so that both attempts together stay within the whole.
+/// The parts of a call's time. Both attempts together stay within the whole.
 struct Limits {
     connect: Duration,
-    /// How old a call may be when a `GET` whose connection broke is sent once more.
+    /// The age of a call until which a `GET` whose connection broke is retried.
     retry_until: Duration,
     second_attempt: Duration,
 }

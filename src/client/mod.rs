@@ -26,9 +26,34 @@ pub use self::observer::Exchange;
 
 /// A blocking client for one merchant.
 ///
-/// `Send`, `Sync` and cheap to clone; the clones share keys and connections, so that one client serves all threads of
-/// a service. Many merchants in one process are many clients. No thread is started and no I/O is done before the first
-/// call.
+/// ```
+/// use wechatpay_contract::{Client, PrivateKey, PublicKey, Signer, Verifier};
+///
+/// /// `key` is the content of apiclient_key.pem, and `public_key` that of pub_key.pem.
+/// fn client(key: &[u8], public_key: &[u8]) -> Result<Client, wechatpay_contract::Error> {
+///     let key = PrivateKey::from_pem(key)?;
+///     let signer = Signer::new("1900000109", "5157F09EFDC096DE15EBE81A47057A7232F1B8E1", key)?;
+///     let id = "PUB_KEY_ID_0000000000000024101100397200000006";
+///     let verifier = Verifier::new([PublicKey::from_pem(id, public_key)?])?;
+///     Client::new(signer, verifier)
+/// }
+/// ```
+///
+/// [`Client::with_certificates`] is for a merchant without a WeChat Pay public key, and [`Client::builder`] for other
+/// settings. With many merchants, make the others with [`Client::for_merchant`].
+///
+/// # Threads, connections and processes
+///
+/// A client is `Send` and `Sync`. Clones are cheap and share keys and connections, so that one client serves all threads
+/// of a service. No thread is started, and no I/O is done before the first call.
+///
+/// A connection that has been idle for 5 seconds is not used again. Since there is no thread to close it, it stays open
+/// until the next call of any client that shares it, or until
+/// [`close_idle_connections`](Self::close_idle_connections). After a fork, each process makes connections of its own
+/// and never uses those of the other.
+///
+/// A call takes at most [`ClientBuilder::timeout`], which does not bound a DNS lookup by the operating system or a
+/// download of platform certificates.
 #[derive(Clone)]
 pub struct Client {
     merchant: Arc<Merchant>,
@@ -38,10 +63,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Checks, signs and sends a typed request, and gives the verified answer.
+    /// Checks, signs and sends a typed request, and returns the verified response.
     ///
-    /// Blocks until the answer is there, at most for the time-out, not counting a download of platform certificates; see
-    /// [`ClientBuilder::platform_certificates`].
+    /// Blocks until the response is there, at most for the [timeout](ClientBuilder::timeout).
     ///
     /// ```
     /// use wechatpay_contract::{Outcome, QueryContract};
@@ -70,8 +94,10 @@ impl Client {
         Ok(response)
     }
 
-    /// [`send`](Self::send) that returns the `Request-ID` of the response, too, if it has one. It names the call for
-    /// WeChat Pay's support. It is not signed. Errors have it in any case: [`Error::request_id`].
+    /// Does the same as [`send`](Self::send), and returns the `Request-ID` of the response as well, if it has one.
+    ///
+    /// The Request-ID names the call for WeChat Pay's support. It is not signed. For a failed call,
+    /// [`Error::request_id`] returns it.
     pub fn send_with_request_id<E: Endpoint + ?Sized>(
         &self,
         endpoint: &E,
@@ -85,8 +111,8 @@ impl Client {
         Ok((response, request_id))
     }
 
-    /// Signs and sends any APIv3 request, and gives the verified answer as any type: a struct of the caller's,
-    /// [`serde_json::Value`], or `()` for an answer without a body.
+    /// Signs and sends any APIv3 request, and returns the verified response as any type: a struct of the caller's,
+    /// [`serde_json::Value`], or `()` for a response without a body.
     ///
     /// ```no_run
     /// # fn call(client: wechatpay_contract::Client) -> Result<(), wechatpay_contract::Error> {
@@ -100,6 +126,10 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
     pub fn execute<R: DeserializeOwned>(&self, request: Request) -> Result<R, Error> {
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
@@ -107,10 +137,12 @@ impl Client {
         self.http.finish(&request, response, result)
     }
 
-    /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, for now and
-    /// with a new nonce; see [`PayParameters`].
+    /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, with the current
+    /// time and a new nonce; see [`PayParameters`]. Sends nothing.
     ///
-    /// Nothing is sent. Fails with [`Error::InvalidField`] or [`Error::Sign`].
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] if a value is not one of its kind, [`Error::Sign`] if signing fails.
     pub fn pay_parameters(&self, appid: &str, prepay_id: &str) -> Result<PayParameters, Error> {
         let nonce_str = random_nonce().map_err(Error::Sign)?;
         PayParameters::sign(
@@ -122,19 +154,19 @@ impl Client {
         )
     }
 
-    /// The merchant: signer and platform keys.
+    /// Returns the merchant: signer and platform keys.
     ///
-    /// Clones of its verifier share the platform keys with this client: give one to whatever receives notifications,
-    /// so that what one learns the other knows.
+    /// Clones of its verifier share the platform keys with this client. Give one to whatever receives notifications, so
+    /// that both know a key that either downloads.
     pub fn merchant(&self) -> &Merchant {
         &self.merchant
     }
 
-    /// A client that signs with another certificate of the same merchant, and shares connections, platform keys and
-    /// settings with this one: for the time when the merchant's own API certificate 商户API证书 is renewed.
+    /// Returns a client that signs with another certificate of the same merchant, and shares connections, platform keys
+    /// and settings with this one: for the renewal of the merchant's own API certificate 商户API证书.
     ///
-    /// No request is lost when both certificates are valid while one client takes the other's place: calls that are
-    /// under way end as they began.
+    /// No request is lost if both certificates are valid while one client replaces the other. Calls that are under way
+    /// end with the certificate that they began with.
     ///
     /// ```
     /// use std::sync::RwLock;
@@ -145,7 +177,7 @@ impl Client {
     /// }
     ///
     /// impl Service {
-    ///     /// For each call; cheap, and the lock is not held during the call.
+    ///     /// Returns a client for one call. The lock is not held during the call.
     ///     fn client(&self) -> Client {
     ///         self.client.read().unwrap().clone()
     ///     }
@@ -166,7 +198,7 @@ impl Client {
         let mchid = self.merchant().signer().mchid();
         if signer.mchid() != mchid {
             let problem = format!(
-                "found {:?}: wanted {mchid:?}, since another merchant has other platform keys",
+                "found {:?}: wanted {mchid:?}, since Client::for_merchant is for another merchant",
                 signer.mchid()
             );
             return Err(InvalidSetting::new("mchid", problem).into());
@@ -182,8 +214,9 @@ impl Client {
     /// root certificates, clock and observer. Keys are each merchant's own.
     ///
     /// For a platform or a service provider with many merchants. Connections carry no merchant's identity, so that as
-    /// many are open as there are calls at the same moment, for any number of merchants. Make the first client with
-    /// [`builder`](Self::builder), and a client with other settings, or one whose traffic is to be kept apart, anew.
+    /// many are open as there are calls at the same moment, for any number of merchants. Make a client of its own with
+    /// [`builder`](Self::builder) for a merchant that needs another host, proxy or timeout, and for one whose traffic
+    /// must not meet the others', for example on the way out through another network.
     ///
     /// # Errors
     ///
@@ -196,8 +229,8 @@ impl Client {
         })
     }
 
-    /// [`for_merchant`](Self::for_merchant) with platform certificates 平台证书 that the client downloads by itself; see
-    /// [`ClientBuilder::platform_certificates`]. They and their download are this merchant's own.
+    /// Does the same as [`for_merchant`](Self::for_merchant) for a client that downloads the merchant's platform
+    /// certificates 平台证书 by itself; see [`ClientBuilder::platform_certificates`].
     ///
     /// `verifier` holds the merchant's WeChat Pay public key if it has one, and else is
     /// [`Verifier::without_keys`].
@@ -228,14 +261,15 @@ impl Client {
         self.http.transport.close_idle();
     }
 
-    /// Downloads the platform certificates now and puts them in the place of those held. Rarely needed: a client made
-    /// with [`ClientBuilder::platform_certificates`] does so by itself. Not limited to once a minute.
+    /// Downloads the platform certificates now and replaces those held, without the pause between downloads.
+    ///
+    /// Rarely needed, since a client made with [`ClientBuilder::platform_certificates`] downloads them by itself.
     ///
     /// # Errors
     ///
-    /// [`Error::Download`], and the keys held are kept; [`Error::InvalidSetting`] for a client without APIv3 key. The
-    /// outcome of both, [`Outcome::NotSent`](crate::Outcome::NotSent), says that no call was made. The download itself
-    /// may have been sent and answered; it changes nothing at WeChat Pay and can be repeated.
+    /// [`Error::Download`] if that fails, and the keys held are kept. [`Error::InvalidSetting`] for a client without
+    /// APIv3 key. The outcome of both is [`Outcome::NotSent`](crate::Outcome::NotSent): the download changes nothing at
+    /// WeChat Pay and can be repeated.
     pub fn refresh_certificates(&self) -> Result<(), Error> {
         let Some(certificates) = &self.certificates else {
             let problem =
@@ -248,14 +282,16 @@ impl Client {
             .map_err(Error::Download)
     }
 
-    /// To be asked when a notification could not be verified: whether it is worth verifying once more.
+    /// Downloads the platform certificates if a notification could not be verified for lack of one, and returns whether
+    /// it is worth verifying once more.
     ///
-    /// When the message names an unknown platform certificate, and the client was made with
-    /// [`ClientBuilder::platform_certificates`], the certificates are downloaded, at most once a minute, and `true`
-    /// says that the verifier holds the key now. Anything else is `false` at once. So it is while another thread
-    /// downloads them, which is not waited for: a download that hangs, or forged notifications, hold up one thread
-    /// only. The download counts in the 5 seconds in which a notification is to be answered. WeChat Pay sends again
-    /// what is not acknowledged in time.
+    /// Returns `true` if `error` names an unknown platform certificate and the verifier holds it now. Downloads only in a
+    /// client made with [`ClientBuilder::platform_certificates`], at most once a minute. Returns `false` at once in any
+    /// other case, and while another thread downloads, so that a slow download or forged notifications hold up one
+    /// thread only.
+    ///
+    /// The download counts in the 5 seconds in which a notification is to be replied to. WeChat Pay sends again what is
+    /// not acknowledged in time.
     ///
     /// ```
     /// # use std::time::SystemTime;
@@ -281,10 +317,10 @@ impl Client {
         }
     }
 
-    /// Why the last download of platform certificates failed; `None` when it succeeded, or when there was none.
+    /// Returns the error of the last download of platform certificates, or `None` if it succeeded or if there was none.
     ///
-    /// A download that fails while valid keys are held does not fail the call that started it: this, and
-    /// [`ClientBuilder::on_exchange`], are where it shows.
+    /// A download that fails while a valid key is held fails no call. It shows here and in
+    /// [`ClientBuilder::on_exchange`].
     pub fn last_certificate_error(&self) -> Option<Arc<Error>> {
         self.certificates.as_ref()?.last_error()
     }

@@ -1,4 +1,4 @@
-//! What calls cost in connections, look-ups and handshakes, counted: no noise can hide it.
+//! The numbers of connections, DNS lookups and handshakes that calls need.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::tls_server::{Answer, Authority, Leaf, Meeting, Then, TlsServer};
 const PARAM_ERROR: &str = r#"{"code":"PARAM_ERROR","message":"parameter error"}"#;
 const SIGN_ERROR: &str = r#"{"code":"SIGN_ERROR","message":"wrong signature"}"#;
 
-/// A client of `server`, and how many look-ups it has made.
+/// A client of `server`, and the number of its DNS lookups.
 fn counted(
     platform: &Platform,
     authority: &Authority,
@@ -44,7 +44,7 @@ fn refused(result: Result<(), Error>, status: u16) {
 }
 
 #[test]
-fn a_thousand_calls_in_a_row_use_one_connection_and_one_look_up() {
+fn a_thousand_calls_in_a_row_use_one_connection_and_one_dns_lookup() {
     let authority = Authority::new();
     let platform = Platform::new();
     let good = platform.answer(200, SESSION);
@@ -110,7 +110,7 @@ fn sixteen_threads_open_sixteen_connections_and_keep_them_until_they_are_closed(
 }
 
 #[test]
-fn a_connection_that_the_server_has_closed_costs_no_call_and_no_look_up() {
+fn a_connection_that_the_server_has_closed_fails_no_call_and_needs_no_dns_lookup() {
     let (authority, platform) = (Authority::new(), Platform::new());
     let answer = platform.answer(200, SESSION);
     let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
@@ -125,9 +125,9 @@ fn a_connection_that_the_server_has_closed_costs_no_call_and_no_look_up() {
     assert_eq!(look_ups.load(Ordering::SeqCst), 1);
 }
 
-/// As servers end connections by themselves: with or without a word in TLS, announced in the answer or not.
+/// The ways in which servers end connections: with or without a TLS alert, announced in the response or not.
 #[test]
-fn a_connection_that_ends_with_its_answer_costs_no_call() {
+fn a_connection_that_ends_with_its_response_fails_no_call() {
     let (authority, platform) = (Authority::new(), Platform::new());
     let announced = || {
         let headers = platform.headers(SESSION);

@@ -1,4 +1,4 @@
-//! The second host: when it is tried, with what, and that nothing which may have arrived is sent again.
+//! The second attempt of a call: its host and its signature. Nothing that may have arrived is sent again.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -125,7 +125,7 @@ impl TwoHosts {
     }
 }
 
-/// Nobody listens there, and the system gives it to nobody who asks for any port.
+/// Nothing listens on it, and the system does not assign it.
 pub(crate) const CLOSED_PORT: u16 = 1;
 
 fn port(sandbox: &Sandbox) -> u16 {
@@ -149,7 +149,7 @@ fn nonce(request: &RecordedRequest) -> &str {
 }
 
 #[test]
-fn without_a_connection_the_backup_host_is_asked_once_freshly_signed() {
+fn without_a_connection_the_request_goes_to_the_backup_host_once_with_a_new_signature() {
     let (hosts, client) = TwoHosts::without_main();
     let session = client.send(&PRE_SIGN).unwrap();
     assert_eq!(session.out_contract_code, PRE_SIGN.out_contract_code);
@@ -193,7 +193,7 @@ fn after_ten_seconds_one_call_probes_a_main_host_that_was_down() {
 }
 
 #[test]
-fn a_host_whose_name_is_unknown_was_not_reached() {
+fn a_host_whose_name_is_unknown_is_a_failure_to_connect() {
     let hosts = TwoHosts::start();
     let unknown = |host: &str, _| {
         assert_eq!(host, "gateway.invalid");
@@ -232,7 +232,7 @@ fn a_host_whose_name_is_unknown_was_not_reached() {
 }
 
 #[test]
-fn a_look_up_that_fails_late_leaves_the_backup_host_its_try() {
+fn a_dns_lookup_that_fails_late_leaves_time_for_the_backup_host() {
     let hosts = TwoHosts::start();
     let limit = Duration::from_millis(400);
     let client = hosts
@@ -262,7 +262,7 @@ pub(crate) fn plain_server(connections: usize) -> (String, JoinHandle<()>) {
             stream
                 .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 .unwrap();
-            // Reads on, or the answer could be lost to a reset.
+            // Reads to the end, or a reset could lose the response.
             stream.shutdown(Shutdown::Write).unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         }
@@ -271,7 +271,7 @@ pub(crate) fn plain_server(connections: usize) -> (String, JoinHandle<()>) {
 }
 
 #[test]
-fn a_host_that_does_not_speak_tls_was_not_reached() {
+fn a_host_that_does_not_speak_tls_is_a_failure_to_connect() {
     let hosts = TwoHosts::start();
     let (plain, server) = plain_server(2);
     let without_backup = hosts.builder().host(&plain).build().unwrap();
@@ -295,7 +295,7 @@ fn a_host_that_does_not_speak_tls_was_not_reached() {
 }
 
 #[test]
-fn when_no_host_can_be_reached_nothing_was_sent() {
+fn nothing_is_sent_if_no_host_can_be_reached() {
     let (hosts, client) = TwoHosts::without_main();
     hosts.take_down(&hosts.backup);
     let error = client.send(&PRE_SIGN).unwrap_err();
@@ -324,7 +324,7 @@ fn when_no_host_can_be_reached_nothing_was_sent() {
 }
 
 #[test]
-fn an_error_of_the_backup_host_is_the_calls_error() {
+fn the_call_returns_the_error_of_the_backup_host() {
     let (hosts, client) = TwoHosts::without_main();
     hosts.backup.fault(Fault::Close { took_effect: true });
     let error = client.send(&PRE_SIGN).unwrap_err();
@@ -414,7 +414,7 @@ fn no_method_but_get_is_sent_again() {
     assert_eq!(hosts.backup.connections_accepted(), 0);
 }
 
-/// Asks once under `fault` and gives the requests that the main host received.
+/// Sends one `GET` under `fault`, and returns the requests that the main host received.
 fn get_under(fault: Fault) -> (TwoHosts, Result<Value, Error>, Vec<RecordedRequest>) {
     let hosts = TwoHosts::start();
     hosts.main.fault(fault);
@@ -500,7 +500,7 @@ fn a_get_that_took_too_long_is_not_sent_again() {
 }
 
 #[test]
-fn a_get_that_is_sent_again_is_not_looked_up_again() {
+fn a_get_is_sent_again_without_another_dns_lookup() {
     let hosts = TwoHosts::start();
     hosts.main.fault(Fault::Close { took_effect: false });
     let result = hosts.client().execute::<Value>(Request::get("/v3/x"));
@@ -510,7 +510,7 @@ fn a_get_that_is_sent_again_is_not_looked_up_again() {
 }
 
 #[test]
-fn a_main_host_that_is_down_is_looked_up_for_the_first_call_alone() {
+fn the_name_of_a_main_host_that_is_down_is_looked_up_for_the_first_call_only() {
     let (hosts, client) = TwoHosts::without_main();
     for _ in 1..=3 {
         client.execute::<Value>(Request::get("/v3/x")).unwrap_err();
@@ -572,7 +572,7 @@ fn only_the_first_calls_wait_for_a_main_host_that_is_a_black_hole_and_none_is_se
 }
 
 #[test]
-fn a_get_whose_connection_breaks_twice_is_given_up() {
+fn a_get_whose_connection_breaks_twice_is_not_sent_a_third_time() {
     let hosts = TwoHosts::start();
     hosts
         .main
@@ -583,7 +583,7 @@ fn a_get_whose_connection_breaks_twice_is_given_up() {
 }
 
 #[test]
-fn a_second_try_that_is_not_sent_does_not_undo_the_first() {
+fn a_second_attempt_that_is_not_sent_leaves_the_outcome_of_the_first() {
     let sandbox = Sandbox::start().unwrap();
     sandbox.fault(Fault::Close { took_effect: true });
     let (inner, signed) = (sandbox.signer(), Arc::new(AtomicUsize::new(0)));
@@ -605,9 +605,8 @@ fn a_second_try_that_is_not_sent_does_not_undo_the_first() {
     assert_eq!(error.outcome(), Outcome::Unknown);
 }
 
-/// The answer to the second try says more than the connection that broke.
 #[test]
-fn a_download_of_certificates_that_is_repeated_ends_as_the_second_says() {
+fn a_download_of_certificates_with_two_attempts_returns_the_error_of_the_second() {
     let sandbox = Sandbox::start().unwrap();
     sandbox.fault(Fault::Close { took_effect: true });
     sandbox.fault(Fault::error(404, "RESOURCE_NOT_EXISTS"));
@@ -628,7 +627,7 @@ fn a_download_of_certificates_that_is_repeated_ends_as_the_second_says() {
 }
 
 #[test]
-fn what_is_wrong_before_sending_is_not_tried_at_another_host() {
+fn a_request_that_fails_before_sending_is_not_sent_to_the_backup_host() {
     let hosts = TwoHosts::start();
     let sandbox = &hosts.main;
     let builder = |signer| {

@@ -1,4 +1,4 @@
-//! What a caller is told for each fault of the sandbox, compared with what the sandbox knows to be true.
+//! The error of a call under each fault of the sandbox, compared with what the sandbox did.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,10 +17,10 @@ pub(crate) struct Case {
     pub(crate) fault: Fault,
     /// Whether the sandbox carries the request out.
     pub(crate) took_effect: bool,
-    /// What the caller is told; see [`told`].
+    /// The result in short; see [`told`].
     pub(crate) told: &'static str,
     pub(crate) outcome: Option<Outcome>,
-    /// Whether the answer that the caller got has a `Request-ID`.
+    /// Whether the response has a `Request-ID`.
     pub(crate) request_id: bool,
 }
 
@@ -35,7 +35,7 @@ fn success(fault: Fault) -> Case {
     }
 }
 
-/// The caller gets no answer that could be read.
+/// No response can be read.
 fn transport(fault: Fault, took_effect: bool, told: &'static str) -> Case {
     Case {
         fault,
@@ -46,7 +46,7 @@ fn transport(fault: Fault, took_effect: bool, told: &'static str) -> Case {
     }
 }
 
-/// The request was carried out, the caller gets an answer with a `Request-ID` and cannot believe it.
+/// The request was carried out, and the response has a `Request-ID` and cannot be believed.
 fn unknown(fault: Fault, told: &'static str) -> Case {
     Case {
         request_id: true,
@@ -464,7 +464,7 @@ fn raw_cases() -> Vec<Case> {
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
             "unverified: 200 MissingHeader Wechatpay-Serial",
         ),
-        // Twice: the second answer, to nothing that was asked, must not be taken for the next call's.
+        // Twice: the second response must not be taken for that of the next request.
         unsigned(
             &"HTTP/1.1 502 Bad\r\nContent-Length: 2\r\n\r\n{}".repeat(2),
             "api: 502 unsigned",
@@ -472,7 +472,7 @@ fn raw_cases() -> Vec<Case> {
     ]
 }
 
-/// What a caller is told, in short.
+/// Returns the result of a call in short.
 pub(crate) fn told<T>(result: &Result<T, Error>) -> String {
     let Err(error) = result else {
         return "success".to_owned();
@@ -530,7 +530,7 @@ fn pre_sign(client: &Client, code: &str) -> Result<(), Error> {
 }
 
 #[test]
-fn each_fault_is_told_as_it_is() {
+fn each_fault_has_its_error() {
     let sandbox = Sandbox::start().unwrap();
     let client = sandbox.client();
     for (number, case) in cases().into_iter().enumerate() {
@@ -565,7 +565,7 @@ fn each_fault_is_told_as_it_is() {
             // Before that, the next request may go out on a connection that is ending.
             wait_until("closed", || sandbox.connections_open() == 0);
         }
-        // Nothing is left of the fault: the same client gets the answer to its next question.
+        // Nothing is left of the fault: the next call of the same client gets its response.
         pre_sign(&client, &format!("after{number}")).unwrap_or_else(|e| panic!("{label}: {e:?}"));
         assert_eq!(sandbox.requests().len(), before + 2, "{label}");
     }
@@ -576,7 +576,7 @@ fn shortened(text: &str) -> String {
 }
 
 #[test]
-fn a_call_ends_when_its_time_is_over() {
+fn a_call_ends_at_its_timeout() {
     let late = Fault::Late(Duration::from_secs(3_600));
     let slow = Fault::SlowBody {
         every: Duration::from_millis(100),
@@ -607,12 +607,12 @@ fn ends_in_time(fault: &Fault) {
     let requests = sandbox.requests();
     assert_eq!(requests.len(), 2, "{fault:?}");
     assert!(requests[1].took_effect, "{fault:?}");
-    // The late answer belongs to the connection that was given up, not to the next call.
+    // The late response belongs to the connection that was closed, not to the next call.
     pre_sign(&client, "code3").unwrap();
 }
 
 #[test]
-fn a_kept_connection_that_the_server_closed_costs_nothing() {
+fn an_idle_connection_that_the_server_closed_fails_no_call() {
     let sandbox = Sandbox::start().unwrap();
     let client = sandbox.client();
     pre_sign(&client, "code1").unwrap();
@@ -625,7 +625,7 @@ fn a_kept_connection_that_the_server_closed_costs_nothing() {
 }
 
 #[test]
-fn a_connection_that_ends_before_anything_is_read_is_unknown_all_the_same() {
+fn the_outcome_is_unknown_if_the_connection_ends_before_any_byte_of_a_response() {
     let sandbox = Sandbox::start().unwrap();
     sandbox.hang_up(1);
     let error = pre_sign(&sandbox.client(), "code1").unwrap_err();
@@ -680,7 +680,7 @@ fn a_body_of_100_mb_takes_no_memory() {
     pre_sign(&client, "code3").unwrap();
 }
 
-/// Answers the first request on the next connection and says how much of the answer was taken.
+/// Responds to the first request on the next connection, and returns how much of the response was read.
 fn serve(listener: &TcpListener, head: &[u8], mut piece: impl FnMut() -> Vec<u8>) -> usize {
     let (mut stream, _) = listener.accept().unwrap();
     read_head(&mut stream);
@@ -705,7 +705,7 @@ fn read_head(stream: &mut TcpStream) {
 }
 
 #[test]
-fn an_answer_without_end_is_left_unread() {
+fn a_response_without_end_is_not_read_beyond_the_limit() {
     // More than what the sockets between the two sides can hold.
     const MOST: usize = 32 * 1024 * 1024;
     let sandbox = Sandbox::start().unwrap();

@@ -41,7 +41,7 @@ const NEW_VALIDITY: Validity = Validity {
     not_after: START + 1800 * DAY,
 };
 
-/// A sandbox, and a clock that it shares with its clients and that moves only when it is told to.
+/// A sandbox, and a clock that it shares with its clients and that moves only by [`pass`](Self::pass).
 struct World {
     sandbox: Sandbox,
     now: Arc<AtomicU64>,
@@ -178,7 +178,7 @@ fn verify_error(result: Result<(), Error>) -> VerifyError {
 }
 
 #[test]
-fn nothing_is_downloaded_before_the_first_call_which_asks_for_no_key() {
+fn the_first_call_downloads_the_certificates_and_asks_for_no_key() {
     let world = World::with_certificate();
     let client = world.client();
     assert_eq!(held(&client), [""; 0]);
@@ -257,7 +257,8 @@ fn certificates_are_downloaded_again_after_ten_hours_of_use() {
 }
 
 #[test]
-fn an_answer_by_an_unknown_certificate_is_verified_after_a_download_and_not_asked_for_again() {
+fn a_response_signed_with_an_unknown_certificate_is_verified_after_a_download_and_not_requested_again()
+ {
     let world = World::with_certificate();
     let client = world.client();
     call(&client).unwrap();
@@ -268,7 +269,7 @@ fn an_answer_by_an_unknown_certificate_is_verified_after_a_download_and_not_aske
 }
 
 #[test]
-fn a_signature_that_is_wrong_under_a_key_just_learnt_is_still_refused() {
+fn a_wrong_signature_under_a_certificate_just_downloaded_is_refused() {
     let world = World::with_certificate();
     let client = world.client();
     call(&client).unwrap();
@@ -568,7 +569,7 @@ fn a_failed_later_download_keeps_the_keys_lets_the_call_pass_and_is_reported() {
 }
 
 #[test]
-fn past_expiry_nothing_is_sent_until_there_is_a_valid_certificate() {
+fn nothing_is_sent_after_expiry_until_there_is_a_valid_certificate() {
     let world = World::with_certificate();
     let client = world.client();
     call(&client).unwrap();
@@ -590,7 +591,7 @@ fn past_expiry_nothing_is_sent_until_there_is_a_valid_certificate() {
 }
 
 #[test]
-fn an_answer_signed_with_an_expired_certificate_is_refused() {
+fn a_response_signed_with_an_expired_certificate_is_refused() {
     let world = World::with_certificate();
     world.issue(NEW, NEW_VALIDITY);
     let client = world.client();
@@ -641,7 +642,7 @@ fn a_merchant_without_certificates_is_told_to_configure_the_public_key() {
 }
 
 #[test]
-fn a_merchant_with_an_empty_list_is_told_the_same_and_asked_again_after_ten_hours_only() {
+fn a_merchant_with_an_empty_list_gets_the_same_error_and_downloads_again_after_ten_hours() {
     let world = World::new();
     world.issue(OLD, OLD_VALIDITY);
     world.sandbox.platform().withdraw_certificate(OLD);
@@ -727,7 +728,7 @@ fn receive(verifier: &Verifier, now: u64, serial: &str) -> Result<(), VerifyErro
 }
 
 #[test]
-fn what_a_receiver_of_notifications_meets_the_client_learns_and_the_other_way_round() {
+fn a_client_and_a_receiver_of_notifications_share_downloaded_certificates() {
     let world = World::with_certificate();
     let client = world.client();
     let receiver = client.merchant().verifier().clone();
@@ -737,7 +738,7 @@ fn what_a_receiver_of_notifications_meets_the_client_learns_and_the_other_way_ro
     call(&client).unwrap();
     assert_eq!(world.downloads(), 1);
 
-    // Throttled as an answer is; and only for what a download can mend.
+    // With the pause that a response has, and only for what a download can mend.
     let unknown = receive(&receiver, START, NEW).unwrap_err();
     world.pass(59);
     assert!(!client.refresh_for(&unknown));
@@ -763,7 +764,7 @@ fn what_a_receiver_of_notifications_meets_the_client_learns_and_the_other_way_ro
 }
 
 #[test]
-fn an_answer_waits_for_a_download_that_is_running_and_a_notification_does_not() {
+fn a_response_waits_for_a_running_download_and_a_notification_does_not() {
     let world = World::with_certificate();
     let client = world.client();
     call(&client).unwrap();
@@ -783,9 +784,9 @@ fn an_answer_waits_for_a_download_that_is_running_and_a_notification_does_not() 
     assert_eq!((world.downloads(), world.calls()), (2, 2));
 }
 
-/// A look-up cannot be cut short; whoever waits for the one who looks up does not wait for ever.
+/// A DNS lookup cannot be cut short. Threads that wait for the one that is in it stop waiting at their timeout.
 #[test]
-fn a_download_that_hangs_holds_up_no_other_call_for_longer_than_its_time_out() {
+fn a_download_that_hangs_delays_another_call_for_its_timeout_at_most() {
     let world = World::with_certificate();
     let timeout = Duration::from_secs(1);
     let (asks, asked) = mpsc::channel();
@@ -1006,7 +1007,7 @@ fn a_rotation_under_traffic_loses_no_call() {
 }
 
 #[test]
-fn a_certificate_that_signs_before_it_was_seen_is_learnt_under_traffic_with_one_download() {
+fn an_unknown_certificate_is_downloaded_once_under_traffic() {
     let world = World::with_certificate();
     let client = world.client();
     Traffic::run(&client, |traffic| {
@@ -1053,7 +1054,7 @@ fn a_move_from_certificates_to_the_public_key_under_traffic_loses_no_call() {
 }
 
 #[test]
-fn a_service_in_certificate_mode_takes_the_public_key_over_and_keeps_its_certificates() {
+fn a_service_in_certificate_mode_adds_the_public_key_and_keeps_its_certificates() {
     let world = World::with_certificate();
     let [client, other] = [world.client(), world.client()];
     call(&client).unwrap();
@@ -1065,7 +1066,7 @@ fn a_service_in_certificate_mode_takes_the_public_key_over_and_keeps_its_certifi
     assert_eq!(held(&client), [OLD, Sandbox::PUBLIC_KEY_ID]);
     call(&client).unwrap();
     assert_eq!(world.asked().as_deref(), Some(Sandbox::PUBLIC_KEY_ID));
-    // With the public key in the place of all keys that answer is lost.
+    // If the public key replaced all keys, that response would be lost.
     let replaced = other.merchant().verifier().replace([public_key()]);
     replaced.unwrap();
     match verify_error(call(&other)) {
@@ -1142,7 +1143,7 @@ fn a_renewed_client_shares_platform_keys_downloads_and_connections_of_the_first(
 }
 
 #[test]
-fn another_merchants_signer_is_refused_and_one_whose_certificate_is_a_platform_key() {
+fn a_signer_of_another_merchant_is_refused_and_one_whose_certificate_is_a_platform_key() {
     let world = World::with_certificate();
     let client = world.client();
     call(&client).unwrap();
@@ -1154,7 +1155,7 @@ fn another_merchants_signer_is_refused_and_one_whose_certificate_is_a_platform_k
     let error = refused(signer("1900000110", NEW));
     assert_eq!(
         error.to_string(),
-        "mchid: found \"1900000110\": wanted \"1900000109\", since another merchant has other platform keys"
+        "mchid: found \"1900000110\": wanted \"1900000109\", since Client::for_merchant is for another merchant"
     );
     let error = refused(signer(Sandbox::MCHID, OLD));
     assert!(
@@ -1165,7 +1166,7 @@ fn another_merchants_signer_is_refused_and_one_whose_certificate_is_a_platform_k
 }
 
 #[test]
-fn answers_move_to_the_public_key_by_the_share_that_is_set() {
+fn the_set_share_of_responses_is_signed_with_the_public_key() {
     let world = World::with_certificate();
     world.sandbox.platform().offer_public_key(true);
     let signs = SignsWith::Moving { permille: 200 };

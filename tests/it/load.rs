@@ -1,4 +1,4 @@
-//! Many threads on one client while the server misbehaves: what each caller is told agrees with the server's record.
+//! Many threads on one client under faults of the server: each outcome agrees with the server's record.
 //!
 //! 800 calls, or as many as the environment variable `LOAD_CALLS` says:
 //! `LOAD_CALLS=200000 cargo test --release --test it load::`.
@@ -72,7 +72,7 @@ impl Clients {
     }
 }
 
-/// What a caller was told about its contract code.
+/// The result of a call, by its contract code.
 struct Told {
     code: String,
     outcome: Option<Outcome>,
@@ -148,7 +148,7 @@ fn truth(requests: &[RecordedRequest]) -> HashMap<String, (usize, usize)> {
 }
 
 #[test]
-fn what_callers_are_told_agrees_with_what_the_server_did() {
+fn the_outcome_of_each_call_agrees_with_the_record_of_the_server() {
     let sandbox = Sandbox::start().unwrap();
     let clients = Clients::new(&sandbox);
     let next = AtomicUsize::new(0);

@@ -16,7 +16,7 @@ pub(crate) const PRE_SIGN: MiniProgramPreSign<'static> = MiniProgramPreSign {
 };
 
 #[test]
-fn pre_signs_and_gives_the_session() {
+fn a_pre_sign_returns_the_session() {
     let sandbox = Sandbox::start().unwrap();
     let session = sandbox.client().send(&PRE_SIGN).unwrap();
 
@@ -62,7 +62,7 @@ fn a_code_of_a_length_that_is_only_inferred_can_be_queried_and_terminated() {
 }
 
 #[test]
-fn sends_the_documented_headers() {
+fn a_request_has_the_documented_headers() {
     let sandbox = Sandbox::start().unwrap();
     let client = sandbox
         .client_builder()
@@ -107,7 +107,7 @@ fn sends_the_documented_headers() {
 }
 
 #[test]
-fn two_merchants_in_one_process_keep_to_their_own() {
+fn two_merchants_in_one_process_use_their_own_keys() {
     let first = Sandbox::start_for("1900000001").unwrap();
     let second = Sandbox::start_for("1900000002").unwrap();
     let (one, two) = (first.client(), second.client());

@@ -17,7 +17,7 @@ const CHECKS: [Check; 8] = [
     Check::Connection,
     Check::Clock,
     Check::RequestSignature,
-    Check::AnswerSignature,
+    Check::ResponseSignature,
     Check::Echo,
 ];
 
@@ -53,7 +53,7 @@ fn issue(sandbox: &Sandbox) {
 }
 
 #[test]
-fn all_is_well() {
+fn a_self_test_without_a_fault_passes_every_check() {
     let sandbox = Sandbox::start().unwrap();
     let report = sandbox.client().self_test();
     assert!(report.is_success(), "{report}");
@@ -85,10 +85,10 @@ fn all_is_well() {
 ok        private key: it can be read and it signs
 ok        serial number: 5157F09EFDC096DE15EBE81A47057A7232F1B8E1
 ok        platform keys: PUB_KEY_ID_0000000000000024101100397200000006
-ok        connection: {host} answers, HTTP 200
+ok        connection: {host} responds, HTTP 200
 ok        clock: {clock}
 ok        request signature: accepted
-ok        answer signature: verified with PUB_KEY_ID_0000000000000024101100397200000006
+ok        response signature: verified with PUB_KEY_ID_0000000000000024101100397200000006
 ok        echo: the text that was sent came back
 Request-ID {id}"
         )
@@ -96,7 +96,7 @@ Request-ID {id}"
 }
 
 #[test]
-fn in_certificate_mode_the_download_is_a_check_of_its_own() {
+fn the_download_is_a_check_of_its_own_in_certificate_mode() {
     let sandbox = Sandbox::start().unwrap();
     sandbox.platform().offer_public_key(false);
     issue(&sandbox);
@@ -116,7 +116,7 @@ fn in_certificate_mode_the_download_is_a_check_of_its_own() {
 }
 
 #[test]
-fn a_wrong_private_key_is_a_rejected_signature() {
+fn a_wrong_private_key_fails_the_check_of_the_request_signature() {
     let sandbox = Sandbox::start().unwrap();
     let other = include_bytes!("../keys/rsa2048_pkcs8.pem");
     let key = PrivateKey::from_pem(other).unwrap();
@@ -172,7 +172,7 @@ fn a_wrong_merchant_id_or_serial_number_is_named_in_the_remedy() {
 }
 
 #[test]
-fn a_clock_that_is_wrong_is_measured() {
+fn the_difference_of_a_wrong_clock_is_measured() {
     let sandbox = Sandbox::start().unwrap();
     sandbox.set_clock(|| at(START));
     let test = |now: u64| {
@@ -212,13 +212,13 @@ fn a_clock_that_is_wrong_is_measured() {
 }
 
 #[test]
-fn an_unknown_platform_key_is_named_with_where_to_get_it() {
+fn the_remedy_for_an_unknown_platform_key_says_where_to_get_it() {
     let sandbox = Sandbox::start().unwrap();
     sandbox.fault(Fault::Signature(Signing::UnknownSerial));
     let report = sandbox.client().self_test();
     assert_failed(
         &report,
-        Check::AnswerSignature,
+        Check::ResponseSignature,
         &format!(
             "signed with the unknown platform key {:?}",
             Signing::UNKNOWN_SERIAL
@@ -236,14 +236,14 @@ fn an_unknown_platform_key_is_named_with_where_to_get_it() {
     let report = sandbox.client().self_test();
     assert_failed(
         &report,
-        Check::AnswerSignature,
+        Check::ResponseSignature,
         SERIAL,
         "configure the download of the platform certificates with the APIv3 key",
     );
 }
 
 #[test]
-fn each_wrong_signature_of_an_answer_has_its_remedy() {
+fn each_wrong_signature_of_a_response_has_its_remedy() {
     let sandbox = Sandbox::start().unwrap();
     for (signing, reason, remedy) in [
         (
@@ -261,13 +261,13 @@ fn each_wrong_signature_of_an_answer_has_its_remedy() {
     ] {
         sandbox.fault(Fault::Signature(signing));
         let report = sandbox.client().self_test();
-        assert_failed(&report, Check::AnswerSignature, reason, remedy);
+        assert_failed(&report, Check::ResponseSignature, reason, remedy);
         assert_eq!(found(&report, Check::Echo).0, Verdict::Unknown);
     }
 }
 
 #[test]
-fn a_platform_key_that_is_another_ones_is_found() {
+fn a_wrong_platform_key_under_the_right_id_fails_the_check_of_the_response_signature() {
     let sandbox = Sandbox::start().unwrap();
     let other = include_str!("../keys/rsa2048_public.pem");
     let key = PublicKey::from_pem(Sandbox::PUBLIC_KEY_ID, other).unwrap();
@@ -277,14 +277,14 @@ fn a_platform_key_that_is_another_ones_is_found() {
         .unwrap();
     assert_failed(
         &client.self_test(),
-        Check::AnswerSignature,
+        Check::ResponseSignature,
         "the signature is wrong",
         "check that the platform key under this id is the one of the merchant platform",
     );
 }
 
 #[test]
-fn without_a_connection_nothing_is_said_of_signatures() {
+fn the_checks_of_signatures_are_unknown_without_a_connection() {
     let sandbox = Sandbox::start().unwrap();
     sandbox.refuse_connections(true).unwrap();
     let report = sandbox.client().self_test();
@@ -310,12 +310,12 @@ fn without_a_connection_nothing_is_said_of_signatures() {
         &report,
         Check::Connection,
         "broke off",
-        "whether the time-out is long enough",
+        "whether the timeout is long enough",
     );
 }
 
 #[test]
-fn a_function_that_cannot_sign_is_the_first_failure() {
+fn a_signing_function_that_fails_is_the_first_failure() {
     let sandbox = Sandbox::start().unwrap();
     let signer = Signer::from_function(Sandbox::MCHID, Sandbox::MERCHANT_SERIAL_NO, |_| {
         Err("the key service is down".into())
@@ -335,7 +335,7 @@ fn a_function_that_cannot_sign_is_the_first_failure() {
 }
 
 #[test]
-fn without_any_platform_key_it_says_which_to_get() {
+fn the_remedy_for_no_platform_key_says_which_to_get() {
     let sandbox = Sandbox::start().unwrap();
     let client = Client::builder(sandbox.signer(), Verifier::without_keys())
         .host(sandbox.url())
@@ -351,7 +351,7 @@ fn without_any_platform_key_it_says_which_to_get() {
 }
 
 #[test]
-fn failures_of_the_download_are_told_apart() {
+fn each_failure_of_the_download_has_its_remedy() {
     let sandbox = Sandbox::start().unwrap();
     let client = || {
         let builder = sandbox.certificate_client_builder().unwrap();
@@ -403,7 +403,7 @@ fn failures_of_the_download_are_told_apart() {
 }
 
 #[test]
-fn certificates_that_are_not_needed_are_doubtful_only() {
+fn a_failed_download_of_certificates_that_are_not_needed_is_doubtful() {
     let sandbox = Sandbox::start().unwrap();
     let key = wechatpay_contract::ApiV3Key::new(Sandbox::API_V3_KEY).unwrap();
     let client = sandbox.client_builder().platform_certificates(key);
@@ -417,7 +417,7 @@ fn certificates_that_are_not_needed_are_doubtful_only() {
 }
 
 #[test]
-fn errors_other_than_of_the_signature_are_told_apart() {
+fn each_error_other_than_of_the_signature_has_its_verdict() {
     let sandbox = Sandbox::start().unwrap();
     sandbox.fault(Fault::error(403, "NO_AUTH"));
     let report = sandbox.client().self_test();
@@ -425,7 +425,7 @@ fn errors_other_than_of_the_signature_are_told_apart() {
     assert_eq!(verdict, Verdict::Passed);
     assert!(said.contains("HTTP 403 NO_AUTH"), "{said}");
     assert!(remedy.contains("the permission is missing"), "{remedy}");
-    assert_eq!(found(&report, Check::AnswerSignature).0, Verdict::Passed);
+    assert_eq!(found(&report, Check::ResponseSignature).0, Verdict::Passed);
     assert!(!report.is_success());
 
     sandbox.fault(Fault::Late(Duration::from_secs(2)));
@@ -439,6 +439,6 @@ fn errors_other_than_of_the_signature_are_told_apart() {
         &client.self_test(),
         Check::Connection,
         "broke off",
-        "time-out",
+        "timeout",
     );
 }
