@@ -320,7 +320,8 @@ impl SignedRequest<'_> {
             platform_key.map(|key| ("Wechatpay-Serial", key.id())),
             Some(("Accept", "application/json")),
             Some(("User-Agent", USER_AGENT)),
-            self.body.map(|_| ("Content-Type", "application/json")),
+            // On requests without a body too, as Tencent's rules and SDKs have it.
+            Some(("Content-Type", "application/json")),
         ]
         .into_iter()
         .flatten()

@@ -9,10 +9,12 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use wechatpay_contract::order::OrderOptions;
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{Client, ClientBuilder, Error, Outcome, Request};
 
 use crate::faults::told;
+use crate::order::direct;
 use crate::platform::{PRE_SIGN, Platform, SESSION};
 use crate::tls_server::{Answer, Authority, Leaf, Then, TlsServer};
 
@@ -258,6 +260,102 @@ fn a_kept_connection_that_was_closed_is_not_used() {
     server.close_connections();
     client.send(&PRE_SIGN).unwrap();
     assert_eq!((server.connections(), server.requests()), (2, 3));
+}
+
+/// A connection that has delivered another request's response would go on to do so.
+#[test]
+fn a_connection_is_not_used_again_after_a_response_that_was_not_the_requests() {
+    let platform = Platform::new();
+    let good = platform.answer(200, SESSION).bytes;
+    let other = SESSION.replace(PRE_SIGN.out_contract_code, "another");
+    let (head, body) = (platform.headers(SESSION), SESSION);
+    let head: String = head.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
+    let chunked = |end| {
+        let length = body.len();
+        let head = format!("HTTP/1.1 200 OK\r\n{head}Transfer-Encoding: chunked\r\n\r\n");
+        Answer::keep(format!("{head}{length:x}\r\n{body}\r\n0\r\n{end}"))
+    };
+    for (what, response, wanted, connections) in [
+        ("right", Answer::keep(good.clone()), "success", 1),
+        ("right, chunked", chunked("\r\n"), "success", 1),
+        (
+            "refused",
+            platform.answer(400, r#"{"code":"PARAM_ERROR"}"#),
+            "Api",
+            1,
+        ),
+        (
+            "refused, unsigned",
+            Answer::http(400, &[], br#"{"code":"X"}"#),
+            "Api",
+            1,
+        ),
+        (
+            "unsigned",
+            Answer::http(200, &[], SESSION.as_bytes()),
+            "Unverified",
+            2,
+        ),
+        ("another's", platform.answer(200, &other), "Mismatch", 2),
+        ("no session", platform.answer(200, "{}"), "Decode", 2),
+        (
+            "with a byte more",
+            Answer::keep([&good[..], b"x"].concat()),
+            "success",
+            2,
+        ),
+        ("chunked with a byte more", chunked("\r\nx"), "success", 2),
+        (
+            "chunked without an end",
+            chunked("").then(Then::Close),
+            "success",
+            2,
+        ),
+    ] {
+        let (server, client) = first_badly(response);
+        let found = client.send(&PRE_SIGN).map(|_| "success".to_owned());
+        let found = found.unwrap_or_else(|error| format!("{error:?}"));
+        assert!(found.starts_with(wanted), "{what}: {found}");
+        client.send(&PRE_SIGN).unwrap();
+        assert_eq!(server.connections(), connections, "{what}");
+    }
+}
+
+#[test]
+fn an_order_fails_if_more_follows_its_response() {
+    let answer = Platform::new().answer(200, r#"{"prepay_id":"wx1"}"#).bytes;
+    let order = direct(OrderOptions::default());
+    for (stray, wanted) in [
+        ("", "success"),
+        (
+            "HTTP/1.1 200 OK\r\n",
+            "transport: a second response followed, so that either may be another request's",
+        ),
+    ] {
+        let (_server, client) = first_badly(Answer::keep([&answer, stray.as_bytes()].concat()));
+        assert_eq!(told(&client.send(&order)), wanted);
+    }
+}
+
+/// CI runs this with ureq's feature `cookies` as well, which another crate of an application may switch on.
+#[test]
+fn a_cookie_is_never_sent_back() {
+    let authority = Authority::new();
+    let platform = Platform::new();
+    let headers = platform.headers(SESSION);
+    let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+    let headers: Vec<_> = headers.chain([("Set-Cookie", "id=1; Path=/")]).collect();
+    let answer = Answer::http(200, &headers, SESSION.as_bytes());
+    let server = TlsServer::start(&authority, &Leaf::default(), move |request| {
+        let text = String::from_utf8_lossy(request).to_lowercase();
+        assert!(!text.contains("cookie"), "{text}");
+        answer.clone()
+    });
+    let client = builder(&authority, &server).build().unwrap();
+    for _ in 0..3 {
+        client.send(&PRE_SIGN).unwrap();
+    }
+    assert_eq!(server.connections(), 1);
 }
 
 #[test]
