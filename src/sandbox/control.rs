@@ -73,8 +73,8 @@ fn show(gateway: &Gateway, server: &Server, what: &str) -> Controlled {
     Ok(match what {
         "health" => json!({"status": "ok", "mchid": gateway.identity.mchid}),
         "contracts" => lock(&gateway.contracts).list().into(),
-        "orders" => lock(&gateway.orders).list().into(),
-        "refunds" => lock(&gateway.refunds).list().into(),
+        "orders" => json!(lock(&gateway.orders).list()),
+        "refunds" => json!(lock(&gateway.refunds).list()),
         "requests" => gateway.requests().into_iter().map(show_request).collect(),
         "notifications" => gateway
             .notifier

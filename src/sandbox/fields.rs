@@ -91,6 +91,19 @@ pub(super) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
     body.get(name).and_then(Value::as_str)
 }
 
+/// Returns the members of `object` with these names, which blanks separate.
+pub(super) fn pick(object: &Value, names: &str) -> Value {
+    let member = |name: &str| Some((name.to_owned(), object.get(name)?.clone()));
+    Value::Object(names.split(' ').filter_map(member).collect())
+}
+
+/// Puts the members of `more` into `object`.
+pub(super) fn put(object: &mut Value, more: Value) {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+}
+
 /// Leaves out the members that are `null`.
 pub(super) fn present(fields: Value) -> Value {
     match fields {

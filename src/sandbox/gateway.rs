@@ -196,9 +196,9 @@ impl Gateway {
                 "GET",
                 ["refund", "domestic", "refunds", wanted]
                 | ["ecommerce", "refunds", "out-refund-no", wanted],
-            ) => refunds().query(sub_mchid, |number, _| number == *wanted),
+            ) => refunds().query(sub_mchid, "out_refund_no", wanted),
             ("GET", ["ecommerce", "refunds", "id", wanted]) => {
-                refunds().query(sub_mchid, |_, id| id == *wanted)
+                refunds().query(sub_mchid, "refund_id", wanted)
             }
             _ => Err(unknown_path()),
         }
@@ -265,9 +265,10 @@ impl Gateway {
     pub(super) fn user_pays(&self, out_trade_no: &str) -> Result<String, UserError> {
         let now = self.clock.contract_time();
         let mut orders = lock(&self.orders);
-        let (transaction_id, content) = orders.pay(out_trade_no, now)?;
-        self.notify(Event::PAID, &content, now);
-        Ok(transaction_id)
+        let paid = orders.pay(out_trade_no, now)?;
+        self.notify(Event::PAID, paid, now);
+        let id = fields::text(paid, "transaction_id").unwrap_or_default();
+        Ok(id.to_owned())
     }
 
     pub(super) fn settle_refund(
@@ -278,7 +279,7 @@ impl Gateway {
         let now = self.clock.contract_time();
         let event_type = format!("REFUND.{status}");
         let mut refunds = lock(&self.refunds);
-        let content = refunds.settle(number, status, now)?;
+        let content = refunds.settle(number, &status, now)?;
         let event = Event::new(&event_type, "refund", "退款结果");
         self.notify(event, &content, now);
         Ok(())

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::contracts::{Contracts, UserError};
 use super::credentials::new_id;
-use super::fields::{self, Field, Rule, present, text};
+use super::fields::{self, Field, Rule, pick, put, text};
 use super::response::{Refusal, Response};
 use crate::time::{format_rfc_3339, parse_rfc_3339};
 
@@ -108,26 +108,15 @@ pub(super) struct Orders {
     by_number: BTreeMap<String, Order>,
 }
 
-/// An order: the body that it was placed with, and how far it has come. Times are in Unix seconds.
+/// An order. Times are in Unix seconds.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Order {
     role: Role,
-    pub(super) request: Value,
+    request: Value,
     /// The time at which the newest `prepay_id` was given out.
     prepaid_at: u64,
-    state: State,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum State {
-    NotPaid,
-    Closed,
-    Paid {
-        transaction_id: String,
-        at: u64,
-        is_refunded: bool,
-    },
+    /// The order as query and notification show it.
+    pub(super) shown: Value,
 }
 
 impl Orders {
@@ -142,10 +131,8 @@ impl Orders {
         (now, contract_time): (u64, u64),
     ) -> Result<Response, Refusal> {
         check(role, mchid, &body, now)?;
-        let contract_id = body
-            .pointer("/contract_info/password_free_contract_id")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let contract_id = body.pointer("/contract_info/password_free_contract_id");
+        let contract_id = contract_id.and_then(Value::as_str).unwrap_or_default();
         if !contracts.is_in_force(contract_id) {
             return Err(Refusal::invalid_request(
                 "password_free_contract_id names no contract that is in force",
@@ -155,12 +142,7 @@ impl Orders {
         if let Some(order) = self.by_number.get(&number) {
             order.check_same(&body)?;
         }
-        let order = Order {
-            role,
-            request: body,
-            prepaid_at: contract_time,
-            state: State::NotPaid,
-        };
+        let order = Order::new(role, body, contract_time);
         self.by_number.insert(number, order);
         let prepay_id = format!("wx{}", new_id());
         Ok(Response::ok(json!({"prepay_id": prepay_id})))
@@ -169,20 +151,18 @@ impl Orders {
     /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791900>,
     /// <https://pay.weixin.qq.com/doc/v3/partner/4012760115>.
     pub(super) fn query(
-        &self,
+        &mut self,
         role: Role,
         sub_mchid: Option<&str>,
         kind: &str,
         number: &str,
     ) -> Result<Response, Refusal> {
-        let order = match kind {
-            "id" => self.of_transaction(number),
-            _ => self.by_number.get(number),
+        let name = match kind {
+            "id" => "transaction_id",
+            _ => "out_trade_no",
         };
-        order
-            .filter(|order| order.role == role && order.sub_mchid() == sub_mchid)
-            .map(|order| Response::ok(order.public()))
-            .ok_or_else(unknown_order)
+        let order = self.find(role, sub_mchid, name, number)?;
+        Ok(Response::ok(order.shown.clone()))
     }
 
     /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791901>,
@@ -193,147 +173,136 @@ impl Orders {
         sub_mchid: Option<&str>,
         number: &str,
     ) -> Result<Response, Refusal> {
-        let order = self
-            .by_number
-            .get_mut(number)
-            .filter(|order| order.role == role && order.sub_mchid() == sub_mchid)
-            .ok_or_else(unknown_order)?;
-        if order.transaction_id().is_some() {
+        let order = self.find(role, sub_mchid, "out_trade_no", number)?;
+        if order.is_paid() {
             return Err(Refusal::new(400, "ORDER_PAID", "the order is paid"));
         }
-        order.state = State::Closed;
+        order.set_state("CLOSED", "订单已关闭");
         Ok(Response::no_content())
     }
 
-    /// The user pays. Returns the id and the content of the notification.
-    pub(super) fn pay(&mut self, number: &str, now: u64) -> Result<(String, Value), UserError> {
-        let order = self
-            .by_number
-            .get_mut(number)
-            .ok_or(UserError::UnknownOrder)?;
-        match order.state {
-            State::Paid { .. } => return Err(UserError::OrderPaid),
-            State::Closed => return Err(UserError::OrderClosed),
-            State::NotPaid if order.has_expired(now) => return Err(UserError::OrderExpired),
-            State::NotPaid => {}
+    /// The user pays. Returns the order as the notification shows it.
+    pub(super) fn pay(&mut self, number: &str, now: u64) -> Result<&Value, UserError> {
+        let order = self.by_number.get_mut(number);
+        let order = order.ok_or(UserError::UnknownOrder)?;
+        match order.state() {
+            "NOTPAY" if order.has_expired(now) => Err(UserError::OrderExpired),
+            "NOTPAY" => Ok(order.pay(now)),
+            "CLOSED" => Err(UserError::OrderClosed),
+            _ => Err(UserError::OrderPaid),
         }
-        let transaction_id: String = new_id().chars().take(28).collect();
-        order.state = State::Paid {
-            transaction_id: transaction_id.clone(),
-            at: now,
-            is_refunded: false,
-        };
-        Ok((transaction_id, order.public()))
     }
 
     /// Returns the order that a refund names by either of its numbers, if it is paid.
     pub(super) fn paid_by(&mut self, refund: &Value) -> Option<&mut Order> {
-        let order = match text(refund, "transaction_id") {
-            Some(id) => self
-                .by_number
-                .values_mut()
-                .find(|order| order.transaction_id() == Some(id)),
-            None => self.by_number.get_mut(text(refund, "out_trade_no")?),
-        };
-        order.filter(|order| order.transaction_id().is_some())
+        self.by_number.values_mut().find(|order| {
+            let is_named = |name| {
+                text(refund, name).is_some_and(|number| text(&order.shown, name) == Some(number))
+            };
+            order.is_paid() && (is_named("transaction_id") || is_named("out_trade_no"))
+        })
     }
 
     /// All orders as the query shows them.
-    pub(super) fn list(&self) -> Vec<Value> {
-        self.by_number.values().map(Order::public).collect()
+    pub(super) fn list(&self) -> Vec<&Value> {
+        self.by_number.values().map(|order| &order.shown).collect()
     }
 
-    fn of_transaction(&self, id: &str) -> Option<&Order> {
-        self.by_number
-            .values()
-            .find(|order| order.transaction_id() == Some(id))
+    fn find(
+        &mut self,
+        role: Role,
+        sub_mchid: Option<&str>,
+        name: &str,
+        number: &str,
+    ) -> Result<&mut Order, Refusal> {
+        let is_it = |order: &&mut Order| {
+            order.role == role
+                && text(&order.shown, "sub_mchid") == sub_mchid
+                && text(&order.shown, name) == Some(number)
+        };
+        let unknown = || Refusal::new(404, "ORDER_NOT_EXIST", "there is no order of this number");
+        self.by_number.values_mut().find(is_it).ok_or_else(unknown)
     }
 }
 
 impl Order {
-    pub(super) fn transaction_id(&self) -> Option<&str> {
-        match &self.state {
-            State::Paid { transaction_id, .. } => Some(transaction_id),
-            State::NotPaid | State::Closed => None,
-        }
+    fn new(role: Role, request: Value, prepaid_at: u64) -> Self {
+        let mut shown = pick(
+            &request,
+            "appid mchid sp_appid sp_mchid sub_appid sub_mchid out_trade_no",
+        );
+        let device_id = request.pointer("/scene_info/device_id");
+        put(
+            &mut shown,
+            json!({
+                "amount": {"total": request.pointer("/amount/total"), "payer_currency": "CNY"},
+                "scene_info": {"device_id": device_id.unwrap_or(&json!(""))},
+                "promotion_detail": [],
+            }),
+        );
+        let mut order = Self {
+            role,
+            request,
+            prepaid_at,
+            shown,
+        };
+        order.set_state("NOTPAY", "订单未支付");
+        order
     }
 
-    pub(super) fn sub_mchid(&self) -> Option<&str> {
-        text(&self.request, "sub_mchid")
+    fn pay(&mut self, now: u64) -> &Value {
+        let transaction_id: String = new_id().chars().take(28).collect();
+        let total = self.total();
+        put(&mut self.shown, pick(&self.request, "attach payer"));
+        put(
+            &mut self.shown,
+            json!({
+                "transaction_id": transaction_id,
+                "trade_type": "JSAPI",
+                "bank_type": "OTHERS",
+                "success_time": format_rfc_3339(now),
+                "amount": {"total": total, "payer_total": total, "currency": "CNY", "payer_currency": "CNY"},
+            }),
+        );
+        self.set_state("SUCCESS", "支付成功");
+        &self.shown
+    }
+
+    pub(super) fn set_state(&mut self, state: &str, description: &str) {
+        let state = json!({"trade_state": state, "trade_state_desc": description});
+        put(&mut self.shown, state);
+    }
+
+    fn state(&self) -> &str {
+        text(&self.shown, "trade_state").unwrap_or_default()
+    }
+
+    fn is_paid(&self) -> bool {
+        matches!(self.state(), "SUCCESS" | "REFUND")
     }
 
     pub(super) fn total(&self) -> u64 {
-        let total = self.request.pointer("/amount/total");
+        let total = self.shown.pointer("/amount/total");
         total.and_then(Value::as_u64).unwrap_or_default()
-    }
-
-    pub(super) fn set_refunded(&mut self) {
-        if let State::Paid { is_refunded, .. } = &mut self.state {
-            *is_refunded = true;
-        }
     }
 
     /// An order may be placed again only unchanged and until it is paid. The code for a paid one is inferred.
     fn check_same(&self, body: &Value) -> Result<(), Refusal> {
-        match self.state {
-            State::Paid { .. } => Err(Refusal::new(400, "ORDER_PAID", "the order is paid")),
-            State::Closed => Err(Refusal::new(400, "ORDER_CLOSED", "the order is closed")),
-            State::NotPaid if self.request != *body => Err(Refusal::new(
+        match self.state() {
+            "CLOSED" => Err(Refusal::new(400, "ORDER_CLOSED", "the order is closed")),
+            "NOTPAY" if self.request == *body => Ok(()),
+            "NOTPAY" => Err(Refusal::new(
                 403,
                 "OUT_TRADE_NO_USED",
                 "the order was placed with other parameters",
             )),
-            State::NotPaid => Ok(()),
+            _ => Err(Refusal::new(400, "ORDER_PAID", "the order is paid")),
         }
     }
 
     fn has_expired(&self, now: u64) -> bool {
         let end = text(&self.request, "time_expire").and_then(parse_rfc_3339);
         end.is_some_and(|end| now >= end) || now.saturating_sub(self.prepaid_at) >= PREPAY_LIFETIME
-    }
-
-    /// Returns the order as query and notification show it.
-    fn public(&self) -> Value {
-        let request = |name| self.request.get(name);
-        let (state, description, paid) = match &self.state {
-            State::NotPaid => ("NOTPAY", "订单未支付", None),
-            State::Closed => ("CLOSED", "订单已关闭", None),
-            State::Paid {
-                transaction_id,
-                at,
-                is_refunded,
-            } => match is_refunded {
-                false => ("SUCCESS", "支付成功", Some((transaction_id, *at))),
-                true => ("REFUND", "转入退款", Some((transaction_id, *at))),
-            },
-        };
-        let total = self.total();
-        let device_id = self.request.pointer("/scene_info/device_id");
-        present(json!({
-            "appid": request("appid"),
-            "mchid": request("mchid"),
-            "sp_appid": request("sp_appid"),
-            "sp_mchid": request("sp_mchid"),
-            "sub_appid": request("sub_appid"),
-            "sub_mchid": request("sub_mchid"),
-            "out_trade_no": request("out_trade_no"),
-            "transaction_id": paid.map(|(id, _)| id),
-            "trade_type": paid.map(|_| "JSAPI"),
-            "trade_state": state,
-            "trade_state_desc": description,
-            "bank_type": paid.map(|_| "OTHERS"),
-            "attach": paid.and_then(|_| request("attach")),
-            "success_time": paid.map(|(_, at)| format_rfc_3339(at)),
-            "payer": paid.and_then(|_| request("payer")),
-            "amount": present(json!({
-                "total": total,
-                "payer_total": paid.map(|_| total),
-                "currency": paid.map(|_| "CNY"),
-                "payer_currency": "CNY",
-            })),
-            "scene_info": {"device_id": device_id.map_or("", |id| id.as_str().unwrap_or_default())},
-            "promotion_detail": [],
-        }))
     }
 }
 
@@ -356,10 +325,6 @@ pub(super) fn check_ids<'a>(
         (_, Some(None)) => refuse("sub_mchid", None, "is required"),
         (_, sub_mchid) => Ok(sub_mchid.flatten()),
     }
-}
-
-fn unknown_order() -> Refusal {
-    Refusal::new(404, "ORDER_NOT_EXIST", "there is no order of this number")
 }
 
 fn check(role: Role, mchid: &str, body: &Value, now: u64) -> Result<(), Refusal> {

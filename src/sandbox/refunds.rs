@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::contracts::UserError;
 use super::credentials::new_id;
-use super::fields::{self, Field, Rule, present, text};
+use super::fields::{self, Field, Rule, pick, put, text};
 use super::orders::{Order, Orders};
 use super::response::{Refusal, Response};
 use crate::order::RefundStatus;
@@ -84,19 +84,14 @@ pub(super) struct Refunds {
     by_number: BTreeMap<String, Refund>,
 }
 
-/// A refund: the body that it was created with, what it needs of its order, and how far it has come. Times are in Unix
-/// seconds.
 #[derive(Serialize, Deserialize)]
 struct Refund {
     family: Family,
     request: Value,
-    refund_id: String,
-    /// The merchant ids of the order, and its two numbers.
-    order: Value,
-    total: u64,
-    at: u64,
-    status: RefundStatus,
-    settled_at: u64,
+    /// The refund as the query shows it.
+    shown: Value,
+    /// The fields of the notification that do not change.
+    notified: Value,
 }
 
 impl Refunds {
@@ -119,37 +114,31 @@ impl Refunds {
             }
             None => {}
         }
+        let sub_mchid = text(&body, "sub_mchid");
         let order = orders
             .paid_by(&body)
-            .filter(|order| order.sub_mchid() == text(&body, "sub_mchid"))
+            .filter(|order| text(&order.shown, "sub_mchid") == sub_mchid)
             .ok_or_else(|| not_exists("there is no paid order of this number"))?;
         self.check_amount(order, &body)?;
-        order.set_refunded();
-        let refund = Refund {
-            family,
-            refund_id: new_id(),
-            order: order_of(order),
-            total: order.total(),
-            at: now,
-            status: RefundStatus::Processing,
-            settled_at: now,
-            request: body,
-        };
+        order.set_state("REFUND", "转入退款");
+        let refund = Refund::new(family, order, body, now);
         let response = refund.created();
         self.by_number.insert(number, refund);
         Ok(response)
     }
 
+    /// Returns the refund with this value in the field `name`.
     pub(super) fn query(
         &self,
         sub_mchid: Option<&str>,
-        find: impl Fn(&str, &str) -> bool,
+        name: &str,
+        number: &str,
     ) -> Result<Response, Refusal> {
         self.by_number
-            .iter()
-            .find(|(number, refund)| find(number, &refund.refund_id))
-            .filter(|(_, refund)| text(&refund.request, "sub_mchid") == sub_mchid)
-            .map(|(_, refund)| Response::ok(refund.public()))
+            .values()
+            .find(|refund| text(&refund.shown, name) == Some(number))
+            .filter(|refund| text(&refund.request, "sub_mchid") == sub_mchid)
+            .map(|refund| Response::ok(refund.shown.clone()))
             .ok_or_else(|| not_exists("there is no refund of this number"))
     }
 
@@ -157,45 +146,50 @@ impl Refunds {
     pub(super) fn settle(
         &mut self,
         number: &str,
-        status: RefundStatus,
+        status: &RefundStatus,
         now: u64,
     ) -> Result<Value, UserError> {
-        use RefundStatus::{Abnormal, Closed, Processing, Success};
-        let refund = self
-            .by_number
-            .get_mut(number)
-            .ok_or(UserError::UnknownRefund)?;
-        match (&refund.status, &status) {
-            (Processing, Success | Closed | Abnormal) | (Abnormal, Success | Closed) => {}
+        use RefundStatus::{Abnormal, Closed, Success};
+        let refund = self.by_number.get_mut(number);
+        let refund = refund.ok_or(UserError::UnknownRefund)?;
+        match (text(&refund.shown, "status"), status) {
+            (Some("PROCESSING"), Success | Closed | Abnormal)
+            | (Some("ABNORMAL"), Success | Closed) => {}
             _ => return Err(UserError::RefundSettled),
         }
-        refund.status = status;
-        refund.settled_at = now;
-        Ok(refund.notified())
+        put(&mut refund.shown, json!({"status": status}));
+        let mut content = refund.notified.clone();
+        put(&mut content, json!({"refund_status": status}));
+        if *status == Success {
+            let time = json!({"success_time": format_rfc_3339(now)});
+            put(&mut refund.shown, time.clone());
+            put(&mut content, time);
+        }
+        Ok(content)
     }
 
     /// All refunds as the query shows them.
-    pub(super) fn list(&self) -> Vec<Value> {
-        self.by_number.values().map(Refund::public).collect()
+    pub(super) fn list(&self) -> Vec<&Value> {
+        let refunds = self.by_number.values();
+        refunds.map(|refund| &refund.shown).collect()
     }
 
     fn check_amount(&self, order: &Order, body: &Value) -> Result<(), Refusal> {
-        let of_order = || {
-            let id = order.transaction_id();
-            self.by_number.values().filter(move |refund| {
-                text(&refund.order, "transaction_id") == id && refund.status != RefundStatus::Closed
-            })
-        };
-        let refunded: u64 = of_order()
+        let id = text(&order.shown, "transaction_id");
+        let before = self.by_number.values().filter(|refund| {
+            text(&refund.shown, "transaction_id") == id
+                && text(&refund.shown, "status") != Some("CLOSED")
+        });
+        let amounts: Vec<u64> = before
             .map(|refund| amount(&refund.request, "refund"))
-            .sum();
-        let total = order.total();
-        if amount(body, "total") != total {
+            .collect();
+        let left = order.total() - amounts.iter().sum::<u64>();
+        if amount(body, "total") != order.total() {
             return Err(Refusal::invalid_request(
                 "amount.total is not the total of the order",
             ));
         }
-        if amount(body, "refund") > total - refunded || of_order().count() >= MOST_REFUNDS {
+        if amount(body, "refund") > left || amounts.len() >= MOST_REFUNDS {
             return Err(Refusal::invalid_request(
                 "amount.refund is more than what is left, or 50 refunds were made",
             ));
@@ -205,94 +199,66 @@ impl Refunds {
 }
 
 impl Refund {
+    fn new(family: Family, order: &Order, request: Value, now: u64) -> Self {
+        let (refund, total) = (amount(&request, "refund"), order.total());
+        let common = json!({
+            "refund_id": new_id(),
+            "out_refund_no": request.get("out_refund_no"),
+            "user_received_account": "支付用户零钱",
+        });
+        let mut notified = pick(
+            &order.shown,
+            "mchid sp_mchid sub_mchid out_trade_no transaction_id",
+        );
+        put(&mut notified, common.clone());
+        put(
+            &mut notified,
+            json!({"amount": {"total": total, "refund": refund, "payer_total": total, "payer_refund": refund}}),
+        );
+        let mut shown = pick(&order.shown, "out_trade_no transaction_id");
+        put(&mut shown, common);
+        put(
+            &mut shown,
+            json!({
+                "channel": "ORIGINAL",
+                "create_time": format_rfc_3339(now),
+                "status": "PROCESSING",
+                "funds_account": text(&request, "funds_account").unwrap_or("AVAILABLE"),
+                "promotion_detail": [],
+            }),
+        );
+        let mut amounts = pick(request.get("amount").unwrap_or(&Value::Null), "from");
+        let of_refund = json!({"refund": refund, "payer_refund": refund, "discount_refund": 0, "currency": "CNY"});
+        put(&mut amounts, of_refund);
+        match family {
+            Family::Domestic => put(
+                &mut amounts,
+                json!({"total": total, "payer_total": total, "settlement_total": total, "settlement_refund": refund}),
+            ),
+            Family::Platform => {
+                let account = text(&request, "refund_account");
+                let account = account.unwrap_or("REFUND_SOURCE_SUB_MERCHANT");
+                put(&mut shown, json!({"refund_account": account}));
+                put(&mut notified, json!({"refund_account": account}));
+            }
+        }
+        put(&mut shown, json!({"amount": amounts}));
+        Self {
+            family,
+            request,
+            shown,
+            notified,
+        }
+    }
+
     fn created(&self) -> Response {
-        let mut body = self.public();
-        if let (Family::Platform, Some(body)) = (self.family, body.as_object_mut()) {
-            const SHORT: [&str; 6] = [
-                "refund_id",
-                "out_refund_no",
-                "create_time",
-                "amount",
-                "promotion_detail",
-                "refund_account",
-            ];
-            body.retain(|name, _| SHORT.contains(&name.as_str()));
-        }
-        Response::ok(body)
+        const OF_PLATFORM: &str =
+            "refund_id out_refund_no create_time amount promotion_detail refund_account";
+        Response::ok(match self.family {
+            Family::Domestic => self.shown.clone(),
+            Family::Platform => pick(&self.shown, OF_PLATFORM),
+        })
     }
-
-    /// Returns the refund as the query shows it.
-    fn public(&self) -> Value {
-        let request = |name| self.request.get(name);
-        let is_platform = self.family == Family::Platform;
-        let is_domestic = !is_platform;
-        let refund = amount(&self.request, "refund");
-        let total = is_domestic.then_some(self.total);
-        let account = || request("refund_account").cloned();
-        present(json!({
-            "refund_id": self.refund_id,
-            "out_refund_no": request("out_refund_no"),
-            "transaction_id": self.order.get("transaction_id"),
-            "out_trade_no": self.order.get("out_trade_no"),
-            "channel": "ORIGINAL",
-            "user_received_account": "支付用户零钱",
-            "success_time": self.success_time(),
-            "create_time": format_rfc_3339(self.at),
-            "status": self.status,
-            "funds_account": request("funds_account").cloned().unwrap_or_else(|| "AVAILABLE".into()),
-            "refund_account": is_platform.then(|| account().unwrap_or_else(|| "REFUND_SOURCE_SUB_MERCHANT".into())),
-            "amount": present(json!({
-                "total": total,
-                "refund": refund,
-                "from": self.request.pointer("/amount/from"),
-                "payer_total": total,
-                "payer_refund": refund,
-                "settlement_refund": is_domestic.then_some(refund),
-                "settlement_total": total,
-                "discount_refund": 0,
-                "currency": "CNY",
-            })),
-            "promotion_detail": [],
-        }))
-    }
-
-    /// Returns the refund as a notification shows it.
-    fn notified(&self) -> Value {
-        let refund = amount(&self.request, "refund");
-        let mut content = self.order.clone();
-        let more = present(json!({
-            "out_refund_no": self.request.get("out_refund_no"),
-            "refund_id": self.refund_id,
-            "refund_status": self.status,
-            "success_time": self.success_time(),
-            "user_received_account": "支付用户零钱",
-            "amount": {
-                "total": self.total, "refund": refund, "payer_total": self.total, "payer_refund": refund,
-            },
-            "refund_account": self.public().get("refund_account"),
-        }));
-        if let (Some(content), Value::Object(more)) = (content.as_object_mut(), more) {
-            content.extend(more);
-        }
-        content
-    }
-
-    fn success_time(&self) -> Option<String> {
-        let is_success = self.status == RefundStatus::Success;
-        is_success.then(|| format_rfc_3339(self.settled_at))
-    }
-}
-
-/// What a refund repeats of its order.
-fn order_of(order: &Order) -> Value {
-    let request = |name| order.request.get(name);
-    present(json!({
-        "mchid": request("mchid"),
-        "sp_mchid": request("sp_mchid"),
-        "sub_mchid": request("sub_mchid"),
-        "out_trade_no": request("out_trade_no"),
-        "transaction_id": order.transaction_id(),
-    }))
 }
 
 fn amount(body: &Value, name: &str) -> u64 {

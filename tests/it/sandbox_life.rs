@@ -11,6 +11,7 @@ use wechatpay_contract::order::{
 use wechatpay_contract::sandbox::{RecordedRequest, Sandbox, UserError};
 use wechatpay_contract::{Endpoint, Error, Event};
 
+use crate::inbox::{Inbox, PATIENCE, Reaction};
 use crate::raw::Folder;
 use crate::shop::{
     DIRECT, PARTNER, SUB_MCHID, Shop, TOTAL, close_of, own_order, platform_refund_of, refund_of,
@@ -311,6 +312,48 @@ fn an_order_is_known_to_its_own_merchants_alone() {
         order,
     };
     assert_eq!(refused(&shop, &query), code(400, "PARAM_ERROR"));
+}
+
+#[test]
+fn a_payment_and_a_refund_are_notified_again_until_they_are_acknowledged() {
+    let shop = Shop::open();
+    shop.paid(DIRECT, NUMBER);
+    shop.client.send(&refund_of(NUMBER, "r1", TOTAL)).unwrap();
+    shop.sandbox
+        .settle_refund("r1", RefundStatus::Success)
+        .unwrap();
+    for sent in shop.sandbox.notifications().iter().rev().take(2) {
+        let inbox = Inbox::open([Reaction::Status(500), Reaction::Status(204)]);
+        shop.sandbox.deliver_notifications_to(&inbox.url).unwrap();
+        shop.sandbox.retry_schedule([Duration::ZERO]);
+        assert!(shop.sandbox.notify_again(&sent.id));
+        assert!(shop.sandbox.wait_for_deliveries(PATIENCE));
+        let (first, second) = (inbox.next(), inbox.next());
+        assert_eq!(first.body, sent.body);
+        assert_eq!(second.body, sent.body);
+        let all = shop.sandbox.notifications();
+        let again = all.iter().find(|known| known.id == sent.id).unwrap();
+        let statuses: Vec<_> = again
+            .attempts
+            .iter()
+            .map(|attempt| attempt.status)
+            .collect();
+        assert_eq!(statuses, [Some(500), Some(204)]);
+    }
+}
+
+#[test]
+fn a_snapshot_holds_orders_and_refunds() {
+    let shop = Shop::open();
+    shop.paid(DIRECT, NUMBER);
+    shop.client.send(&refund_of(NUMBER, "r1", 40)).unwrap();
+    let snapshot = shop.sandbox.snapshot();
+    shop.sandbox.reset();
+    assert!(shop.query_refund("r1").is_err());
+    shop.sandbox.load(snapshot).unwrap();
+    assert_eq!(shop.query_refund("r1").unwrap().amount.refund, 40);
+    let order = shop.query(DIRECT, OrderNumber::OutTradeNo(NUMBER));
+    assert_eq!(order.trade_state, TradeState::Refund);
 }
 
 #[test]
