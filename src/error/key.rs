@@ -12,7 +12,7 @@ pub enum KeyError {
     NotPem {
         /// The kind of block wanted.
         wanted: &'static str,
-        /// What the input looks like instead.
+        /// The look of the input.
         found: &'static str,
     },
     /// The PEM block is of another kind.
@@ -37,7 +37,7 @@ pub enum KeyError {
     Malformed {
         /// The kind of key.
         key: &'static str,
-        /// What is wrong with it.
+        /// The defect.
         what: String,
     },
     /// The key is of another algorithm than RSA.
@@ -57,30 +57,30 @@ pub enum KeyError {
         /// The exponents wanted.
         wanted: &'static str,
     },
-    /// What was given as the id of a public key cannot be one. It is not shown: it may be a key in the wrong place.
+    /// An id that cannot be one of a platform key. It is not shown, since it may be a key in the wrong place.
     InvalidId {
-        /// What was found, described.
+        /// A description of it.
         found: String,
     },
     /// The APIv3 key is not of 32 bytes.
     ApiV3KeyLength {
         /// The length found, in bytes.
         bytes: usize,
-        /// Whether what was found ends with a line break, as the content of a file does.
+        /// `true` if it ends with a line break, as the content of a file does.
         ends_with_line_break: bool,
     },
     /// The file of a key could not be read.
     UnreadableFile {
         /// The file's name.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's reason.
         reason: String,
     },
     /// The content of a file is not the key wanted.
     InFile {
         /// The file's name.
         path: PathBuf,
-        /// What is wrong with the content.
+        /// The error of the content.
         error: Box<Self>,
     },
     /// A file's name is not one, and may be a key. It is not shown.

@@ -11,7 +11,7 @@ pub(super) const SEQUENCE: u8 = 0x30;
 /// `[0]`, constructed.
 pub(super) const CONTEXT_0: u8 = 0xA0;
 
-/// Reads one element after the other from the content of a surrounding one. `None` means that the bytes are not the
+/// Reads one element after the other from the content of a surrounding one. Returns `None` if the bytes are not the
 /// element asked for.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -22,7 +22,7 @@ impl<'a> Reader<'a> {
         Self { rest: content }
     }
 
-    /// The content of the element that is all of `input`, with nothing behind it.
+    /// Returns the content of the element that is all of `input`, with nothing behind it.
     pub(super) fn whole(tag: u8, input: &'a [u8]) -> Option<Self> {
         let mut outer = Self::new(input);
         let content = outer.element(tag)?;
@@ -33,12 +33,12 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    /// The tag of the next element.
+    /// Returns the tag of the next element.
     pub(super) fn peek(&self) -> Option<u8> {
         self.rest.first().copied()
     }
 
-    /// The next element's content, if it has this tag.
+    /// Returns the next element's content, if it has this tag.
     pub(super) fn element(&mut self, tag: u8) -> Option<&'a [u8]> {
         match self.any()? {
             (found, content) if found == tag => Some(content),
@@ -46,12 +46,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next element, for reading inside it.
+    /// Returns the next element, for reading inside it.
     pub(super) fn sequence(&mut self) -> Option<Self> {
         self.element(SEQUENCE).map(Self::new)
     }
 
-    /// The next element: its tag and its content.
+    /// Returns the next element's tag and content.
     pub(super) fn any(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.rest.split_first()?;
         // Tags of more than one byte occur in none of the formats read here.
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         Some((tag, content))
     }
 
-    /// The next element as an integer of zero or more: big-endian, without the zero byte that marks it as positive.
+    /// Returns the next element as an integer of zero or more, big-endian, without the zero byte that marks it as positive.
     pub(super) fn unsigned(&mut self) -> Option<&'a [u8]> {
         match self.element(INTEGER)? {
             [] => None,
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next element as a bit string of whole bytes.
+    /// Returns the next element as a bit string of whole bytes.
     pub(super) fn bytes_of_bit_string(&mut self) -> Option<&'a [u8]> {
         match self.element(BIT_STRING)? {
             [0, bytes @ ..] => Some(bytes),
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The length at the start of `input`, and what follows it. Up to 65535, which no key or certificate reaches.
+/// Returns the length at the start of `input`, and what follows it. Up to 65535, which no key or certificate reaches.
 fn length(input: &[u8]) -> Option<(usize, &[u8])> {
     match input {
         [short @ ..=0x7F, rest @ ..] => Some((usize::from(*short), rest)),

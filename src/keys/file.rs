@@ -36,9 +36,7 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
 /// Checks whether a key was passed in the place of a path, which an error would show: PEM text, base64, or an APIv3 key.
 fn looks_like_key(path: &Path) -> bool {
     let text = path.to_string_lossy();
-    let has_suffix = path.extension().is_some();
-    text.contains("BEGIN")
-        || text.contains(['\n', '\\'])
-        || text.len() > 255
-        || (text.len() >= 32 && !has_suffix && !text.contains(['/', '.']))
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+    let is_long = text.len() >= 32 && (text.len() > 255 || !text.contains('/'));
+    text.contains("BEGIN") || text.contains('\n') || (is_long && text.chars().all(is_base64))
 }

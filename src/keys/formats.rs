@@ -1,4 +1,4 @@
-//! What is inside the PEM blocks: RSA keys as PKCS#1, PKCS#8 and SubjectPublicKeyInfo, and X.509 certificates.
+//! The formats inside PEM blocks: RSA keys as PKCS#1, PKCS#8 and SubjectPublicKeyInfo, and X.509 certificates.
 
 use super::Validity;
 use super::der::{self, Reader};
@@ -12,7 +12,7 @@ pub(super) struct RsaNumbers<'a> {
 }
 
 impl RsaNumbers<'_> {
-    /// Refuses what could never verify a signature.
+    /// Refuses numbers with which no signature could be verified.
     pub(super) fn check_public(&self) -> Result<(), KeyError> {
         let bits = self.modulus_bits();
         if !(2048..=4096).contains(&bits) {
@@ -25,7 +25,7 @@ impl RsaNumbers<'_> {
         self.check_exponent(3, "an odd number from 3 to 8589934591")
     }
 
-    /// Refuses what could never sign.
+    /// Refuses numbers with which ring could not sign.
     pub(super) fn check_private(&self) -> Result<(), KeyError> {
         let bits = self.modulus_bits();
         if ![2048, 3072, 4096].contains(&bits) {
@@ -68,7 +68,7 @@ impl RsaNumbers<'_> {
     }
 }
 
-/// What this crate needs of a certificate.
+/// The parts of a certificate that this crate needs.
 pub(super) struct Certificate<'a> {
     /// Big-endian, without leading zeros.
     pub(super) serial: &'a [u8],
@@ -212,13 +212,13 @@ fn pkcs8_content(input: &[u8]) -> Result<&[u8], KeyError> {
     Ok(content)
 }
 
-/// Whether DER has the outline of an X.509 certificate, with a key of any kind.
+/// Checks whether DER has the outline of an X.509 certificate, with a key of any kind.
 #[cfg(feature = "client")]
 pub(crate) fn is_certificate(input: &[u8]) -> bool {
     outline(input).is_some()
 }
 
-/// The parts of a certificate that are read further.
+/// The parts of a certificate, not read yet.
 struct Outline<'a> {
     serial: &'a [u8],
     validity: Reader<'a>,
@@ -293,7 +293,7 @@ fn require_rsa(mut algorithm: Reader<'_>, name: &'static str) -> Result<(), KeyE
     }
 }
 
-/// The serial number without leading zeros, but of at least one byte. A negative one has no agreed spelling.
+/// Returns the serial number without leading zeros, but at least one byte. A negative one has no agreed spelling.
 fn serial_number(content: &[u8]) -> Option<&[u8]> {
     if *content.first()? >= 0x80 {
         return None;
@@ -313,7 +313,7 @@ fn validity_period(mut period: Reader<'_>) -> Option<Validity> {
     })
 }
 
-/// `UTCTime` or `GeneralizedTime` as RFC 5280, 4.1.2.5 restricts them, in Unix seconds.
+/// Reads `UTCTime` or `GeneralizedTime` as RFC 5280, 4.1.2.5 restricts them. Returns Unix seconds.
 fn time((tag, text): (u8, &[u8])) -> Option<u64> {
     let digits = text.strip_suffix(b"Z")?;
     let (year, rest) = match (tag, digits.len()) {

@@ -19,7 +19,7 @@ pub(super) fn checked_id(id: &str) -> Result<String, KeyError> {
 /// Returns the serial number of a certificate as it is sent: upper-case hexadecimal, two digits a byte, without leading
 /// zero bytes. Otherwise returns what was found, without showing it: it may be a secret in the wrong place.
 pub(crate) fn serial_number(text: &str) -> Result<String, String> {
-    /// What 20 bytes have, the longest serial number that RFC 5280 allows.
+    /// The digits of 20 bytes, the longest serial number that RFC 5280 allows.
     const MAX_LEN: usize = 40;
     let digits = significant(text).to_ascii_uppercase();
     if let Some(found) = mistaken(text) {

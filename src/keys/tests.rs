@@ -778,6 +778,9 @@ fn an_error_of_a_file_names_it_and_shows_nothing_of_its_content() {
         "/",
         "",
         "${KEY_FILE}",
+        "/run/secrets/0123456789abcdef0123456789abcdef",
+        "0123456789abcdef_0123456789abcdef.pem",
+        &format!("/{}apiclient_key.pem", "directory/".repeat(30)),
     ] {
         let error = PrivateKey::from_file(missing).unwrap_err();
         assert!(
@@ -818,7 +821,7 @@ fn a_key_in_place_of_a_file_name_is_not_shown() {
 
 type Read = fn(&[u8]) -> Result<(), KeyError>;
 
-/// How each of the three is read, what it wants, and a file that it takes.
+/// The three ways of reading, each with what it wants and a file that it takes.
 const READERS: [(Read, &str, &str); 3] = [
     (|pem| private(pem), WANTED_PRIVATE, "rsa2048_pkcs8"),
     (|pem| public(pem), WANTED_PUBLIC, "rsa2048_public"),

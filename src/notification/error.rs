@@ -36,7 +36,7 @@ pub enum NotificationError {
     MalformedField {
         /// The field's name, as on the wire.
         name: &'static str,
-        /// What is wanted.
+        /// The form wanted.
         wanted: &'static str,
     },
     /// The notification is signed by WeChat Pay, but encrypted with another algorithm than `AEAD_AES_256_GCM`. Query the

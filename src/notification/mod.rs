@@ -238,12 +238,12 @@ pub struct Notification<T = Event> {
     /// The notification's id 通知ID, up to 36 characters. Documented as unique; that it stays the same when the
     /// notification is sent again is inferred.
     pub id: String,
-    /// When the notification was made 通知创建时间: RFC 3339 (`2020-09-10T13:29:35+08:00`), in old examples
+    /// The time at which the notification was made 通知创建时间: RFC 3339 (`2020-09-10T13:29:35+08:00`), in old examples
     /// `20180225112233`, and so kept as text.
     pub create_time: String,
     /// The event's type 通知类型, such as `ENTRUST.SIGN`.
     pub event_type: String,
-    /// What happened, as read from the event's type.
+    /// The kind of the event, read from its type.
     pub kind: EventKind,
     /// The decrypted content.
     pub content: T,
