@@ -1,7 +1,7 @@
-//! What holds for any input: nothing panics, nothing that WeChat Pay did not sign is accepted, and what is encoded can
-//! be read back by others.
+//! Properties of any input: nothing panics, nothing that WeChat Pay did not sign is accepted, and others can read back what
+//! is encoded. The targets in `tests/fuzz` look for inputs by coverage.
 //!
-//! 256 cases each, or as many as the environment variable `PROPTEST_CASES` says:
+//! Each property has 256 cases, or as many as the environment variable `PROPTEST_CASES` says:
 //! `PROPTEST_CASES=100000 cargo test --test it properties::`. A failure prints the smallest input found.
 
 use std::io::{Read, Write};
@@ -27,7 +27,7 @@ use crate::support::{
     wrong_signature,
 };
 
-/// No file is kept of failures: they become tests of their own.
+/// Failures are not kept in a file. They become tests of their own.
 fn config() -> ProptestConfig {
     ProptestConfig {
         failure_persistence: None,
@@ -81,7 +81,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// One to three changes that leave something else than `original`.
+/// One to three changes after which the bytes differ from `original`.
 fn changed(original: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let before = original.clone();
     vec(change(), 1..4)
@@ -131,7 +131,7 @@ mod keys {
         ])
     }
 
-    /// Elements inside each other, with lengths that are right more often than not.
+    /// Nested elements. Most of their lengths are right.
     fn nested_der() -> impl Strategy<Value = Vec<u8>> {
         let tag = || {
             select(vec![
@@ -164,14 +164,14 @@ mod keys {
         #![proptest_config(config())]
 
         #[test]
-        fn are_not_found_in_any_bytes(input in vec(any::<u8>(), 0..300)) {
+        fn a_key_is_not_found_in_any_bytes(input in vec(any::<u8>(), 0..300)) {
             for read in all_readers(&input) {
                 prop_assert!(read.is_err());
             }
         }
 
         #[test]
-        fn are_not_found_in_any_block(
+        fn a_key_is_not_found_in_any_block(
             label in label(),
             der in prop_oneof![vec(any::<u8>(), 0..400), nested_der()],
         ) {
@@ -181,7 +181,7 @@ mod keys {
         }
 
         #[test]
-        fn of_changed_text_are_the_same_or_refused(text in changed(PKCS8.as_bytes().to_vec())) {
+        fn a_key_of_changed_text_is_the_same_or_refused(text in changed(PKCS8.as_bytes().to_vec())) {
             if let Ok(key) = PrivateKey::from_pem(&text) {
                 // Only what is around the key was changed, or its numbers do not fit each other.
                 let signer = Signer::new("1", "1", key).unwrap();
@@ -192,7 +192,7 @@ mod keys {
         }
 
         #[test]
-        fn of_changed_numbers_never_sign_wrongly(
+        fn a_key_of_changed_numbers_never_signs_wrongly(
             (label, der) in prop_oneof![
                 changed(der(PKCS8)).prop_map(|der| ("PRIVATE KEY", der)),
                 changed(der(PKCS1)).prop_map(|der| ("RSA PRIVATE KEY", der)),
@@ -207,7 +207,7 @@ mod keys {
         }
 
         #[test]
-        fn of_changed_public_numbers_verify_nothing(der in changed(der(support::PUBLIC))) {
+        fn a_key_of_changed_public_numbers_verifies_nothing(der in changed(der(support::PUBLIC))) {
             if let Ok(key) = PublicKey::from_pem(KEY_ID, pem("PUBLIC KEY", &der)) {
                 let verifier = wechatpay_contract::Verifier::new([key]).unwrap();
                 let headers = Headers::signed(b"body");
@@ -218,7 +218,7 @@ mod keys {
         }
 
         #[test]
-        fn of_changed_certificates_are_read_or_refused(der in changed(der(CERTIFICATE))) {
+        fn a_changed_certificate_is_read_or_refused(der in changed(der(CERTIFICATE))) {
             if let Ok(key) = PublicKey::from_certificate_pem(pem("CERTIFICATE", &der)) {
                 prop_assert!(key.id().bytes().all(|byte| byte.is_ascii_hexdigit()));
                 prop_assert!(key.validity().is_some());
@@ -267,7 +267,7 @@ mod messages {
         #![proptest_config(config())]
 
         #[test]
-        fn with_any_headers_are_refused(
+        fn a_message_with_any_headers_is_refused(
             pairs in vec((header_name(), header_value()), 0..8),
             body in vec(any::<u8>(), 0..50),
         ) {
@@ -275,7 +275,7 @@ mod messages {
         }
 
         #[test]
-        fn of_any_body_and_nonce_are_verified(
+        fn a_signed_message_with_any_body_and_nonce_is_verified(
             body in vec(any::<u8>(), 0..2_000),
             nonce in nonce(),
             other in vec(any::<u8>(), 0..2_000),
@@ -288,7 +288,7 @@ mod messages {
         }
 
         #[test]
-        fn with_a_changed_header_are_refused(
+        fn a_message_with_a_changed_header_is_refused(
             name in select(vec!["Wechatpay-Nonce", "Wechatpay-Timestamp", "Wechatpay-Signature", "Wechatpay-Serial"]),
             changes in vec(change(), 1..3),
         ) {
@@ -301,7 +301,7 @@ mod messages {
 
         /// The border between nonce and body cannot be moved.
         #[test]
-        fn cannot_be_read_in_two_ways(body in "[a-z\n]{0,30}", cut in any::<Index>()) {
+        fn a_message_cannot_be_read_in_two_ways(body in "[a-z\n]{0,30}", cut in any::<Index>()) {
             let whole = format!("{NONCE}\n{body}");
             let cut = cut.index(whole.len());
             let (nonce, rest) = whole.split_at(cut);
@@ -312,7 +312,7 @@ mod messages {
         }
 
         #[test]
-        fn of_failure_are_told_in_one_line(
+        fn an_error_response_is_told_in_one_line(
             status in select(vec![0_u16, 100, 301, 400, 404, 429, 500, 599, 999]),
             body in prop_oneof![
                 vec(any::<u8>(), 0..100),
@@ -363,7 +363,7 @@ mod requests {
         #![proptest_config(config())]
 
         #[test]
-        fn can_be_read_back((value, query) in request()) {
+        fn a_request_can_be_read_back((value, query) in request()) {
             let request = get(&value, &query);
             let target = request.target().unwrap();
             prop_assert!(target.bytes().all(|byte| byte.is_ascii_graphic()));
@@ -379,9 +379,9 @@ mod requests {
             prop_assert_eq!(pairs, query);
         }
 
-        /// The sandbox checks the signature over what it received: a 404 says that it is the one that was made.
+        /// The sandbox checks the signature over what it received. Its 404 shows that the signature was right.
         #[test]
-        fn arrive_as_they_were_signed((value, query) in request()) {
+        fn a_request_arrives_as_it_was_signed((value, query) in request()) {
             let request = get(&value, &query);
             let error = SANDBOX.client().execute::<Value>(request).unwrap_err();
             let Error::Api(error) = error else {
@@ -391,7 +391,7 @@ mod requests {
         }
 
         #[test]
-        fn of_any_template_are_paths_or_refused(template in prop_oneof![".{0,30}", "/[a-z./{}%?#\\\\ ]{0,20}"]) {
+        fn a_template_makes_a_path_or_is_refused(template in prop_oneof![".{0,30}", "/[a-z./{}%?#\\\\ ]{0,20}"]) {
             let request = Request::get(template).path("a", "x/../y");
             if let Ok(target) = request.target() {
                 prop_assert!(target.starts_with('/') && !target.starts_with("//"));
@@ -402,9 +402,9 @@ mod requests {
             }
         }
 
-        /// The signature is over the five lines, and a signer's only for its own message.
+        /// The signature is over the five lines of the message.
         #[test]
-        fn with_any_body_are_signed_as_sent(
+        fn a_request_with_any_body_is_signed_as_it_is_sent(
             text in any::<String>(),
             number in any::<u64>(),
             nonce in "[A-Za-z0-9]{1,32}",
@@ -434,7 +434,7 @@ mod requests {
         }
 
         #[test]
-        fn with_any_nonce_are_one_header_or_refused(nonce in any::<String>()) {
+        fn a_nonce_of_any_text_is_one_header_or_refused(nonce in any::<String>()) {
             let request = Request::get("/v3/x");
             match merchant().prepare(&request, at(NOW), &nonce) {
                 Ok(_) => prop_assert!(
@@ -501,7 +501,7 @@ mod notifications {
         #![proptest_config(config())]
 
         #[test]
-        fn that_were_changed_are_not_wechat_pays(body in changed(SIGNED.to_vec())) {
+        fn a_changed_notification_is_not_verified(body in changed(SIGNED.to_vec())) {
             let headers = Headers::of(&NOW.to_string(), NONCE, SIGNATURE);
             let error = open(&headers, &body).unwrap_err();
             let is_wrong = matches!(
@@ -513,20 +513,20 @@ mod notifications {
 
         /// As if WeChat Pay itself had signed it.
         #[test]
-        fn of_any_signed_body_are_refused(body in vec(any::<u8>(), 0..300)) {
+        fn a_signed_body_of_any_bytes_is_refused(body in vec(any::<u8>(), 0..300)) {
             let error = open(&Headers::signed(&body), &body).unwrap_err();
             prop_assert!(matches!(error, NotificationError::Envelope(_)), "{:?}", error);
         }
 
         #[test]
-        fn of_changed_signed_envelopes_have_the_same_content_or_none(body in changed(SIGNED.to_vec())) {
+        fn a_changed_signed_envelope_has_the_same_content_or_none(body in changed(SIGNED.to_vec())) {
             if let Ok(event) = open(&Headers::signed(&body), &body) {
                 prop_assert_eq!(event.json(), CONTENT);
             }
         }
 
         #[test]
-        fn with_any_value_in_a_field_have_the_same_content_or_none(pointer in pointer(), value in any_json()) {
+        fn an_envelope_with_any_value_in_a_field_has_the_same_content_or_none(pointer in pointer(), value in any_json()) {
             let mut envelope: Value = serde_json::from_slice(SIGNED).unwrap();
             if let Some(field) = envelope.pointer_mut(pointer) {
                 *field = value;
@@ -541,13 +541,13 @@ mod notifications {
     }
 }
 
-mod answers {
+mod responses {
     use super::*;
 
     const BODY: &[u8] = br#"{"a":1,"b":"text"}"#;
 
-    /// A whole answer as bytes, rightly signed.
-    fn answer() -> Vec<u8> {
+    /// A whole response as bytes, rightly signed.
+    fn response() -> Vec<u8> {
         let length = BODY.len();
         let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n").into_bytes();
         for (name, value) in Headers::signed(BODY).pairs() {
@@ -556,7 +556,7 @@ mod answers {
         [bytes.as_slice(), b"\r\n", BODY].concat()
     }
 
-    /// Calls where `bytes` are answered to whatever is asked.
+    /// Makes a call to a server that responds to every request with `bytes`.
     fn call(bytes: &[u8]) -> Result<Value, Error> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -583,28 +583,28 @@ mod answers {
     }
 
     #[test]
-    fn that_are_not_changed_are_accepted() {
+    fn the_unchanged_response_is_accepted() {
         let value: Value = serde_json::from_slice(BODY).unwrap();
-        assert_eq!(call(&answer()).unwrap(), value);
+        assert_eq!(call(&response()).unwrap(), value);
     }
 
     proptest! {
         #![proptest_config(config())]
 
         #[test]
-        fn that_were_changed_are_the_same_or_refused(bytes in changed(answer())) {
+        fn a_changed_response_is_the_same_or_refused(bytes in changed(response())) {
             match call(&bytes) {
                 Ok(value) => {
                     let original: Value = serde_json::from_slice(BODY).unwrap();
                     prop_assert_eq!(value, original);
                 }
-                // It was sent, whatever came back.
+                // The request was sent.
                 Err(error) => prop_assert_ne!(error.outcome(), Outcome::NotSent, "{:?}", error),
             }
         }
 
         #[test]
-        fn of_any_bytes_are_refused(
+        fn a_response_of_any_bytes_is_refused(
             start in select(vec!["", "HTTP/1.1 ", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]),
             rest in prop_oneof![vec(any::<u8>(), 0..200), "[0-9a-f:;\r\n -]{0,100}".prop_map(String::into_bytes)],
         ) {
@@ -621,7 +621,7 @@ mod settings {
         #![proptest_config(config())]
 
         #[test]
-        fn of_any_text_are_taken_or_refused_by_name(
+        fn a_setting_of_any_text_is_taken_or_refused_by_name(
             text in prop_oneof![any::<String>(), "(https?|HTTP|socks5)://[a-z0-9.:@\\[\\]/?#%_-]{0,30}"],
         ) {
             let builder = || Client::builder(merchant_signer(), verifier());
