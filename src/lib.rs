@@ -157,8 +157,8 @@ pub use contract::{
     service_provider,
 };
 pub use error::{
-    ApiError, Authenticity, Cause, CertificateError, Error, InvalidField, InvalidSetting, KeyError,
-    Mismatch, Outcome, VerifyError,
+    Advice, ApiError, Authenticity, Cause, CertificateError, Error, InvalidField, InvalidSetting,
+    KeyError, Mismatch, Outcome, VerifyError,
 };
 pub use json::DecodeError;
 pub use keys::{ApiV3Key, PrivateKey, PublicKey, Validity};

@@ -137,6 +137,7 @@ impl Merchant {
             body: request.body(),
             authorization,
             platform_key,
+            signed_text: message,
         })
     }
 
@@ -253,7 +254,10 @@ impl Merchant {
                 body,
             }),
             Ok(authenticity) => {
-                Err(ApiError::from_response(status, body, request_id(), authenticity).into())
+                let server = headers.server();
+                let error =
+                    ApiError::from_response(status, body, request_id(), server, authenticity);
+                Err(error.into())
             }
             Err(source) => Err(Error::Unverified {
                 status,
@@ -294,6 +298,7 @@ pub struct SignedRequest<'r> {
     authorization: String,
     /// Absent only for the first download of certificates.
     platform_key: Option<PublicKey>,
+    signed_text: Vec<u8>,
 }
 
 impl SignedRequest<'_> {
@@ -310,6 +315,14 @@ impl SignedRequest<'_> {
     /// Returns the body, if there is one.
     pub fn body(&self) -> Option<&[u8]> {
         self.body
+    }
+
+    /// Returns the text that was signed, to be compared with the one that WeChat Pay names after `SIGN_ERROR`, in
+    /// [`ApiError::detail`] under `sign_information`. It holds the body, and so personal data: do not log it.
+    ///
+    /// A [`Client`](crate::Client) signs by its [`merchant`](crate::Client::merchant): prepare the same request there.
+    pub fn signed_text(&self) -> &[u8] {
+        &self.signed_text
     }
 
     /// Returns the headers to be sent beside `Host` and `Content-Length`, as pairs of name and value.

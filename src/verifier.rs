@@ -166,6 +166,8 @@ pub struct SignatureHeaders<'a> {
     signature: Option<&'a str>,
     signature_type: Option<&'a str>,
     request_id: Option<&'a str>,
+    /// Not WeChat Pay's, but tells what a response comes from that is not signed.
+    server: Option<&'a str>,
 }
 
 impl<'a> SignatureHeaders<'a> {
@@ -218,7 +220,12 @@ impl<'a> SignatureHeaders<'a> {
             signature: find(SIGNATURE),
             signature_type: find(SIGNATURE_TYPE),
             request_id: find(REQUEST_ID),
+            server: None,
         }
+    }
+
+    pub(crate) fn server(&self) -> Option<&'a str> {
+        not_blank(self.server)
     }
 
     /// Returns `Request-ID`, which names the message for WeChat Pay's support. It is not signed and ends in logs, so that
@@ -243,6 +250,10 @@ impl<'a> SignatureHeaders<'a> {
         if name.eq_ignore_ascii_case(REQUEST_ID) {
             // Not signed, so never a reason to refuse a message.
             self.request_id = self.request_id.or_else(|| std::str::from_utf8(value).ok());
+            return Ok(());
+        }
+        if name.eq_ignore_ascii_case("Server") {
+            self.server = std::str::from_utf8(value).ok();
             return Ok(());
         }
         let slots = [

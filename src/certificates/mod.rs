@@ -100,7 +100,8 @@ where
     checked.map_err(unverified)?;
     let verdict = held.verify(&headers, body, now);
     let authenticity = authenticity(verdict, may_be_unsigned).map_err(unverified)?;
-    let error = || ApiError::from_response(status, body, request_id(), authenticity);
+    let server = headers.server();
+    let error = || ApiError::from_response(status, body, request_id(), server, authenticity);
     if !is_success {
         let error = error();
         return Err(match is_without_certificates(&error) {

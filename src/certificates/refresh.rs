@@ -329,7 +329,7 @@ mod tests {
     }
 
     fn no_certificates() -> Result<(), Arc<Error>> {
-        let response = ApiError::from_response(404, b"", None, Authenticity::Unsigned);
+        let response = ApiError::from_response(404, b"", None, None, Authenticity::Unsigned);
         let source = CertificateError::NoCertificates {
             response: Box::new(response),
             public_key_id: None,

@@ -260,7 +260,7 @@ impl ClientBuilder {
     /// # fn with_log(builder: ClientBuilder) -> ClientBuilder {
     /// builder.on_exchange(|exchange| match exchange.error {
     ///     None => log::info!("{} {} {:?}", exchange.method, exchange.template, exchange.request_id),
-    ///     Some(error) => log::warn!("{} {} {:?}: {error}", exchange.method, exchange.template, exchange.request_id),
+    ///     Some(error) => log::warn!("{} {} {:?}: {error:#}", exchange.method, exchange.template, exchange.request_id),
     /// })
     /// # }
     /// ```
@@ -278,7 +278,7 @@ impl ClientBuilder {
     ///         request_id = exchange.request_id,
     ///         elapsed = ?exchange.elapsed,
     ///         outcome = ?exchange.outcome(),
-    ///         error = exchange.error.map(tracing::field::display),
+    ///         error = exchange.error.map(|error| format!("{error:#}")),
     ///     );
     /// })
     /// # }

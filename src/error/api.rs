@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Outcome, Shown};
+use super::{Advice, Outcome, Shown};
 
 /// An error that WeChat Pay answered, with any status but 2xx; only
 /// [`CertificateError::NoCertificates`](crate::CertificateError::NoCertificates) has one with 200.
@@ -27,6 +27,11 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// Whether the answer was signed. An unsigned one is only as trustworthy as the TLS connection.
     pub authenticity: Authenticity,
+    /// The header `Server` of a response without WeChat Pay's error body.
+    pub server: Option<String>,
+    /// The start of a body that is not WeChat Pay's, as plain text without invisible characters, such as of the page of a
+    /// proxy or firewall.
+    pub excerpt: Option<String>,
     /// Whether the call may have taken effect although WeChat Pay refuses calls with this error.
     is_inconclusive: bool,
 }
@@ -37,11 +42,13 @@ impl ApiError {
         status: u16,
         body: &[u8],
         request_id: Option<String>,
+        server: Option<&str>,
         authenticity: Authenticity,
     ) -> Self {
         // It may be anything, such as the error page of a proxy: then the status alone has to do.
         let json = std::str::from_utf8(body).unwrap_or_default();
         let mut failure: Value = serde_json::from_str(json).unwrap_or_default();
+        let is_foreign = !failure.is_object();
         let mut member = |name| failure.get_mut(name).map(Value::take);
         let (code, message) = code_and_message(member("code"), text(member("message")));
         Self {
@@ -51,6 +58,12 @@ impl ApiError {
             detail: member("detail").filter(|detail| !detail.is_null()),
             request_id,
             authenticity,
+            server: server
+                .filter(|_| is_foreign)
+                .map(|server| Shown::id(server).to_string()),
+            excerpt: is_foreign
+                .then(|| excerpt(body))
+                .filter(|text| !text.is_empty()),
             is_inconclusive: false,
         }
     }
@@ -68,6 +81,20 @@ impl ApiError {
     pub fn has_code(&self, code: &str) -> bool {
         let letters = |text: &'_ str| text.replace('_', "");
         letters(&self.code) == letters(code)
+    }
+
+    /// Returns whether there were too many requests: status 429, or the code `FREQUENCY_LIMITED` or `RATELIMIT_EXCEEDED`.
+    pub fn is_rate_limited(&self) -> bool {
+        self.status == 429
+            || ["FREQUENCY_LIMITED", "RATELIMIT_EXCEEDED"].contains(&self.code.as_str())
+    }
+
+    pub(super) fn advice(&self) -> Advice {
+        match self.outcome() {
+            Outcome::Unknown => Advice::Query,
+            _ if self.is_rate_limited() => Advice::Wait,
+            _ => Advice::Mend,
+        }
     }
 
     /// Whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
@@ -90,8 +117,26 @@ impl ApiError {
     }
 }
 
+/// `{}` says in short what failed. `{:#}` adds the outcome and the `Request-ID`.
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_short(f)?;
+        if !f.alternate() {
+            return Ok(());
+        }
+        write!(f, "; {}", self.outcome())?;
+        match &self.request_id {
+            Some(id) => write!(f, "; Request-ID {}", Shown::id(id)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ApiError {
+    fn write_short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.authenticity == Authenticity::Unsigned && self.is_foreign() {
+            return self.write_foreign(f);
+        }
         write!(f, "WeChat Pay answered HTTP {}", self.status)?;
         if !self.code.is_empty() {
             write!(f, " {}", Shown::sentence(&self.code))?;
@@ -99,22 +144,56 @@ impl fmt::Display for ApiError {
         if !self.message.is_empty() {
             write!(f, ": {}", Shown::sentence(&self.message))?;
         }
-        let detail = |key| {
-            self.detail
-                .as_ref()
-                .and_then(|detail| detail.get(key))
-                .and_then(Value::as_str)
-                .map(Shown::sentence)
-        };
-        if let Some(field) = detail("field") {
-            write!(f, " (field {field}")?;
-            if let Some(issue) = detail("issue") {
-                write!(f, ": {issue}")?;
-            }
-            f.write_str(")")?;
+        // After SIGN_ERROR the issue stands one level deeper.
+        let issue = self
+            .detail("/issue")
+            .or_else(|| self.detail("/detail/issue"));
+        match (self.detail("/field"), issue) {
+            (Some(field), Some(issue)) => write!(f, " (field {field}: {issue})"),
+            (Some(field), None) => write!(f, " (field {field})"),
+            (None, Some(issue)) => write!(f, " ({issue})"),
+            (None, None) => Ok(()),
         }
-        Ok(())
     }
+
+    fn detail(&self, path: &str) -> Option<Shown<'_>> {
+        let value = self.detail.as_ref()?.pointer(path)?;
+        value.as_str().map(Shown::sentence)
+    }
+
+    /// Whether nothing of the body is WeChat Pay's.
+    fn is_foreign(&self) -> bool {
+        self.code.is_empty() && self.message.is_empty() && self.detail.is_none()
+    }
+
+    fn write_foreign(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "HTTP {} without WeChat Pay's error body, unsigned, perhaps of a proxy or firewall",
+            self.status
+        )?;
+        if let Some(server) = &self.server {
+            write!(f, " (Server: {server})")?;
+        }
+        match &self.excerpt {
+            Some(excerpt) => write!(f, ": {excerpt}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The start of a page as plain text: without tags, and with a space between its words.
+fn excerpt(body: &[u8]) -> String {
+    let start = String::from_utf8_lossy(body.get(..4096).unwrap_or(body));
+    let mut text = String::new();
+    for part in start.split('<') {
+        // Without a tag before it, as in plain text, all of the part is text.
+        let (_, words) = part.split_once('>').unwrap_or(("", part));
+        text.push_str(words);
+        text.push(' ');
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Shown::excerpt(&words.join(" ")).to_string()
 }
 
 impl StdError for ApiError {}

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use super::{ApiError, KeyError, Outcome, Shown};
+use super::{Advice, ApiError, KeyError, Outcome, Shown, write_causes};
 
 /// The reason why no platform certificates were taken over. The keys held until then are kept, and nothing is taken over
 /// from a list of which a part is wrong.
@@ -60,6 +60,22 @@ impl CertificateError {
         }
     }
 
+    pub(super) fn api_error(&self) -> Option<&ApiError> {
+        match self {
+            Self::NoCertificates { response, .. } => Some(response),
+            _ => None,
+        }
+    }
+
+    pub(super) fn advice(&self) -> Advice {
+        match self {
+            Self::NoCertificates { .. } | Self::Undecryptable { .. } | Self::NoneValid { .. } => {
+                Advice::Mend
+            }
+            _ => Advice::Wait,
+        }
+    }
+
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::NoCertificates { response, .. } => response.outcome(),
@@ -71,8 +87,19 @@ impl CertificateError {
     }
 }
 
+/// `{:#}` adds the cause.
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_short(f)?;
+        match f.alternate() {
+            true => write_causes(f, self),
+            false => Ok(()),
+        }
+    }
+}
+
+impl CertificateError {
+    fn write_short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCertificates {
                 response,

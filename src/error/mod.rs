@@ -1,5 +1,6 @@
 //! What can go wrong, whether the request may have taken effect, and what to do next.
 
+mod advice;
 mod api;
 mod certificate;
 mod field;
@@ -15,13 +16,14 @@ use std::sync::Arc;
 
 use crate::json::DecodeError;
 
+pub use self::advice::Advice;
 pub use self::api::{ApiError, Authenticity};
 pub use self::certificate::CertificateError;
 pub use self::field::InvalidField;
 pub use self::key::KeyError;
 pub use self::mismatch::Mismatch;
 pub use self::setting::InvalidSetting;
-pub(crate) use self::text::Shown;
+pub(crate) use self::text::{Shown, write_causes};
 pub use self::verify::VerifyError;
 
 /// The cause of an error that comes from outside this crate, such as a broken connection.
@@ -185,7 +187,64 @@ impl Error {
         }
     }
 
-    /// `Request-ID` of the answer, which WeChat Pay's support asks for; absent when there was no answer.
+    /// Returns what to do next.
+    ///
+    /// ```
+    /// use wechatpay_contract::{Advice, Error};
+    ///
+    /// /// Whether the same request may be sent again, after a pause of `backoff` at most.
+    /// fn may_be_sent_again(error: &Error) -> bool {
+    ///     matches!(error.advice(), Advice::Retry | Advice::Wait)
+    /// }
+    /// ```
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Sign(_) | Self::Connect { .. } => Advice::Retry,
+            Self::Download(error) => match error.advice() {
+                Advice::Mend => Advice::Mend,
+                _ => Advice::Wait,
+            },
+            Self::Certificates { source, .. } => source.advice(),
+            Self::Api(error) => error.advice(),
+            error => match error.outcome() {
+                Outcome::Unknown => Advice::Query,
+                Outcome::NotSent | Outcome::Refused => Advice::Mend,
+            },
+        }
+    }
+
+    /// Returns WeChat Pay's error code, such as `NO_AUTH`, if it responded with one.
+    pub fn code(&self) -> Option<&str> {
+        let code = self.api_error()?.code.as_str();
+        Some(code).filter(|code| !code.is_empty())
+    }
+
+    /// Returns the HTTP status of the response, if there was one. The status is not signed.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Unverified { status, .. } | Self::Decode { status, .. } => Some(*status),
+            Self::Accepted { .. } => Some(202),
+            Self::Download(error) => error.status(),
+            error => error.api_error().map(|error| error.status),
+        }
+    }
+
+    /// Returns whether WeChat Pay refused the request because there were too many; see
+    /// [`ApiError::is_rate_limited`].
+    pub fn is_rate_limited(&self) -> bool {
+        self.api_error().is_some_and(ApiError::is_rate_limited)
+    }
+
+    fn api_error(&self) -> Option<&ApiError> {
+        match self {
+            Self::Api(error) => Some(error),
+            Self::Download(error) => error.api_error(),
+            Self::Certificates { source, .. } => source.api_error(),
+            _ => None,
+        }
+    }
+
+    /// Returns `Request-ID` of the response, which WeChat Pay's support asks for, if there was one.
     pub fn request_id(&self) -> Option<&str> {
         match self {
             Self::Unverified { request_id, .. }
@@ -200,40 +259,73 @@ impl Error {
     }
 }
 
+/// `{}` says in short what failed. `{:#}` adds the causes, the outcome and the `Request-ID`, all in one line for a log.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_short(f)?;
+        if f.alternate() {
+            let mut innermost = self;
+            // Its own outcome is not that of the call.
+            while let Self::Download(error) = innermost {
+                f.write_str(": ")?;
+                error.write_short(f)?;
+                innermost = error;
+            }
+            write_causes(f, innermost)?;
+            write!(f, "; {}", self.outcome())?;
+            return match self.request_id() {
+                Some(id) => write!(f, "; Request-ID {}", Shown::id(id)),
+                None => Ok(()),
+            };
+        }
         match self {
-            Self::InvalidField(error) => error.fmt(f),
-            Self::InvalidSetting(error) => error.fmt(f),
-            Self::Key(error) => error.fmt(f),
-            Self::NoPlatformKey { held } if held.is_empty() => f.write_str(
-                "there is no platform key, so no response could be verified; nothing was sent",
-            ),
+            Self::NoPlatformKey { .. }
+            | Self::Download(_)
+            | Self::Sign(_)
+            | Self::Connect { .. }
+            | Self::Transport { .. }
+            | Self::Unverified { .. }
+            | Self::Mismatch { .. }
+            | Self::Decode { .. } => write!(f, "; {}", self.outcome()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// Says what failed, without the outcome.
+    fn write_short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidField(error) => write!(f, "{error}"),
+            Self::InvalidSetting(error) => write!(f, "{error}"),
+            Self::Key(error) => write!(f, "{error}"),
+            Self::NoPlatformKey { held } if held.is_empty() => {
+                f.write_str("there is no platform key, so no response could be verified")
+            }
             Self::NoPlatformKey { held } => write!(
                 f,
-                "none of the platform keys ({}) is valid at this clock's time, so no response could be verified; nothing \
-                 was sent",
+                "none of the platform keys ({}) is valid at this clock's time, so no response could be verified",
                 held.join(", ")
             ),
             Self::Download(_) => f.write_str(
-                "the platform certificates could not be downloaded, so no response could be verified; nothing was sent",
+                "the platform certificates could not be downloaded, so no response could be verified",
             ),
-            Self::Certificates { source, .. } => source.fmt(f),
-            Self::Sign(_) => f.write_str("the request could not be signed; nothing was sent"),
-            Self::Connect { host, .. } => write!(f, "no connection to {host}; nothing was sent"),
-            Self::Transport { host, .. } => {
-                write!(f, "the exchange with {host} broke off; the request may have taken effect")
-            }
+            Self::Certificates { source, .. } => write!(f, "{source}"),
+            Self::Sign(_) => f.write_str("the request could not be signed"),
+            Self::Connect { host, .. } => write!(f, "no connection to {host}"),
+            Self::Transport { host, .. } => write!(f, "the exchange with {host} broke off"),
             Self::Unverified { status, .. } => {
-                write!(f, "the answer (HTTP {status}) could not be verified; the request may have taken effect")
+                write!(f, "the response (HTTP {status}) could not be verified")
             }
-            Self::Api(error) => error.fmt(f),
-            Self::Accepted { .. } => f.write_str("accepted but not carried out yet (HTTP 202); query later"),
-            Self::Mismatch { .. } => f.write_str(
-                "a verified answer belongs to another request; the request may have taken effect",
-            ),
+            Self::Api(error) => write!(f, "{error}"),
+            Self::Accepted { .. } => {
+                f.write_str("accepted but not carried out yet (HTTP 202); query later")
+            }
+            Self::Mismatch { .. } => {
+                f.write_str("a verified response belongs to another request")
+            }
             Self::Decode { status, .. } => {
-                write!(f, "a verified answer (HTTP {status}) has an unexpected body; the request may have taken effect")
+                write!(f, "a verified response (HTTP {status}) has an unexpected body")
             }
         }
     }

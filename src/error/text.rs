@@ -1,6 +1,17 @@
 //! Text from the network in the form in which it may be shown.
 
+use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
+
+/// Writes the causes of an error, each after a colon.
+pub(crate) fn write_causes(f: &mut fmt::Formatter<'_>, error: &dyn StdError) -> fmt::Result {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(f, ": {error}")?;
+        cause = error.source();
+    }
+    Ok(())
+}
 
 /// The longest id shown, in characters: a serial number, a `Request-ID`, a code.
 pub(crate) const ID: usize = 64;
@@ -18,6 +29,10 @@ pub(crate) struct Shown<'a> {
 impl<'a> Shown<'a> {
     pub(crate) fn id(text: &'a str) -> Self {
         Self { text, longest: ID }
+    }
+
+    pub(crate) fn excerpt(text: &'a str) -> Self {
+        Self { text, longest: 160 }
     }
 
     pub(crate) fn sentence(text: &'a str) -> Self {

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::{NotificationReceiver, NotificationReply};
-use crate::error::{Shown, VerifyError};
+use crate::error::{Shown, VerifyError, write_causes};
 use crate::json::DecodeError;
 
 /// The reason why a notification was not opened.
@@ -107,8 +107,19 @@ impl NotificationError {
     }
 }
 
+/// `{}` says in short what failed. `{:#}` adds the causes, all in one line for a log.
 impl fmt::Display for NotificationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_short(f)?;
+        match f.alternate() {
+            true => write_causes(f, self),
+            false => Ok(()),
+        }
+    }
+}
+
+impl NotificationError {
+    fn write_short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Verify(_) => f.write_str("the notification could not be verified"),
             Self::TooLarge { bytes } => write!(

@@ -473,7 +473,7 @@ mod accept {
         assert_eq!(
             chain(&error),
             [
-                "the answer (HTTP 200) could not be verified; the request may have taken effect",
+                "the response (HTTP 200) could not be verified; the request may have taken effect",
                 "the signature is wrong for platform key PUB_KEY_ID_0000000000000024101100397200000006: the body is \
                  empty: pass the raw bytes, before the framework reads them",
             ]
@@ -518,7 +518,7 @@ mod accept {
             assert_eq!(
                 chain[0],
                 format!(
-                    "a verified answer (HTTP {status}) has an unexpected body; the request may have taken effect"
+                    "a verified response (HTTP {status}) has an unexpected body; the request may have taken effect"
                 )
             );
             assert_eq!(chain.len(), 2, "{chain:?}");
@@ -638,7 +638,10 @@ mod accept {
             ["WeChat Pay answered HTTP 400 PARAM_ERROR: 参数错误 (field /notify_url: 应为 https)"]
         );
         let error = api_error(502, &Headers::unsigned(), b"<html>");
-        assert_eq!(error.to_string(), "WeChat Pay answered HTTP 502");
+        assert_eq!(
+            error.to_string(),
+            "HTTP 502 without WeChat Pay's error body, unsigned, perhaps of a proxy or firewall"
+        );
 
         let hostile = json!({
             "code": "A\r\nB",

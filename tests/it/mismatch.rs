@@ -259,7 +259,7 @@ fn a_replayed_answer_for_another_contract_is_told() {
         assert_eq!(
             chain(&error),
             [
-                "a verified answer belongs to another request; the request may have taken effect",
+                "a verified response belongs to another request; the request may have taken effect",
                 r#"out_contract_code: sent "another1", received "wxwtdk20200910100000""#,
             ]
         );

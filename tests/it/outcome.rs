@@ -2,18 +2,21 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
 use wechatpay_contract::{
-    ApiV3Key, Client, ClientBuilder, Error, PrivateKey, Request, Signer, Verifier, certificates,
+    Advice, ApiV3Key, Cause, CertificateError, Client, ClientBuilder, Error, InvalidField,
+    KeyError, Mismatch, NotificationError, Outcome, PrivateKey, Request, Signer, Verifier,
+    VerifyError, certificates,
 };
 
 use crate::failover::{CLOSED_PORT, plain_server};
 use crate::pre_sign::PRE_SIGN;
-use crate::support::{EXPIRED, Headers, NOW, at, certificate, verifier};
+use crate::support::{EXPIRED, Headers, NOW, at, certificate, merchant, verifier};
 
 /// The rows of the table, as failure, error and outcome.
 fn rows() -> Vec<[String; 3]> {
@@ -278,4 +281,345 @@ fn under(faults: impl IntoIterator<Item = Fault>) -> Vec<Error> {
 
 fn failure(builder: ClientBuilder) -> Error {
     builder.build().unwrap().send(&PRE_SIGN).unwrap_err()
+}
+
+/// A response with this status, `Server` header and body, signed or not.
+fn responded(status: u16, headers: Headers, body: &str) -> Error {
+    let result =
+        merchant().accept::<Value, _, _>(status, headers.pairs(), body.as_bytes(), at(NOW));
+    result.unwrap_err()
+}
+
+fn refused(status: u16, code: &str) -> Error {
+    let body = json!({"code": code, "message": "m"}).to_string();
+    responded(status, Headers::signed(body.as_bytes()), &body)
+}
+
+fn timed_out() -> Cause {
+    Box::new(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "no response within 15s",
+    ))
+}
+
+fn download(error: Error) -> Error {
+    Error::Download(Arc::new(error))
+}
+
+fn list(source: CertificateError) -> Error {
+    Error::Certificates {
+        request_id: Some("08F7".to_owned()),
+        source: Box::new(source),
+    }
+}
+
+#[test]
+fn each_error_is_told_in_one_line_with_causes_outcome_and_request_id() {
+    let host = || "api.mch.weixin.qq.com".to_owned();
+    let request_id = || Some("08F7".to_owned());
+    let stale = VerifyError::Stale {
+        timestamp: 1,
+        now: 400,
+    };
+    for (error, short, whole) in [
+        (
+            InvalidField::new("appid", "is empty").into(),
+            "appid: is empty",
+            "appid: is empty; nothing was sent",
+        ),
+        (
+            Error::Connect {
+                host: host(),
+                source: timed_out(),
+            },
+            "no connection to api.mch.weixin.qq.com; nothing was sent",
+            "no connection to api.mch.weixin.qq.com: no response within 15s; nothing was sent",
+        ),
+        (
+            Error::Transport {
+                host: host(),
+                source: timed_out(),
+            },
+            "the exchange with api.mch.weixin.qq.com broke off; the request may have taken effect",
+            "the exchange with api.mch.weixin.qq.com broke off: no response within 15s; the request may have taken \
+             effect",
+        ),
+        (
+            Error::Unverified {
+                status: 200,
+                request_id: request_id(),
+                source: stale,
+            },
+            "the response (HTTP 200) could not be verified; the request may have taken effect",
+            "the response (HTTP 200) could not be verified: the message's time 1 and this clock's 400 differ by 399s, \
+             the limit is under 300s; the request may have taken effect; Request-ID 08F7",
+        ),
+        (
+            Error::Mismatch {
+                request_id: None,
+                source: Mismatch::check("mchid", "1", "2").unwrap_err(),
+            },
+            "a verified response belongs to another request; the request may have taken effect",
+            "a verified response belongs to another request: mchid: sent \"1\", received \"2\"; the request may have \
+             taken effect",
+        ),
+        (
+            refused(403, "NO_AUTH"),
+            "WeChat Pay answered HTTP 403 NO_AUTH: m",
+            "WeChat Pay answered HTTP 403 NO_AUTH: m; WeChat Pay refused the request; Request-ID 08F78BB5AF0610D3",
+        ),
+        (
+            download(Error::Connect {
+                host: host(),
+                source: timed_out(),
+            }),
+            "the platform certificates could not be downloaded, so no response could be verified; nothing was sent",
+            "the platform certificates could not be downloaded, so no response could be verified: no connection to \
+             api.mch.weixin.qq.com: no response within 15s; nothing was sent",
+        ),
+        (
+            list(CertificateError::Unusable {
+                problem: "it has a wrong key".to_owned(),
+                source: Some(KeyError::NoKeys),
+            }),
+            "the list of platform certificates is unusable: it has a wrong key",
+            "the list of platform certificates is unusable: it has a wrong key: found no platform key: wanted at least \
+             one, or nothing could be verified; the request may have taken effect; Request-ID 08F7",
+        ),
+    ] {
+        assert_eq!(error.to_string(), short);
+        assert_eq!(format!("{error:#}"), whole);
+        assert!(!whole.contains('\n'));
+    }
+    let error = NotificationError::Verify(VerifyError::MissingHeader {
+        name: "Wechatpay-Nonce",
+    });
+    assert_eq!(
+        format!("{error:#}"),
+        "the notification could not be verified: header Wechatpay-Nonce is missing or empty"
+    );
+}
+
+#[test]
+fn each_error_says_what_to_do_next_and_what_a_program_asks() {
+    let connect = || Error::Connect {
+        host: String::new(),
+        source: timed_out(),
+    };
+    let transport = || Error::Transport {
+        host: String::new(),
+        source: timed_out(),
+    };
+    let undecryptable = || {
+        list(CertificateError::Undecryptable {
+            serial_no: "1".to_owned(),
+        })
+    };
+    let still_running = list(CertificateError::StillRunning {
+        waited: Duration::ZERO,
+    });
+    let no_key = Error::NoPlatformKey { held: Vec::new() };
+    let code = Some;
+    for (error, advice, status, code, is_rate_limited) in [
+        (
+            InvalidField::new("a", "b").into(),
+            Advice::Mend,
+            None,
+            None,
+            false,
+        ),
+        (KeyError::NoKeys.into(), Advice::Mend, None, None, false),
+        (no_key, Advice::Mend, None, None, false),
+        (Error::Sign("a".into()), Advice::Retry, None, None, false),
+        (connect(), Advice::Retry, None, None, false),
+        (transport(), Advice::Query, None, None, false),
+        (download(connect()), Advice::Wait, None, None, false),
+        (download(undecryptable()), Advice::Mend, None, None, false),
+        (
+            download(refused(401, "SIGN_ERROR")),
+            Advice::Mend,
+            Some(401),
+            code("SIGN_ERROR"),
+            false,
+        ),
+        (
+            download(refused(500, "SYSTEM_ERROR")),
+            Advice::Wait,
+            Some(500),
+            code("SYSTEM_ERROR"),
+            false,
+        ),
+        (still_running, Advice::Wait, None, None, false),
+        (
+            refused(400, "PARAM_ERROR"),
+            Advice::Mend,
+            Some(400),
+            code("PARAM_ERROR"),
+            false,
+        ),
+        (
+            refused(404, "RESOURCE_NOT_EXISTS"),
+            Advice::Mend,
+            Some(404),
+            code("RESOURCE_NOT_EXISTS"),
+            false,
+        ),
+        (
+            refused(429, "FREQUENCY_LIMITED"),
+            Advice::Wait,
+            Some(429),
+            code("FREQUENCY_LIMITED"),
+            true,
+        ),
+        (
+            refused(429, "RATELIMIT_EXCEEDED"),
+            Advice::Wait,
+            Some(429),
+            code("RATELIMIT_EXCEEDED"),
+            true,
+        ),
+        (
+            refused(403, "FREQUENCY_LIMITED"),
+            Advice::Wait,
+            Some(403),
+            code("FREQUENCY_LIMITED"),
+            true,
+        ),
+        (
+            refused(500, "SYSTEM_ERROR"),
+            Advice::Query,
+            Some(500),
+            code("SYSTEM_ERROR"),
+            false,
+        ),
+        (
+            responded(429, Headers::unsigned(), "<html>"),
+            Advice::Query,
+            Some(429),
+            None,
+            true,
+        ),
+        (
+            responded(202, Headers::signed(b"{}"), "{}"),
+            Advice::Query,
+            Some(202),
+            None,
+            false,
+        ),
+        (
+            responded(200, Headers::unsigned(), "{}"),
+            Advice::Query,
+            Some(200),
+            None,
+            false,
+        ),
+        (
+            responded(200, Headers::signed(b"{"), "{"),
+            Advice::Query,
+            Some(200),
+            None,
+            false,
+        ),
+    ] {
+        assert_eq!(error.advice(), advice, "{error:?}");
+        assert_eq!((error.status(), error.code()), (status, code), "{error:?}");
+        assert_eq!(error.is_rate_limited(), is_rate_limited, "{error:?}");
+        if error.outcome() == Outcome::Unknown && !matches!(error, Error::Certificates { .. }) {
+            assert_eq!(advice, Advice::Query, "{error:?}");
+        } else {
+            assert_ne!(advice, Advice::Query, "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn a_response_of_a_middle_box_is_told_as_one() {
+    let from = |server: Option<&str>| {
+        let mut headers = Headers::unsigned();
+        headers
+            .0
+            .extend(server.map(|server| ("Server".to_owned(), server.into())));
+        headers
+    };
+    let start = "without WeChat Pay's error body, unsigned, perhaps of a proxy or firewall";
+    for (status, server, body, rest) in [
+        (502, None, "", ""),
+        (
+            403,
+            Some("nginx/1.24"),
+            "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body><h1>403 Forbidden</h1></body></html>",
+            " (Server: nginx/1.24): 403 Forbidden 403 Forbidden",
+        ),
+        (
+            502,
+            Some("squid\u{202E}"),
+            "Bad\n\nGateway",
+            " (Server: squid\\u{202e}): Bad Gateway",
+        ),
+        (503, None, "[1]", ": [1]"),
+        (
+            400,
+            None,
+            "upstream \u{9b}31m\u{200b}down\0",
+            ": upstream \\u{9b}31m\\u{200b}down\\0",
+        ),
+    ] {
+        let error = responded(status, from(server), body);
+        assert_eq!(error.to_string(), format!("HTTP {status} {start}{rest}"));
+        assert_eq!(
+            (error.outcome(), error.advice()),
+            (Outcome::Unknown, Advice::Query)
+        );
+    }
+    let long = responded(502, from(Some("a")), &"x".repeat(1 << 20));
+    assert!(
+        long.to_string()
+            .ends_with(&format!("{}...", "x".repeat(160)))
+    );
+    // WeChat Pay's own words, or what it signed, are told as its own.
+    for (headers, body, wanted) in [
+        (
+            from(Some("nginx")),
+            r#"{"code":"SIGN_ERROR","message":"m"}"#,
+            "SIGN_ERROR: m",
+        ),
+        (from(Some("nginx")), r#"{"message":"m"}"#, "m"),
+    ] {
+        let said = responded(401, headers, body).to_string();
+        assert!(said.starts_with("WeChat Pay answered HTTP 401"), "{said}");
+        assert!(said.ends_with(wanted), "{said}");
+    }
+    let signed = responded(502, Headers::signed(b"<html>"), "<html>");
+    assert_eq!(signed.to_string(), "WeChat Pay answered HTTP 502");
+}
+
+/// As users of the real gateway report it.
+#[test]
+fn a_wrong_request_signature_is_told_with_its_issue_and_can_be_compared() {
+    let body = json!({
+        "code": "SIGN_ERROR",
+        "message": "错误的签名，验签失败",
+        "detail": {
+            "detail": {"issue": "sign not match"},
+            "field": "signature",
+            "location": "authorization",
+            "sign_information": {
+                "method": "POST",
+                "url": "/v3/a",
+                "sign_message_length": 103,
+                "truncated_sign_message": "POST\n/v3/a\n1700000000\nopenid",
+            },
+        },
+    });
+    let error = responded(401, Headers::unsigned(), &body.to_string());
+    assert_eq!(
+        error.to_string(),
+        "WeChat Pay answered HTTP 401 SIGN_ERROR: 错误的签名，验签失败 (field signature: sign not match)"
+    );
+    let request = Request::post("/v3/a").json(&json!({"openid": "o"}));
+    let merchant = merchant();
+    let signed = merchant.prepare(&request, at(NOW), "N").unwrap();
+    let text = format!("POST\n/v3/a\n{NOW}\nN\n{{\"openid\":\"o\"}}\n");
+    assert_eq!(signed.signed_text(), text.as_bytes());
+    assert!(!format!("{signed:?}").contains("openid"));
 }

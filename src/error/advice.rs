@@ -1,0 +1,35 @@
+//! What to do after an error.
+
+use std::fmt;
+
+/// What to do after an error, as [`Error::advice`](crate::Error::advice) returns it.
+///
+/// | advice | errors |
+/// |---|---|
+/// | [`Mend`](Self::Mend) | a wrong field, setting or key, no platform key, and whatever WeChat Pay refuses |
+/// | [`Retry`](Self::Retry) | no connection, or a signing function that failed |
+/// | [`Wait`](Self::Wait) | too many requests, or a download of certificates that failed and may succeed later |
+/// | [`Query`](Self::Query) | every error after which the request may have taken effect |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Advice {
+    /// Nothing has taken effect, and the same request would fail again: mend what the error names.
+    Mend,
+    /// Nothing has taken effect: send the same request again.
+    Retry,
+    /// Nothing has taken effect: wait, by a backoff that grows, then send the same request again.
+    Wait,
+    /// The request may have taken effect: query before sending anything again. A request that changes nothing can simply
+    /// be sent again, after a backoff.
+    Query,
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mend => "mend it",
+            Self::Retry => "try again",
+            Self::Wait => "wait, then try again",
+            Self::Query => "query first",
+        })
+    }
+}
