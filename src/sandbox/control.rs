@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::contracts::UserError;
+use super::credentials::new_id;
 use super::error::SandboxError;
 use super::faults::{Fault, FaultOrder};
 use super::gateway::{Gateway, lock};
@@ -22,6 +23,9 @@ use super::response::Response;
 use super::signing::Signing;
 use super::snapshot;
 use crate::keys::Validity;
+
+/// The page at `/sandbox/`. `NONCE` stands for a random text that names its own style and script.
+const PAGE: &str = include_str!("page.html");
 
 type Controlled = Result<Value, Problem>;
 
@@ -48,6 +52,7 @@ pub(super) fn handle(
 ) -> Option<HttpResponse> {
     let action = request.path().strip_prefix("/sandbox/")?;
     let result = match request.method.as_str() {
+        "GET" if action.is_empty() => return Some(page()),
         "GET" => show(gateway, server, action),
         "POST" => {
             Order::parse(&request.body).and_then(|order| act(gateway, server, action, &order))
@@ -58,6 +63,20 @@ pub(super) fn handle(
         Ok(body) => Response::ok(body).into_http(),
         Err(Problem(status, message)) => refuse(status, &message),
     })
+}
+
+/// Returns the page on which a person plays the user. It runs nothing but its own script and calls nothing but this origin.
+fn page() -> HttpResponse {
+    let nonce = new_id();
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    HttpResponse::new(200, PAGE.replace("NONCE", &nonce))
+        .header("Content-Type", "text/html; charset=utf-8")
+        .header("Content-Security-Policy", policy)
+        .header("X-Content-Type-Options", "nosniff")
+        .header("Cache-Control", "no-store")
 }
 
 /// Returns the response to what the sandbox itself refuses.

@@ -64,6 +64,7 @@
 //!
 //! | path | body | does |
 //! |---|---|---|
+//! | `GET /sandbox/` | | a page on which a person sees contracts, orders, requests and notifications, and plays the user |
 //! | `GET /sandbox/health` | | returns `status` `ok` |
 //! | `POST /sandbox/reset` | | makes everything as it was at the start |
 //! | `GET /sandbox/snapshot` | | returns contracts, orders, refunds, keys and clock |

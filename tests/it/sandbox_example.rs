@@ -188,6 +188,38 @@ fn a_snapshot_is_loaded_at_the_same_port() {
 }
 
 #[test]
+fn the_page_runs_its_own_script_only_and_is_served_to_its_own_origin_only() {
+    let folder = Folder::new("sandbox-page");
+    let (_process, description) = Process::start(&["--keys", folder.path().to_str().unwrap()]);
+    let url = description["url"].as_str().unwrap();
+    assert_eq!(description["page"], format!("{url}/sandbox/"));
+    let mut raw = Raw::connect_to(url);
+    let mut nonces = Vec::new();
+    for _ in 0..2 {
+        raw.send("GET", "/sandbox/", &[("Sec-Fetch-Site", "none")], b"");
+        let page = raw.answer();
+        let policy = page.header("content-security-policy").unwrap();
+        let nonce = policy.split("script-src 'nonce-").nth(1).unwrap();
+        let nonce = nonce.split('\'').next().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let body = String::from_utf8(page.body).unwrap();
+        assert!(body.contains(&format!("<script nonce=\"{nonce}\">")));
+        assert!(body.contains(&format!("<style nonce=\"{nonce}\">")));
+        assert!(!body.contains("http://") && !body.contains("https://"));
+        nonces.push(nonce);
+    }
+    assert_ne!(nonces[0], nonces[1]);
+    for header in [
+        ("Origin", "http://evil.example"),
+        ("Sec-Fetch-Site", "cross-site"),
+    ] {
+        raw.send("GET", "/sandbox/", &[header], b"");
+        assert_eq!(raw.answer().status, 403, "{header:?}");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_refused() {
     let folder = Folder::new("sandbox-arguments");
     let file = folder.write("file", b"");
