@@ -1,4 +1,5 @@
-//! The documented rules for fields, checked before anything is sent. A rule that is only inferred is not here.
+//! The documented rules for fields, checked before anything is sent. A rule that is only inferred is not here. Each function
+//! returns an error unless the value is as its comment says.
 
 use crate::error::InvalidField;
 use crate::time;
@@ -15,7 +16,7 @@ pub(crate) fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String
 
 type Checked = Result<(), InvalidField>;
 
-/// A required text must not be empty.
+/// A text that is not empty.
 pub(crate) fn required(field: &'static str, value: &str) -> Checked {
     if !value.is_empty() {
         return Ok(());
@@ -121,8 +122,8 @@ pub(crate) fn up_to_bytes(field: &'static str, value: &str, max: usize) -> Check
     }
 }
 
-/// A time in the form of RFC 3339, with a fraction of the second or without. Whether there is such a day and hour is
-/// left to WeChat Pay.
+/// A time in the form of RFC 3339, with a fraction of the second or without. WeChat Pay
+/// checks that there is such a day and hour.
 pub(crate) fn rfc_3339(field: &'static str, value: &str) -> Checked {
     if time::has_form_of_rfc_3339(value) {
         return Ok(());

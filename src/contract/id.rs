@@ -24,8 +24,8 @@ pub struct ContractId {
 }
 
 impl ContractId {
-    pub(super) fn said(&self) -> Said<'_> {
-        Said {
+    pub(super) fn names(&self) -> Names<'_> {
+        Names {
             mchid: &self.mchid,
             sub_mchid: self.sub_mchid.as_deref(),
             service_id: self.service_id,
@@ -34,16 +34,16 @@ impl ContractId {
     }
 }
 
-/// What a request says about its contract, and what a response repeats of it.
-pub(super) struct Said<'a> {
+/// The names of a contract: in a request, or in a response that repeats them.
+pub(super) struct Names<'a> {
     pub(super) mchid: &'a str,
     pub(super) sub_mchid: Option<&'a str>,
     pub(super) service_id: u64,
     pub(super) out_contract_code: &'a str,
 }
 
-impl Said<'_> {
-    /// Refuses a response that says otherwise. A `sub_mchid` is compared if both say one.
+impl Names<'_> {
+    /// Returns an error if `received` differs. A `sub_mchid` is compared if both have one.
     pub(super) fn check(&self, received: &Self) -> Result<(), Mismatch> {
         Mismatch::check("mchid", self.mchid, received.mchid)?;
         if let (Some(sent), Some(received)) = (self.sub_mchid, received.sub_mchid) {

@@ -28,7 +28,7 @@ macro_rules! pre_sign_calls {
                 response: &$crate::contract::MiniProgramSession,
                 mchid: &str,
             ) -> Result<(), $crate::error::Mismatch> {
-                self.said(mchid).check(&$crate::contract::id::Said {
+                self.names(mchid).check(&$crate::contract::id::Names {
                     mchid: &response.mchid,
                     sub_mchid: response.sub_mchid.as_deref(),
                     service_id: response.service_id,
@@ -56,13 +56,13 @@ macro_rules! pre_sign_calls {
                 response: &$crate::contract::ContractId,
                 mchid: &str,
             ) -> Result<(), $crate::error::Mismatch> {
-                self.contract.said(mchid).check(&response.said())
+                self.contract.names(mchid).check(&response.names())
             }
         }
 
         impl MiniProgramPreSign<'_> {
-            fn said<'a>(&'a self, mchid: &'a str) -> $crate::contract::id::Said<'a> {
-                $crate::contract::id::Said {
+            fn names<'a>(&'a self, mchid: &'a str) -> $crate::contract::id::Names<'a> {
+                $crate::contract::id::Names {
                     mchid,
                     sub_mchid: None$(.or(Some(self.$field)))*,
                     service_id: self.service_id,

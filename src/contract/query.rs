@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::Said;
+use super::id::Names;
 use super::{ContractState, TerminationMode};
 use crate::error::{InvalidField, Mismatch};
 use crate::json::number_or_text;
@@ -52,13 +52,13 @@ impl Endpoint for QueryContract<'_> {
     }
 
     fn check(&self, response: &Contract, mchid: &str) -> Result<(), Mismatch> {
-        let sent = Said {
+        let sent = Names {
             mchid,
             sub_mchid: None,
             service_id: self.service_id,
             out_contract_code: self.out_contract_code,
         };
-        sent.check(&Said {
+        sent.check(&Names {
             mchid: &response.mchid,
             sub_mchid: None,
             service_id: response.service_id,

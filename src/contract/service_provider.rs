@@ -56,8 +56,8 @@ pub struct MiniProgramPreSign<'a> {
     /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32, unique for the merchant.
     /// A terminated contract's code can never be used again.
     pub out_contract_code: &'a str,
-    /// Where WeChat Pay notifies of the signing 回调通知地址: HTTPS, reachable from the internet, with a path and without
-    /// a query, up to 256 characters.
+    /// The address to which WeChat Pay sends the notification of the signing 回调通知地址: HTTPS, reachable from the
+    /// internet, with a path and without a query, up to 256 characters.
     pub notify_url: &'a str,
     /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters of at most three UTF-8 bytes, so
     /// no emoji.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ContractId;
-use super::id::Said;
+use super::id::Names;
 use crate::error::{InvalidField, Mismatch};
 use crate::request::{Endpoint, Request};
 use crate::rules;
@@ -61,12 +61,12 @@ impl Endpoint for TerminateContract<'_> {
     }
 
     fn check(&self, response: &ContractId, mchid: &str) -> Result<(), Mismatch> {
-        let sent = Said {
+        let sent = Names {
             mchid,
             sub_mchid: None,
             service_id: self.service_id,
             out_contract_code: self.out_contract_code,
         };
-        sent.check(&response.said())
+        sent.check(&response.names())
     }
 }

@@ -1,4 +1,18 @@
-//! Ordering with a contract: the order that gives a `prepay_id`, and the parameters with which the user pays it.
+//! The life of an order that is paid with a contract.
+//!
+//! | step | request | response |
+//! |---|---|---|
+//! | place it | [`JsapiOrder`], [`PartnerJsapiOrder`] | [`Prepay`] |
+//! | let the user pay | none: [`PayParameters`] go to the mini program | |
+//! | learn that it is paid | none: a notification, [`Event::Payment`](crate::Event::Payment) | [`Transaction`] |
+//! | query it | [`QueryOrder`] | [`Transaction`] |
+//! | close it while it is not paid | [`CloseOrder`] | |
+//! | refund it | [`CreateRefund`], for e-commerce platforms [`CreatePlatformRefund`] | [`Refund`], [`AcceptedRefund`] |
+//! | query the refund | [`QueryRefund`], [`QueryPlatformRefund`] | [`Refund`] |
+//! | learn that it is refunded | none: a notification, [`Event::Refund`](crate::Event::Refund) | [`RefundEvent`](crate::RefundEvent) |
+//!
+//! After an unknown outcome, the same request is sent again or a query comes first, as each type says. The example
+//! `recovery.rs` has a tested function for each.
 //!
 //! ```
 //! use wechatpay_contract::Endpoint;
@@ -19,7 +33,7 @@
 //! # Ok::<(), wechatpay_contract::InvalidField>(())
 //! ```
 //!
-//! `client.send(&order)` gives the `prepay_id`, and [`PayParameters::sign`] what the mini program needs for it.
+//! `client.send(&order)` returns the `prepay_id`, and `client.pay_parameters` signs it for the mini program.
 
 mod close;
 mod options;
@@ -54,8 +68,9 @@ use crate::rules;
 
 /// Orders with a contract as a direct merchant JSAPI下单并授权.
 ///
-/// No payment is made by it: the user pays with the `prepay_id`, within two hours. Not documented as idempotent. After
-/// an unknown outcome query the order by its `out_trade_no` before ordering anew.
+/// No payment is made by it: the user pays with the `prepay_id`, within two hours. After an unknown outcome, send it again
+/// unchanged, which returns a `prepay_id` again, or query the order by its `out_trade_no`. Do not order under another
+/// number: the user could pay both. An order that is to be changed is closed, and placed under a new number.
 ///
 /// The response repeats nothing of the order. One that belongs to another request, sent by a broken gateway or proxy
 /// between this request and its own response, is not noticed: compare what [`QueryOrder`] or the notification of the
@@ -68,20 +83,20 @@ pub struct JsapiOrder<'a> {
     pub appid: &'a str,
     /// The merchant id 直连商户号, up to 32 characters.
     pub mchid: &'a str,
-    /// What is bought 商品描述, up to 127 characters.
+    /// The description of the goods 商品描述, up to 127 characters.
     pub description: &'a str,
     /// The merchant's number of the order 商户订单号: 6 to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the
     /// merchant.
     pub out_trade_no: &'a str,
-    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, without a query, up to 255 characters.
+    /// The address to which WeChat Pay sends the notification of the payment 通知地址: HTTPS, without a query, up to 255 characters.
     pub notify_url: &'a str,
-    /// What is to be paid 订单金额.
+    /// The amount to pay 订单金额.
     pub amount: Amount<'a>,
-    /// Who pays 支付者.
+    /// The user who pays 支付者.
     pub payer: Payer<'a>,
     /// The contract 签约授权信息.
     pub contract_info: ContractInfo<'a>,
-    /// What can be said beside; `OrderOptions::default()` says nothing.
+    /// The optional fields; `OrderOptions::default()` leaves all of them out.
     #[serde(flatten)]
     pub options: OrderOptions<'a>,
 }
@@ -107,8 +122,9 @@ impl Endpoint for JsapiOrder<'_> {
 
 /// Orders with a contract as a service provider 服务商 or an e-commerce platform 电商收付通: JSAPI下单并授权.
 ///
-/// No payment is made by it: the user pays with the `prepay_id`, within two hours. Not documented as idempotent. After
-/// an unknown outcome query the order by its `out_trade_no` before ordering anew.
+/// No payment is made by it: the user pays with the `prepay_id`, within two hours. After an unknown outcome, send it again
+/// unchanged, which returns a `prepay_id` again, or query the order by its `out_trade_no`. Do not order under another
+/// number: the user could pay both. An order that is to be changed is closed, and placed under a new number.
 ///
 /// The response repeats nothing of the order. One that belongs to another request, sent by a broken gateway or proxy
 /// between this request and its own response, is not noticed: compare what [`QueryOrder`] or the notification of the
@@ -126,20 +142,20 @@ pub struct PartnerJsapiOrder<'a> {
     pub sub_appid: Option<&'a str>,
     /// The sub-merchant 子商户号, up to 32 characters.
     pub sub_mchid: &'a str,
-    /// What is bought 商品描述, up to 127 characters.
+    /// The description of the goods 商品描述, up to 127 characters.
     pub description: &'a str,
     /// The number of the order 商户订单号: up to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the merchant.
     pub out_trade_no: &'a str,
-    /// Where WeChat Pay notifies of the payment 通知地址: HTTPS, without a query, up to 255 characters. A NAT address or
+    /// The address to which WeChat Pay sends the notification of the payment 通知地址: HTTPS, without a query, up to 255 characters. A NAT address or
     /// private name on a dedicated line 专线 may use plain HTTP.
     pub notify_url: &'a str,
-    /// What is to be paid 订单金额.
+    /// The amount to pay 订单金额.
     pub amount: Amount<'a>,
-    /// Who pays 支付者.
+    /// The user who pays 支付者.
     pub payer: PartnerPayer<'a>,
     /// The contract 签约授权信息.
     pub contract_info: ContractInfo<'a>,
-    /// What can be said beside; `OrderOptions::default()` says nothing.
+    /// The optional fields; `OrderOptions::default()` leaves all of them out.
     #[serde(flatten)]
     pub options: OrderOptions<'a>,
 }
@@ -181,7 +197,7 @@ impl PartnerJsapiOrder<'_> {
     }
 }
 
-/// What is to be paid 订单金额.
+/// The amount to pay 订单金额.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Amount<'a> {
     /// The total 总金额, in fen 分: 1 at least.
@@ -201,7 +217,7 @@ impl Amount<'_> {
     }
 }
 
-/// Who pays, to a direct merchant.
+/// The payer of a direct merchant's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Payer<'a> {
     /// The user under the merchant's AppID 用户标识. Up to 128 characters, as inferred from orders without a contract.
@@ -239,7 +255,7 @@ impl ContractInfo<'_> {
     }
 }
 
-/// What an order gives.
+/// The response to an order.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>,
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
@@ -251,7 +267,7 @@ pub struct Prepay {
 }
 
 impl Prepay {
-    /// How long the `prepay_id` is valid: two hours.
+    /// The time for which the `prepay_id` is valid: two hours.
     pub const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
 }
 

@@ -5,33 +5,34 @@ use serde::Serialize;
 use crate::error::InvalidField;
 use crate::rules;
 
-/// What an order can say beside the required fields. `..OrderOptions::default()` leaves out the rest.
+/// The optional fields of an order. `..OrderOptions::default()` leaves out the rest.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>,
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012526951>. The lengths within `detail` and `scene_info` are inferred from
 /// orders without a contract and not enforced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct OrderOptions<'a> {
-    /// Until when the user can pay 支付结束时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`, up to 64
-    /// characters. From 1 minute to 15 days after the order; WeChat Pay moves a time outside of that to its border.
+    /// The end of the time to pay 支付结束时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`, up to 64
+    /// characters. From 1 minute to 15 days after the order. WeChat Pay clamps another time to these
+    /// limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_expire: Option<&'a str>,
-    /// The merchant's own data 附加数据, given back by notification and query, up to 128 characters.
+    /// The merchant's own data 附加数据, which notification and query return, up to 128 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attach: Option<&'a str>,
     /// The tag by which coupons are chosen 订单优惠标记, up to 32 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_tag: Option<&'a str>,
-    /// Whether the user is offered an electronic invoice 电子发票入口开放标识.
+    /// `true` to offer the user an electronic invoice 电子发票入口开放标识.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub support_fapiao: Option<bool>,
     /// The goods, for coupons 优惠功能.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail<'a>>,
-    /// Where the order is made 场景信息.
+    /// The place of the order 场景信息.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scene_info: Option<SceneInfo<'a>>,
-    /// How the money is settled 结算信息.
+    /// The settlement 结算信息.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settle_info: Option<SettleInfo>,
 }
@@ -96,13 +97,13 @@ pub struct GoodsDetail<'a> {
     /// Its name 商品名称, up to 256 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_name: Option<&'a str>,
-    /// How many 商品数量. Required.
+    /// The number of pieces 商品数量. Required.
     pub quantity: u64,
-    /// The price of one 商品单价, in fen 分. Required.
+    /// The price of a piece 商品单价, in fen 分. Required.
     pub unit_price: u64,
 }
 
-/// Where an order is made 场景信息.
+/// The place of an order 场景信息.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SceneInfo<'a> {
     /// The user's IP address 用户终端IP, version 4 or 6, up to 45 characters. Required.
@@ -141,10 +142,10 @@ pub struct StoreInfo<'a> {
     pub address: Option<&'a str>,
 }
 
-/// How the money of an order is settled 结算信息.
+/// The settlement of an order 结算信息.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SettleInfo {
-    /// Whether the money is to be shared 是否指定分账.
+    /// `true` if the money is to be shared 是否指定分账.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profit_sharing: Option<bool>,
 }

@@ -17,7 +17,7 @@ use crate::time::unix_seconds;
 /// use wechatpay_contract::order::{PayParameters, Prepay};
 /// use wechatpay_contract::{Error, Signer};
 ///
-/// /// What the merchant's server hands to its mini program after an order.
+/// /// Returns the JSON for the merchant's mini program after an order.
 /// fn pay(signer: &Signer, prepay: &Prepay, nonce_str: &str) -> Result<String, Error> {
 ///     let appid = "wx2421b1c4370ec43b";
 ///     let pay = PayParameters::sign(signer, appid, &prepay.prepay_id, SystemTime::now(), nonce_str)?;
@@ -45,7 +45,7 @@ impl PayParameters {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidField`] for what cannot be signed, and [`Error::Sign`]. Nothing is sent in any case.
+    /// [`Error::InvalidField`] if a value cannot be signed, and [`Error::Sign`]. Nothing is sent in any case.
     pub fn sign(
         signer: &Signer,
         appid: &str,
@@ -68,33 +68,33 @@ impl PayParameters {
         })
     }
 
-    /// `timeStamp` 时间戳, in Unix seconds.
+    /// Returns `timeStamp` 时间戳, in Unix seconds.
     pub fn time_stamp(&self) -> &str {
         &self.time_stamp
     }
 
-    /// `nonceStr` 随机字符串.
+    /// Returns `nonceStr` 随机字符串.
     pub fn nonce_str(&self) -> &str {
         &self.nonce_str
     }
 
-    /// `package` 订单详情扩展字符串: `prepay_id=` and the id.
+    /// Returns `package` 订单详情扩展字符串: `prepay_id=` and the id.
     pub fn package(&self) -> &str {
         &self.package
     }
 
-    /// `signType` 签名方式: `RSA`.
+    /// Returns `signType` 签名方式: `RSA`.
     pub fn sign_type(&self) -> &str {
         self.sign_type
     }
 
-    /// `paySign` 签名, in base64.
+    /// Returns `paySign` 签名, in base64.
     pub fn pay_sign(&self) -> &str {
         &self.pay_sign
     }
 }
 
-/// The text that the signature is made over: AppID, time, nonce and package, each ended by a line feed.
+/// Returns the text that is signed: AppID, time, nonce and package, each ended by a line feed.
 fn pay_message(appid: &str, time_stamp: &str, nonce_str: &str, package: &str) -> String {
     format!("{appid}\n{time_stamp}\n{nonce_str}\n{package}\n")
 }

@@ -204,7 +204,7 @@ pub struct RefundOptions<'a> {
     /// refund of 1 yuan or less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
-    /// Where WeChat Pay notifies of the refund 退款结果回调url: HTTPS, without a query, up to 256 characters. It has
+    /// The address to which WeChat Pay sends the notification of the refund 退款结果回调url: HTTPS, without a query, up to 256 characters. It has
     /// priority over the one set in the merchant platform; that there is no notification without both is inferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify_url: Option<&'a str>,

@@ -231,12 +231,14 @@ impl Order {
             &request,
             "appid mchid sp_appid sp_mchid sub_appid sub_mchid out_trade_no",
         );
-        let device_id = request.pointer("/scene_info/device_id");
+        let device_id = request
+            .pointer("/scene_info/device_id")
+            .and_then(Value::as_str);
         put(
             &mut shown,
             json!({
                 "amount": {"total": request.pointer("/amount/total"), "payer_currency": "CNY"},
-                "scene_info": {"device_id": device_id.unwrap_or(&json!(""))},
+                "scene_info": {"device_id": device_id.unwrap_or_default()},
                 "promotion_detail": [],
             }),
         );

@@ -25,7 +25,7 @@ const YEAR_10000: u64 = 253_402_300_800;
 
 /// The platform keys that the sandbox plays with: a WeChat Pay public key alone at first.
 ///
-/// A handle that is cheap to clone; see [`Sandbox::platform`].
+/// A handle that is cheap to clone; see [`Sandbox::platform`](super::Sandbox::platform).
 ///
 /// ```
 /// use wechatpay_contract::Validity;
