@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ureq::http::uri::InvalidUri;
-use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, header};
+use ureq::http::{self, HeaderMap, header};
 
 use super::host::{Host, Hosts};
 use super::observer::{Exchange, Observer};
@@ -165,26 +164,22 @@ impl Http {
             return Err(InvalidField::new("path", problem).into());
         }
         let uri = format!("{}{}", attempt.host.url, signed.target());
-        // The builder of `http` would compile a conversion for each type that it is given.
-        let mut request = http::Request::new(());
-        *request.method_mut() = http_method(signed.method());
-        *request.uri_mut() = uri
-            .try_into()
-            .map_err(|error: InvalidUri| InvalidField::new("path", error.to_string()))?;
-        let language = self.accept_language.as_deref();
-        let headers = signed.headers().map(|header| match header {
-            ("User-Agent", _) => ("User-Agent", attempt.host.user_agent),
-            other => other,
-        });
-        for (name, value) in headers.chain(language.map(|value| ("Accept-Language", value))) {
-            // Cannot fail: the names are constants, and the values were checked when they were set.
-            let wrong = |error: http::Error| InvalidField::new(name, error.to_string());
-            let value = HeaderValue::from_str(value).map_err(|error| wrong(error.into()))?;
-            let name =
-                HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(error.into()))?;
-            request.headers_mut().append(name, value);
+        let mut builder = http::Request::builder()
+            .method(signed.method().as_str())
+            .uri(uri);
+        for (name, value) in signed.headers() {
+            let value = match name {
+                "User-Agent" => attempt.host.user_agent,
+                _ => value,
+            };
+            builder = builder.header(name, value);
         }
-        Ok(request)
+        if let Some(language) = &self.accept_language {
+            builder = builder.header("Accept-Language", language);
+        }
+        // Method and headers are constants or were checked when they were set.
+        let request = builder.body(());
+        Ok(request.map_err(|error| InvalidField::new("path", error.to_string()))?)
     }
 
     fn observe(
@@ -265,16 +260,6 @@ impl Response<'_> {
     fn date(&self) -> Option<SystemTime> {
         let date = self.headers().get(header::DATE)?.to_str().ok()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(parse_http_date(date)?))
-    }
-}
-
-fn http_method(method: Method) -> http::Method {
-    match method {
-        Method::Get => http::Method::GET,
-        Method::Post => http::Method::POST,
-        Method::Put => http::Method::PUT,
-        Method::Patch => http::Method::PATCH,
-        Method::Delete => http::Method::DELETE,
     }
 }
 
