@@ -106,7 +106,7 @@ fn informational(status: u16) -> Delivery {
 
 const HELLO_HEAD: &str = "HTTP/1.1 200 OK\r\nX-Case: kept\r\ncontent-length: 5\r\n\r\n";
 
-/// A server that hands each request to the test and answers with an empty 200.
+/// A server that hands each request to the test and responds with an empty 200.
 fn recorder() -> (HttpServer, Receiver<HttpRequest>) {
     let (sender, receiver) = channel();
     let server = start(move |request| {
