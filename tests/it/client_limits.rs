@@ -10,7 +10,7 @@ use wechatpay_contract::{Client, Error, Outcome, Request};
 
 use crate::faults::told;
 use crate::pre_sign::PRE_SIGN;
-use crate::raw::content_length;
+use crate::raw_client::content_length;
 use crate::support::{merchant_signer, verifier};
 
 #[test]

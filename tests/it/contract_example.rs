@@ -6,7 +6,7 @@ use std::process::Command;
 
 use wechatpay_contract::sandbox::{Fault, Sandbox};
 
-use crate::raw::Folder;
+use crate::raw_client::Folder;
 
 const CODE: &str = "wxwtdk20200910100000";
 

@@ -9,7 +9,7 @@ use wechatpay_contract::{Client, Error, Request};
 
 use crate::failover::black_hole;
 use crate::platform::{PRE_SIGN, Platform, SESSION};
-use crate::raw::wait_until;
+use crate::raw_client::wait_until;
 use crate::tls_server::{Answer, Authority, Leaf, Meeting, Then, TlsServer};
 
 const PARAM_ERROR: &str = r#"{"code":"PARAM_ERROR","message":"parameter error"}"#;

@@ -10,7 +10,7 @@ use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
 use wechatpay_contract::{Authenticity, Client, Error, Outcome, Request};
 
 use crate::pre_sign::PRE_SIGN;
-use crate::raw::wait_until;
+use crate::raw_client::wait_until;
 
 /// A fault, and what has to come of it.
 pub(crate) struct Case {

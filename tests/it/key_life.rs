@@ -19,7 +19,7 @@ use wechatpay_contract::{
 };
 
 use crate::failover::CLOSED_PORT;
-use crate::raw::wait_until;
+use crate::raw_client::wait_until;
 use crate::support::{
     at, chain, installed, message, openssl, public_half, signature_by, wrong_signature,
 };

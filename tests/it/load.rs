@@ -16,7 +16,7 @@ use wechatpay_contract::{Client, Error, Outcome};
 use crate::failover::CLOSED_PORT;
 use crate::faults::{assert_honest, cases, told};
 use crate::pre_sign::PRE_SIGN;
-use crate::raw::wait_until;
+use crate::raw_client::wait_until;
 
 const THREADS: usize = 16;
 /// At most this much memory may be taken by one call, in bytes: a body of 1 MiB, read into a buffer that grows.

@@ -11,7 +11,7 @@ use wechatpay_contract::{ApiV3Key, Client, Error, PublicKey, Validity, Verifier}
 
 use crate::faults::told;
 use crate::pre_sign::PRE_SIGN;
-use crate::raw::wait_until;
+use crate::raw_client::wait_until;
 
 const OLD: &str = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
 const NEW: &str = "2E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";

@@ -7,36 +7,36 @@ use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{PublicKey, SignatureHeaders, VerifyError};
 
-use crate::inbox::{Inbox, PATIENCE, Reaction};
-use crate::raw::{Raw, wait_until};
+use crate::notification_server::{NotificationServer, PATIENCE, Reaction};
+use crate::raw_client::{RawClient, wait_until};
 use crate::sandbox_notifications::decrypted;
 
 /// Posts an order, unsigned and without any header.
-fn order(raw: &mut Raw, action: &str, body: &Value) -> (u16, Value) {
+fn order(raw: &mut RawClient, action: &str, body: &Value) -> (u16, Value) {
     let target = format!("/sandbox/{action}");
     raw.send("POST", &target, &[], body.to_string().as_bytes());
-    let answer = raw.answer();
-    assert_eq!(answer.header("wechatpay-signature"), None);
-    (answer.status, answer.json())
+    let response = raw.response();
+    assert_eq!(response.header("wechatpay-signature"), None);
+    (response.status, response.json())
 }
 
-fn look(raw: &mut Raw, what: &str) -> Value {
+fn look(raw: &mut RawClient, what: &str) -> Value {
     raw.send("GET", &format!("/sandbox/{what}"), &[], b"");
-    let answer = raw.answer();
-    assert_eq!(answer.status, 200, "{what}");
-    answer.json()
+    let response = raw.response();
+    assert_eq!(response.status, 200, "{what}");
+    response.json()
 }
 
-fn pre_signed() -> (Sandbox, Raw) {
+fn pre_signed() -> (Sandbox, RawClient) {
     let sandbox = Sandbox::start().unwrap();
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     raw.pre_sign("code1");
-    assert_eq!(raw.answer().status, 200);
+    assert_eq!(raw.response().status, 200);
     (sandbox, raw)
 }
 
 #[test]
-fn the_users_part_is_played() {
+fn each_action_of_the_user_has_a_path() {
     let (_sandbox, mut raw) = pre_signed();
     let code = json!({"out_contract_code": "code1"});
     assert_eq!(
@@ -53,7 +53,7 @@ fn the_users_part_is_played() {
     assert_eq!(order(&mut raw, "give-up", &code), (200, json!({})));
     assert_eq!(look(&mut raw, "contracts")[0]["contract_state"], "GIVEN_UP");
     raw.pre_sign("code1");
-    raw.answer();
+    raw.response();
     let (status, signed) = order(&mut raw, "sign", &code);
     assert_eq!(status, 200);
     let contract = look(&mut raw, "contracts")[0].clone();
@@ -74,7 +74,7 @@ fn the_users_part_is_played() {
 #[test]
 fn time_passes_and_notifications_go_where_they_are_told_to() {
     let (sandbox, mut raw) = pre_signed();
-    let order = |raw: &mut Raw, action, body| order(raw, action, &body).0;
+    let order = |raw: &mut RawClient, action, body| order(raw, action, &body).0;
     assert_eq!(
         order(&mut raw, "clock", json!({"advance_seconds": 7200})),
         200
@@ -91,7 +91,7 @@ fn time_passes_and_notifications_go_where_they_are_told_to() {
         400
     );
     raw.pre_sign("code1");
-    raw.answer();
+    raw.response();
     assert_eq!(
         order(&mut raw, "sign", json!({"out_contract_code": "code1"})),
         200
@@ -105,7 +105,7 @@ fn time_passes_and_notifications_go_where_they_are_told_to() {
 #[test]
 fn each_fault_can_be_ordered() {
     let sandbox = Sandbox::start().unwrap();
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     for fault in [
         json!({"fault": "close", "took_effect": true}),
         json!({"fault": "close_after_head"}),
@@ -161,10 +161,10 @@ fn each_fault_can_be_ordered() {
     });
     assert_eq!(order(&mut raw, "fault", &fault).0, 200);
     raw.request("GET", "/v3/", b"");
-    assert_eq!(raw.answer().status, 404);
+    assert_eq!(raw.response().status, 404);
     for status in [500, 500, 200] {
         raw.pre_sign("code1");
-        assert_eq!(raw.answer().status, status);
+        assert_eq!(raw.response().status, status);
     }
     let requests = look(&mut raw, "requests");
     let requests: Vec<_> = requests
@@ -190,7 +190,7 @@ const UNKNOWN_FAULT: &str = "fault: unknown variant `nonsense`, expected one of 
     `deep_json`, `duplicate_keys`, `body`, `raw`";
 
 #[test]
-fn what_cannot_be_done_is_refused_with_a_reason() {
+fn an_order_that_cannot_be_carried_out_is_refused_with_a_reason() {
     let (_sandbox, mut raw) = pre_signed();
     for (action, body, status, message) in [
         (
@@ -259,20 +259,20 @@ fn what_cannot_be_done_is_refused_with_a_reason() {
         assert_eq!(problem["code"], "SANDBOX_ERROR");
     }
     raw.send("POST", "/sandbox/sign", &[], b"{");
-    assert_eq!(raw.answer().status, 400);
+    assert_eq!(raw.response().status, 400);
     raw.send("GET", "/sandbox/sign", &[], b"");
-    assert_eq!(raw.answer().status, 404);
+    assert_eq!(raw.response().status, 404);
 }
 
 #[test]
 fn platform_keys_are_changed() {
     let sandbox = Sandbox::start().unwrap();
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     let serial_no = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
     let mut told = |action: &str, body: Value| {
-        let (status, answer) = order(&mut raw, action, &body);
-        assert_eq!(status, 200, "{action}: {answer}");
-        answer
+        let (status, response) = order(&mut raw, action, &body);
+        assert_eq!(status, 200, "{action}: {response}");
+        response
     };
     let issued = told(
         "issue-certificate",
@@ -299,7 +299,7 @@ fn platform_keys_are_changed() {
 }
 
 /// Posts an order that must be carried out.
-fn done(raw: &mut Raw, action: &str, body: Value) -> Value {
+fn done(raw: &mut RawClient, action: &str, body: Value) -> Value {
     let (status, response) = order(raw, action, &body);
     assert_eq!(status, 200, "{action} {body}: {response}");
     response
@@ -314,7 +314,7 @@ fn a_snapshot_is_loaded_into_another_sandbox() {
     done(&mut raw, "sign", json!({"out_contract_code": "code1"}));
     for code in ["code2", "code3", "code4"] {
         raw.pre_sign(code);
-        raw.answer();
+        raw.response();
     }
     done(&mut raw, "give-up", json!({"out_contract_code": "code2"}));
     done(&mut raw, "sign", json!({"out_contract_code": "code3"}));
@@ -332,7 +332,7 @@ fn a_snapshot_is_loaded_into_another_sandbox() {
     assert_eq!(snapshot, first.snapshot());
 
     let second = Sandbox::start().unwrap();
-    let mut other = Raw::connect(&second);
+    let mut other = RawClient::connect(&second);
     done(&mut other, "snapshot", snapshot.clone());
     assert_eq!(look(&mut other, "snapshot"), snapshot);
     assert_eq!(look(&mut other, "contracts"), look(&mut raw, "contracts"));
@@ -361,7 +361,7 @@ fn a_snapshot_is_loaded_into_another_sandbox() {
 }
 
 #[test]
-fn a_snapshot_that_is_none_changes_nothing() {
+fn a_value_that_is_no_snapshot_changes_nothing() {
     let (sandbox, mut raw) = pre_signed();
     let before = sandbox.snapshot();
     let with = |pointer: &str, value: Value| {
@@ -419,9 +419,9 @@ fn a_reset_forgets_everything() {
     }
     // The delivery that waited for its second attempt has ended.
     assert!(sandbox.wait_for_deliveries(std::time::Duration::from_secs(30)));
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     raw.pre_sign("code1");
-    let response = raw.answer();
+    let response = raw.response();
     assert_eq!(
         (response.status, response.header("content-encoding")),
         (200, None)
@@ -436,7 +436,7 @@ fn the_clock_of_signatures_is_moved() {
     for (offset, status) in [(600, 401), (-600, 401), (200, 200), (0, 200)] {
         done(&mut raw, "clock", json!({"offset_seconds": offset}));
         raw.pre_sign("code1");
-        assert_eq!(raw.answer().status, status, "{offset}");
+        assert_eq!(raw.response().status, status, "{offset}");
     }
     done(&mut raw, "clock", json!({"offset_seconds": i64::MIN}));
     done(
@@ -445,19 +445,19 @@ fn the_clock_of_signatures_is_moved() {
         json!({"offset_seconds": i64::MAX, "advance_seconds": u64::MAX}),
     );
     raw.pre_sign("code1");
-    assert_eq!(raw.answer().status, 401);
+    assert_eq!(raw.response().status, 401);
     sandbox.user_signs("code1").unwrap_err();
 }
 
 #[test]
 fn a_notification_of_any_kind_is_sent() {
-    let inbox = Inbox::open([
+    let server = NotificationServer::open([
         Reaction::Status(200),
         Reaction::Status(500),
         Reaction::Status(204),
     ]);
     let (sandbox, mut raw) = pre_signed();
-    done(&mut raw, "notify-url", json!({"url": inbox.url}));
+    done(&mut raw, "notify-url", json!({"url": server.url}));
     done(&mut raw, "notify-signing", json!({"signing": "probe"}));
     done(&mut raw, "notify-timeout", json!({"milliseconds": 60_000}));
     done(&mut raw, "notify-schedule", json!({"seconds": [0]}));
@@ -465,7 +465,7 @@ fn a_notification_of_any_kind_is_sent() {
     let event =
         json!({"event_type": "CONTRACT.RENEWED", "original_type": "contract", "content": content});
     let id = done(&mut raw, "notify", event)["id"].clone();
-    let body: Value = serde_json::from_slice(&inbox.next().body).unwrap();
+    let body: Value = serde_json::from_slice(&server.next().body).unwrap();
     assert_eq!(body["id"], id);
     assert_eq!(body["event_type"], "CONTRACT.RENEWED");
     assert_eq!(body["resource"]["original_type"], "contract");
@@ -495,7 +495,7 @@ fn a_notification_of_any_kind_is_sent() {
 #[test]
 fn a_body_of_ones_own_is_signed() {
     let sandbox = Sandbox::start().unwrap();
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     let signed = done(&mut raw, "sign-body", json!({"body": "{\"a\":1}"}));
     let headers: Vec<(String, String)> = serde_json::from_value(signed["headers"].clone()).unwrap();
     let pairs = headers.iter().map(|(name, value)| (name, value));
@@ -519,7 +519,7 @@ fn connections_are_refused_hung_up_and_closed_by_path() {
         json!({"accepted": 1, "open": 1})
     );
     done(&mut raw, "hang-up", json!({"connections": 1}));
-    assert_eq!(Raw::connect(&sandbox).rest(), b"");
+    assert_eq!(RawClient::connect(&sandbox).rest(), b"");
 
     done(&mut raw, "refuse-connections", json!({"milliseconds": 300}));
     let error = TcpStream::connect(&address).unwrap_err();
@@ -527,13 +527,13 @@ fn connections_are_refused_hung_up_and_closed_by_path() {
     wait_until("listening", || TcpStream::connect(&address).is_ok());
     wait_until("closed", || sandbox.connections_open() == 1);
 
-    let mut other = Raw::connect(&sandbox);
+    let mut other = RawClient::connect(&sandbox);
     look(&mut other, "health");
     done(&mut raw, "close-connections", json!({}));
     assert_eq!((raw.rest(), other.rest()), (vec![], vec![]));
 
     // A refusal that nobody ends does not keep the sandbox.
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     done(
         &mut raw,
         "refuse-connections",
@@ -546,13 +546,13 @@ fn connections_are_refused_hung_up_and_closed_by_path() {
 #[test]
 fn the_list_of_certificates_is_forged_by_path() {
     let sandbox = Sandbox::start().unwrap();
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     let certificate = json!({"serial_no": "1A", "not_before": 1, "not_after": 4_000_000_000_u64});
     done(&mut raw, "issue-certificate", certificate);
     let mut listed = |forgery: Value| {
         done(&mut raw, "forge-list", json!({"forgery": forgery}));
         raw.request("GET", "/v3/certificates", b"");
-        raw.answer().json()["data"][0]["serial_no"].clone()
+        raw.response().json()["data"][0]["serial_no"].clone()
     };
     assert_eq!(listed(json!("merchants_own")), Sandbox::MERCHANT_SERIAL_NO);
     assert_ne!(listed(json!("other_serial_no")), "1A");

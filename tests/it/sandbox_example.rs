@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::contract_example::program;
-use crate::raw::{Answer, Folder, PRE_SIGN_PATH, Raw, now, pre_sign_body};
+use crate::raw_client::{Folder, PRE_SIGN_PATH, RawClient, RawResponse, now, pre_sign_body};
 use crate::support::{command, installed};
 
 /// The running example.
@@ -65,7 +65,7 @@ impl Shell {
         )
     }
 
-    fn call(&self, raw: &mut Raw, method: &str, target: &str, body: &str) -> Answer {
+    fn call(&self, raw: &mut RawClient, method: &str, target: &str, body: &str) -> RawResponse {
         let authorization = self.authorization(method, target, body);
         let headers = [
             ("Authorization", authorization.as_str()),
@@ -75,19 +75,19 @@ impl Shell {
             ("Wechatpay-Serial", self.get("public_key_id")),
         ];
         raw.send(method, target, &headers, body.as_bytes());
-        raw.answer()
+        raw.response()
     }
 
     /// `openssl dgst -sha256 -verify` over time, nonce and body.
-    fn verifies(&self, answer: &Answer) -> bool {
-        let header = |name| answer.header(name).unwrap();
+    fn verifies(&self, response: &RawResponse) -> bool {
+        let header = |name| response.header(name).unwrap();
         assert_eq!(header("wechatpay-serial"), self.get("public_key_id"));
         let signature = header("wechatpay-signature").as_bytes();
         let signature = command("openssl", &["base64", "-d", "-A"], signature);
         let signature = self.folder.write("signature", &signature);
         let (time, nonce) = (header("wechatpay-timestamp"), header("wechatpay-nonce"));
         let head = format!("{time}\n{nonce}\n");
-        let message = [head.as_bytes(), &answer.body, b"\n"].concat();
+        let message = [head.as_bytes(), &response.body, b"\n"].concat();
         let message = self.folder.write("message", &message);
         let output = Command::new("openssl")
             .args(["dgst", "-sha256", "-verify", self.get("public_key")])
@@ -110,23 +110,23 @@ fn a_client_made_of_openssl_and_a_socket_gets_along() {
         description,
         _process: process,
     };
-    let mut raw = Raw::connect_to(shell.get("url"));
+    let mut raw = RawClient::connect_to(shell.get("url"));
 
     let body = pre_sign_body("code1").to_string();
-    let mut answer = shell.call(&mut raw, "POST", PRE_SIGN_PATH, &body);
-    assert_eq!(answer.status, 200);
-    assert!(shell.verifies(&answer));
+    let mut response = shell.call(&mut raw, "POST", PRE_SIGN_PATH, &body);
+    assert_eq!(response.status, 200);
+    assert!(shell.verifies(&response));
 
     let code = json!({"out_contract_code": "code1"}).to_string();
     raw.send("POST", "/sandbox/sign", &[], code.as_bytes());
-    let contract_id = raw.answer().json()["contract_id"].clone();
+    let contract_id = raw.response().json()["contract_id"].clone();
     let target = "/v3/password-exempt-contract/contracts/service-id/12535/out-contract-code/code1";
     let contract = shell.call(&mut raw, "GET", target, "");
     assert!(shell.verifies(&contract));
     assert_eq!(contract.json()["contract_id"], contract_id);
 
-    answer.body[0] ^= 1;
-    assert!(!shell.verifies(&answer));
+    response.body[0] ^= 1;
+    assert!(!shell.verifies(&response));
 
     let certificate = ["x509", "-noout", "-serial", "-in", shell.get("certificate")];
     let serial = String::from_utf8(command("openssl", &certificate, b"")).unwrap();
@@ -144,7 +144,7 @@ fn a_client_made_of_openssl_and_a_socket_gets_along() {
         ("Content-Type", "application/json"),
     ];
     raw.send("POST", PRE_SIGN_PATH, &headers, body.as_bytes());
-    assert_eq!(raw.answer().refusal(), (401, "SIGN_ERROR".to_owned()));
+    assert_eq!(raw.response().refusal(), (401, "SIGN_ERROR".to_owned()));
 }
 
 #[test]
@@ -171,20 +171,20 @@ fn a_snapshot_is_loaded_at_the_same_port() {
     let keys = folder.path().to_str().unwrap();
     let (first, description) = Process::start(&["--keys", keys]);
     let url = description["url"].as_str().unwrap();
-    let mut raw = Raw::connect_to(url);
+    let mut raw = RawClient::connect_to(url);
     raw.send("POST", "/sandbox/clock", &[], br#"{"offset_seconds": 42}"#);
-    assert_eq!(raw.answer().status, 200);
+    assert_eq!(raw.response().status, 200);
     raw.send("GET", "/sandbox/snapshot", &[], b"");
-    let snapshot = raw.answer();
+    let snapshot = raw.response();
     let seed = folder.write("seed.json", &snapshot.body);
     drop((raw, first));
 
     let port = url.rsplit(':').next().unwrap();
     let (_second, again) = Process::start(&["--keys", keys, "--port", port, "--seed", &seed]);
     assert_eq!(again, description);
-    let mut raw = Raw::connect_to(url);
+    let mut raw = RawClient::connect_to(url);
     raw.send("GET", "/sandbox/snapshot", &[], b"");
-    assert_eq!(raw.answer().json(), snapshot.json());
+    assert_eq!(raw.response().json(), snapshot.json());
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! The fields of each pre-signing call, asked of the sandbox by a raw client.
+//! The fields of each pre-signing call in the sandbox.
 
 use serde_json::{Value, json};
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::Sandbox;
 
-use crate::desk::{CONTRACTS, Desk, assert_param_error, service_provider_body, with};
+use crate::fixture::{CONTRACTS, Fixture, assert_param_error, service_provider_body, with};
 use crate::pre_sign::PRE_SIGN;
-use crate::raw::pre_sign_body;
+use crate::raw_client::pre_sign_body;
 
 /// Each mode with a body in which all is well, and whether its page gives lengths.
 fn modes() -> [(&'static str, Value, bool); 4] {
@@ -30,11 +30,11 @@ fn modes() -> [(&'static str, Value, bool); 4] {
 }
 
 #[test]
-fn each_mode_answers_as_its_page_says() {
+fn each_mode_responds_as_its_page_says() {
     for (mode, body, _) in modes() {
-        let mut desk = Desk::open();
-        let answer = desk.pre_sign(mode, "mini-program", &body).json();
-        let mut names: Vec<_> = answer.as_object().unwrap().keys().collect();
+        let mut fixture = Fixture::open();
+        let response = fixture.pre_sign(mode, "mini-program", &body).json();
+        let mut names: Vec<_> = response.as_object().unwrap().keys().collect();
         names.sort();
         let mut expected = vec![
             "mchid",
@@ -48,14 +48,14 @@ fn each_mode_answers_as_its_page_says() {
             expected.push("sub_mchid");
         }
         assert_eq!(names, expected, "{mode}");
-        assert_eq!(answer["mchid"], Sandbox::MCHID);
-        assert_eq!(answer["service_id"], 12535);
-        assert_eq!(answer["out_contract_code"], "code1");
-        assert_eq!(answer["sign_mp_appid"], "wxbd687630cd02ce1d");
-        assert_eq!(answer["sign_mp_path"], "pages/PwdExemptContract/index");
+        assert_eq!(response["mchid"], Sandbox::MCHID);
+        assert_eq!(response["service_id"], 12535);
+        assert_eq!(response["out_contract_code"], "code1");
+        assert_eq!(response["sign_mp_appid"], "wxbd687630cd02ce1d");
+        assert_eq!(response["sign_mp_path"], "pages/PwdExemptContract/index");
 
         let body = with(&body, "prepay_id", Some("wx2014102".into()));
-        let answer = desk.pre_sign(mode, "pay-redirect-sign", &body).json();
+        let response = fixture.pre_sign(mode, "pay-redirect-sign", &body).json();
         let mut expected = json!({
             "mchid": Sandbox::MCHID,
             "service_id": 12535,
@@ -64,41 +64,42 @@ fn each_mode_answers_as_its_page_says() {
         if mode == "service-provider" {
             expected["sub_mchid"] = "1900000110".into();
         }
-        assert_eq!(answer, expected, "{mode}");
+        assert_eq!(response, expected, "{mode}");
     }
 }
 
 #[test]
 fn each_required_field_of_each_mode_is_required() {
-    let mut desk = Desk::open();
+    let mut fixture = Fixture::open();
     for (mode, body, _) in modes() {
         for way in ["mini-program", "pay-redirect-sign"] {
             let mut body = body.clone();
             if way == "pay-redirect-sign" {
                 body["prepay_id"] = "wx2014102".into();
             }
-            assert_eq!(desk.pre_sign(mode, way, &body).status, 200, "{mode}");
+            assert_eq!(fixture.pre_sign(mode, way, &body).status, 200, "{mode}");
             let fields: Vec<String> = body.as_object().unwrap().keys().cloned().collect();
             for field in fields.iter().filter(|field| *field != "sub_openid") {
-                let answer = desk.pre_sign(mode, way, &with(&body, field, None));
-                assert_param_error(&answer, field, "is required");
-                let null = desk.pre_sign(mode, way, &with(&body, field, Some(Value::Null)));
+                let response = fixture.pre_sign(mode, way, &with(&body, field, None));
+                assert_param_error(&response, field, "is required");
+                let null = fixture.pre_sign(mode, way, &with(&body, field, Some(Value::Null)));
                 assert_param_error(&null, field, "is null");
-                let wrong = desk.pre_sign(mode, way, &with(&body, field, Some(json!([]))));
+                let wrong = fixture.pre_sign(mode, way, &with(&body, field, Some(json!([]))));
                 let issue = match field.as_str() {
                     "service_id" => "is not a whole number",
                     _ => "is not a string",
                 };
                 assert_param_error(&wrong, field, issue);
                 if field != "service_id" {
-                    let empty = desk.pre_sign(mode, way, &with(&body, field, Some("".into())));
+                    let empty = fixture.pre_sign(mode, way, &with(&body, field, Some("".into())));
                     assert_param_error(&empty, field, "is empty");
                 }
             }
         }
     }
     assert!(
-        desk.sandbox
+        fixture
+            .sandbox
             .requests()
             .iter()
             .all(|request| request.took_effect == (request.status == 200))
@@ -106,15 +107,15 @@ fn each_required_field_of_each_mode_is_required() {
 }
 
 #[test]
-fn fields_that_are_not_known_do_no_harm() {
-    let mut desk = Desk::open();
+fn unknown_fields_are_ignored() {
+    let mut fixture = Fixture::open();
     let body = with(
         &pre_sign_body("code1"),
         "new_field",
         Some(json!({"a": [1, "b"]})),
     );
-    let answer = desk.pre_sign("normal", "mini-program", &body);
-    assert_eq!(answer.status, 200);
+    let response = fixture.pre_sign("normal", "mini-program", &body);
+    assert_eq!(response.status, 200);
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn documented_lengths_are_checked_and_inferred_ones_not() {
         ("sub_openid", 128),
         ("prepay_id", 64),
     ];
-    let mut desk = Desk::open();
+    let mut fixture = Fixture::open();
     for (mode, mut body, documented) in modes() {
         body["prepay_id"] = "wx2014102".into();
         for (field, max) in lengths {
@@ -141,14 +142,14 @@ fn documented_lengths_are_checked_and_inferred_ones_not() {
                 _ => "a",
             };
             let longest = with(&body, field, Some(fill.repeat(max).into()));
-            let answer = desk.pre_sign(mode, "pay-redirect-sign", &longest);
-            assert_eq!(answer.status, 200, "{mode} {field}");
+            let response = fixture.pre_sign(mode, "pay-redirect-sign", &longest);
+            assert_eq!(response.status, 200, "{mode} {field}");
             let longer = with(&body, field, Some(fill.repeat(max + 1).into()));
-            let answer = desk.pre_sign(mode, "pay-redirect-sign", &longer);
+            let response = fixture.pre_sign(mode, "pay-redirect-sign", &longer);
             if documented || field == "prepay_id" {
-                assert_param_error(&answer, field, "is too long");
+                assert_param_error(&response, field, "is too long");
             } else {
-                assert_eq!(answer.status, 200, "{mode} {field}");
+                assert_eq!(response.status, 200, "{mode} {field}");
             }
         }
         let url = |length: usize| {
@@ -156,10 +157,10 @@ fn documented_lengths_are_checked_and_inferred_ones_not() {
             format!("{start}{}", "n".repeat(length - start.len()))
         };
         let longest = with(&body, "notify_url", Some(url(256).into()));
-        assert_eq!(desk.pre_sign(mode, "mini-program", &longest).status, 200);
+        assert_eq!(fixture.pre_sign(mode, "mini-program", &longest).status, 200);
         let longer = with(&body, "notify_url", Some(url(257).into()));
-        let answer = desk.pre_sign(mode, "mini-program", &longer);
-        assert_eq!(answer.status == 400, documented, "{mode}");
+        let response = fixture.pre_sign(mode, "mini-program", &longer);
+        assert_eq!(response.status == 400, documented, "{mode}");
     }
 }
 
@@ -182,11 +183,11 @@ fn each_notify_url_that_the_client_takes_is_taken() {
 }
 
 #[test]
-fn values_are_of_their_documented_form() {
+fn values_that_break_their_documented_form_are_refused() {
     let not_a_url = "is not an https URL with a path and without a query";
     let not_a_code = "has characters other than digits and letters";
     let four_bytes = "has a character of four UTF-8 bytes";
-    let mut desk = Desk::open();
+    let mut fixture = Fixture::open();
     for (field, value, issue) in [
         ("notify_url", json!("http://yourapp.com/notify"), not_a_url),
         ("notify_url", json!("https://yourapp.com"), not_a_url),
@@ -216,30 +217,40 @@ fn values_are_of_their_documented_form() {
     ] {
         for mode in ["normal", "ecommerce"] {
             let body = with(&pre_sign_body("code1"), field, Some(value.clone()));
-            let answer = desk.pre_sign(mode, "mini-program", &body);
-            assert_param_error(&answer, field, issue);
-            assert_eq!(answer.json()["detail"]["value"], value);
+            let response = fixture.pre_sign(mode, "mini-program", &body);
+            assert_param_error(&response, field, issue);
+            assert_eq!(response.json()["detail"]["value"], value);
         }
     }
     let qs = with(&modes()[3].1, "sub_openid", None);
-    let answer = desk.pre_sign("qs", "mini-program", &qs);
-    assert_param_error(&answer, "openid", "is required unless sub_openid is given");
+    let response = fixture.pre_sign("qs", "mini-program", &qs);
+    assert_param_error(
+        &response,
+        "openid",
+        "is required unless sub_openid is given",
+    );
 }
 
 #[test]
-fn bodies_that_are_no_json_object_are_refused() {
-    let mut desk = Desk::open();
+fn a_body_that_is_no_json_object_is_refused() {
+    let mut fixture = Fixture::open();
     let target = format!("{CONTRACTS}/normal/pre-entrust-sign/mini-program");
     for body in ["", "{", "not json", "\u{FEFF}{}", "{}{}"] {
-        desk.raw.request("POST", &target, body.as_bytes());
-        let answer = desk.raw.answer();
-        assert_eq!(answer.refusal(), (400, "PARAM_ERROR".to_owned()), "{body}");
-        assert_eq!(answer.json()["message"], "the body is not JSON");
+        fixture.raw.request("POST", &target, body.as_bytes());
+        let response = fixture.raw.response();
+        assert_eq!(
+            response.refusal(),
+            (400, "PARAM_ERROR".to_owned()),
+            "{body}"
+        );
+        assert_eq!(response.json()["message"], "the body is not JSON");
     }
     for body in ["[]", "\"text\"", "1"] {
-        desk.raw.request("POST", &target, body.as_bytes());
-        assert_param_error(&desk.raw.answer(), "", "is not an object");
+        fixture.raw.request("POST", &target, body.as_bytes());
+        assert_param_error(&fixture.raw.response(), "", "is not an object");
     }
-    desk.raw.request("POST", &target, b"{\"appid\":\"\xff\"}");
-    assert_eq!(desk.raw.answer().status, 400);
+    fixture
+        .raw
+        .request("POST", &target, b"{\"appid\":\"\xff\"}");
+    assert_eq!(fixture.raw.response().status, 400);
 }

@@ -1,14 +1,14 @@
-//! What the sandbox refuses before it looks at a request's fields: signature, clock, headers, paths.
+//! The checks of the sandbox before a request's fields, signature, clock, headers and paths, and what it records.
 
 use serde_json::json;
 use wechatpay_contract::sandbox::Sandbox;
 
-use crate::raw::{PRE_SIGN_PATH, Raw, authorization, now, pre_sign_body};
+use crate::raw_client::{PRE_SIGN_PATH, RawClient, authorization, now, pre_sign_body};
 
-/// Sends a pre-signing with this `Authorization`, and gives status and code of the answer.
+/// Sends a pre-signing with this `Authorization`. Returns status and code of the response.
 fn authorized_by(sandbox: &Sandbox, authorization: &str) -> (u16, String) {
     let body = pre_sign_body("code1").to_string().into_bytes();
-    let mut raw = Raw::connect(sandbox);
+    let mut raw = RawClient::connect(sandbox);
     let headers = [
         ("Authorization", authorization),
         ("Accept", "application/json"),
@@ -16,11 +16,11 @@ fn authorized_by(sandbox: &Sandbox, authorization: &str) -> (u16, String) {
         ("Content-Type", "application/json"),
     ];
     raw.send("POST", PRE_SIGN_PATH, &headers, &body);
-    let answer = raw.answer();
-    let is_signed = answer.header("wechatpay-signature").is_some();
-    assert_eq!(is_signed, answer.status != 401, "{authorization}");
-    assert!(answer.header("request-id").is_some());
-    answer.refusal()
+    let response = raw.response();
+    let is_signed = response.header("wechatpay-signature").is_some();
+    assert_eq!(is_signed, response.status != 401, "{authorization}");
+    assert!(response.header("request-id").is_some());
+    response.refusal()
 }
 
 fn right(sandbox: &Sandbox) -> String {
@@ -34,7 +34,7 @@ fn sign_error() -> (u16, String) {
 }
 
 #[test]
-fn authorization_has_each_part_once_in_any_order() {
+fn an_authorization_has_each_part_once_in_any_order() {
     let sandbox = Sandbox::start().unwrap();
     let right = right(&sandbox);
     let ok = (200, String::new());
@@ -81,7 +81,7 @@ fn authorization_has_each_part_once_in_any_order() {
 }
 
 #[test]
-fn authorization_is_of_the_known_scheme() {
+fn an_authorization_of_another_scheme_is_refused() {
     let sandbox = Sandbox::start().unwrap();
     let right = right(&sandbox);
     for wrong in [
@@ -99,7 +99,7 @@ fn authorization_is_of_the_known_scheme() {
 }
 
 #[test]
-fn authorization_names_the_merchant_and_the_certificate() {
+fn an_authorization_of_another_merchant_or_certificate_is_refused() {
     let sandbox = Sandbox::start().unwrap();
     let right = right(&sandbox);
     for wrong in [
@@ -113,7 +113,7 @@ fn authorization_names_the_merchant_and_the_certificate() {
 }
 
 #[test]
-fn the_clock_is_off_by_less_than_five_minutes() {
+fn a_timestamp_that_is_off_by_five_minutes_is_refused() {
     let sandbox = Sandbox::start().unwrap();
     let signer = sandbox.signer();
     let body = pre_sign_body("code1").to_string();
@@ -201,11 +201,11 @@ fn nothing_that_is_refused_takes_effect() {
 }
 
 #[test]
-fn user_agent_accept_and_content_type_are_wanted() {
+fn a_request_without_user_agent_accept_or_content_type_is_refused() {
     let sandbox = Sandbox::start().unwrap();
     let right_authorization = right(&sandbox);
     let body = pre_sign_body("code1").to_string();
-    let answer = |change: (&str, Option<&str>)| {
+    let response = |change: (&str, Option<&str>)| {
         let headers = [
             ("Authorization", right_authorization.as_str()),
             ("Accept", "application/json"),
@@ -226,16 +226,16 @@ fn user_agent_accept_and_content_type_are_wanted() {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
             .collect();
-        let mut raw = Raw::connect(&sandbox);
+        let mut raw = RawClient::connect(&sandbox);
         raw.send("POST", PRE_SIGN_PATH, &headers, body.as_bytes());
-        raw.answer()
+        raw.response()
     };
     for ok in [
         ("Accept", Some("*/*")),
         ("Accept", Some("text/html, application/json;q=0.9")),
         ("Content-Type", Some("application/json; charset=utf-8")),
     ] {
-        assert_eq!(answer(ok).status, 200, "{ok:?}");
+        assert_eq!(response(ok).status, 200, "{ok:?}");
     }
     for wrong in [
         ("Accept", None),
@@ -245,19 +245,19 @@ fn user_agent_accept_and_content_type_are_wanted() {
         ("Content-Type", None),
         ("Content-Type", Some("text/plain")),
     ] {
-        let answer = answer(wrong);
+        let response = response(wrong);
         let refusal = (400, "PARAM_ERROR".to_owned());
-        assert_eq!(answer.refusal(), refusal, "{wrong:?}");
-        assert!(answer.header("wechatpay-signature").is_some());
+        assert_eq!(response.refusal(), refusal, "{wrong:?}");
+        assert!(response.header("wechatpay-signature").is_some());
     }
-    assert_eq!(answer(("Authorization", None)).refusal(), sign_error());
+    assert_eq!(response(("Authorization", None)).refusal(), sign_error());
 }
 
 #[test]
 fn other_paths_and_methods_are_unknown() {
     let sandbox = Sandbox::start().unwrap();
     let contracts = "/v3/password-exempt-contract/contracts";
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     for (method, target) in [
         ("GET", "/".to_owned()),
         ("GET", "/v3/certificatesx".to_owned()),
@@ -285,7 +285,7 @@ fn other_paths_and_methods_are_unknown() {
     ] {
         raw.request(method, &target, b"");
         let refusal = (404, "RESOURCE_NOT_EXISTS".to_owned());
-        assert_eq!(raw.answer().refusal(), refusal, "{method} {target}");
+        assert_eq!(raw.response().refusal(), refusal, "{method} {target}");
     }
 }
 
@@ -325,15 +325,15 @@ fn a_request_that_a_foreign_web_page_could_send_is_refused() {
         (403, vec![("Sec-Fetch-Site", "cross-site")]),
         (403, vec![("Sec-Fetch-Site", "same-site")]),
     ] {
-        let mut raw = Raw::connect(&sandbox);
+        let mut raw = RawClient::connect(&sandbox);
         raw.send("GET", "/sandbox/requests", &headers, b"");
-        let response = raw.answer();
+        let response = raw.response();
         assert_eq!(response.status, status, "{headers:?}");
         assert!(status == 200 || response.refusal().1 == "SANDBOX_ERROR");
         raw.send("POST", "/sandbox/fault", &headers, br#"{"fault": "gzip"}"#);
-        assert_eq!(raw.answer().status, status, "{headers:?}");
+        assert_eq!(raw.response().status, status, "{headers:?}");
         raw.send("GET", "/v3/certificates", &headers, b"");
-        let is_let_through = raw.answer().status == 400;
+        let is_let_through = raw.response().status == 400;
         assert_eq!(is_let_through, status == 200, "{headers:?}");
         sandbox.clear_faults();
     }
@@ -349,10 +349,10 @@ fn a_request_that_a_foreign_web_page_could_send_is_refused() {
 fn the_record_keeps_the_newest_requests_up_to_64_mib() {
     let sandbox = Sandbox::start().unwrap();
     let body = vec![b'x'; 8 * 1024 * 1024];
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     for number in 1..=9 {
         raw.send("POST", &format!("/{number}"), &[], &body);
-        assert_eq!(raw.answer().status, 400);
+        assert_eq!(raw.response().status, 400);
     }
     let targets: Vec<_> = sandbox
         .requests()
@@ -374,9 +374,9 @@ fn a_wrong_signature_is_refused_with_what_was_signed() {
             ("Accept", "application/json"),
             ("User-Agent", "raw"),
         ];
-        let mut raw = Raw::connect(&sandbox);
+        let mut raw = RawClient::connect(&sandbox);
         raw.send("POST", PRE_SIGN_PATH, &headers, body.as_bytes());
-        raw.answer().json()["detail"].clone()
+        raw.response().json()["detail"].clone()
     };
     let message = |body: &str| {
         format!("POST\n{PRE_SIGN_PATH}\n{time}\n593BEC0C930BF1AFEB40B4A08C8FB242\n{body}\n")

@@ -8,7 +8,7 @@ use wechatpay_contract::{
     ApiV3Key, Event, EventKind, NotificationReceiver, SignatureHeaders, Validity, VerifyError,
 };
 
-use crate::raw::{Raw, authorization, now};
+use crate::raw_client::{RawClient, authorization, now};
 use crate::support::chain;
 
 const OLD: &str = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
@@ -44,9 +44,9 @@ fn signer_of(sandbox: &Sandbox, target: &str, serial: Option<&str>) -> (u16, Opt
         ("User-Agent", "raw"),
     ];
     headers.extend(serial.map(|serial| ("Wechatpay-Serial", serial)));
-    let mut raw = Raw::connect(sandbox);
+    let mut raw = RawClient::connect(sandbox);
     raw.send("GET", target, &headers, b"");
-    let response = raw.answer();
+    let response = raw.response();
     let serial = response.header("wechatpay-serial").map(str::to_owned);
     (response.status, serial)
 }
@@ -160,9 +160,9 @@ fn the_merchants_serial_number_is_a_number() {
             ("Accept", "application/json"),
             ("User-Agent", "raw"),
         ];
-        let mut raw = Raw::connect(&sandbox);
+        let mut raw = RawClient::connect(&sandbox);
         raw.send("GET", "/v3/unknown", &headers, b"");
-        assert_eq!(raw.answer().status, status, "{written}");
+        assert_eq!(raw.response().status, status, "{written}");
     }
 }
 

@@ -11,8 +11,8 @@ use wechatpay_contract::order::{
 use wechatpay_contract::sandbox::{RecordedRequest, Sandbox, UserError};
 use wechatpay_contract::{Endpoint, Error, Event};
 
-use crate::inbox::{Inbox, PATIENCE, Reaction};
-use crate::raw::Folder;
+use crate::notification_server::{NotificationServer, PATIENCE, Reaction};
+use crate::raw_client::Folder;
 use crate::shop::{
     DIRECT, PARTNER, SUB_MCHID, Shop, TOTAL, close_of, own_order, platform_refund_of, refund_of,
 };
@@ -323,12 +323,12 @@ fn a_payment_and_a_refund_are_notified_again_until_they_are_acknowledged() {
         .settle_refund("r1", RefundStatus::Success)
         .unwrap();
     for sent in shop.sandbox.notifications().iter().rev().take(2) {
-        let inbox = Inbox::open([Reaction::Status(500), Reaction::Status(204)]);
-        shop.sandbox.deliver_notifications_to(&inbox.url).unwrap();
+        let server = NotificationServer::open([Reaction::Status(500), Reaction::Status(204)]);
+        shop.sandbox.deliver_notifications_to(&server.url).unwrap();
         shop.sandbox.retry_schedule([Duration::ZERO]);
         assert!(shop.sandbox.notify_again(&sent.id));
         assert!(shop.sandbox.wait_for_deliveries(PATIENCE));
-        let (first, second) = (inbox.next(), inbox.next());
+        let (first, second) = (server.next(), server.next());
         assert_eq!(first.body, sent.body);
         assert_eq!(second.body, sent.body);
         let all = shop.sandbox.notifications();

@@ -13,8 +13,8 @@ use wechatpay_contract::{
     ApiV3Key, ContractEvent, EventKind, NotificationReceiver, SignatureHeaders, VerifyError,
 };
 
-use crate::inbox::{Inbox, PATIENCE, Reaction};
-use crate::raw::{Raw, authorization, now, wait_until};
+use crate::notification_server::{NotificationServer, PATIENCE, Reaction};
+use crate::raw_client::{RawClient, authorization, now, wait_until};
 use crate::support::wrong_signature;
 
 /// A pause that no test waits for.
@@ -24,21 +24,21 @@ const AT_ONCE: Duration = Duration::ZERO;
 /// A sandbox with a contract that the user may sign.
 fn pre_signed() -> Sandbox {
     let sandbox = Sandbox::start().unwrap();
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     raw.pre_sign("code1");
-    assert_eq!(raw.answer().status, 200);
+    assert_eq!(raw.response().status, 200);
     sandbox
 }
 
 /// A sandbox that has delivered a signing to a receiver that reacts so, with no pauses between the attempts.
-fn delivered(reactions: &[Reaction], attempts: usize) -> (Sandbox, Inbox) {
-    let inbox = Inbox::open(reactions.iter().copied());
+fn delivered(reactions: &[Reaction], attempts: usize) -> (Sandbox, NotificationServer) {
+    let server = NotificationServer::open(reactions.iter().copied());
     let sandbox = pre_signed();
-    sandbox.deliver_notifications_to(&inbox.url).unwrap();
+    sandbox.deliver_notifications_to(&server.url).unwrap();
     sandbox.retry_schedule(vec![AT_ONCE; attempts - 1]);
     sandbox.user_signs("code1").unwrap();
     assert!(sandbox.wait_for_deliveries(PATIENCE));
-    (sandbox, inbox)
+    (sandbox, server)
 }
 
 fn only(sandbox: &Sandbox) -> SentNotification {
@@ -80,17 +80,17 @@ fn each_change_is_notified_and_giving_up_is_not() {
     sandbox.user_gives_up("code1").unwrap();
     assert!(sandbox.notifications().is_empty());
 
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     for code in ["code1", "code2"] {
         raw.pre_sign(code);
-        raw.answer();
+        raw.response();
         sandbox.user_signs(code).unwrap();
     }
     sandbox.user_terminates("code1").unwrap();
     let target =
         "/v3/password-exempt-contract/contracts/service-id/12535/out-contract-code/code2/terminate";
     raw.request("POST", target, br#"{"contract_termination_remark":"bye"}"#);
-    assert_eq!(raw.answer().status, 200);
+    assert_eq!(raw.response().status, 200);
 
     let sent = sandbox.notifications();
     let sent: Vec<_> = sent
@@ -166,9 +166,9 @@ fn a_notification_is_the_documented_envelope_around_the_contract() {
 }
 
 #[test]
-fn the_self_test_is_notified_when_asked_to() {
+fn the_self_test_is_notified_if_it_names_a_url() {
     let sandbox = Sandbox::start().unwrap();
-    let mut raw = Raw::connect(&sandbox);
+    let mut raw = RawClient::connect(&sandbox);
     let mut echo = |body: Value| {
         let (target, body) = ("/v3/security/echo", body.to_string());
         let signer = sandbox.signer();
@@ -181,7 +181,7 @@ fn the_self_test_is_notified_when_asked_to() {
             ("Wechatpay-Serial", Sandbox::PUBLIC_KEY_ID),
         ];
         raw.send("POST", target, &headers, body.as_bytes());
-        assert_eq!(raw.answer().json(), json!({"echo_message": "hello"}));
+        assert_eq!(raw.response().json(), json!({"echo_message": "hello"}));
         sandbox.notifications()
     };
     assert!(echo(json!({"echo_message": "hello"})).is_empty());
@@ -194,7 +194,7 @@ fn the_self_test_is_notified_when_asked_to() {
 }
 
 #[test]
-fn the_receiver_of_the_crate_opens_what_was_recorded() {
+fn a_recorded_notification_is_opened_by_the_crates_receiver() {
     let sandbox = pre_signed();
     let contract_id = sandbox.user_signs("code1").unwrap();
     let sent = only(&sandbox);
@@ -232,15 +232,15 @@ fn notifications_are_signed_as_ordered() {
 #[test]
 fn an_acknowledged_notification_is_sent_once() {
     for status in [200, 204] {
-        let (sandbox, inbox) = delivered(&[Reaction::Status(status)], 16);
+        let (sandbox, server) = delivered(&[Reaction::Status(status)], 16);
         assert_eq!(statuses(&sandbox), [Some(status)]);
         let sent = only(&sandbox);
         assert!(sent.is_acknowledged());
 
-        let received = inbox.next();
+        let received = server.next();
         assert_eq!(received.line, "POST /notify HTTP/1.1");
         assert_eq!(received.body, sent.body);
-        let host = inbox.url.strip_prefix("http://").unwrap();
+        let host = server.url.strip_prefix("http://").unwrap();
         assert_eq!(
             received.header("Host"),
             host.strip_suffix("/notify").unwrap()
@@ -264,7 +264,7 @@ fn an_acknowledged_notification_is_sent_once() {
 }
 
 #[test]
-fn anything_else_is_sent_again_and_signed_afresh() {
+fn an_unacknowledged_notification_is_sent_again_and_signed_afresh() {
     let reactions = [
         Reaction::Status(500),
         Reaction::Status(400),
@@ -274,7 +274,7 @@ fn anything_else_is_sent_again_and_signed_afresh() {
         Reaction::Bytes(b"nonsense\r\n\r\n"),
         Reaction::Status(204),
     ];
-    let (sandbox, inbox) = delivered(&reactions, 16);
+    let (sandbox, server) = delivered(&reactions, 16);
     let expected = [
         Some(500),
         Some(400),
@@ -291,7 +291,7 @@ fn anything_else_is_sent_again_and_signed_afresh() {
         Some("closed without a response")
     );
     assert_eq!(attempts[5].error.as_deref(), Some("not an HTTP response"));
-    let received: Vec<_> = reactions.iter().map(|_| inbox.next()).collect();
+    let received: Vec<_> = reactions.iter().map(|_| server.next()).collect();
     for pair in received.windows(2) {
         assert_eq!(pair[0].body, pair[1].body);
         for name in ["Wechatpay-Nonce", "Wechatpay-Signature", "Request-ID"] {
@@ -301,14 +301,14 @@ fn anything_else_is_sent_again_and_signed_afresh() {
 }
 
 #[test]
-fn the_last_attempt_is_the_last() {
+fn no_attempt_follows_the_last_one_of_the_schedule() {
     let (sandbox, _inbox) = delivered(&[Reaction::Status(500); 3], 3);
     assert_eq!(statuses(&sandbox), [Some(500); 3]);
     assert!(!only(&sandbox).is_acknowledged());
 }
 
 #[test]
-fn nobody_there_is_tried_again() {
+fn a_receiver_that_does_not_listen_is_tried_again() {
     let sandbox = pre_signed();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", nobody.local_addr().unwrap());
@@ -321,17 +321,17 @@ fn nobody_there_is_tried_again() {
 }
 
 #[test]
-fn a_slow_answer_counts_as_none() {
+fn a_reply_after_the_timeout_counts_as_none() {
     let mut reactions = [Reaction::Status(200); 31];
     reactions[0] = Reaction::Silence;
-    let inbox = Inbox::open(reactions);
+    let server = NotificationServer::open(reactions);
     let sandbox = pre_signed();
-    sandbox.deliver_notifications_to(&inbox.url).unwrap();
+    sandbox.deliver_notifications_to(&server.url).unwrap();
     // Enough for the head to be read, however busy the machine is.
     sandbox.reply_timeout(Duration::from_secs(1));
     sandbox.retry_schedule([AT_ONCE; 30]);
     sandbox.user_signs("code1").unwrap();
-    inbox.next();
+    server.next();
     // The next attempt may have more time.
     sandbox.reply_timeout(PATIENCE);
     assert!(sandbox.wait_for_deliveries(PATIENCE));
@@ -342,18 +342,18 @@ fn a_slow_answer_counts_as_none() {
 
 #[test]
 fn a_duplicate_comes_at_the_same_moment() {
-    let inbox = Inbox::open([Reaction::Silence; 3]);
+    let server = NotificationServer::open([Reaction::Silence; 3]);
     let sandbox = pre_signed();
     assert!(!sandbox.notify_again("no such id"));
     sandbox.user_signs("code1").unwrap();
     let id = only(&sandbox).id;
     assert!(!sandbox.notify_again(&id));
-    sandbox.deliver_notifications_to(&inbox.url).unwrap();
+    sandbox.deliver_notifications_to(&server.url).unwrap();
     for _ in 0..3 {
         assert!(sandbox.notify_again(&id));
     }
-    // None of the three is answered: they are all under way.
-    let bodies: Vec<_> = (0..3).map(|_| inbox.next().body).collect();
+    // None of the three gets a reply: they are all under way.
+    let bodies: Vec<_> = (0..3).map(|_| server.next().body).collect();
     assert_eq!(bodies[0], bodies[1]);
     assert_eq!(bodies[0], bodies[2]);
     assert_eq!(sandbox.notifications().len(), 1);
@@ -362,17 +362,17 @@ fn a_duplicate_comes_at_the_same_moment() {
 
 #[test]
 fn the_schedule_is_kept_until_it_is_changed() {
-    let inbox = Inbox::open([Reaction::Status(500)]);
+    let server = NotificationServer::open([Reaction::Status(500)]);
     let sandbox = pre_signed();
-    sandbox.deliver_notifications_to(&inbox.url).unwrap();
+    sandbox.deliver_notifications_to(&server.url).unwrap();
     sandbox.user_signs("code1").unwrap();
-    inbox.next();
-    wait_until("answered", || statuses(&sandbox) == [Some(500)]);
+    server.next();
+    wait_until("replied", || statuses(&sandbox) == [Some(500)]);
     assert!(!sandbox.wait_for_deliveries(AT_ONCE));
 }
 
 #[test]
-fn dropping_waits_for_nobody() {
+fn dropping_the_sandbox_ends_deliveries() {
     for (reaction, pause) in [
         (Reaction::Silence, AT_ONCE),
         (Reaction::Status(500), AGES),
@@ -381,31 +381,31 @@ fn dropping_waits_for_nobody() {
             AGES,
         ),
     ] {
-        let inbox = Inbox::open([reaction]);
+        let server = NotificationServer::open([reaction]);
         let sandbox = pre_signed();
-        sandbox.deliver_notifications_to(&inbox.url).unwrap();
+        sandbox.deliver_notifications_to(&server.url).unwrap();
         sandbox.reply_timeout(AGES);
         sandbox.retry_schedule([pause]);
         sandbox.user_signs("code1").unwrap();
-        inbox.next();
+        server.next();
         drop(sandbox);
     }
 }
 
 #[test]
-fn no_time_to_answer_is_too_long() {
-    let inbox = Inbox::open([Reaction::Status(200)]);
+fn no_reply_timeout_is_too_long() {
+    let server = NotificationServer::open([Reaction::Status(200)]);
     let sandbox = pre_signed();
-    sandbox.deliver_notifications_to(&inbox.url).unwrap();
+    sandbox.deliver_notifications_to(&server.url).unwrap();
     sandbox.reply_timeout(Duration::MAX);
     sandbox.user_signs("code1").unwrap();
-    inbox.next();
+    server.next();
     assert!(sandbox.wait_for_deliveries(PATIENCE));
     assert!(sandbox.notifications()[0].is_acknowledged());
 }
 
 #[test]
-fn only_loopback_is_delivered_to() {
+fn notifications_are_delivered_to_loopback_only() {
     let sandbox = Sandbox::start().unwrap();
     for url in [
         "http://127.0.0.1:8080/notify",

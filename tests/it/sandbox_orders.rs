@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
 
-use crate::desk::{Desk, assert_param_error, invalid_request, with};
-use crate::raw::pre_sign_body;
+use crate::fixture::{Fixture, assert_param_error, invalid_request, with};
+use crate::raw_client::pre_sign_body;
 use crate::support::installed;
 
 const DIRECT: &str = "/v3/pay/transactions/jsapi-with-contract";
@@ -68,30 +68,30 @@ fn an_order_needs_a_contract_that_is_in_force() {
             let field = "contract_info/password_free_contract_id";
             with(&order, field, Some(id.into()))
         };
-        let mut desk = Desk::open();
-        let answer = desk.post(path, &order);
-        assert_eq!(answer.refusal(), invalid_request());
-        let contract_id = desk.signed("code1");
-        let answer = desk.post(path, &naming(&contract_id));
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let prepay_id = answer.json()["prepay_id"].as_str().unwrap().to_owned();
+        let mut fixture = Fixture::open();
+        let response = fixture.post(path, &order);
+        assert_eq!(response.refusal(), invalid_request());
+        let contract_id = fixture.signed("code1");
+        let response = fixture.post(path, &naming(&contract_id));
+        assert_eq!(response.status, 200, "{response:?}");
+        let prepay_id = response.json()["prepay_id"].as_str().unwrap().to_owned();
         assert!(prepay_id.starts_with("wx") && prepay_id.len() <= 64);
 
         let mut body = pre_sign_body("code2");
         body["prepay_id"] = prepay_id.into();
-        let answer = desk.pre_sign("ecommerce", "pay-redirect-sign", &body);
-        assert_eq!(answer.status, 200);
+        let response = fixture.pre_sign("ecommerce", "pay-redirect-sign", &body);
+        assert_eq!(response.status, 200);
 
-        desk.sandbox.user_terminates("code1").unwrap();
-        let answer = desk.post(path, &naming(&contract_id));
-        assert_eq!(answer.refusal(), invalid_request());
+        fixture.sandbox.user_terminates("code1").unwrap();
+        let response = fixture.post(path, &naming(&contract_id));
+        assert_eq!(response.refusal(), invalid_request());
     }
 }
 
 #[test]
 fn each_required_field_of_an_order_is_required() {
-    let mut desk = Desk::open();
-    let contract_id = desk.signed("code1");
+    let mut fixture = Fixture::open();
+    let contract_id = fixture.signed("code1");
     let both = [
         "description",
         "out_trade_no",
@@ -122,10 +122,10 @@ fn each_required_field_of_an_order_is_required() {
             partner,
         ),
     ] {
-        assert_eq!(desk.post(path, &order).status, 200);
+        assert_eq!(fixture.post(path, &order).status, 200);
         for field in both.into_iter().chain(own) {
-            let answer = desk.post(path, &with(&order, field, None));
-            assert_param_error(&answer, field, "is required");
+            let response = fixture.post(path, &with(&order, field, None));
+            assert_param_error(&response, field, "is required");
         }
         let optional = [
             "attach",
@@ -141,16 +141,16 @@ fn each_required_field_of_an_order_is_required() {
             // Another number, since an order is placed again only unchanged.
             let number = format!("{}-{position}", own[0]);
             let order = with(&order, "out_trade_no", Some(number.into()));
-            let answer = desk.post(path, &with(&order, field, None));
-            assert_eq!(answer.status, 200, "{field}");
+            let response = fixture.post(path, &with(&order, field, None));
+            assert_eq!(response.status, 200, "{field}");
         }
     }
 }
 
 #[test]
 fn the_values_of_an_order_are_of_their_documented_form() {
-    let mut desk = Desk::open();
-    let contract_id = desk.signed("code1");
+    let mut fixture = Fixture::open();
+    let contract_id = fixture.signed("code1");
     let order = direct_order(&contract_id);
     let not_a_time = "is not a time in the form of RFC 3339";
     let out_of_range = "is not from 1 minute to 15 days after now";
@@ -195,25 +195,25 @@ fn the_values_of_an_order_are_of_their_documented_form() {
             out_of_range,
         ),
     ] {
-        let answer = desk.post(DIRECT, &with(&order, field, Some(value)));
-        assert_param_error(&answer, field, issue);
+        let response = fixture.post(DIRECT, &with(&order, field, Some(value)));
+        assert_param_error(&response, field, issue);
     }
     let without_path = with(&order, "notify_url", Some("https://example.com".into()));
-    assert_eq!(desk.post(DIRECT, &without_path).status, 200);
+    assert_eq!(fixture.post(DIRECT, &without_path).status, 200);
     let partner = partner_order(&contract_id);
     let short = with(&partner, "out_trade_no", Some("_-*1".into()));
-    assert_eq!(desk.post(PARTNER, &short).status, 200);
+    assert_eq!(fixture.post(PARTNER, &short).status, 200);
     for (url, is_right) in [("http://10.0.0.1/paid", true), ("ftp://a.com/b", false)] {
         let number = format!("to-{is_right}");
         let order = with(&partner, "out_trade_no", Some(number.into()));
-        let answer = desk.post(PARTNER, &with(&order, "notify_url", Some(url.into())));
-        assert_eq!(answer.status == 200, is_right, "{url}");
+        let response = fixture.post(PARTNER, &with(&order, "notify_url", Some(url.into())));
+        assert_eq!(response.status == 200, is_right, "{url}");
     }
-    let answer = desk.post(PARTNER, &with(&partner, "sub_appid", None));
-    assert_param_error(&answer, "sub_appid", "is required with payer/sub_openid");
-    let answer = desk.post(PARTNER, &with(&partner, "payer", Some(json!({}))));
+    let response = fixture.post(PARTNER, &with(&partner, "sub_appid", None));
+    assert_param_error(&response, "sub_appid", "is required with payer/sub_openid");
+    let response = fixture.post(PARTNER, &with(&partner, "payer", Some(json!({}))));
     let issue = "is required unless payer/sub_openid is given";
-    assert_param_error(&answer, "payer/sp_openid", issue);
+    assert_param_error(&response, "payer/sp_openid", issue);
 }
 
 #[test]
@@ -221,9 +221,9 @@ fn an_order_may_expire_soon() {
     if !installed("date") {
         return;
     }
-    let mut desk = Desk::open();
-    let contract_id = desk.signed("code1");
-    let in_an_hour = crate::raw::now() + 3600;
+    let mut fixture = Fixture::open();
+    let contract_id = fixture.signed("code1");
+    let in_an_hour = crate::raw_client::now() + 3600;
     let time = crate::support::command(
         "date",
         &["-u", "-d", &format!("@{in_an_hour}"), "+%FT%TZ"],
@@ -235,12 +235,12 @@ fn an_order_may_expire_soon() {
         "time_expire",
         Some(time.trim().into()),
     );
-    assert_eq!(desk.post(DIRECT, &order).status, 200);
+    assert_eq!(fixture.post(DIRECT, &order).status, 200);
 }
 
 #[test]
 fn the_fields_of_a_refund_are_of_their_documented_form() {
-    let mut desk = Desk::open();
+    let mut fixture = Fixture::open();
     let domestic = json!({
         "out_trade_no": "1217752501201407033233368018",
         "out_refund_no": "aZ9_-|*@",
@@ -254,7 +254,7 @@ fn the_fields_of_a_refund_are_of_their_documented_form() {
     let (refunds, apply) = ("/v3/refund/domestic/refunds", "/v3/ecommerce/refunds/apply");
     for (path, body) in [(refunds, &domestic), (apply, &platform)] {
         // All fields are right: only the order is missing.
-        assert_eq!(desk.post(path, body).refusal().1, "RESOURCE_NOT_EXISTS");
+        assert_eq!(fixture.post(path, body).refusal().1, "RESOURCE_NOT_EXISTS");
         for (field, value, issue) in [
             (
                 "out_refund_no",
@@ -274,8 +274,8 @@ fn the_fields_of_a_refund_are_of_their_documented_form() {
             ("amount/refund", Some(json!(-1)), "is not a whole number"),
             ("amount/total", None, "is required"),
         ] {
-            let answer = desk.post(path, &with(body, field, value));
-            assert_param_error(&answer, field, issue);
+            let response = fixture.post(path, &with(body, field, value));
+            assert_param_error(&response, field, issue);
         }
         let issue = "or out_trade_no is required, and not both";
         for number in [None, Some(json!("4200"))] {
@@ -283,16 +283,16 @@ fn the_fields_of_a_refund_are_of_their_documented_form() {
                 None => with(body, "out_trade_no", None),
                 number => with(body, "transaction_id", number),
             };
-            assert_param_error(&desk.post(path, &body), "transaction_id", issue);
+            assert_param_error(&fixture.post(path, &body), "transaction_id", issue);
         }
     }
     let currency = "amount/currency";
-    let answer = desk.post(refunds, &with(&domestic, currency, None));
-    assert_param_error(&answer, currency, "is required");
-    let answer = desk.post(apply, &with(&platform, currency, None));
-    assert_eq!(answer.refusal().1, "RESOURCE_NOT_EXISTS");
+    let response = fixture.post(refunds, &with(&domestic, currency, None));
+    assert_param_error(&response, currency, "is required");
+    let response = fixture.post(apply, &with(&platform, currency, None));
+    assert_eq!(response.refusal().1, "RESOURCE_NOT_EXISTS");
     for field in ["sub_mchid", "sp_appid"] {
-        let answer = desk.post(apply, &with(&platform, field, None));
-        assert_param_error(&answer, field, "is required");
+        let response = fixture.post(apply, &with(&platform, field, None));
+        assert_param_error(&response, field, "is required");
     }
 }

@@ -492,7 +492,7 @@ fn a_response_ends_where_it_is_told_to() {
 }
 
 #[test]
-fn nothing_follows_the_last_response() {
+fn no_response_follows_the_last_one() {
     let server = hello(closing(Some(3)));
     let mut client = Client::connect(&server);
     client.send("GET /first HTTP/1.1\r\n\r\nGET /second HTTP/1.1\r\n\r\nnonsense\r\n\r\n");

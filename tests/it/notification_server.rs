@@ -1,4 +1,4 @@
-//! A receiver of notifications made of sockets, which reacts as it is told to.
+//! A receiver of notifications that is made of sockets and reacts as it is told to.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,13 +35,13 @@ impl Received {
 }
 
 /// A receiver of notifications that reacts as told to one after the other.
-pub(crate) struct Inbox {
+pub(crate) struct NotificationServer {
     pub(crate) url: String,
     received: Receiver<Received>,
     _thread: JoinHandle<()>,
 }
 
-impl Inbox {
+impl NotificationServer {
     pub(crate) fn open(reactions: impl IntoIterator<Item = Reaction>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/notify", listener.local_addr().unwrap());

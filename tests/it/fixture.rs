@@ -1,38 +1,38 @@
-//! A sandbox with a raw client at it, for the tests of its fields, contracts and orders.
+//! A sandbox and a raw client that is connected to it, for the tests of fields, contracts and orders.
 
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
 
-use crate::raw::{Answer, Raw, pre_sign_body};
+use crate::raw_client::{RawClient, RawResponse, pre_sign_body};
 
 pub(crate) const CONTRACTS: &str = "/v3/password-exempt-contract/contracts";
 
 /// A sandbox and a connection to it.
-pub(crate) struct Desk {
+pub(crate) struct Fixture {
     pub(crate) sandbox: Sandbox,
-    pub(crate) raw: Raw,
+    pub(crate) raw: RawClient,
 }
 
-impl Desk {
+impl Fixture {
     pub(crate) fn open() -> Self {
         let sandbox = Sandbox::start().unwrap();
-        let raw = Raw::connect(&sandbox);
+        let raw = RawClient::connect(&sandbox);
         Self { sandbox, raw }
     }
 
-    pub(crate) fn post(&mut self, target: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&mut self, target: &str, body: &Value) -> RawResponse {
         self.raw
             .request("POST", target, body.to_string().as_bytes());
-        self.raw.answer()
+        self.raw.response()
     }
 
-    pub(crate) fn pre_sign(&mut self, mode: &str, way: &str, body: &Value) -> Answer {
+    pub(crate) fn pre_sign(&mut self, mode: &str, way: &str, body: &Value) -> RawResponse {
         self.post(&format!("{CONTRACTS}/{mode}/pre-entrust-sign/{way}"), body)
     }
 
     pub(crate) fn pre_signed(&mut self, code: &str) {
-        let answer = self.pre_sign("ecommerce", "mini-program", &pre_sign_body(code));
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = self.pre_sign("ecommerce", "mini-program", &pre_sign_body(code));
+        assert_eq!(response.status, 200, "{response:?}");
     }
 
     pub(crate) fn signed(&mut self, code: &str) -> String {
@@ -40,19 +40,19 @@ impl Desk {
         self.sandbox.user_signs(code).unwrap()
     }
 
-    pub(crate) fn query(&mut self, code: &str) -> Answer {
+    pub(crate) fn query(&mut self, code: &str) -> RawResponse {
         let target = format!("{CONTRACTS}/service-id/12535/out-contract-code/{code}");
         self.raw.request("GET", &target, b"");
-        self.raw.answer()
+        self.raw.response()
     }
 
-    pub(crate) fn terminate(&mut self, code: &str, remark: &str) -> Answer {
+    pub(crate) fn terminate(&mut self, code: &str, remark: &str) -> RawResponse {
         let target = format!("{CONTRACTS}/service-id/12535/out-contract-code/{code}/terminate");
         self.post(&target, &json!({"contract_termination_remark": remark}))
     }
 }
 
-/// `body` without a field, or with another value in a field; `pointer` is a JSON pointer without its first slash.
+/// Returns `body` without a field or with another value in it. `pointer` is a JSON pointer without its first slash.
 pub(crate) fn with(body: &Value, pointer: &str, value: Option<Value>) -> Value {
     let mut body = body.clone();
     let (parent, name) = pointer.rsplit_once('/').unwrap_or(("", pointer));
@@ -69,13 +69,17 @@ pub(crate) fn with(body: &Value, pointer: &str, value: Option<Value>) -> Value {
     body
 }
 
-pub(crate) fn assert_param_error(answer: &Answer, field: &str, issue: &str) {
-    assert_eq!(answer.refusal(), (400, "PARAM_ERROR".to_owned()), "{field}");
-    let body = answer.json();
+pub(crate) fn assert_param_error(response: &RawResponse, field: &str, issue: &str) {
+    assert_eq!(
+        response.refusal(),
+        (400, "PARAM_ERROR".to_owned()),
+        "{field}"
+    );
+    let body = response.json();
     assert_eq!(body["detail"]["field"], format!("/body/{field}"), "{body}");
     assert_eq!(body["detail"]["issue"], issue, "{body}");
     assert_eq!(body["detail"]["location"], "body", "{body}");
-    assert!(answer.header("wechatpay-signature").is_some());
+    assert!(response.header("wechatpay-signature").is_some());
 }
 
 pub(crate) fn invalid_request() -> (u16, String) {

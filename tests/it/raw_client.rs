@@ -1,5 +1,5 @@
-//! A client that is made of a socket and signs with the `openssl` command or with what it is told: it shares no code
-//! with the crate beside the sandbox's own signer.
+//! A client that is made of a socket and sends the headers that it is given. It shares no code with the crate but the
+//! sandbox's signer.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,21 +14,21 @@ pub(crate) const PRE_SIGN_PATH: &str =
     "/v3/password-exempt-contract/contracts/ecommerce/pre-entrust-sign/mini-program";
 
 /// One connection to a sandbox.
-pub(crate) struct Raw {
+pub(crate) struct RawClient {
     stream: BufReader<TcpStream>,
     host: String,
     signer: Option<Signer>,
 }
 
-/// An answer as it came.
+/// A response as it came.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct RawResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl RawResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -40,15 +40,15 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Status and code.
+    /// Returns status and code.
     pub(crate) fn refusal(&self) -> (u16, String) {
         let code = self.json()["code"].as_str().unwrap_or_default().to_owned();
         (self.status, code)
     }
 }
 
-impl Raw {
-    /// A client with the sandbox's signer.
+impl RawClient {
+    /// Connects with the sandbox's signer.
     pub(crate) fn connect(sandbox: &Sandbox) -> Self {
         Self {
             signer: Some(sandbox.signer()),
@@ -56,7 +56,7 @@ impl Raw {
         }
     }
 
-    /// A client that has to be told each header.
+    /// Connects without a signer: each header is given.
     pub(crate) fn connect_to(url: &str) -> Self {
         let host = url.strip_prefix("http://").unwrap().to_owned();
         let stream = TcpStream::connect(&host).unwrap();
@@ -116,7 +116,7 @@ impl Raw {
         self.stream.get_mut().write_all(&bytes).unwrap();
     }
 
-    /// Reads a head as text, as far as it is text.
+    /// Reads a head as text, with replacements for what is not UTF-8.
     pub(crate) fn head(&mut self) -> String {
         String::from_utf8_lossy(&self.head_bytes()).into_owned()
     }
@@ -130,8 +130,8 @@ impl Raw {
         head
     }
 
-    /// Reads an answer whose length is given.
-    pub(crate) fn answer(&mut self) -> Answer {
+    /// Reads a response whose length is given.
+    pub(crate) fn response(&mut self) -> RawResponse {
         let head = self.head_bytes();
         let text = String::from_utf8_lossy(&head);
         let status = text.split(' ').nth(1).unwrap().parse().unwrap();
@@ -147,7 +147,7 @@ impl Raw {
             })
             .collect();
         self.stream.read_exact(&mut body).unwrap();
-        Answer {
+        RawResponse {
             status,
             headers,
             body,
@@ -235,7 +235,7 @@ impl Folder {
         &self.0
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> String {
         let path = self.0.join(name);
         fs::write(&path, content).unwrap();
