@@ -193,11 +193,11 @@ fn the_page_runs_its_own_script_only_and_is_served_to_its_own_origin_only() {
     let (_process, description) = Process::start(&["--keys", folder.path().to_str().unwrap()]);
     let url = description["url"].as_str().unwrap();
     assert_eq!(description["page"], format!("{url}/sandbox/"));
-    let mut raw = Raw::connect_to(url);
+    let mut raw = RawClient::connect_to(url);
     let mut nonces = Vec::new();
     for _ in 0..2 {
         raw.send("GET", "/sandbox/", &[("Sec-Fetch-Site", "none")], b"");
-        let page = raw.answer();
+        let page = raw.response();
         let policy = page.header("content-security-policy").unwrap();
         let nonce = policy.split("script-src 'nonce-").nth(1).unwrap();
         let nonce = nonce.split('\'').next().unwrap().to_owned();
@@ -215,7 +215,7 @@ fn the_page_runs_its_own_script_only_and_is_served_to_its_own_origin_only() {
         ("Sec-Fetch-Site", "cross-site"),
     ] {
         raw.send("GET", "/sandbox/", &[header], b"");
-        assert_eq!(raw.answer().status, 403, "{header:?}");
+        assert_eq!(raw.response().status, 403, "{header:?}");
     }
 }
 
