@@ -84,8 +84,8 @@ pub struct RefundEvent {
 ///
 /// None of this is documented for password-exempt contracts 免密支付: the names are those of the sister products
 /// 委托代扣, 收付通合单代扣 and their cross-border form, which do not all have the same ones. So every field but the
-/// code is optional, and one of an unexpected JSON type counts as absent rather than costing the news;
-/// [`Notification::json`](super::Notification::json) has it as it came. The query is the authority for all of it.
+/// code is optional, and one of an unexpected JSON type counts as absent.
+/// [`Notification::json`](super::Notification::json) has it as received. The query is the authority for all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ContractEvent {
@@ -115,19 +115,19 @@ pub struct ContractEvent {
     /// The user's name as the signing page showed it 签约用户的名称.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_display_account: Option<String>,
-    /// When the contract was signed 协议签署时间, RFC 3339.
+    /// The time of signing 协议签署时间, RFC 3339.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_signed_time: Option<String>,
-    /// When the contract ends 协议到期时间, RFC 3339.
+    /// The end of the contract 协议到期时间, RFC 3339.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_expired_time: Option<String>,
-    /// When it was signed or terminated 操作时间, RFC 3339.
+    /// The time of signing or termination 操作时间, RFC 3339.
     #[serde(default, deserialize_with = "lenient")]
     pub operate_time: Option<String>,
-    /// How the contract ended 协议解约信息.
+    /// The end of the contract 协议解约信息.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_terminate_info: Option<TerminateInfo>,
-    /// How the contract ended 解约方式, in the sister products without `contract_terminate_info`;
+    /// The way in which the contract ended 解约方式, in the sister products without `contract_terminate_info`;
     /// [`termination_mode`](Self::termination_mode) reads both.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_termination_mode: Option<TerminationMode>,
@@ -152,13 +152,13 @@ pub struct ContractEvent {
     /// The merchant's own name for the user 商户侧用户标识.
     #[serde(default, deserialize_with = "lenient")]
     pub out_user_code: Option<String>,
-    /// What the merchant attached when pre-signing 附加数据.
+    /// The merchant's own data of the pre-sign 附加数据.
     #[serde(default, deserialize_with = "lenient")]
     pub attach: Option<String>,
 }
 
 impl ContractEvent {
-    /// How the contract ended, wherever the notification says it.
+    /// Returns the way in which the contract ended, from either of the two fields for it.
     pub fn termination_mode(&self) -> Option<&TerminationMode> {
         self.contract_terminate_info
             .as_ref()
@@ -167,7 +167,7 @@ impl ContractEvent {
     }
 }
 
-/// Reads a field whose type nobody has promised: `None` when it is of another one.
+/// Reads a field whose type is not documented: `None` if it is of another type.
 fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

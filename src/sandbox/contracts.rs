@@ -15,7 +15,7 @@ use super::pre_sign::{self, Mode, SigningFlow};
 use super::response::{Refusal, Response};
 use crate::time::format_rfc_3339;
 
-/// How long a session lasts, in seconds.
+/// The lifetime of a session, in seconds.
 const SESSION_LIFETIME: u64 = 2 * 60 * 60;
 
 /// The user under the caller's AppID, if the caller named another one.

@@ -15,7 +15,7 @@ pub(super) struct Field {
     rule: Rule,
 }
 
-/// What a field holds.
+/// The rule for a field's value.
 pub(super) enum Rule {
     /// Text of at most so many characters.
     Text(usize),

@@ -1,4 +1,4 @@
-//! The answers of the product's calls: the documented values, and what is tolerated beside them.
+//! The responses of the product's calls: the documented values, and what is tolerated beside them.
 
 use serde_json::{Value, json};
 use wechatpay_contract::{
@@ -79,7 +79,7 @@ fn assert_key(key: &ContractId) {
 }
 
 #[test]
-fn every_mode_gives_a_session() {
+fn every_mode_returns_a_session() {
     assert_session(&answer::<normal::MiniProgramPreSign<'_>>(&session()).unwrap());
     assert_session(&answer::<ecommerce::MiniProgramPreSign<'_>>(&session()).unwrap());
     assert_session(&answer::<qs::MiniProgramPreSign<'_>>(&session()).unwrap());
@@ -99,7 +99,7 @@ fn every_mode_gives_a_session() {
 }
 
 #[test]
-fn pay_redirect_sign_and_termination_give_the_contracts_key() {
+fn pay_redirect_sign_and_termination_return_the_contracts_id() {
     assert_key(&answer::<normal::PayRedirectPreSign<'_>>(&key()).unwrap());
     assert_key(&answer::<ecommerce::PayRedirectPreSign<'_>>(&key()).unwrap());
     assert_key(&answer::<qs::PayRedirectPreSign<'_>>(&key()).unwrap());
@@ -112,7 +112,7 @@ fn pay_redirect_sign_and_termination_give_the_contracts_key() {
 }
 
 #[test]
-fn the_query_gives_every_documented_field() {
+fn the_query_returns_every_documented_field() {
     let contract = answer::<QueryContract<'_>>(&contract()).unwrap();
     assert_eq!(contract.mchid, "1900000109");
     assert_eq!(contract.contract_id, "201710180325670965");
@@ -231,7 +231,7 @@ fn assert_requires_all<E: Endpoint>(body: &Value, optional: &[&str]) {
 }
 
 #[test]
-fn required_fields_are_missed() {
+fn a_response_without_a_required_field_is_refused() {
     assert_requires_all::<ecommerce::MiniProgramPreSign<'_>>(&session(), &[]);
     assert_requires_all::<ecommerce::PayRedirectPreSign<'_>>(&key(), &[]);
     assert_requires_all::<TerminateContract<'_>>(&key(), &[]);
@@ -239,7 +239,7 @@ fn required_fields_are_missed() {
 }
 
 #[test]
-fn unknown_fields_are_passed_over() {
+fn unknown_fields_are_ignored() {
     let more = |body| with(body, "a_new_field", json!({"of": ["any", "shape", null]}));
     assert_session(&answer::<normal::MiniProgramPreSign<'_>>(&more(session())).unwrap());
     assert_key(&answer::<normal::PayRedirectPreSign<'_>>(&more(key())).unwrap());

@@ -1,5 +1,4 @@
-//! What becomes of a notification: what it says when it is WeChat Pay's, and everything that is refused, with the
-//! reason and the answer.
+//! Notifications: the content of WeChat Pay's own, and everything that is refused, with the reason and the reply.
 //!
 //! `tests/notification/signed.json` was encrypted by Python's `cryptography` (`AESGCM(key).encrypt(b"uluk4a9R25RW",
 //! content, b"entrust")`) and signed by `openssl dgst -sha256 -sign tests/platform/private.pem`. The other
@@ -129,7 +128,7 @@ mod opens {
     use super::*;
 
     #[test]
-    fn what_python_encrypted_and_openssl_signed() {
+    fn a_notification_made_by_python_and_openssl_is_opened() {
         let event = open_with(&signed_by_openssl(), SIGNED, NOW).unwrap();
         assert_eq!(event.id, "EV-2018022511223320873");
         assert_eq!(event.create_time, "2020-09-10T13:29:36+08:00");
@@ -160,7 +159,7 @@ mod opens {
 
     /// <https://pay.weixin.qq.com/doc/v3/partner/4012160323>
     #[test]
-    fn entrust_sign() {
+    fn an_entrust_sign_is_opened() {
         let content = json!({
             "contract_display_account": "微信代扣用户A",
             "contract_expired_time": "2021-09-10T13:29:35+08:00",
@@ -207,7 +206,7 @@ mod opens {
     }
 
     #[test]
-    fn entrust_terminate() {
+    fn an_entrust_terminate_is_opened() {
         let content = json!({
             "mchid": "1900000109",
             "contract_id": "123124412412423431",
@@ -240,7 +239,7 @@ mod opens {
 
     /// Without `contract_id`.
     #[test]
-    fn ecommerce_entrust() {
+    fn an_ecommerce_entrust_is_opened() {
         let mut content = json!({
             "mchid": "1900000109",
             "out_contract_code": "wxwtdk20200910100000",
@@ -282,7 +281,7 @@ mod opens {
 
     /// <https://pay.weixin.qq.com/doc/global/v3/zh/4013015481>
     #[test]
-    fn papay() {
+    fn a_papay_notification_is_opened() {
         let content = json!({
             "sp_mchid": "1900000109",
             "sub_mchid": "1900000110",
@@ -304,7 +303,7 @@ mod opens {
     }
 
     #[test]
-    fn events_of_any_kind() {
+    fn an_event_of_any_kind_is_opened() {
         let other = |text: &str| EventKind::Other(text.to_owned());
         for (event_type, kind) in [
             ("PASSWORD_EXEMPT.CONTRACT.SIGN", EventKind::Signed),
@@ -328,7 +327,7 @@ mod opens {
     }
 
     #[test]
-    fn another_product_into_the_users_own_type() {
+    fn another_product_is_opened_into_the_users_own_type() {
         #[derive(Debug, PartialEq, serde::Deserialize)]
         struct Echo {
             echo_message: String,
@@ -360,7 +359,7 @@ mod opens {
     }
 
     #[test]
-    fn one_address_for_several_products() {
+    fn one_address_serves_several_products() {
         #[derive(serde::Deserialize)]
         struct Transaction<'a> {
             out_trade_no: &'a str,
@@ -392,7 +391,7 @@ mod opens {
     }
 
     #[test]
-    fn an_envelope_of_nothing_but_what_is_needed() {
+    fn an_envelope_of_the_needed_fields_alone_is_opened() {
         let sealed = STANDARD.encode(encrypt(minimal().to_string().as_bytes(), ""));
         let mut envelope = json!({
             "id": "EV",
@@ -410,7 +409,7 @@ mod opens {
     }
 
     #[test]
-    fn an_envelope_with_more_than_is_known() {
+    fn an_envelope_with_unknown_fields_is_opened() {
         let mut envelope = sealed("ENTRUST.SIGN", &minimal());
         envelope["summary"] = json!({"not": ["a", "text"]});
         envelope["resource"]["new"] = json!([1, 2, 3]);
@@ -424,7 +423,7 @@ mod opens {
     }
 
     #[test]
-    fn escaped_texts() {
+    fn escaped_texts_are_read() {
         let body = sealed("ENTRUST.SIGN", &minimal())
             .to_string()
             .replace("ENTRUST.SIGN", r"ENTRUST\u002eSIGN")
@@ -436,7 +435,7 @@ mod opens {
 
     /// Nothing is documented about them, so that no surprise may cost the news itself.
     #[test]
-    fn optional_fields_of_unexpected_types() {
+    fn optional_fields_of_unexpected_types_are_absent() {
         for (field, value) in [
             ("service_id", json!("12536")),
             ("service_id", json!(12536)),
@@ -473,7 +472,7 @@ mod opens {
     }
 
     #[test]
-    fn headers_in_any_case_and_by_lookup() {
+    fn headers_are_read_in_any_case_and_by_lookup() {
         let headers = signed_by_openssl();
         for change in [str::to_lowercase, str::to_uppercase] {
             let pairs = headers.0.iter().cloned();
@@ -496,7 +495,7 @@ mod opens {
     }
 
     #[test]
-    fn a_body_of_the_longest_size() {
+    fn a_body_of_the_largest_size_is_opened() {
         let mut body = sealed("ENTRUST.SIGN", &minimal()).to_string().into_bytes();
         body.resize(NotificationReceiver::MAX_BODY, b' ');
         assert_eq!(open(&body).unwrap().kind, EventKind::Signed);
@@ -513,7 +512,7 @@ mod opens {
     }
 
     #[test]
-    fn messages_less_than_300_seconds_old_or_early() {
+    fn a_message_less_than_300_seconds_old_or_early_is_opened() {
         for now in [NOW - 299, NOW, NOW + 299] {
             let event = open_with(&signed_by_openssl(), SIGNED, now).unwrap();
             assert_eq!(event.kind, EventKind::Signed);
@@ -534,7 +533,7 @@ mod refuses {
     }
 
     #[test]
-    fn every_header_missing_twice_or_altered() {
+    fn a_header_that_is_missing_doubled_or_altered_is_refused() {
         open_with(&signed_by_openssl(), SIGNED, NOW).unwrap();
         let signature_of_other_body = Headers::signed(b"{}").get("Wechatpay-Signature").to_owned();
         let table = [
@@ -578,7 +577,7 @@ mod refuses {
     }
 
     #[test]
-    fn every_altered_byte_of_the_body() {
+    fn every_altered_byte_of_the_body_is_refused() {
         for position in 0..SIGNED.len() {
             let mut body = SIGNED.to_vec();
             body[position] ^= 1;
@@ -600,7 +599,7 @@ mod refuses {
     }
 
     #[test]
-    fn messages_300_seconds_old_or_early() {
+    fn a_message_300_seconds_old_or_early_is_refused() {
         for now in [NOW - 300, NOW + 300] {
             assert_eq!(
                 verify_error(open_with(&signed_by_openssl(), SIGNED, now)),
@@ -613,7 +612,7 @@ mod refuses {
     }
 
     #[test]
-    fn probes_which_can_be_told_apart() {
+    fn a_probe_signature_is_refused_and_can_be_told_apart() {
         let probe = signed_by_openssl().set("Wechatpay-Signature", "WECHATPAY/SIGNTEST/abc");
         let error = open_with(&probe, SIGNED, NOW).unwrap_err();
         assert!(error.is_probe());
@@ -624,7 +623,7 @@ mod refuses {
     }
 
     #[test]
-    fn a_certificate_that_expired() {
+    fn an_expired_certificate_is_refused() {
         let receiver = NotificationReceiver::new(
             Verifier::new([platform_public_key(), certificate(EXPIRED)]).unwrap(),
             ApiV3Key::new(KEY).unwrap(),
@@ -642,7 +641,7 @@ mod refuses {
     }
 
     #[test]
-    fn forgers_who_learn_nothing() {
+    fn a_forger_learns_nothing_from_the_reply() {
         let replies: Vec<NotificationReply> = [
             open_with(&Headers::unsigned(), SIGNED, NOW),
             open_with(&signed_by_openssl(), b"not JSON", NOW),
@@ -676,7 +675,7 @@ mod refuses {
     }
 
     #[test]
-    fn bodies_that_are_no_notification() {
+    fn a_body_that_is_no_notification_is_refused() {
         const REASON: &str = "the notification is verified, but its body is not a notification";
         let valid = sealed("ENTRUST.SIGN", &minimal()).to_string();
         open(&valid).unwrap();
@@ -720,7 +719,7 @@ mod refuses {
     }
 
     #[test]
-    fn envelopes_with_a_field_missing_twice_or_of_another_type() {
+    fn an_envelope_with_a_field_missing_doubled_or_of_another_type_is_refused() {
         let valid = sealed("ENTRUST.SIGN", &minimal());
         open(valid.to_string()).unwrap();
         for path in [
@@ -790,7 +789,7 @@ mod refuses {
     );
 
     #[test]
-    fn another_algorithm() {
+    fn another_algorithm_is_refused() {
         for found in ["AEAD_SM4_GCM", "aead_aes_256_gcm", ""] {
             let reason = format!(
                 "the notification's resource.algorithm is {found:?}: wanted AEAD_AES_256_GCM"
@@ -801,7 +800,7 @@ mod refuses {
     }
 
     #[test]
-    fn a_nonce_of_another_length_or_value() {
+    fn a_nonce_of_another_length_or_value_is_refused() {
         for nonce in ["uluk4a9R25R", "uluk4a9R25RW0", "", "数数数数数"] {
             let wanted = (
                 "the notification's resource.nonce is malformed: wanted 12 bytes",
@@ -815,7 +814,7 @@ mod refuses {
     }
 
     #[test]
-    fn a_damaged_ciphertext() {
+    fn a_damaged_ciphertext_is_refused() {
         let sealed = encrypt(minimal().to_string().as_bytes(), "entrust");
         for position in 0..sealed.len() {
             let mut flipped = sealed.clone();
@@ -829,7 +828,7 @@ mod refuses {
     }
 
     #[test]
-    fn a_ciphertext_that_is_not_base64() {
+    fn a_ciphertext_that_is_not_base64_is_refused() {
         let sealed = STANDARD.encode(encrypt(b"{\"a\":1}", "entrust"));
         assert!(sealed.ends_with('='));
         let wanted = (
@@ -848,14 +847,14 @@ mod refuses {
     }
 
     #[test]
-    fn other_associated_data() {
+    fn other_associated_data_are_refused() {
         for value in [json!("entrusT"), json!(""), json!("entrust "), Value::Null] {
             assert_resource("associated_data", value, DECRYPT);
         }
     }
 
     #[test]
-    fn another_apiv3_key() {
+    fn another_apiv3_key_is_refused() {
         let headers = signed_by_openssl();
         let headers = SignatureHeaders::from_pairs(headers.pairs()).unwrap();
         let open = |key: &str| {
@@ -867,7 +866,7 @@ mod refuses {
     }
 
     #[test]
-    fn contents_that_do_not_fit() {
+    fn a_content_that_does_not_fit_is_refused() {
         const VALID: &str = r#"{"out_contract_code":"a"}"#;
         open(sealed_bytes("ENTRUST.SIGN", VALID.as_bytes()).to_string()).unwrap();
         let table: [(&[u8], &str); 8] = [
@@ -910,7 +909,7 @@ mod refuses {
     }
 
     #[test]
-    fn contents_of_deep_nesting() {
+    fn a_content_of_deep_nesting_is_refused() {
         let nested = |depth| {
             let content = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
             let body = sealed_bytes("DEEP", content.as_bytes()).to_string();
@@ -953,7 +952,7 @@ fn keys_replaced_in_the_verifier_are_the_receivers() {
 }
 
 #[test]
-fn replies() {
+fn replies_have_the_documented_status_and_body() {
     let success = NotificationReply::success();
     assert_eq!((success.status(), success.body()), (204, ""));
     assert_eq!(success.headers().next(), None);

@@ -264,7 +264,7 @@ fn absent_fields_are_left_out_of_the_parts_too() {
 }
 
 #[test]
-fn both_kinds_of_order_give_a_prepay_id() {
+fn both_kinds_of_order_return_a_prepay_id() {
     fn prepay<E: Endpoint<Response = Prepay>>(body: &str) -> Result<Prepay, String> {
         serde_json::from_str::<E::Response>(body).map_err(|error| error.to_string())
     }
@@ -459,7 +459,7 @@ fn descriptions_have_1_to_127_characters() {
 }
 
 #[test]
-fn numbers_of_orders_are_of_few_characters() {
+fn order_numbers_have_documented_characters_and_lengths() {
     let none = OrderOptions::default();
     let order = |number| both_kinds("d", number, URL, none);
     let (at_32, over_32) = ("a".repeat(32), "a".repeat(33));
@@ -523,7 +523,7 @@ fn notify_urls_are_https_without_a_query_and_up_to_255_characters() {
 }
 
 #[test]
-fn end_times_are_of_the_form_of_rfc_3339() {
+fn end_times_have_the_form_of_rfc_3339() {
     let order = |time_expire| {
         let options = OrderOptions {
             time_expire: Some(time_expire),

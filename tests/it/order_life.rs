@@ -150,7 +150,7 @@ mod query {
     }
 
     #[test]
-    fn an_unpaid_order_has_little() {
+    fn an_unpaid_order_has_no_payer_and_no_payer_total() {
         let unpaid: Transaction = read(UNPAID);
         assert_eq!(unpaid.trade_state, TradeState::NotPay);
         assert!(!unpaid.is_paid());
@@ -344,7 +344,7 @@ mod outcomes {
     }
 
     #[test]
-    fn a_429_leaves_open_if_money_moved() {
+    fn a_429_to_a_refund_or_a_closing_has_an_unknown_outcome() {
         let query = QueryRefund {
             sub_mchid: None,
             out_refund_no: NUMBER,

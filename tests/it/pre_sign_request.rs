@@ -1,4 +1,4 @@
-//! The e-commerce platform's pre-sign: what it sends, what it refuses to send, and what it makes of the answer.
+//! The e-commerce platform's pre-sign: what it sends, what it refuses to send, and the session that it reads.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +26,7 @@ mod sends {
     use super::*;
 
     #[test]
-    fn the_documented_request() {
+    fn the_documented_request_is_sent() {
         let request = EXAMPLE.request().unwrap();
         assert_eq!(request.method(), Method::Post);
         assert_eq!(
@@ -42,7 +42,7 @@ mod sends {
     }
 
     #[test]
-    fn each_field_under_its_own_name() {
+    fn each_field_is_sent_under_its_own_name() {
         let fields = MiniProgramPreSign {
             appid: "a",
             service_id: u64::MAX,
@@ -66,7 +66,7 @@ mod sends {
     }
 
     #[test]
-    fn the_body_that_is_signed() {
+    fn the_body_that_is_signed_is_sent() {
         let request = EXAMPLE.request().unwrap();
         let merchant = merchant();
         let signed = merchant.prepare(&request, at(NOW), NONCE).unwrap();
@@ -75,7 +75,7 @@ mod sends {
     }
 
     #[test]
-    fn quotes_and_line_breaks_inside_the_json() {
+    fn quotes_and_line_breaks_stay_inside_the_json() {
         let fields = MiniProgramPreSign {
             contract_display_account: "\"},\n\\\u{1}\u{2028}☺",
             ..EXAMPLE
@@ -95,7 +95,7 @@ mod refuses {
 
     /// The field changed, the value, and the whole error.
     #[test]
-    fn what_breaks_a_documented_rule() {
+    fn a_field_that_breaks_a_documented_rule_is_refused() {
         let url = "wanted an https:// URL with a host and a path, without a query";
         let code = "wanted ASCII digits and letters only";
         let empty = "is empty: wanted a value";
@@ -165,7 +165,7 @@ mod refuses {
     }
 
     #[test]
-    fn identifiers_of_other_than_visible_ascii_characters() {
+    fn an_identifier_of_other_than_visible_ascii_characters_is_refused() {
         for field in ["appid", "openid"] {
             for (value, found) in [(" wx1", ' '), ("wx1\t", '\t'), ("w x1", ' '), ("😀", '😀')]
             {
@@ -180,7 +180,7 @@ mod refuses {
     }
 
     #[test]
-    fn nothing_that_is_only_inferred() {
+    fn a_field_that_breaks_an_inferred_rule_alone_is_sent() {
         let long = "a".repeat(1_000);
         let url = format!("https://a/{long}");
         for (field, value) in [
@@ -221,7 +221,7 @@ mod session {
     }
 
     #[test]
-    fn has_every_documented_field() {
+    fn a_session_has_every_documented_field() {
         let session = session(&answer()).unwrap();
         assert_eq!(session.pre_entrustweb_id, "5778aadY9nltAsZzXixCkFIGYnV2V");
         assert_eq!(session.mchid, "1900000109");
@@ -232,7 +232,7 @@ mod session {
     }
 
     #[test]
-    fn takes_the_service_id_as_number_or_digits() {
+    fn a_service_id_is_a_number_or_digits() {
         let service_id = |value: Value| {
             let mut answer = answer();
             answer["service_id"] = value;
@@ -268,7 +268,7 @@ mod session {
     }
 
     #[test]
-    fn needs_every_field_and_ignores_others() {
+    fn a_session_needs_every_field_and_ignores_others() {
         let mut more = answer();
         more["sub_appid"] = json!("wxd678efh567hg6999");
         more["anything"] = json!({"deep": [1, 2]});
@@ -287,7 +287,7 @@ mod session {
     }
 
     #[test]
-    fn launches_the_signing_mini_program() {
+    fn a_session_launches_the_signing_mini_program() {
         let session = session(&answer()).unwrap();
         let launch = session.launch();
         assert_eq!(launch.app_id, "wxbd687630cd02ce1d");
@@ -304,14 +304,14 @@ mod session {
     }
 
     #[test]
-    fn lasts_two_hours() {
+    fn a_session_lasts_two_hours() {
         let session = session(&answer()).unwrap();
         assert_eq!(MiniProgramSession::LIFETIME, Duration::from_secs(7_200));
         assert_eq!(session.expires_at(at(NOW)), at(NOW + 7_200));
     }
 
     #[test]
-    fn ends_no_later_than_time_itself() {
+    fn the_end_of_a_session_does_not_overflow() {
         let session = session(&answer()).unwrap();
         let mut last = SystemTime::UNIX_EPOCH;
         for power in (0..63).rev() {

@@ -204,7 +204,7 @@ fn a_refusal_and_a_request_that_was_not_sent_are_not_repeated() {
 }
 
 #[test]
-fn an_outcome_that_stays_unknown_is_told() {
+fn an_outcome_that_stays_unknown_is_returned() {
     let shop = Shop::open();
     shop.paid(DIRECT, NUMBER);
     shop.sandbox.fault(

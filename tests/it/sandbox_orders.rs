@@ -1,4 +1,4 @@
-//! Ordering with a contract, asked of the sandbox by a raw client.
+//! The fields of orders and refunds, sent to the sandbox by a raw client.
 
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
