@@ -1,4 +1,4 @@
-//! How many heap allocations things cost, on the thread that does them. A program of its own, because it counts with an
+//! Heap allocations of a request, a response, a notification and a call, on the thread that makes them. A program of its own, because it counts with an
 //! allocator of its own. `cargo test --test allocations -- --nocapture` prints the counts.
 #![allow(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ mod tls_server;
 
 const NONCE: &str = "593BEC0C930BF1AFEB40B4A08C8FB242";
 
-/// What `call` allocates once it has run before, so that what is kept for later calls is not counted.
+/// Counts what `call` allocates once it has run before, so that what is kept for later calls is not counted.
 fn allocations<T>(mut call: impl FnMut() -> T) -> u64 {
     for _ in 0..3 {
         drop(black_box(call()));
@@ -73,7 +73,7 @@ fn raw_verification(platform: &Platform) -> u64 {
 }
 
 #[test]
-fn preparing_a_request() {
+fn preparing_a_request_takes_few_allocations() {
     let platform = Platform::new();
     let merchant = Merchant::new(platform.signer(), platform.verifier()).unwrap();
     let now = SystemTime::now();
@@ -88,7 +88,7 @@ fn preparing_a_request() {
 }
 
 #[test]
-fn accepting_an_answer() {
+fn accepting_a_response_takes_few_allocations() {
     let platform = Platform::new();
     let merchant = Merchant::new(platform.signer(), platform.verifier()).unwrap();
     let now = SystemTime::now();
@@ -108,7 +108,7 @@ fn accepting_an_answer() {
 }
 
 #[test]
-fn opening_a_notification() {
+fn opening_a_notification_takes_few_allocations() {
     let platform = Platform::new();
     let receiver =
         NotificationReceiver::new(platform.verifier(), ApiV3Key::new(API_V3_KEY).unwrap());
@@ -124,7 +124,7 @@ fn opening_a_notification() {
 }
 
 #[test]
-fn a_call_over_tls() {
+fn a_call_over_tls_takes_few_allocations() {
     let (server, client) = server_and_client();
     let found = allocations(|| client.send(&PRE_SIGN).unwrap());
     assert_eq!(server.connections(), 1);

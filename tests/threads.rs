@@ -1,4 +1,4 @@
-//! No call starts a thread, time-outs on. A program of its own, so that no other test starts threads beside it.
+//! No call starts a thread, timeouts on. A program of its own, so that no other test starts threads beside it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn are_one_or_more_certificates() {
+    fn roots_are_one_or_more_certificates() {
         let one = Roots::from_pem(ROOT.as_bytes()).unwrap();
         assert_eq!(count(&one), 1);
         let two = format!("# a comment\n{ROOT}\n\n{}", pem("CERTIFICATE", &der()));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn are_not_none() {
+    fn at_least_one_root_is_wanted() {
         let public = pem("PUBLIC KEY", &der());
         for text in ["", "no PEM", &public] {
             assert_eq!(
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn are_whole() {
+    fn a_damaged_root_is_refused() {
         let der = der();
         assert_eq!(
             count(&Roots::from_pem(pem("CERTIFICATE", &der).as_bytes()).unwrap()),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn are_no_keys() {
+    fn a_private_key_among_the_roots_is_refused() {
         let text = format!("{ROOT}\n{}", pem("PRIVATE KEY", b"secret"));
         assert_eq!(
             problem(text.as_bytes()),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn of_absurd_lengths_are_damaged() {
+    fn a_der_of_absurd_length_is_no_certificate() {
         for der in [
             &[0x30, 0x80][..],
             &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],

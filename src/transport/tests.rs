@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use super::*;
 use crate::error::Cause;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A limit that a loopback exchange never reaches, and one that is soon over.
 pub(super) const LONG: Duration = Duration::from_secs(30);
@@ -102,7 +102,7 @@ fn hurried() -> TransportOptions {
     }
 }
 
-/// A look-up that counts its calls and gives these results in turn, the last one again and again.
+/// A DNS lookup that counts its calls and gives these results in turn, the last one again and again.
 pub(super) fn counted(results: Vec<io::Result<Vec<SocketAddr>>>) -> (Lookup, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
@@ -172,7 +172,7 @@ mod calls {
     use super::*;
 
     #[test]
-    fn in_a_row_use_one_connection_and_one_look_up() {
+    fn calls_in_a_row_use_one_connection_and_one_dns_lookup() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             let mut count = 0;
@@ -183,8 +183,8 @@ mod calls {
                 } else {
                     "200 OK"
                 };
-                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok");
-                stream.write_all(answer.as_bytes()).unwrap();
+                let response = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok");
+                stream.write_all(response.as_bytes()).unwrap();
             }
             assert_eq!(count, 100);
         });
@@ -204,7 +204,7 @@ mod calls {
     }
 
     #[test]
-    fn of_clones_share_connections() {
+    fn clones_share_connections() {
         let (server, accepted) = keeping(1);
         let transport = Transport::new(&options());
         for transport in [transport.clone(), transport] {
@@ -215,13 +215,13 @@ mod calls {
     }
 
     #[test]
-    fn do_not_use_a_connection_that_the_server_closed() {
+    fn a_connection_that_the_server_closed_is_not_used() {
         let (closed, is_closed) = mpsc::channel();
         let server = Server::start(move |listener| {
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().unwrap();
                 read_request(&mut stream);
-                stream.write_all(ANSWER).unwrap();
+                stream.write_all(RESPONSE).unwrap();
                 drop(stream);
                 closed.send(()).unwrap();
             }
@@ -240,7 +240,7 @@ mod calls {
         let counter = Arc::clone(&accepted);
         let serve = |mut stream: TcpStream| {
             while !read_request(&mut stream).is_empty() {
-                stream.write_all(ANSWER).unwrap();
+                stream.write_all(RESPONSE).unwrap();
             }
         };
         let server = Server::start(move |listener| {
@@ -256,7 +256,7 @@ mod calls {
     }
 
     #[test]
-    fn use_a_connection_again_only_within_the_idle_time() {
+    fn an_idle_connection_is_used_only_until_it_is_too_old() {
         // After no time at all any connection is too old.
         for (idle, connections) in [(LONG, 1), (Duration::ZERO, 2)] {
             let (server, accepted) = keeping(connections);
@@ -271,7 +271,7 @@ mod calls {
     }
 
     #[test]
-    fn have_these_limits_unless_told_otherwise() {
+    fn the_default_timeouts_are_the_documented_ones() {
         let options = TransportOptions::default();
         assert_eq!(options.connect_timeout, Duration::from_secs(5));
         assert_eq!(options.idle, Duration::from_secs(5));
@@ -285,7 +285,7 @@ mod calls {
     }
 
     #[test]
-    fn send_head_and_body_in_one_piece() {
+    fn head_and_body_are_sent_in_one_write() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             let mut chunk = [0; 64 * 1024];
@@ -293,16 +293,16 @@ mod calls {
             let request = String::from_utf8_lossy(&chunk[..read]);
             assert!(request.starts_with("POST /v3/certificates HTTP/1.1\r\n"));
             assert!(request.ends_with("\r\n\r\n{\"appid\":\"wxd678efh567hg6787\"}"));
-            stream.write_all(ANSWER).unwrap();
+            stream.write_all(RESPONSE).unwrap();
         });
         let body = br#"{"appid":"wxd678efh567hg6787"}"#;
-        let answer = post(&Transport::new(&options()), &server.url(), body);
+        let response = post(&Transport::new(&options()), &server.url(), body);
         server.finish();
-        assert_eq!(answer.unwrap().0, 200);
+        assert_eq!(response.unwrap().0, 200);
     }
 
     #[test]
-    fn send_only_the_headers_that_are_set() {
+    fn only_the_headers_that_are_set_are_sent() {
         let server = Server::start(|listener| {
             let (mut stream, address) = listener.accept().unwrap();
             let request = read_request(&mut stream);
@@ -312,15 +312,15 @@ mod calls {
                 format!("get /v3/certificates http/1.1\r\nhost: {host}\r\n\r\n"),
                 "from {address}"
             );
-            stream.write_all(ANSWER).unwrap();
+            stream.write_all(RESPONSE).unwrap();
         });
-        let answer = get(&Transport::new(&options()), &server.url());
+        let response = get(&Transport::new(&options()), &server.url());
         server.finish();
-        assert_eq!(answer.unwrap().0, 200);
+        assert_eq!(response.unwrap().0, 200);
     }
 
     #[test]
-    fn with_a_body_longer_than_the_buffers_arrive_whole() {
+    fn a_body_longer_than_the_buffers_arrives_whole() {
         for length in [100 * 1024, 1024 * 1024] {
             let body: Vec<u8> = (0..=250).cycle().take(length).collect();
             let wanted = body.clone();
@@ -328,16 +328,16 @@ mod calls {
                 let (mut stream, _) = listener.accept().unwrap();
                 let request = read_request(&mut stream);
                 assert!(request.ends_with(&wanted));
-                stream.write_all(ANSWER).unwrap();
+                stream.write_all(RESPONSE).unwrap();
             });
-            let answer = post(&Transport::new(&options()), &server.url(), &body);
+            let response = post(&Transport::new(&options()), &server.url(), &body);
             server.finish();
-            assert_eq!(answer.unwrap().0, 200);
+            assert_eq!(response.unwrap().0, 200);
         }
     }
 
     #[test]
-    fn get_a_redirect_as_an_answer() {
+    fn a_redirect_is_not_followed() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             for (status, body) in [("302 Found", ""), ("307 Temporary Redirect", "away")] {
@@ -357,11 +357,11 @@ mod calls {
     }
 
     #[test]
-    fn with_limits_beyond_all_clocks_work() {
+    fn timeouts_beyond_all_clocks_can_be_set() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
-            stream.write_all(ANSWER).unwrap();
+            stream.write_all(RESPONSE).unwrap();
         });
         let transport = Transport::new(&TransportOptions {
             connect_timeout: Duration::MAX,
@@ -378,7 +378,7 @@ mod failures_to_connect {
     use super::*;
 
     #[test]
-    fn refused() {
+    fn a_refused_connection_is_a_failure_to_connect() {
         let (kind, reason) = connect_failure(get(
             &Transport::new(&options()),
             &format!("http://{REFUSING}/"),
@@ -391,7 +391,7 @@ mod failures_to_connect {
     }
 
     #[test]
-    fn unknown_name() {
+    fn an_unknown_name_is_a_failure_to_connect() {
         let lookup: Lookup = Arc::new(|_, _| {
             Err(io::Error::new(
                 io::ErrorKind::NotFound,
@@ -409,7 +409,7 @@ mod failures_to_connect {
     }
 
     #[test]
-    fn request_that_cannot_be_written() {
+    fn a_request_that_cannot_be_written_is_a_failure_to_connect() {
         for url in ["/path", "ftp://pay.test/", "pay.test"] {
             let result = get(&Transport::new(&options()), url);
             assert!(matches!(result, Err(Failure::Connect(_))), "{result:?}");
@@ -417,7 +417,7 @@ mod failures_to_connect {
     }
 
     #[test]
-    fn name_without_address() {
+    fn a_name_without_address_is_a_failure_to_connect() {
         let (lookup, _) = counted(vec![Ok(vec![])]);
         let transport = Transport::new(&TransportOptions {
             lookup: Some(lookup),
@@ -430,11 +430,11 @@ mod failures_to_connect {
     }
 
     #[test]
-    fn plain_http_to_another_address_than_loopback() {
+    fn plain_http_goes_to_loopback_only() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             assert!(read_request(&mut stream).starts_with(b"GET /right "));
-            stream.write_all(ANSWER).unwrap();
+            stream.write_all(RESPONSE).unwrap();
         });
         let port = server.address.port();
         let (lookup, _) = counted(vec![
@@ -457,17 +457,17 @@ mod failures_to_connect {
                 )
             );
         }
-        let answer = get(&transport, &format!("http://pay.test:{port}/right"));
-        assert_eq!(answer.unwrap().0, 200);
+        let response = get(&transport, &format!("http://pay.test:{port}/right"));
+        assert_eq!(response.unwrap().0, 200);
         server.finish();
     }
 
     #[test]
-    fn forget_the_addresses() {
+    fn addresses_that_refuse_are_looked_up_again() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
-            stream.write_all(ANSWER).unwrap();
+            stream.write_all(RESPONSE).unwrap();
         });
         let refusing = REFUSING.parse().unwrap();
         let (lookup, count) = counted(vec![Ok(vec![refusing]), Ok(vec![server.address])]);
@@ -483,7 +483,7 @@ mod failures_to_connect {
     }
 
     #[test]
-    fn in_tls_forget_the_addresses() {
+    fn addresses_without_tls_are_looked_up_again() {
         let server = Server::start(|listener| {
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -497,19 +497,19 @@ mod failures_to_connect {
             ..options()
         });
         let url = format!("https://pay.test:{}/", server.address.port());
-        for look_ups in 1..=2 {
+        for lookups in 1..=2 {
             connect_failure(get(&transport, &url));
-            assert_eq!(count.load(Ordering::SeqCst), look_ups);
+            assert_eq!(count.load(Ordering::SeqCst), lookups);
         }
         server.finish();
     }
 
     #[test]
-    fn of_one_address_leave_the_others() {
+    fn an_address_that_refuses_leaves_the_others() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
-            stream.write_all(ANSWER).unwrap();
+            stream.write_all(RESPONSE).unwrap();
         });
         let refusing = REFUSING.parse().unwrap();
         let (lookup, _) = counted(vec![Ok(vec![refusing, server.address])]);
@@ -523,7 +523,7 @@ mod failures_to_connect {
     }
 
     #[test]
-    fn tls_with_a_server_that_speaks_none() {
+    fn a_server_without_tls_is_a_failure_to_connect() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             stream
@@ -542,7 +542,7 @@ mod failures_to_connect {
     }
 
     #[test]
-    fn tls_with_a_server_that_never_answers() {
+    fn a_handshake_without_a_response_is_a_failure_to_connect() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             stream.read_to_end(&mut Vec::new()).unwrap();
@@ -573,7 +573,7 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn closed_after_the_request() {
+    fn a_connection_closed_after_the_request_is_a_failure_of_the_exchange() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
@@ -603,7 +603,7 @@ mod failures_of_the_exchange {
             let server = Server::start(|listener| {
                 let (mut stream, _) = listener.accept().unwrap();
                 read_request(&mut stream);
-                stream.write_all(ANSWER).unwrap();
+                stream.write_all(RESPONSE).unwrap();
                 read_request(&mut stream);
                 stream.write_all(second.as_bytes()).unwrap();
             });
@@ -623,7 +623,7 @@ mod failures_of_the_exchange {
                 for _ in 0..if keep { 1 } else { 2 } {
                     let (mut stream, _) = listener.accept().unwrap();
                     while !read_request(&mut stream).is_empty() {
-                        stream.write_all(ANSWER).unwrap();
+                        stream.write_all(RESPONSE).unwrap();
                     }
                 }
             });
@@ -644,11 +644,11 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn closed_within_the_body() {
+    fn a_connection_closed_within_the_body_is_a_failure_of_the_exchange() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
-            stream.write_all(&ANSWER[..ANSWER.len() - 1]).unwrap();
+            stream.write_all(&RESPONSE[..RESPONSE.len() - 1]).unwrap();
         });
         assert_eq!(
             exchange_failure(get(&Transport::new(&options()), &server.url())).0,
@@ -658,7 +658,7 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn no_answer_in_time() {
+    fn a_response_that_does_not_come_is_a_failure_of_the_exchange() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
@@ -675,7 +675,7 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn dripping_head_or_body_in_no_time() {
+    fn a_response_that_drips_is_a_failure_of_the_exchange() {
         for head in [
             &b"HTTP/1.1 200 OK\r\nX-Long: "[..],
             b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
@@ -694,7 +694,7 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn request_that_is_never_read() {
+    fn a_request_that_is_never_read_is_a_failure_of_the_exchange() {
         let (done, is_done) = mpsc::channel::<()>();
         let server = Server::start(move |listener| {
             let _stream = listener.accept().unwrap();
@@ -715,7 +715,7 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn answer_that_is_none() {
+    fn a_response_that_is_not_http_is_a_failure_of_the_exchange() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
@@ -727,7 +727,7 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn head_that_is_too_long() {
+    fn a_head_that_is_too_long_is_refused() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
@@ -741,7 +741,7 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn body_that_is_too_long() {
+    fn a_body_that_is_too_long_is_refused() {
         // One that says so is not even read: nothing of it comes here.
         for (head, sent) in [
             (format!("Content-Length: {}\r\n", MAX_BODY + 1), 0),
@@ -767,7 +767,7 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn body_of_just_the_limit_is_read_whole() {
+    fn a_body_of_just_the_limit_is_read_whole() {
         let server = Server::start(move |listener| {
             let (mut stream, _) = listener.accept().unwrap();
             // Twice: it is read to its end, so that the connection is kept.
@@ -804,7 +804,7 @@ mod proxy {
     }
 
     #[test]
-    fn is_asked_for_a_tunnel_by_name() {
+    fn the_proxy_is_asked_for_a_tunnel_by_name() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             let mut chunk = [0; 4096];
@@ -819,7 +819,7 @@ mod proxy {
             for _ in 0..2 {
                 let request = read_request(&mut stream);
                 assert!(request.starts_with(b"GET /path HTTP/1.1\r\n"));
-                stream.write_all(ANSWER).unwrap();
+                stream.write_all(RESPONSE).unwrap();
             }
         });
         let (transport, count) = through(server.address, options());
@@ -831,13 +831,13 @@ mod proxy {
     }
 
     #[test]
-    fn may_be_anywhere() {
+    fn the_proxy_need_not_be_on_loopback() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             assert!(read_request(&mut stream).starts_with(b"CONNECT pay.test:80 "));
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             read_request(&mut stream);
-            stream.write_all(ANSWER).unwrap();
+            stream.write_all(RESPONSE).unwrap();
         });
         let port = server.address.port();
         let address = not_loopback(port);
@@ -853,7 +853,7 @@ mod proxy {
     }
 
     #[test]
-    fn that_cannot_be_reached() {
+    fn a_proxy_that_cannot_be_reached_is_a_failure_to_connect() {
         let (transport, _) = through(REFUSING.parse().unwrap(), options());
         let (kind, reason) = connect_failure(get(&transport, "https://pay.test/"));
         assert_eq!(kind, io::ErrorKind::ConnectionRefused);
@@ -864,7 +864,7 @@ mod proxy {
     }
 
     #[test]
-    fn that_refuses() {
+    fn a_proxy_that_refuses_the_login_is_told_as_that() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
@@ -882,7 +882,7 @@ mod proxy {
     }
 
     #[test]
-    fn that_refuses_is_looked_up_again() {
+    fn a_proxy_that_refuses_is_looked_up_again() {
         let server = Server::start(|listener| {
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -899,15 +899,15 @@ mod proxy {
             proxy: Some(Proxy::parse(&proxy).unwrap()),
             ..options()
         });
-        for look_ups in 1..=2 {
+        for lookups in 1..=2 {
             connect_failure(get(&transport, "https://pay.test/"));
-            assert_eq!(count.load(Ordering::SeqCst), look_ups);
+            assert_eq!(count.load(Ordering::SeqCst), lookups);
         }
         server.finish();
     }
 
     #[test]
-    fn that_drips() {
+    fn a_proxy_whose_response_drips_is_a_failure_to_connect() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
@@ -928,7 +928,7 @@ mod proxy {
     }
 
     #[test]
-    fn whose_tunnel_leads_to_no_tls() {
+    fn a_tunnel_to_a_server_without_tls_is_a_failure_to_connect() {
         let server = Server::start(|listener| {
             let (mut stream, _) = listener.accept().unwrap();
             read_request(&mut stream);
@@ -945,7 +945,7 @@ mod proxy {
     }
 
     #[test]
-    fn is_an_http_url_with_host_and_port_only() {
+    fn the_proxy_is_an_http_url_with_host_and_port_only() {
         for url in [
             "http://proxy.test:3128",
             "http://proxy.test:3128/",
@@ -985,7 +985,7 @@ mod proxy {
     }
 
     #[test]
-    fn shows_no_password() {
+    fn debug_output_shows_no_password() {
         let options = TransportOptions {
             proxy: Some(Proxy::parse("http://user:secret@proxy.test:3128").unwrap()),
             ..options()

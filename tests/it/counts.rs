@@ -21,8 +21,8 @@ fn counted(
     authority: &Authority,
     server: &TlsServer,
 ) -> (Client, Arc<AtomicUsize>) {
-    let look_ups = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&look_ups);
+    let lookups = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&lookups);
     let address = server.address();
     let client = platform
         .client(authority, address)
@@ -32,7 +32,7 @@ fn counted(
         })
         .build()
         .unwrap();
-    (client, look_ups)
+    (client, lookups)
 }
 
 fn refused(result: Result<(), Error>, status: u16) {
@@ -59,7 +59,7 @@ fn a_thousand_calls_in_a_row_use_one_connection_and_one_dns_lookup() {
             good.clone()
         }
     });
-    let (client, look_ups) = counted(&platform, &authority, &server);
+    let (client, lookups) = counted(&platform, &authority, &server);
 
     for call in 0..1000 {
         match call % 10 {
@@ -71,7 +71,7 @@ fn a_thousand_calls_in_a_row_use_one_connection_and_one_dns_lookup() {
     assert_eq!(server.requests(), 1000);
     assert_eq!(server.connections(), 1);
     assert_eq!(server.handshakes(), 1);
-    assert_eq!(look_ups.load(Ordering::SeqCst), 1);
+    assert_eq!(lookups.load(Ordering::SeqCst), 1);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn sixteen_threads_open_sixteen_connections_and_keep_them_until_they_are_closed(
     let authority = Authority::new();
     let platform = Platform::new();
     let answer = platform.answer(200, SESSION);
-    // Answers only when all threads have asked, so that each needs a connection of its own.
+    // Responds only when all threads have asked, so that each needs a connection of its own.
     let all_have_asked = Meeting::of(THREADS);
     let server = TlsServer::start(&authority, &Leaf::default(), move |_| {
         all_have_asked.wait();
@@ -114,7 +114,7 @@ fn a_connection_that_the_server_has_closed_fails_no_call_and_needs_no_dns_lookup
     let (authority, platform) = (Authority::new(), Platform::new());
     let answer = platform.answer(200, SESSION);
     let server = TlsServer::start(&authority, &Leaf::default(), move |_| answer.clone());
-    let (client, look_ups) = counted(&platform, &authority, &server);
+    let (client, lookups) = counted(&platform, &authority, &server);
 
     for connections in 1..=3 {
         client.send(&PRE_SIGN).unwrap();
@@ -122,7 +122,7 @@ fn a_connection_that_the_server_has_closed_fails_no_call_and_needs_no_dns_lookup
         server.close_connections();
     }
     assert_eq!(server.requests(), 3);
-    assert_eq!(look_ups.load(Ordering::SeqCst), 1);
+    assert_eq!(lookups.load(Ordering::SeqCst), 1);
 }
 
 /// The ways in which servers end connections: with or without a TLS alert, announced in the response or not.

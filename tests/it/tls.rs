@@ -20,7 +20,7 @@ use crate::tls_server::{Answer, Authority, Leaf, Then, TlsServer};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A server that answers every request with the session.
+/// A server that responds to every request with the session.
 fn server(authority: &Authority, leaf: &Leaf) -> TlsServer {
     let answer = Platform::new().answer(200, SESSION);
     TlsServer::start(authority, leaf, move |_| answer.clone())
@@ -161,7 +161,7 @@ fn a_handshake_that_is_cut_was_no_connection() {
 }
 
 #[test]
-fn a_handshake_without_an_answer_ends_with_the_time_for_connecting() {
+fn a_handshake_without_a_response_ends_with_the_connect_timeout() {
     let authority = Authority::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -194,7 +194,7 @@ fn the_backup_host_takes_over_from_one_that_is_not_trusted() {
     assert_eq!((main.requests(), backup.requests()), (0, 1));
 }
 
-/// Answers the first request badly and all others well.
+/// Responds to the first request badly and to all others well.
 fn first_badly(bad: Answer) -> (TlsServer, Client) {
     let authority = Authority::new();
     let good = Platform::new().answer(200, SESSION);
@@ -209,7 +209,7 @@ fn first_badly(bad: Answer) -> (TlsServer, Client) {
     (server, client)
 }
 
-/// Ways to end a connection before the answer is complete.
+/// Ways to end a connection before the response is complete.
 fn broken() -> Vec<Answer> {
     let whole = Platform::new().answer(200, SESSION).bytes;
     let half = &whole[..whole.len() - SESSION.len() / 2];
@@ -250,7 +250,7 @@ fn a_get_whose_connection_breaks_inside_tls_is_repeated() {
 }
 
 #[test]
-fn a_kept_connection_that_was_closed_is_not_used() {
+fn a_pooled_connection_that_was_closed_is_not_used() {
     let authority = Authority::new();
     let server = server(&authority, &Leaf::default());
     let client = builder(&authority, &server).build().unwrap();
@@ -359,7 +359,7 @@ fn a_cookie_is_never_sent_back() {
 }
 
 #[test]
-fn an_answer_to_nothing_is_not_taken_for_the_next_calls() {
+fn an_unsolicited_response_is_not_taken_for_the_next_calls() {
     let good = Platform::new().answer(200, SESSION).bytes;
     let stray = Platform::new().answer(200, "\"stray\"").bytes;
     let (server, client) = first_badly(Answer::keep([good, stray].concat()));
@@ -369,9 +369,9 @@ fn an_answer_to_nothing_is_not_taken_for_the_next_calls() {
     assert_eq!(server.connections(), 2);
 }
 
-/// The first answer fills the client's buffer to the last byte, so that what follows it stays inside TLS.
+/// The first response fills the client's buffer to the last byte, so that what follows it stays inside TLS.
 #[test]
-fn an_answer_to_nothing_is_found_inside_tls_too() {
+fn an_unsolicited_response_is_found_inside_tls_too() {
     const BUFFER: usize = 12 * 1024;
     let stray = Platform::new().answer(200, "\"stray\"").bytes;
     for length in BUFFER - 30..BUFFER + 30 {

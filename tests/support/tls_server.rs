@@ -54,7 +54,7 @@ fn pem(der: &[u8]) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
 
-/// What the server's certificate says.
+/// The server's certificate.
 #[derive(Debug, Clone)]
 pub(crate) struct Leaf {
     /// The names and IP addresses that it is for.
@@ -96,7 +96,7 @@ impl Leaf {
     }
 }
 
-/// What is sent back for a request: an HTTP answer's raw bytes, and what becomes of the connection.
+/// A response's raw bytes, and what becomes of the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) bytes: Vec<u8>,
@@ -122,7 +122,7 @@ impl Answer {
         }
     }
 
-    /// An answer with `Content-Length`, after which the connection is kept.
+    /// A response with `Content-Length`, after which the connection is kept.
     pub(crate) fn http(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
         use fmt::Write as _;
         let mut head = format!(
@@ -162,7 +162,7 @@ impl Meeting {
         }
     }
 
-    /// Whether all have come.
+    /// Waits for the others. Returns whether all have come.
     pub(crate) fn wait(&self) -> bool {
         let mut arrived = self.arrived.lock().unwrap();
         *arrived += 1;
@@ -234,22 +234,22 @@ impl TlsServer {
         format!("https://{name}:{}", self.address.port())
     }
 
-    /// How many TCP connections were accepted.
+    /// Returns the number of TCP connections that were accepted.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// How many TLS handshakes were completed.
+    /// Returns the number of TLS handshakes that were completed.
     pub(crate) fn handshakes(&self) -> usize {
         self.shared.handshakes.load(Ordering::SeqCst)
     }
 
-    /// How many whole requests were read.
+    /// Returns the number of whole requests that were read.
     pub(crate) fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    /// How many connections are open. The other side of one that is not can see it.
+    /// Returns the number of open connections. The other side of one that is not can see it.
     pub(crate) fn open(&self) -> usize {
         self.shared.lock().len()
     }
@@ -334,7 +334,7 @@ impl Shared {
     }
 }
 
-/// Reads until there is a whole request at the start of `received`, and gives its length; `None` when the client has
+/// Reads until there is a whole request at the start of `received`, and returns its length; `None` when the client has
 /// closed the connection.
 fn read_request(stream: &mut impl Read, received: &mut Vec<u8>) -> io::Result<Option<usize>> {
     let mut chunk = [0; 4096];
@@ -352,7 +352,7 @@ fn read_request(stream: &mut impl Read, received: &mut Vec<u8>) -> io::Result<Op
     }
 }
 
-/// How long the request is, head and body, once the head is there.
+/// Returns the length of the request, head and body, once the head is there.
 pub(crate) fn request_length(received: &[u8]) -> Option<usize> {
     let head = received
         .windows(4)
