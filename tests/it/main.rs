@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod batch;
 mod certificates;
 mod client_limits;
 mod contract_example;
