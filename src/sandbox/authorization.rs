@@ -17,7 +17,7 @@ use super::response::Refusal;
 use crate::error::KeyError;
 use crate::keys::PublicKey;
 
-/// How much of a signed message is shown in a refusal, in characters.
+/// The length of a signed message as a refusal shows it, in characters.
 const SHOWN: usize = 256;
 
 /// The merchant whose requests are accepted.
@@ -25,7 +25,7 @@ pub(super) struct Identity {
     pub(super) mchid: String,
     /// The keys of the merchant's certificates, by serial number.
     keys: [PublicKey; 2],
-    /// Whether the first certificate is no longer valid.
+    /// `true` if the first certificate is no longer valid.
     pub(super) is_first_revoked: AtomicBool,
 }
 

@@ -18,7 +18,7 @@ struct State {
     offsets: Offsets,
 }
 
-/// How far the clocks are from the function's time, in seconds.
+/// The distances of the clocks from the function's time, in seconds.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Offsets {
     /// Of signatures.

@@ -1,7 +1,7 @@
 //! The contracts that the sandbox keeps, and its responses to the calls about them.
 //!
 //! A contract is pre-signed for two hours, then signed by the user, then terminated by the user or the merchant. Its
-//! code can be pre-signed again, with a new session, until the user signs; then never again.
+//! code can be pre-signed again, with a new session, until the user signs, and never after that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -148,7 +148,7 @@ impl Contracts {
         Ok(response)
     }
 
-    /// That these are refused is documented; status and code are inferred.
+    /// Refuses codes that cannot be used again, as documented. Status and code are inferred.
     fn check_reusable(&self, code: &str) -> Result<(), Refusal> {
         match self.by_code.get(code).map(|contract| &contract.state) {
             None | Some(State::PreSigned { .. } | State::GivenUp) => Ok(()),
@@ -325,7 +325,7 @@ impl Contract {
     fn public(&self) -> Value {
         let request = |name| text(&self.request, name);
         let (state, signed_at, info) = match &self.state {
-            // No response of the gateway has these two names; they are for whoever looks into the sandbox.
+            // No response of the gateway has these two names. They are for the sandbox's own paths.
             State::PreSigned { .. } => ("PRE_SIGNED", None, None),
             State::GivenUp => ("GIVEN_UP", None, None),
             State::Signed { at, .. } => ("SIGNED", Some(*at), None),

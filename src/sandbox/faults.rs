@@ -27,7 +27,7 @@ use super::signing::Signing;
 pub enum Fault {
     /// The request is read and the connection closed without a response.
     Close {
-        /// Whether the request is carried out.
+        /// `true` if the request is carried out.
         #[serde(default)]
         took_effect: bool,
     },
@@ -55,7 +55,7 @@ pub enum Fault {
         /// The status, such as 302 or 307.
         #[serde(deserialize_with = "status")]
         status: u16,
-        /// Where to.
+        /// The URL to go to.
         location: String,
     },
     /// An error in WeChat Pay's form.
@@ -65,10 +65,10 @@ pub enum Fault {
         status: u16,
         /// The `code`, such as `SYSTEM_ERROR`.
         code: String,
-        /// How the response is signed.
+        /// The way in which the response is signed.
         #[serde(default)]
         signing: Signing,
-        /// Whether the request is carried out; only from status 500 on, below that it never is.
+        /// `true` if the request is carried out. Below status 500 it never is.
         #[serde(default)]
         took_effect: bool,
     },
@@ -77,7 +77,7 @@ pub enum Fault {
         /// The status.
         #[serde(deserialize_with = "status")]
         status: u16,
-        /// Whether the request is carried out; only for statuses 2xx and from 500 on, else it never is.
+        /// `true` if the request is carried out. For statuses other than 2xx and from 500 on it never is.
         #[serde(default)]
         took_effect: bool,
     },
@@ -86,7 +86,7 @@ pub enum Fault {
         /// The status.
         #[serde(deserialize_with = "status")]
         status: u16,
-        /// Whether the request is carried out; only for statuses 2xx and from 500 on, else it never is.
+        /// `true` if the request is carried out. For statuses other than 2xx and from 500 on it never is.
         #[serde(default)]
         took_effect: bool,
     },

@@ -52,7 +52,7 @@
 //! A web page must not drive the sandbox. A request gets the status 421 unless `Host` is the sandbox's own address or
 //! `localhost`, with its port, and 403 if `Origin` or `Sec-Fetch-Site` names another origin.
 //!
-//! The sandbox speaks HTTP/1.1 and HTTP/1.0; another version gets 505. A request line of more than 16 KiB gets 414, a head
+//! The sandbox speaks HTTP/1.1 and HTTP/1.0. Another version gets 505. A request line of more than 16 KiB gets 414, a head
 //! of more than 64 KiB or 100 headers 431, a body of more than 8 MiB 413, an incomplete request after 60 seconds 408, and
 //! a connection beyond 512 at the same time 503. [`Sandbox::requests`] and [`Sandbox::notifications`] keep the newest
 //! 64 MiB each.
@@ -101,7 +101,7 @@
 //! | `GET /sandbox/connections` | | how many connections were `accepted` and are `open` |
 //!
 //! The body of `/sandbox/fault` has the name of a [`Fault`] and its parameters. `times` and, together, `method` and `path`
-//! (the start of one) say for which requests; without them it is the next one.
+//! (the start of one) say for which requests. Without them it is the next one.
 //!
 //! | `fault` | parameters |
 //! |---|---|
@@ -121,7 +121,7 @@
 //! | `raw` | `raw` |
 //!
 //! `signing` is `right` (also when absent), `missing`, `wrong`, `probe`, `foreign`, `unknown_serial`, `stale` or
-//! `future`; `took_effect` is `false` when absent.
+//! `future`. `took_effect` is `false` when absent.
 
 // The files, from the ground up. A file imports only from those before it.
 //

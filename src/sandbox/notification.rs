@@ -8,7 +8,7 @@ use super::credentials::new_id;
 use super::platform::{Platform, encrypted};
 use crate::time::{format_rfc_3339, unix_seconds};
 
-/// What a notification tells.
+/// The event that a notification is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Event<'a> {
     pub(super) event_type: &'a str,

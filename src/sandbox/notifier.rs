@@ -1,4 +1,4 @@
-//! Delivers notifications: at once, again when they are not acknowledged, twice when asked to; and keeps a record.
+//! Delivers notifications: at once, again when they are not acknowledged, twice when asked to. Keeps a record of them.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -28,12 +28,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct SentNotification {
     /// The notification's id, the same for every attempt.
     pub id: String,
-    /// `ENTRUST.SIGN` or `ENTRUST.TERMINATE`, those of the sister product, as this product's are not public;
-    /// `SECURITY_ECHO.SUCCESS` of the self-test; or what [`Sandbox::notify`](super::Sandbox::notify) was given.
+    /// The event type. `ENTRUST.SIGN` and `ENTRUST.TERMINATE` are those of the sister product, as this product's are not
+    /// public.
     pub event_type: String,
     /// The contract's code, if it is about one.
     pub out_contract_code: Option<String>,
-    /// The headers with the signature; those of the last attempt, as each is signed afresh.
+    /// The headers of the last attempt, with the signature. Each attempt is signed afresh.
     pub headers: Vec<(String, String)>,
     /// The body's bytes.
     pub body: Vec<u8>,
@@ -86,7 +86,7 @@ struct State {
     closing: bool,
 }
 
-/// What a test can change.
+/// The settings, which a test can change.
 #[derive(Clone)]
 struct Settings {
     target: Option<Target>,

@@ -55,13 +55,13 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// What can be changed.
+/// The state that can be changed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct State {
     offers_public_key: bool,
     /// Oldest first.
     certificates: Vec<Certificate>,
-    /// How many were issued until now, withdrawn ones too.
+    /// The number of certificates issued until now, withdrawn ones too.
     issued: usize,
     signs_with: SignsWith,
     forgery: Option<Forgery>,
@@ -74,7 +74,7 @@ struct Certificate {
     serial_no: String,
     not_before: u64,
     not_after: u64,
-    /// Whether it certifies the second key, not the first.
+    /// `true` if it certifies the second key, not the first.
     has_second_key: bool,
 }
 
@@ -97,7 +97,7 @@ pub enum SignsWith {
     },
 }
 
-/// What is wrong in the list of platform certificates; its signature is right.
+/// A forged list of platform certificates. Its signature is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

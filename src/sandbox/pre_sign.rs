@@ -15,7 +15,7 @@ pub(super) enum Mode {
     Qs,
 }
 
-/// Where the user signs, by the part of the path.
+/// The place where the user signs, by the part of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum SigningFlow {
@@ -35,7 +35,7 @@ const NORMAL: &[Field] = &[
     Field::required("openid", Rule::Text(128)),
 ];
 
-/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4013369177>; it gives no lengths.
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4013369177>. It gives no lengths.
 const ECOMMERCE: &[Field] = &[
     Field::required("appid", Rule::AnyText),
     Field::required("service_id", Rule::Number),
@@ -45,7 +45,7 @@ const ECOMMERCE: &[Field] = &[
     Field::required("openid", Rule::AnyText),
 ];
 
-/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>; it gives no lengths, and does not say that one of
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. It gives no lengths and does not say that one of
 /// the two users is required.
 const SERVICE_PROVIDER: &[Field] = &[
     Field::required("sp_appid", Rule::AnyText),

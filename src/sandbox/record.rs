@@ -14,10 +14,10 @@ pub struct RecordedRequest {
     pub headers: Vec<(String, String)>,
     /// The body's bytes.
     pub body: Vec<u8>,
-    /// The status of the response, whether or not it arrived; 0 if a fault left the request without a response and
+    /// The status of the response, whether or not it arrived. It is 0 if a fault left the request without a response and
     /// without effect.
     pub status: u16,
-    /// Whether the request was carried out, whatever the caller was told: the truth that a caller's error is to be
+    /// `true` if the request was carried out, whatever the caller was told: the truth that a caller's error is to be
     /// compared with.
     pub took_effect: bool,
 }
@@ -40,7 +40,7 @@ pub(super) fn size_of(headers: &[(String, String)]) -> usize {
         .sum()
 }
 
-/// How much is kept, in bytes. Beyond it the oldest items are dropped.
+/// The most that is kept, in bytes. Beyond it the oldest items are dropped.
 const LIMIT: usize = 64 * 1024 * 1024;
 /// The memory that an item takes beside its bytes, roughly.
 const OVERHEAD: usize = 256;

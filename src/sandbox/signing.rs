@@ -11,7 +11,7 @@ use super::platform::Platform;
 use crate::keys::PrivateKey;
 use crate::time::unix_seconds;
 
-/// How far [`Signing::Stale`] and [`Signing::Future`] are from now, in seconds: twice what is accepted.
+/// The distance of [`Signing::Stale`] and [`Signing::Future`] from now, in seconds: twice what is accepted.
 const FAR: u64 = 600;
 
 /// The way in which a message is signed.

@@ -8,7 +8,7 @@ use httparse::{EMPTY_HEADER, Status};
 
 use super::socket::Socket;
 
-/// How long to wait for a connection before checking whether it is still wanted.
+/// The time after which a pending connection is checked for being still wanted.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(250);
 /// The longest head of a response, in bytes, and how much of its body is waited for.
 const RESPONSE_LIMIT: usize = 64 * 1024;

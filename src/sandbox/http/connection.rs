@@ -11,8 +11,8 @@ use super::message::{Delivery, HttpRequest, HttpResponse};
 use super::request::{Requests, Unread};
 use super::socket::{POLL_INTERVAL, Socket};
 
-/// How much of a refused request is read and thrown away, in bytes, and for how long, so that the client gets to read
-/// the response.
+/// The part of a refused request that is read and thrown away, in bytes, and the time for it. Without that the client
+/// might not get to read the response.
 const LINGER_LIMIT: usize = 64 * 1024 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(10);
 

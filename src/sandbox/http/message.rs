@@ -11,7 +11,7 @@ pub(crate) struct HttpRequest {
     pub(crate) method: String,
     /// Path and query as received: nothing is decoded.
     pub(crate) target: String,
-    /// Whether it is of HTTP/1.0, after which the connection is closed.
+    /// `true` for HTTP/1.0, after which the connection is closed.
     pub(crate) is_http_1_0: bool,
     /// Names and values in the order received, duplicates kept.
     pub(crate) headers: Vec<(String, String)>,
@@ -26,7 +26,7 @@ pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// Sent as they are. `content-length` is added unless given, or out of place.
     pub(crate) headers: Vec<(String, Vec<u8>)>,
-    /// The body; left out of the response to `HEAD`.
+    /// The body. It is left out of the response to `HEAD`.
     pub(crate) body: Vec<u8>,
     /// The way in which it is sent.
     pub(crate) delivery: Delivery,
@@ -43,7 +43,7 @@ pub(crate) struct Delivery {
     pub(crate) informational: Option<u16>,
     /// The body has `transfer-encoding: chunked` and comes in three chunks (fewer when it is shorter than that).
     pub(crate) chunked: bool,
-    /// How many bytes of the body are sent, though `content-length` says more.
+    /// The number of bytes of the body that are sent, though `content-length` says more.
     pub(crate) cut: Option<usize>,
     /// These bytes are sent in place of the whole response.
     pub(crate) raw: Option<Vec<u8>>,

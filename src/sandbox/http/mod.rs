@@ -24,16 +24,16 @@ use self::socket::POLL_INTERVAL;
 pub(crate) use self::client::{Target, post};
 pub(crate) use self::message::{HttpRequest, HttpResponse};
 
-/// The most connections at the same time; a further one gets the status 503.
+/// The most connections at the same time. A further one gets the status 503.
 const CONNECTIONS_LIMIT: usize = 512;
 
-/// How many connections that got the status 503 are kept, so that their clients get to read it.
+/// The number of connections with the status 503 that are kept, so that their clients get to read it.
 const TURNED_AWAY_LIMIT: usize = 64;
 
-/// How long [`Server::close_connections`] waits for a client to take the rest of its response.
+/// The time that [`Server::close_connections`] gives a client to take the rest of its response.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What turns requests into responses. It runs for requests of different connections at the same time. If it panics, the
+/// Turns requests into responses. It runs for requests of different connections at the same time. If it panics, the
 /// status is 500.
 type Handler = dyn Fn(HttpRequest, &Arc<Server>) -> HttpResponse + Send + Sync;
 
@@ -53,11 +53,11 @@ pub(crate) struct Server {
     /// The threads of the connections.
     threads: Mutex<Vec<JoinHandle<()>>>,
     accepted: AtomicUsize,
-    /// How many connections are still to be closed as soon as they are accepted.
+    /// The number of connections that are still to be closed as soon as they are accepted.
     hang_ups: AtomicUsize,
 }
 
-/// Whether connections are accepted.
+/// The state of the thread that accepts connections.
 enum Listening {
     /// The thread that accepts. It returns the connection that told it to stop.
     On(JoinHandle<Option<TcpStream>>),
@@ -152,8 +152,8 @@ impl Server {
 
     /// Stops or starts listening: while it refuses, a client's connect fails, as on a port where nobody listens.
     ///
-    /// Connections that are open stay open. Returns an error if another process took the port meanwhile; the server
-    /// then still refuses.
+    /// Connections that are open stay open. Returns an error if another process took the port meanwhile: the
+    /// server then still refuses.
     pub(crate) fn set_refusing(self: &Arc<Self>, on: bool) -> io::Result<()> {
         let mut listening = lock(&self.listening);
         match &mut *listening {

@@ -11,12 +11,12 @@ use httparse::{EMPTY_HEADER, Status};
 use super::message::HttpRequest;
 use super::socket::Socket;
 
-/// The longest request line, in bytes; beyond it the status is 414.
+/// The longest request line, in bytes. Beyond it the status is 414.
 pub(super) const LINE_LIMIT: usize = 16 * 1024;
-/// The longest head, in bytes, and the most headers; beyond them the status is 431.
+/// The longest head, in bytes, and the most headers. Beyond them the status is 431.
 pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 pub(super) const HEADERS_LIMIT: usize = 100;
-/// The largest body, in bytes; beyond it the status is 413.
+/// The largest body, in bytes. Beyond it the status is 413.
 pub(super) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 /// The longest line with the size of a chunk, in bytes.
 const CHUNK_LINE_LIMIT: usize = 1024;
@@ -24,7 +24,7 @@ const CHUNK_LINE_LIMIT: usize = 1024;
 /// a request that has begun is refused with 408.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Why there is no request.
+/// The reason why there is no request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     /// The connection is idle and has ended, or is to end.
@@ -38,10 +38,10 @@ use Unread::{Ended, Refused};
 /// The requests of one connection.
 pub(super) struct Requests<'a, W> {
     socket: &'a Socket,
-    /// Whether requests are still wanted.
+    /// Tells whether requests are still wanted.
     is_wanted: W,
     buffer: Vec<u8>,
-    /// How much of the buffer is used up.
+    /// The part of the buffer that is used up, in bytes.
     used: usize,
     deadline: Instant,
     has_begun: bool,
@@ -156,7 +156,7 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(usize, HttpRequest)>, u16> {
         Err(httparse::Error::Version) if names_a_version(line) => return Err(505),
         Err(_) => return Err(400),
     };
-    // httparse takes a line feed alone for the end of a line; whatever passes the request on may not.
+    // httparse takes a line feed alone for the end of a line. Other programs may not.
     let head = buffer.get(..length).unwrap_or_default();
     if head
         .split_inclusive(|byte| *byte == b'\n')

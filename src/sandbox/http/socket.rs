@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-/// How long a read or a write blocks before it is checked whether it is still wanted.
+/// The time after which a blocked read or write is checked for being still wanted.
 ///
 /// A socket that another thread shuts down does not wake a blocked call on every operating system.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
