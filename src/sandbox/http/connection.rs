@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::message::{Delivery, HttpRequest, HttpResponse};
-use super::request::{Requests, Unread};
+use super::request::{PATIENCE, Requests, Unread};
 use super::socket::{POLL_INTERVAL, Socket};
 
 /// The part of a refused request that is read and thrown away, in bytes, and the time for it. Without that the client
@@ -53,7 +53,7 @@ impl Connection {
     /// Serves the client until the connection is closed.
     pub(super) fn serve(&self, handler: &Handler<'_>) {
         let is_wanted = || self.is_open() && !self.finishing.load(Ordering::SeqCst);
-        let mut requests = Requests::new(&self.socket, is_wanted);
+        let mut requests = Requests::new(&self.socket, PATIENCE, is_wanted);
         loop {
             let go_on = || _ = self.write(b"HTTP/1.1 100 Continue\r\n\r\n");
             match requests.next(go_on) {

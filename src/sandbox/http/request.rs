@@ -22,7 +22,7 @@ pub(super) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 const CHUNK_LINE_LIMIT: usize = 1024;
 /// The time in which a request must arrive, counted from the previous response. An idle connection is closed after it,
 /// a request that has begun is refused with 408.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The reason why there is no request.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub(super) struct Requests<'a, W> {
     socket: &'a Socket,
     /// Tells whether requests are still wanted.
     is_wanted: W,
+    patience: Duration,
     buffer: Vec<u8>,
     /// The part of the buffer that is used up, in bytes.
     used: usize,
@@ -54,10 +55,11 @@ enum Framing {
 }
 
 impl<'a, W: Fn() -> bool> Requests<'a, W> {
-    pub(super) fn new(socket: &'a Socket, is_wanted: W) -> Self {
+    pub(super) fn new(socket: &'a Socket, patience: Duration, is_wanted: W) -> Self {
         Self {
             socket,
             is_wanted,
+            patience,
             buffer: Vec::new(),
             used: 0,
             deadline: Instant::now(),
@@ -67,7 +69,7 @@ impl<'a, W: Fn() -> bool> Requests<'a, W> {
 
     /// Reads the next request. Calls `go_on` if the client asks whether it may send the body.
     pub(super) fn next(&mut self, go_on: impl FnOnce()) -> Result<HttpRequest, Unread> {
-        self.deadline = Instant::now() + PATIENCE;
+        self.deadline = Instant::now() + self.patience;
         self.has_begun = !self.unused().is_empty();
         let mut request = self.parsed(parse_head)?;
         let framing = framing(&request).map_err(Refused)?;

@@ -6,7 +6,8 @@ use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::message::Delivery;
-use super::request::{BODY_LIMIT, HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT};
+use super::request::{BODY_LIMIT, HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT, Requests, Unread};
+use super::socket::Socket;
 use super::*;
 
 /// A delay that no test waits for.
@@ -346,6 +347,27 @@ fn a_request_that_ends_too_early_is_refused() {
         assert!(client.head().starts_with("HTTP/1.1 400 "), "{half:?}");
     }
     assert!(requests.try_recv().is_err());
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_refused_and_an_idle_connection_ended() {
+    for (sent, unread) in [
+        ("", Unread::Ended),
+        ("GET / HT", Unread::Refused(408)),
+        (
+            "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf",
+            Unread::Refused(408),
+        ),
+    ] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Socket::new(listener.accept().unwrap().0).unwrap();
+        client.write_all(sent.as_bytes()).unwrap();
+        let mut requests = Requests::new(&socket, Duration::from_millis(100), || true);
+        let begun = Instant::now();
+        assert_eq!(requests.next(|| {}).unwrap_err(), unread, "{sent:?}");
+        assert!(begun.elapsed() >= Duration::from_millis(100));
+    }
 }
 
 #[test]
