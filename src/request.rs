@@ -383,9 +383,14 @@ fn check_template(template: &str) -> Result<(), InvalidField> {
     Err(InvalidField::new("path", format!("{found}: {wanted}")))
 }
 
-/// RFC 3986 `pchar`, `/`, and the braces of variables.
+/// RFC 3986 `pchar`, `/`, and the braces of variables: visible ASCII without the characters that a URL never has in its
+/// path.
 fn is_of_templates(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:@/{}".contains(c)
+    c.is_ascii_graphic()
+        && !matches!(
+            c,
+            '"' | '#' | '<' | '>' | '?' | '[' | '\\' | ']' | '^' | '`' | '|'
+        )
 }
 
 fn escapes_are_whole(template: &str) -> bool {

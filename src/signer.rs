@@ -252,7 +252,7 @@ pub(crate) fn request_message(
 /// Refuses a nonce that is not 1 to 32 ASCII letters and digits, since it is written into lines and quotes.
 pub(crate) fn check_nonce_str(nonce_str: &str) -> Result<(), InvalidField> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric();
-    if (1..=32).contains(&nonce_str.len()) && nonce_str.chars().all(is_allowed) {
+    if (1..=32).contains(&nonce_str.len()) && nonce_str.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Ok(());
     }
     Err(InvalidField::new(
