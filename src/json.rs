@@ -129,7 +129,7 @@ pub(crate) fn from_str<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Decod
         .map_err(|error| DecodeError::of(&error, mistake.take()))
 }
 
-/// What does not fit, and in which field.
+/// A value that does not fit, and its field.
 struct Mistake {
     field: String,
     problem: String,
@@ -247,7 +247,7 @@ struct Context<'p, 'de> {
     at: &'p Place<'p, 'de>,
     /// The first mistake.
     mistake: &'p Cell<Option<Mistake>>,
-    /// Whether the key of a member is read.
+    /// True while the key of a member is read.
     is_key: bool,
     /// The fields of the struct that is wanted, if one is.
     fields: Option<&'static [&'static str]>,

@@ -76,7 +76,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method's name on the wire.
+    /// Returns the method's name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -117,37 +117,37 @@ pub struct Request {
     query: Vec<(Cow<'static, str>, String)>,
     body: Option<Vec<u8>>,
     is_unrepeated: bool,
-    /// What went wrong while building, reported before anything is sent.
+    /// The first problem with the value or body given, reported before anything is sent.
     problem: Option<InvalidField>,
 }
 
 impl Request {
-    /// A `GET` request; see [`Request::new`].
+    /// Makes a `GET` request; see [`Request::new`].
     pub fn get(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Get, template)
     }
 
-    /// A `POST` request; see [`Request::new`].
+    /// Makes a `POST` request; see [`Request::new`].
     pub fn post(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Post, template)
     }
 
-    /// A `PUT` request; see [`Request::new`].
+    /// Makes a `PUT` request; see [`Request::new`].
     pub fn put(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Put, template)
     }
 
-    /// A `PATCH` request; see [`Request::new`].
+    /// Makes a `PATCH` request; see [`Request::new`].
     pub fn patch(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Patch, template)
     }
 
-    /// A `DELETE` request; see [`Request::new`].
+    /// Makes a `DELETE` request; see [`Request::new`].
     pub fn delete(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Delete, template)
     }
 
-    /// A request for the path `template`, which starts with `/`, has no query, and may hold variables as whole or
+    /// Makes a request for the path `template`, which starts with `/`, has no query, and may hold variables as whole or
     /// parts of segments: `/v3/pay/transactions/id/{transaction_id}`.
     ///
     /// A problem with the template, a variable or the body is reported by [`target`](Self::target) and by whatever
@@ -164,16 +164,16 @@ impl Request {
         }
     }
 
-    /// Fills the variable `{name}` of the path. The value is percent-encoded and never changed otherwise; a value that
-    /// is empty, `.` or `..` is refused, since it would name another path. A variable that stands in the path twice
-    /// gets the value in both places.
+    /// Fills the variable `{name}` of the path. The value is percent-encoded and never changed otherwise. A value that
+    /// is empty, `.` or `..` is refused, since it would name another path. A variable that is in the path twice gets the
+    /// value in both places.
     pub fn path(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
         let value = self.displayed("path", value);
         self.variables.push((name.into(), value));
         self
     }
 
-    /// Adds a query parameter; name and value are percent-encoded. Order and repetitions are kept.
+    /// Adds a query parameter. Name and value are percent-encoded. Order and repetitions are kept.
     pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
         let value = self.displayed("query", value);
         self.query.push((name.into(), value));
@@ -190,7 +190,7 @@ impl Request {
         self
     }
 
-    /// The HTTP method.
+    /// Returns the HTTP method.
     pub fn method(&self) -> Method {
         self.method
     }
@@ -204,12 +204,12 @@ impl Request {
         }
     }
 
-    /// The JSON body's bytes, if there is a body.
+    /// Returns the JSON body's bytes, if there is a body.
     pub fn body(&self) -> Option<&[u8]> {
         self.body.as_deref()
     }
 
-    /// Whether this asks for the platform certificates: the one request that may go out without a platform key.
+    /// Returns whether this asks for the platform certificates, the one request that may be sent without a platform key.
     pub(crate) fn is_certificate_download(&self) -> bool {
         self.method == Method::Get && self.template == CERTIFICATES
     }
@@ -225,18 +225,18 @@ impl Request {
         self
     }
 
-    /// Whether another request's response could be taken for the success of this one.
+    /// Returns whether another request's response could be taken for the success of this one.
     #[cfg(feature = "client")]
     pub(crate) fn is_unrepeated(&self) -> bool {
         self.is_unrepeated
     }
 
-    /// Path and query exactly as they are signed and sent.
+    /// Returns path and query exactly as they are signed and sent.
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] when the template is not a path, when a variable is unfilled, unknown or filled twice, when a
-    /// value would name another path, when the body could not be made, or when a GET request has one.
+    /// [`InvalidField`] if the template is not a path, if a variable is unfilled, unknown or filled twice, if a value would
+    /// name another path, if the body could not be made, or if a GET request has one.
     pub fn target(&self) -> Result<Cow<'_, str>, InvalidField> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
@@ -400,7 +400,7 @@ fn escapes_are_whole(template: &str) -> bool {
     })
 }
 
-/// The template as whatever decodes it before it looks at its segments reads it.
+/// Decodes the escapes, as an HTTP stack may do before it resolves the segments.
 fn decoded(template: &str) -> String {
     let mut parts = template.split('%');
     let mut decoded = parts.next().unwrap_or_default().to_owned();

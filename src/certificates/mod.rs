@@ -1,10 +1,10 @@
 //! Platform certificates 平台证书: download endpoint, decryption, validity, rotation.
 //!
 //! A [`Client`](crate::Client) does all of this by itself, see
-//! [`ClientBuilder::platform_certificates`](crate::ClientBuilder::platform_certificates). With another HTTP stack: send
-//! the [`request`], [`accept`] the answer and hand the certificates to
-//! [`Merchant::replace_certificates`](crate::Merchant::replace_certificates); at the latest every 12 hours, and when an
-//! unknown hexadecimal serial number arrives, but not for each such message.
+//! [`ClientBuilder::platform_certificates`](crate::ClientBuilder::platform_certificates). With another HTTP stack, send
+//! the [`request`], [`accept`] the response and pass the certificates to
+//! [`Merchant::replace_certificates`](crate::Merchant::replace_certificates). Do so every 12 hours at the latest, and when
+//! an unknown hexadecimal serial number arrives, but not for each such message.
 //!
 //! Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012551764>.
 
@@ -27,17 +27,17 @@ use crate::verifier::{SignatureHeaders, Verifier, verify_with};
 #[cfg(feature = "client")]
 pub(crate) use self::refresh::{DownloadPermit, ForSerial, PlatformCertificates};
 
-/// How the list's certificates are encrypted.
+/// The algorithm that encrypts the list's certificates.
 const ALGORITHM: &str = "AEAD_AES_256_GCM";
 const A_TIME: &str = "a time after 1970 such as 2018-06-08T10:34:56+08:00";
-/// What WeChat Pay writes for each certificate, and for nothing else that it encrypts under the APIv3 key.
+/// The documented value for each certificate. Notifications, which are encrypted under the same key, have others.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/global/v3/zh/4012354540>.
 const ASSOCIATED_DATA: &str = "certificate";
-/// How the ids of WeChat Pay public keys begin, as opposed to certificates' serial numbers.
+/// The prefix of the ids of WeChat Pay public keys, which certificates' serial numbers do not have.
 const PUBLIC_KEY_PREFIX: &str = "PUB_KEY_ID_";
 
-/// The request for the list of platform certificates: `GET /v3/certificates`.
+/// Makes the request for the list of platform certificates: `GET /v3/certificates`.
 pub fn request() -> Request {
     Request::get(request::CERTIFICATES)
 }
@@ -54,7 +54,7 @@ pub fn request() -> Request {
 /// use std::time::SystemTime;
 /// use wechatpay_contract::{ApiV3Key, Merchant, certificates};
 ///
-/// /// Takes over the certificates of an answer that another HTTP stack received.
+/// /// Takes over the certificates of a response that another HTTP stack received.
 /// fn take_over(
 ///     merchant: &Merchant,
 ///     key: &ApiV3Key,
@@ -124,8 +124,8 @@ where
     Ok(certificates)
 }
 
-/// An answer that is signed with a key not held yet is no better and no worse than an unsigned one. A merchant without
-/// certificates meets it, and must get to know the error, or that the list is empty.
+/// Returns how a response is authenticated. One that is signed with a key not held yet counts as unsigned: a merchant
+/// without certificates receives it, and must be told the error, or that the list is empty.
 fn authenticity(
     verdict: Result<(), VerifyError>,
     may_be_unsigned: bool,
@@ -154,7 +154,7 @@ fn no_certificates(response: ApiError, headers: &SignatureHeaders<'_>) -> Certif
     }
 }
 
-/// The certificates of the list, none only when it is empty.
+/// Returns the certificates of the list, none only if it is empty.
 fn open_list(
     body: &[u8],
     now: u64,

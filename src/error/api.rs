@@ -1,4 +1,4 @@
-//! An error that WeChat Pay, or something before it, answered.
+//! A response of failure, from WeChat Pay or from something before it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Advice, Outcome, Shown};
 
-/// An error that WeChat Pay answered, with any status but 2xx; only
+/// A response of failure, with any status but 2xx. Only
 /// [`CertificateError::NoCertificates`](crate::CertificateError::NoCertificates) has one with 200.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
@@ -25,14 +25,14 @@ pub struct ApiError {
     pub detail: Option<Value>,
     /// `Request-ID`, which WeChat Pay's support asks for.
     pub request_id: Option<String>,
-    /// Whether the answer was signed. An unsigned one is only as trustworthy as the TLS connection.
+    /// The kind of proof that it is WeChat Pay's. An unsigned response is only as trustworthy as the TLS connection.
     pub authenticity: Authenticity,
     /// The header `Server` of a response without WeChat Pay's error body.
     pub server: Option<String>,
     /// The start of a body that is not WeChat Pay's, as plain text without invisible characters, such as of the page of a
     /// proxy or firewall.
     pub excerpt: Option<String>,
-    /// Whether the call may have taken effect although WeChat Pay refuses calls with this error.
+    /// True if the call may have taken effect although WeChat Pay refuses calls with this error.
     is_inconclusive: bool,
 }
 
@@ -97,7 +97,7 @@ impl ApiError {
         }
     }
 
-    /// Whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
+    /// Returns whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
     /// HTTP itself, turns a request away; [`Outcome::Unknown`] for all others, 5xx among them.
     ///
     /// A response without a `code` of WeChat Pay's, which is made of upper-case letters, digits and `_`, is
@@ -161,7 +161,7 @@ impl ApiError {
         value.as_str().map(Shown::sentence)
     }
 
-    /// Whether nothing of the body is WeChat Pay's.
+    /// Returns whether nothing of the body is WeChat Pay's.
     fn is_foreign(&self) -> bool {
         self.code.is_empty() && self.message.is_empty() && self.detail.is_none()
     }
@@ -226,13 +226,13 @@ fn text(value: Option<Value>) -> String {
     }
 }
 
-/// Whether an answer of failure was signed by WeChat Pay.
+/// The proof that a response of failure is WeChat Pay's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Authenticity {
     /// The signature of its body was verified. The HTTP status is not part of what is signed: it is only as
     /// trustworthy as the TLS connection, and so is what [`ApiError::outcome`] reads from it.
     Signed,
     /// It had no signature, as every 401 and some other errors: a proxy could have written it as well. So could the
-    /// answer to a download of certificates whose signature names a key that is not held.
+    /// response to a download of certificates whose signature names a key that is not held.
     Unsigned,
 }

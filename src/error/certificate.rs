@@ -30,9 +30,9 @@ pub enum CertificateError {
     },
     /// The response is no list of platform certificates that agrees with itself. Ask WeChat Pay's support if it stays.
     Unusable {
-        /// What was found where, and what is wanted.
+        /// The place, what was found there, and what is wanted.
         problem: String,
-        /// What is wrong with the key in question, if that is the problem.
+        /// The error of the key in question, if that is the problem.
         source: Option<KeyError>,
     },
     /// None of the certificates that the list has is valid now. Check this machine's clock.

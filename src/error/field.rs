@@ -1,4 +1,4 @@
-//! A value of the caller's that cannot be sent or used.
+//! A field of a request that cannot be sent.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,7 +11,8 @@ pub struct InvalidField {
 }
 
 impl InvalidField {
-    /// `field` is named as on the wire; `problem` says what was found, unless it is secret, and what is wanted.
+    /// Makes the error. `field` is named as on the wire. `problem` says what was found, unless it is secret, and what is
+    /// wanted.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -19,12 +20,12 @@ impl InvalidField {
         }
     }
 
-    /// The field's name, as on the wire.
+    /// Returns the field's name, as on the wire.
     pub fn field(&self) -> &str {
         &self.field
     }
 
-    /// What was found and what is wanted.
+    /// Returns what was found and what is wanted.
     pub fn problem(&self) -> &str {
         &self.problem
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, whether the request may have taken effect, and what to do next.
+//! The errors of a call, whether the request may have taken effect, and what to do next.
 
 mod advice;
 mod api;
@@ -29,9 +29,8 @@ pub use self::verify::VerifyError;
 /// The cause of an error that comes from outside this crate, such as a broken connection.
 pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 
-/// Whether a request that ended in an error may have taken effect at WeChat Pay.
-///
-/// This is the first question after any failure of a payment call; [`Error::outcome`] answers it:
+/// The effect that a request which ended in an error may have had at WeChat Pay, as [`Error::outcome`] returns it. It is
+/// the first question after any failure of a payment call:
 ///
 /// | failure | error | outcome |
 /// |---|---|---|
@@ -42,9 +41,9 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | no platform key is valid, and the download of certificates fails | [`Error::Download`] | [`NotSent`](Self::NotSent) |
 /// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
 /// | no connection to any host: name unknown, port or proxy closed, TLS refused, or not in time | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
-/// | the connection breaks before the whole answer is there | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | the connection breaks before the whole response has arrived | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the time runs out after connecting | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
-/// | the answer is not HTTP, or longer than 1 MiB | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | the response is not HTTP, or longer than 1 MiB | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | 2xx without a signature | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | any status with a signature that is wrong, a probe, too old or of an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |
@@ -62,7 +61,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 pub enum Outcome {
     /// Nothing was sent: the request certainly had no effect. It can be sent again as it is once the cause is mended.
     NotSent,
-    /// WeChat Pay answered that it did not carry the request out. Mend the request, or wait, before sending it again.
+    /// WeChat Pay refused the request and did not carry it out. Mend the request, or wait, before sending it again.
     Refused,
     /// The request may have taken effect. Query before sending it again.
     Unknown,
@@ -80,8 +79,9 @@ impl fmt::Display for Outcome {
 
 /// Any failure of a call.
 ///
-/// [`outcome`](Self::outcome) says whether the request may have taken effect, [`request_id`](Self::request_id) names
-/// the exchange for WeChat Pay's support, and [`source`](StdError::source) leads to the cause.
+/// [`outcome`](Self::outcome) says whether the request may have taken effect, [`advice`](Self::advice) what to do next,
+/// [`request_id`](Self::request_id) names the exchange for WeChat Pay's support, and [`source`](StdError::source) returns
+/// the cause. `{:#}` shows all but the advice in one line.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -107,67 +107,67 @@ pub enum Error {
     Certificates {
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
-        /// Why nothing was taken over.
+        /// The reason why nothing was taken over.
         source: Box<CertificateError>,
     },
     /// The function that signs in place of a private key failed. Nothing was sent; see the source.
     Sign(Cause),
-    /// No connection could be made: name look-up, TCP or TLS. Nothing was sent; try again later, or see the source for
+    /// No connection could be made: DNS lookup, TCP or TLS. Nothing was sent; try again later, or see the source for
     /// what is wrong with the network, the proxy or the certificate.
     Connect {
         /// The host that could not be reached; the last one tried.
         host: String,
-        /// What the network or TLS said, of the host tried before as well.
+        /// The error of the network or TLS, with that of the host tried before.
         source: Cause,
     },
     /// The connection broke, or the time ran out, after the request may have arrived. The outcome is unknown: query
     /// before sending again.
     Transport {
-        /// The host that was talked to.
+        /// The host to which the request was sent.
         host: String,
-        /// What the network said.
+        /// The error of the network.
         source: Cause,
     },
-    /// An answer came but its signature could not be verified, so nothing in it is to be believed. The outcome is
+    /// The signature of a response could not be verified, so nothing in it is to be believed. The outcome is
     /// unknown: query before sending again.
     Unverified {
-        /// The HTTP status of the answer; not to be believed either.
+        /// The HTTP status of the response, which is not to be believed either.
         status: u16,
-        /// `Request-ID` of the answer, if it had one.
+        /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
-        /// Why the answer was not accepted.
+        /// The reason why the response was not accepted.
         source: VerifyError,
     },
-    /// WeChat Pay answered with an error. See [`ApiError::outcome`].
+    /// The response is an error, of WeChat Pay or of something before it. See [`ApiError::outcome`].
     Api(Box<ApiError>),
-    /// A verified answer with status 202: accepted, but not carried out yet. The outcome is unknown: query later.
+    /// A verified response with status 202: accepted, but not carried out yet. The outcome is unknown: query later.
     Accepted {
-        /// `Request-ID` of the answer, if it had one.
+        /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
     },
-    /// A verified answer of success that belongs to another request, by what it repeats of it; see
+    /// A verified response of success that belongs to another request, by what it repeats of it; see
     /// [`Endpoint::check`](crate::Endpoint::check). The outcome is unknown: query before sending again, and look for
-    /// what mixes up or repeats answers between this machine and WeChat Pay.
+    /// what mixes up or repeats responses between this machine and WeChat Pay.
     Mismatch {
-        /// `Request-ID` of the answer, if it had one.
+        /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
         /// The first difference.
         source: Mismatch,
     },
-    /// A verified answer of success whose body is not of the expected shape. The request has been carried out, or may
+    /// A verified response of success whose body is not of the expected shape. The request has been carried out, or may
     /// have been: query, and do not send it again.
     Decode {
-        /// The HTTP status of the answer.
+        /// The HTTP status of the response.
         status: u16,
-        /// `Request-ID` of the answer, if it had one.
+        /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
-        /// What did not fit, and where.
+        /// The field that did not fit, and its place.
         source: DecodeError,
     },
 }
 
 impl Error {
-    /// Whether the request may have taken effect.
+    /// Returns whether the request may have taken effect.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::InvalidField(_)
@@ -192,7 +192,7 @@ impl Error {
     /// ```
     /// use wechatpay_contract::{Advice, Error};
     ///
-    /// /// Whether the same request may be sent again, after a pause of `backoff` at most.
+    /// /// Returns whether the same request can simply be sent again.
     /// fn may_be_sent_again(error: &Error) -> bool {
     ///     matches!(error.advice(), Advice::Retry | Advice::Wait)
     /// }
