@@ -23,7 +23,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use common::{key, report, variable};
+use common::{report, variable};
 use oxhttp::model::{Body, Request};
 use wechatpay_contract::{
     ApiV3Key, Event, EventKind, Notification, NotificationReceiver, NotificationReply, PublicKey,
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let id = variable("WECHATPAY_PUBLIC_KEY_ID")?;
-    let public_key = key("WECHATPAY_PUBLIC_KEY", |pem| PublicKey::from_pem(id, pem))?;
+    let public_key = PublicKey::from_file(id, variable("WECHATPAY_PUBLIC_KEY")?)?;
     let api_v3_key = ApiV3Key::new(variable("WECHATPAY_API_V3_KEY")?)?;
     let service = Service {
         receiver: NotificationReceiver::new(Verifier::new([public_key])?, api_v3_key),

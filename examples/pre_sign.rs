@@ -24,7 +24,7 @@ mod common;
 use std::error::Error;
 use std::process::ExitCode;
 
-use common::{key, variable};
+use common::variable;
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::{Client, Endpoint, PrivateKey, PublicKey, Signer, Verifier};
 
@@ -46,13 +46,13 @@ fn main() -> ExitCode {
 }
 
 fn with_wechat_pay() -> Result<(), Box<dyn Error>> {
-    let private_key = key("WECHATPAY_PRIVATE_KEY", PrivateKey::from_pem)?;
+    let private_key = PrivateKey::from_file(variable("WECHATPAY_PRIVATE_KEY")?)?;
     let (mchid, serial) = (
         variable("WECHATPAY_MCHID")?,
         variable("WECHATPAY_SERIAL_NO")?,
     );
     let id = variable("WECHATPAY_PUBLIC_KEY_ID")?;
-    let public_key = key("WECHATPAY_PUBLIC_KEY", |pem| PublicKey::from_pem(id, pem))?;
+    let public_key = PublicKey::from_file(id, variable("WECHATPAY_PUBLIC_KEY")?)?;
     let signer = Signer::new(mchid, serial, private_key)?;
     let client = Client::new(signer, Verifier::new([public_key])?)?;
     pre_sign(

@@ -170,6 +170,7 @@ impl Service {
     fn is_ours(&self, content: &ContractEvent) -> bool {
         let openid = self.contracts.openid(&content.out_contract_code);
         let mchid = self.client.merchant().signer().mchid();
+        let service_id = content.service_id.unwrap_or(self.service_id);
         openid.is_some()
             && [
                 (&content.openid, openid.as_deref()),
@@ -178,9 +179,7 @@ impl Service {
             ]
             .into_iter()
             .all(|(found, wanted)| found.is_none() || found.as_deref() == wanted)
-            && content
-                .service_id
-                .is_none_or(|found| found == self.service_id)
+            && service_id == self.service_id
     }
 }
 

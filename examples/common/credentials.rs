@@ -4,11 +4,11 @@ use std::error::Error;
 
 use wechatpay_contract::{ApiV3Key, Client, PrivateKey, PublicKey, Signer, Verifier};
 
-use crate::common::{key, optional, variable};
+use crate::common::{optional, variable};
 
 /// Returns a client that verifies with the public key, or in platform-certificate mode if there is only an APIv3 key.
 pub(crate) fn client() -> Result<Client, Box<dyn Error>> {
-    let private_key = key("WECHATPAY_PRIVATE_KEY", PrivateKey::from_pem)?;
+    let private_key = PrivateKey::from_file(variable("WECHATPAY_PRIVATE_KEY")?)?;
     let (mchid, serial_no) = (
         variable("WECHATPAY_MCHID")?,
         variable("WECHATPAY_SERIAL_NO")?,
@@ -19,9 +19,7 @@ pub(crate) fn client() -> Result<Client, Box<dyn Error>> {
         None if api_v3_key.is_some() => Verifier::without_keys(),
         _ => {
             let id = variable("WECHATPAY_PUBLIC_KEY_ID")?;
-            Verifier::new([key("WECHATPAY_PUBLIC_KEY", |pem| {
-                PublicKey::from_pem(id, pem)
-            })?])?
+            Verifier::new([PublicKey::from_file(id, variable("WECHATPAY_PUBLIC_KEY")?)?])?
         }
     };
     let mut builder = Client::builder(signer, verifier);

@@ -4,11 +4,8 @@
 
 use std::env;
 use std::error::Error;
-use std::fs;
 use std::iter;
 use std::process::ExitCode;
-
-use wechatpay_contract::KeyError;
 
 /// Prints a line. A closed pipe, such as that of `| head`, changes nothing about what was done.
 macro_rules! say {
@@ -73,16 +70,6 @@ pub(crate) fn optional(name: &str) -> Option<String> {
 /// Returns an environment variable.
 pub(crate) fn variable(name: &str) -> Result<String, String> {
     optional(name).ok_or_else(|| format!("{name} is not set: see --help"))
-}
-
-/// Reads a key from the file that an environment variable names.
-pub(crate) fn key<K>(
-    name: &str,
-    parse: impl FnOnce(Vec<u8>) -> Result<K, KeyError>,
-) -> Result<K, String> {
-    let path = variable(name)?;
-    let pem = fs::read(&path).map_err(|error| format!("{name}: cannot read {path}: {error}"))?;
-    parse(pem).map_err(|error| format!("{name}: {path}: {error}"))
 }
 
 /// Returns an environment variable that is a whole number.

@@ -39,6 +39,7 @@ fn examples_end_quietly_when_nobody_reads_their_output() {
         ("pre_sign", &[][..], 0),
         ("pre_sign", &["--help"], 0),
         ("contract_lifecycle", &[], 0),
+        ("recovery", &[], 0),
         ("self_test", &[], 0),
         ("contract", &["--sandbox", "query"], 0),
         ("contract", &[], 2),
