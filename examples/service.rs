@@ -39,7 +39,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use common::{number, report, variable};
 use oxhttp::model::{Body, Method, Request, Response};
@@ -158,7 +158,7 @@ impl Service {
         let is_new = match event.kind {
             EventKind::Signed => self.contracts.advance(code, State::Signed),
             EventKind::Terminated => self.contracts.advance(code, State::Terminated),
-            // The query tells what it was about. It may happen again to a contract: only its id tells duplicates.
+            // The query tells what it was about. Only its id tells duplicates.
             _ => false,
         };
         let what = if is_new { "new" } else { "nothing new" };
@@ -241,8 +241,7 @@ fn page() -> Response<Body> {
 /// Returns a code that was never used before: up to 32 digits and letters. A number from the database does as well.
 fn new_code() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or_default();
+    let now = UNIX_EPOCH.elapsed().unwrap_or_default();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("C{}N{count}", now.as_micros())
 }
