@@ -66,6 +66,7 @@ impl MiniProgramPreSign<'_> {
             self.out_contract_code,
             self.notify_url,
             self.contract_display_account,
+            false,
         )?;
         rules::id("openid", self.openid, usize::MAX)
     }

@@ -74,24 +74,20 @@ macro_rules! pre_sign_calls {
 }
 pub(super) use pre_sign_calls;
 
-/// Checks the fields of every mode against the rules of every mode.
+/// Checks the fields that every mode has, against the lengths too if the mode's pages state them.
 pub(super) fn check_common(
     out_contract_code: &str,
     notify_url: &str,
     contract_display_account: &str,
+    lengths_are_documented: bool,
 ) -> Result<(), InvalidField> {
     rules::digits_and_letters("out_contract_code", out_contract_code)?;
     rules::notify_url_with_path("notify_url", notify_url)?;
-    rules::no_four_byte_characters("contract_display_account", contract_display_account)
-}
-
-/// Checks the same fields against the lengths that only some modes' pages state.
-pub(super) fn check_lengths(
-    out_contract_code: &str,
-    notify_url: &str,
-    contract_display_account: &str,
-) -> Result<(), InvalidField> {
-    rules::up_to("out_contract_code", out_contract_code, 32)?;
-    rules::up_to("notify_url", notify_url, 256)?;
-    rules::up_to("contract_display_account", contract_display_account, 32)
+    rules::no_four_byte_characters("contract_display_account", contract_display_account)?;
+    if lengths_are_documented {
+        rules::up_to("out_contract_code", out_contract_code, 32)?;
+        rules::up_to("notify_url", notify_url, 256)?;
+        rules::up_to("contract_display_account", contract_display_account, 32)?;
+    }
+    Ok(())
 }

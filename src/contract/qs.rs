@@ -75,11 +75,7 @@ impl MiniProgramPreSign<'_> {
             self.out_contract_code,
             self.notify_url,
             self.contract_display_account,
-        )?;
-        pre_sign::check_lengths(
-            self.out_contract_code,
-            self.notify_url,
-            self.contract_display_account,
+            true,
         )?;
         self.user.check()
     }

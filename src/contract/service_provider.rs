@@ -80,6 +80,7 @@ impl MiniProgramPreSign<'_> {
             self.out_contract_code,
             self.notify_url,
             self.contract_display_account,
+            false,
         )?;
         let user = [
             ("sp_openid", self.sp_openid),
