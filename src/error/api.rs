@@ -146,9 +146,9 @@ impl ApiError {
         }
         // After SIGN_ERROR the issue stands one level deeper.
         let issue = self
-            .detail("/issue")
-            .or_else(|| self.detail("/detail/issue"));
-        match (self.detail("/field"), issue) {
+            .detail_text("/issue")
+            .or_else(|| self.detail_text("/detail/issue"));
+        match (self.detail_text("/field"), issue) {
             (Some(field), Some(issue)) => write!(f, " (field {field}: {issue})"),
             (Some(field), None) => write!(f, " (field {field})"),
             (None, Some(issue)) => write!(f, " ({issue})"),
@@ -156,7 +156,7 @@ impl ApiError {
         }
     }
 
-    fn detail(&self, path: &str) -> Option<Shown<'_>> {
+    fn detail_text(&self, path: &str) -> Option<Shown<'_>> {
         let value = self.detail.as_ref()?.pointer(path)?;
         value.as_str().map(Shown::sentence)
     }
