@@ -34,7 +34,7 @@ mod tls_server;
 
 const NONCE: &str = "593BEC0C930BF1AFEB40B4A08C8FB242";
 
-/// What the crate does, beside the raw operations in it.
+/// An operation of the crate, and the raw operations in it.
 struct Operation {
     what: &'static str,
     candidate: Box<dyn FnMut()>,
@@ -43,7 +43,7 @@ struct Operation {
     at_most: f64,
     /// The most instructions beyond the reference's.
     instructions: Option<f64>,
-    /// How often each side runs in one turn.
+    /// The runs of each side in one turn.
     runs: u32,
 }
 

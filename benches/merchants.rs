@@ -25,7 +25,7 @@ mod platform;
 mod tls_server;
 
 const SIZES: [u32; 3] = [1, 100, 10_000];
-/// How many calls there are at the same moment.
+/// The number of calls at the same moment.
 const THREADS: usize = 4;
 
 fn main() {
@@ -74,7 +74,7 @@ fn compare() {
     report.finish();
 }
 
-/// Prints what that many merchants cost.
+/// Prints the cost of that many merchants.
 fn figures(merchants: u32, platform: (&str, &str, &str)) {
     let (host, roots, public_pem) = platform;
     let key_time = processor_time(merchants.min(1000), || PrivateKey::from_pem(MERCHANT_KEY));
@@ -109,7 +109,7 @@ fn figures(merchants: u32, platform: (&str, &str, &str)) {
     println!("{built} {time} {key_time} {called} {open} {most} {firsts} {kept}");
 }
 
-/// Calls for every merchant, some at the same moment, and returns how many sockets that took.
+/// Calls for every merchant, some at the same moment, and returns the number of sockets after that.
 fn call_at_once(clients: &[Client]) -> usize {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -133,7 +133,7 @@ fn verifier(public_pem: &str) -> Verifier {
     Verifier::new([PublicKey::from_pem(PUBLIC_KEY_ID, public_pem).unwrap()]).unwrap()
 }
 
-/// How many sockets this process has open. Linux tells it.
+/// Counts the sockets that this process has open. Works on Linux.
 fn sockets() -> usize {
     let files = fs::read_dir("/proc/self/fd").expect("sockets are counted in /proc");
     let links = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());

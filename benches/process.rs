@@ -24,7 +24,7 @@ mod reference;
 mod tls_server;
 
 const THREADS: usize = 16;
-/// How many processes tell their memory. The median counts.
+/// The number of processes that tell their memory. The median counts.
 const PROCESSES: usize = 5;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! What the crate weighs beside the call by hand: crates in the tree, size of a program, processor time of a clean build.
+//! Weight of the crate beside the call by hand: crates in the tree, size of a program, processor time of a clean build.
 //! Builds take minutes, so each figure is asked for by name:
 //!
 //! - `cargo bench --bench weight` or `cargo bench --bench weight -- tree`
@@ -182,7 +182,7 @@ impl Program {
     fn clean_build(&self) -> f64 {
         let folder = self.write(PLAIN);
         match fs::remove_dir_all(folder.join("target")) {
-            // What stays would make the build look quick.
+            // A folder that stays would make the build look quick.
             Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{error}"),
             _ => {}
         }

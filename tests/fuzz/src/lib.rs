@@ -1,4 +1,4 @@
-//! What the fuzz targets share: the parties of an exchange, and messages that pass the cryptography.
+//! Shared by the fuzz targets: the parties of an exchange, and messages that pass the cryptography.
 //!
 //! The crate is built with `--cfg fuzzing`. The word `fuzzing` then stands for a right signature and for the tag of a
 //! plaintext that is not encrypted.

@@ -19,9 +19,9 @@ static WORLD: LazyLock<World> = LazyLock::new(World::new);
 
 struct World {
     client: Client,
-    /// What the next connection is sent.
+    /// The bytes for the next connection.
     responses: Mutex<Sender<Vec<u8>>>,
-    /// Whether the server has read a request.
+    /// Tells that the server has read a request, or has not.
     requests: Mutex<Receiver<bool>>,
 }
 
@@ -102,7 +102,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Whether a status line of the input, behind provisional responses perhaps, has such a status.
+/// Checks that a status line of the input has such a status. Provisional responses may come before it.
 fn has_status(text: &str, is_wanted: impl Fn(u16) -> bool) -> bool {
     text.split("HTTP/1.")
         .filter_map(|rest| rest.get(2..5)?.parse().ok())

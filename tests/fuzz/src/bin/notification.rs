@@ -1,5 +1,5 @@
 //! A notification that counts as signed: the input as its body, and as its decrypted content, of every kind that has a type.
-//! What is opened is a JSON object, the very text that was encrypted.
+//! An opened notification's content is a JSON object, the very text that was encrypted.
 #![no_main]
 
 use std::sync::LazyLock;
