@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ureq::http::{self, HeaderMap, header};
+use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, header};
 
 use super::host::{Host, Hosts};
 use super::observer::{Exchange, Observer};
@@ -15,6 +15,8 @@ use crate::request::{Method, Request};
 use crate::time::parse_http_date;
 use crate::transport::{self, Failure, Transport};
 use crate::verifier::SignatureHeaders;
+
+const WECHATPAY_SERIAL: HeaderName = HeaderName::from_static("wechatpay-serial");
 
 /// The longest path with query, in bytes, as encoded.
 const MAX_TARGET: usize = 8 * 1024;
@@ -163,23 +165,32 @@ impl Http {
             );
             return Err(InvalidField::new("path", problem).into());
         }
-        let uri = format!("{}{}", attempt.host.url, signed.target());
-        let mut builder = http::Request::builder()
+        // As long as need be, so that it becomes a URI without being copied.
+        let uri = [attempt.host.url.as_str(), signed.target()].concat();
+        let request = http::Request::builder()
             .method(signed.method().as_str())
-            .uri(uri);
-        for (name, value) in signed.headers() {
+            .uri(uri)
+            .body(());
+        let mut request = request.map_err(|error| InvalidField::new("path", error.to_string()))?;
+        let headers = request.headers_mut();
+        // For ureq's own too, so that the map never grows.
+        headers.reserve(12);
+        let language = self.accept_language.as_deref();
+        let language = language.map(|language| ("Accept-Language", language));
+        for (name, value) in signed.headers().chain(language) {
+            // Constants are not copied. The others were checked when they were set.
             let value = match name {
-                "User-Agent" => attempt.host.user_agent,
-                _ => value,
+                "User-Agent" => HeaderValue::from_static(attempt.host.user_agent),
+                "Accept" | "Content-Type" => HeaderValue::from_static("application/json"),
+                _ => HeaderValue::from_str(value)
+                    .map_err(|error| InvalidField::new(name, error.to_string()))?,
             };
-            builder = builder.header(name, value);
+            match name {
+                "Wechatpay-Serial" => headers.insert(WECHATPAY_SERIAL, value),
+                _ => headers.insert(name, value),
+            };
         }
-        if let Some(language) = &self.accept_language {
-            builder = builder.header("Accept-Language", language);
-        }
-        // Method and headers are constants or were checked when they were set.
-        let request = builder.body(());
-        Ok(request.map_err(|error| InvalidField::new("path", error.to_string()))?)
+        Ok(request)
     }
 
     fn observe(

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
 };
 
 use super::connect::{Dialer, Stack};
-use super::tcp::{EXCHANGE, probe};
+use super::tcp::{EXCHANGE, Tcp, probe};
 
 /// How long an exchange may wait for a connection to be quiet for long enough, before it uses another.
 const PATIENCE: Duration = Duration::from_millis(2);
@@ -195,7 +195,7 @@ impl Lender {
 }
 
 impl Connector for Lender {
-    type Out = Box<dyn Transport>;
+    type Out = Either<Lent, Tcp>;
 
     fn connect(
         &self,
@@ -203,7 +203,7 @@ impl Connector for Lender {
         _: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
         if self.dialer.is_for_proxy(details) {
-            return Ok(Some(Box::new(self.dialer.tcp(details)?)));
+            return Ok(Some(Either::B(self.dialer.tcp(details)?)));
         }
         let pooled = self.pool.take(details.uri, self.is_unrepeated);
         let was_pooled = pooled.is_some();
@@ -211,7 +211,7 @@ impl Connector for Lender {
             Some(connection) => connection,
             None => self.dial(details)?,
         };
-        Ok(Some(Box::new(Lent {
+        Ok(Some(Either::A(Lent {
             usage: Usage {
                 was_pooled,
                 connection: Some(connection),
@@ -227,7 +227,7 @@ impl Connector for Lender {
 
 /// A connection that is lent to one exchange, as ureq's transport.
 #[derive(Debug)]
-struct Lent {
+pub(super) struct Lent {
     usage: Usage,
     nothing: LazyBuffers,
     lent_at: Instant,
