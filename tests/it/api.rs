@@ -10,13 +10,13 @@ use wechatpay_contract::sandbox::{
     SentNotification, Signing, SignsWith, UserError,
 };
 use wechatpay_contract::{
-    ApiError, ApiV3Key, Authenticity, CertificateError, Client, ClientBuilder, Contract,
+    Advice, ApiError, ApiV3Key, Authenticity, CertificateError, Client, ClientBuilder, Contract,
     ContractEvent, ContractId, ContractState, DecodeError, Error, Event, EventKind, Exchange,
-    InvalidField, KeyError, LaunchExtraData, LaunchParameters, Merchant, Method,
-    MiniProgramSession, Notification, NotificationError, NotificationReceiver, NotificationReply,
-    Outcome, PrivateKey, PublicKey, QueryContract, RefundEvent, Request, SignatureHeaders,
-    SignedRequest, Signer, TerminateContract, TerminateInfo, TerminationMode, Validity, Verifier,
-    VerifyError, ecommerce, normal, order, qs, self_test, service_provider,
+    InvalidField, InvalidSetting, KeyError, LaunchExtraData, LaunchParameters, Merchant, Method,
+    MiniProgramSession, Mismatch, Notification, NotificationError, NotificationReceiver,
+    NotificationReply, Outcome, PrivateKey, PublicKey, QueryContract, RefundEvent, Request,
+    SignatureHeaders, SignedRequest, Signer, TerminateContract, TerminateInfo, TerminationMode,
+    Validity, Verifier, VerifyError, ecommerce, normal, order, qs, self_test, service_provider,
 };
 
 const LISTING: &str = include_str!("../public-api.txt");
@@ -34,6 +34,7 @@ macro_rules! hold {
 fn all_types_can_be_shared_among_threads() {
     let mut shareable = hold![
         [Send + Sync + Unpin]
+        Advice,
         ApiError,
         ApiV3Key,
         Authenticity,
@@ -54,12 +55,14 @@ fn all_types_can_be_shared_among_threads() {
         FaultOrder,
         Forgery,
         InvalidField,
+        InvalidSetting,
         KeyError,
         LaunchExtraData<'_>,
         LaunchParameters<'_>,
         Merchant,
         Method,
         MiniProgramSession,
+        Mismatch,
         Notification<ContractEvent>,
         NotificationError,
         NotificationReceiver,
@@ -174,7 +177,9 @@ fn all_errors_go_through_threads_and_boxes() {
         DecodeError,
         Error,
         InvalidField,
+        InvalidSetting,
         KeyError,
+        Mismatch,
         NotificationError,
         UserError,
         VerifyError,
@@ -196,6 +201,8 @@ fn errors_are_small() {
         size_of::<VerifyError>(),
         size_of::<KeyError>(),
         size_of::<InvalidField>(),
+        size_of::<InvalidSetting>(),
+        size_of::<Mismatch>(),
     ];
     assert!(sizes.iter().all(|size| *size <= 96), "{sizes:?}");
     // No room beside the error to tell success from failure.
