@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 
-use crate::error::{ApiError, Authenticity, Error, KeyError};
+use crate::error::{Error, KeyError};
 use crate::json::{self, DecodeError};
 use crate::keys::PublicKey;
 use crate::request::{Endpoint, Method, Request};
@@ -160,10 +160,10 @@ impl Merchant {
     ///
     /// | status | signature | error |
     /// |---|---|---|
-    /// | any | wrong, or 2xx without one | [`Error::Unverified`] |
+    /// | any | wrong, or 2xx without one or with one of a key not held | [`Error::Unverified`] |
     /// | 202 | right | [`Error::Accepted`] |
     /// | other 2xx | right | [`Error::Decode`] if the body is not an `R` |
-    /// | any but 2xx | right or none | [`Error::Api`], which says which of the two |
+    /// | any but 2xx | right, none, or of a key not held | [`Error::Api`], whose [`authenticity`](crate::ApiError::authenticity) says which |
     pub fn accept<'a, R, N, V>(
         &self,
         status: u16,
@@ -235,30 +235,24 @@ impl Merchant {
         V: AsRef<[u8]> + ?Sized + 'h,
     {
         let (headers, checked) = SignatureHeaders::read(headers);
-        let is_success = (200..300).contains(&status);
-        let verified = checked.and_then(|()| {
-            if !is_success && !headers.is_signed() {
-                return Ok(Authenticity::Unsigned);
+        let failure = checked.and_then(|()| match status {
+            200..300 => self.verifier.verify(&headers, body, now).map(|()| None),
+            _ => {
+                let failure = self.verifier.read_failure(status, &headers, body, now);
+                failure.map(Some)
             }
-            self.verifier.verify(&headers, body, now)?;
-            Ok(Authenticity::Signed)
         });
         let request_id = || headers.request_id().map(str::to_owned);
-        match verified {
-            Ok(_) if status == 202 => Err(Error::Accepted {
+        match failure {
+            Ok(Some(error)) => Err(error.into()),
+            Ok(None) if status == 202 => Err(Error::Accepted {
                 request_id: request_id(),
             }),
-            Ok(_) if is_success => Ok(Verified {
+            Ok(None) => Ok(Verified {
                 status,
                 request_id: headers.request_id(),
                 body,
             }),
-            Ok(authenticity) => {
-                let server = headers.server();
-                let error =
-                    ApiError::from_response(status, body, request_id(), server, authenticity);
-                Err(error.into())
-            }
             Err(source) => Err(Error::Unverified {
                 status,
                 request_id: request_id(),
@@ -318,7 +312,7 @@ impl SignedRequest<'_> {
     }
 
     /// Returns the text that was signed, to be compared with the one that WeChat Pay names after `SIGN_ERROR`, in
-    /// [`ApiError::detail`] under `sign_information`. It holds the body, and so personal data: do not log it.
+    /// [`ApiError::detail`](crate::ApiError::detail) under `sign_information`. It holds the body, and so personal data: do not log it.
     ///
     /// A [`Client`](crate::Client) signs by its [`merchant`](crate::Client::merchant): prepare the same request there.
     pub fn signed_text(&self) -> &[u8] {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, Exchange};
-use crate::error::{ApiError, Authenticity, CertificateError, Error, VerifyError};
+use crate::error::{ApiError, Authenticity, CertificateError, Error, Shown, VerifyError};
 use crate::keys::random_nonce;
 use crate::request::Request;
 use crate::time::unix_seconds;
@@ -428,7 +428,14 @@ impl SelfTest {
                 );
             }
             Some(Error::Api(error)) if error.authenticity == Authenticity::Unsigned => {
-                self.unknown(Check::ResponseSignature, "the error is not signed");
+                match &error.unknown_key {
+                    Some(key) => self.failed(
+                        Check::ResponseSignature,
+                        error.to_string(),
+                        unknown_key_remedy(key),
+                    ),
+                    None => self.unknown(Check::ResponseSignature, "the error is not signed"),
+                }
             }
             Some(Error::Connect { .. } | Error::Transport { .. } | Error::Sign(_)) => {
                 self.unknown(Check::ResponseSignature, "no response");
@@ -552,16 +559,24 @@ fn certificate_remedy(error: &Error) -> String {
     .to_owned()
 }
 
-fn verify_remedy(error: &VerifyError) -> String {
-    match error {
-        VerifyError::UnknownSerial { received, .. } if received.starts_with("PUB_KEY_ID_") => format!(
-            "download the WeChat Pay public key with the id {received} from the merchant platform (账户中心 › API安全 › \
+fn unknown_key_remedy(id: &str) -> String {
+    let is_public_key = id.starts_with("PUB_KEY_ID_");
+    let id = Shown::id(id);
+    match is_public_key {
+        true => format!(
+            "download the WeChat Pay public key with the id {id} from the merchant platform (账户中心 › API安全 › \
              微信支付公钥) and configure it beside the other keys"
         ),
-        VerifyError::UnknownSerial { received, .. } => format!(
-            "{received} is a platform certificate: configure the download of the platform certificates with the APIv3 \
-             key; while WeChat Pay moves a merchant to the public key both kinds are needed"
+        false => format!(
+            "{id} is a platform certificate: configure the download of the platform certificates with the APIv3 key; \
+             while WeChat Pay moves a merchant to the public key both kinds are needed"
         ),
+    }
+}
+
+fn verify_remedy(error: &VerifyError) -> String {
+    match error {
+        VerifyError::UnknownSerial { received, .. } => unknown_key_remedy(received),
         VerifyError::Stale { .. } => "set this machine's clock, with NTP for example".to_owned(),
         VerifyError::OutsideValidity { .. } => {
             "check this machine's clock; if it is right, give the verifier the certificate that took this one's place"

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::error::{KeyError, VerifyError};
+use crate::error::{ApiError, Authenticity, KeyError, VerifyError};
 use crate::keys::PublicKey;
 use crate::platform_keys::{PlatformKeys, find};
 use crate::time::unix_seconds;
@@ -123,6 +123,30 @@ impl Verifier {
         now: SystemTime,
     ) -> Result<(), VerifyError> {
         verify_with(&self.keys.current(), headers, body, now)
+    }
+
+    /// Reads a response of failure. It counts as unsigned if the key that signed it is not held, since its content is
+    /// needed most when keys are being changed.
+    pub(crate) fn read_failure(
+        &self,
+        status: u16,
+        headers: &SignatureHeaders<'_>,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<ApiError, VerifyError> {
+        let (authenticity, unknown_key) = match self.verify(headers, body, now) {
+            Ok(()) => (Authenticity::Signed, None),
+            Err(_) if !headers.is_signed() => (Authenticity::Unsigned, None),
+            Err(VerifyError::UnknownSerial { received, .. }) => {
+                (Authenticity::Unsigned, Some(received))
+            }
+            Err(error) => return Err(error),
+        };
+        let request_id = headers.request_id().map(str::to_owned);
+        let server = headers.server();
+        let mut error = ApiError::from_response(status, body, request_id, server, authenticity);
+        error.unknown_key = unknown_key;
+        Ok(error)
     }
 
     /// Returns the platform keys held, such as for an alarm before the last certificate expires.

@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::error::{ApiError, Authenticity, CertificateError, Error, Shown, VerifyError};
+use crate::error::{ApiError, CertificateError, Error, Shown, VerifyError};
 use crate::json;
 use crate::keys::{ApiV3Key, PublicKey, is_same_id};
 use crate::request::{self, Request};
@@ -95,25 +95,26 @@ where
         request_id: request_id(),
         source: Box::new(source),
     };
-    let is_success = (200..300).contains(&status);
-    let may_be_unsigned = !is_success && !headers.is_signed();
     checked.map_err(unverified)?;
-    let verdict = held.verify(&headers, body, now);
-    let authenticity = authenticity(verdict, may_be_unsigned).map_err(unverified)?;
-    let server = headers.server();
-    let error = || ApiError::from_response(status, body, request_id(), server, authenticity);
-    if !is_success {
-        let error = error();
+    let failure = || held.read_failure(status, &headers, body, now);
+    if !(200..300).contains(&status) {
+        let error = failure().map_err(unverified)?;
         return Err(match is_without_certificates(&error) {
             true => unusable(no_certificates(error, &headers)),
             false => error.into(),
         });
     }
+    // A key not held yet may be one of the list's own. A merchant without certificates must be told that it is empty.
+    let is_verified = match held.verify(&headers, body, now) {
+        Err(VerifyError::UnknownSerial { .. }) => false,
+        verdict => verdict.map(|()| true).map_err(unverified)?,
+    };
     let certificates = open_list(body, unix_seconds(now), api_v3_key).map_err(unusable)?;
     if certificates.is_empty() {
-        return Err(unusable(no_certificates(error(), &headers)));
+        let response = failure().map_err(unverified)?;
+        return Err(unusable(no_certificates(response, &headers)));
     }
-    if authenticity == Authenticity::Unsigned {
+    if !is_verified {
         verify_with(&certificates, &headers, body, now).map_err(unverified)?;
     }
     if status == 202 {
@@ -122,20 +123,6 @@ where
         });
     }
     Ok(certificates)
-}
-
-/// Returns how a response is authenticated. One that is signed with a key not held yet counts as unsigned: a merchant
-/// without certificates receives it, and must be told the error, or that the list is empty.
-fn authenticity(
-    verdict: Result<(), VerifyError>,
-    may_be_unsigned: bool,
-) -> Result<Authenticity, VerifyError> {
-    match verdict {
-        Ok(()) => Ok(Authenticity::Signed),
-        Err(_) if may_be_unsigned => Ok(Authenticity::Unsigned),
-        Err(VerifyError::UnknownSerial { .. }) => Ok(Authenticity::Unsigned),
-        Err(error) => Err(error),
-    }
 }
 
 /// Tencent's SDKs disagree which of the two codes it is.

@@ -361,12 +361,18 @@ impl Client {
             self.merchant
                 .verify(response.status(), headers, response.body(), self.now())
         };
-        match verify() {
+        let result = verify();
+        let unknown_key = match &result {
             Err(Error::Unverified {
                 source: VerifyError::UnknownSerial { received, .. },
                 ..
-            }) if self.fetch_certificate(&received, true) => verify(),
-            result => result,
+            }) => Some(received),
+            Err(Error::Api(error)) => error.unknown_key.as_ref(),
+            _ => None,
+        };
+        match unknown_key {
+            Some(key) if self.fetch_certificate(key, true) => verify(),
+            _ => result,
         }
     }
 

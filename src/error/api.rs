@@ -27,6 +27,9 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// The kind of proof that it is WeChat Pay's. An unsigned response is only as trustworthy as the TLS connection.
     pub authenticity: Authenticity,
+    /// The platform key, not held, with which the response claims to be signed. It is not verified, so
+    /// [`authenticity`](Self::authenticity) is [`Authenticity::Unsigned`].
+    pub unknown_key: Option<String>,
     /// The header `Server` of a response without WeChat Pay's error body.
     pub server: Option<String>,
     /// The start of a body that is not WeChat Pay's, as plain text without invisible characters, such as of the page of a
@@ -58,6 +61,7 @@ impl ApiError {
             detail: member("detail").filter(|detail| !detail.is_null()),
             request_id,
             authenticity,
+            unknown_key: None,
             server: server
                 .filter(|_| is_foreign)
                 .map(|server| Shown::id(server).to_string()),
@@ -121,6 +125,13 @@ impl ApiError {
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_short(f)?;
+        if let Some(key) = &self.unknown_key {
+            write!(
+                f,
+                ", signed with the unknown platform key \"{}\"",
+                Shown::id(key)
+            )?;
+        }
         if !f.alternate() {
             return Ok(());
         }
@@ -134,7 +145,8 @@ impl fmt::Display for ApiError {
 
 impl ApiError {
     fn write_short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.authenticity == Authenticity::Unsigned && self.is_foreign() {
+        let is_unsigned = self.authenticity == Authenticity::Unsigned && self.unknown_key.is_none();
+        if is_unsigned && self.is_foreign() {
             return self.write_foreign(f);
         }
         write!(f, "WeChat Pay answered HTTP {}", self.status)?;
@@ -232,7 +244,7 @@ pub enum Authenticity {
     /// The signature of its body was verified. The HTTP status is not part of what is signed: it is only as
     /// trustworthy as the TLS connection, and so is what [`ApiError::outcome`] reads from it.
     Signed,
-    /// It had no signature, as every 401 and some other errors: a proxy could have written it as well. So could the
-    /// response to a download of certificates whose signature names a key that is not held.
+    /// It had no signature, as every 401 and some other errors, or one of a key that is not held, see
+    /// [`ApiError::unknown_key`]. A proxy could have written it as well.
     Unsigned,
 }

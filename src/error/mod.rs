@@ -45,15 +45,15 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | the time runs out after connecting | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the response is not HTTP, or longer than 1 MiB | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | 2xx without a signature | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
-/// | any status with a signature that is wrong, a probe, too old or of an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
+/// | any status with a signature that is wrong, a probe or too old, 2xx with one of an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |
 /// | another 2xx that names another contract than the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
 /// | a download of certificates that ends with no usable list | [`Error::Certificates`] | [`Unknown`](Self::Unknown) |
 /// | another 2xx whose body is not of the expected shape | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
-/// | 400, 401, 403, 404 or 429 with a `code` of upper-case letters, digits and `_`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
-/// | 405, 406, 411, 413, 414, 415, 417 or 431 with such a `code`, signed or not | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 400, 401, 403, 404 or 429 with a `code` of upper-case letters, digits and `_`, signed, unsigned or of an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 405, 406, 411, 413, 414, 415, 417 or 431 with such a `code`, signed, unsigned or of an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
 /// | 3xx, another 4xx, or any of these without such a `code`, or in a call that says so | [`Error::Api`] | [`Unknown`](Self::Unknown) |
-/// | 5xx, signed or not | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | 5xx, signed, unsigned or of an unknown key | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 ///
 /// The client itself sends again only what cannot be carried out twice by that: to the backup host when no connection
 /// could be made to the main one, and a `GET` whose connection broke, once.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use wechatpay_contract::sandbox::{Fault, Forgery, Sandbox, Signing, SignsWith};
 use wechatpay_contract::self_test::Check;
 use wechatpay_contract::{
-    ApiV3Key, CertificateError, Client, ClientBuilder, Error, Event, KeyError,
+    ApiV3Key, Authenticity, CertificateError, Client, ClientBuilder, Error, Event, KeyError,
     NotificationReceiver, Outcome, PrivateKey, PublicKey, Request, SignatureHeaders, Signer,
     Validity, Verifier, VerifyError, ecommerce,
 };
@@ -266,6 +266,39 @@ fn a_response_signed_with_an_unknown_certificate_is_verified_after_a_download_an
     call(&client).unwrap();
     assert_eq!((world.downloads(), world.calls()), (2, 2));
     assert_eq!(held(&client), [OLD, NEW]);
+}
+
+#[test]
+fn a_failure_signed_with_an_unknown_certificate_is_signed_after_a_download() {
+    let refusal = |world: &World, client: &Client| {
+        let fault = Fault::error(403, "NO_AUTH").on("POST", "/v3/security/echo");
+        world.sandbox.fault(fault);
+        match call(client).unwrap_err() {
+            Error::Api(error) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let world = World::with_certificate();
+    let client = world.client();
+    call(&client).unwrap();
+    world.renew();
+    let error = refusal(&world, &client);
+    assert_eq!(error.authenticity, Authenticity::Signed);
+    assert_eq!((&*error.code, error.unknown_key), ("NO_AUTH", None));
+    assert_eq!((world.downloads(), world.calls()), (2, 2));
+    assert_eq!(held(&client), [OLD, NEW]);
+
+    // The key cannot be downloaded: a public key, or the pause between downloads.
+    world.sandbox.platform().offer_public_key(true);
+    world.sign_with(Sandbox::PUBLIC_KEY_ID);
+    let error = refusal(&world, &client);
+    assert_eq!(error.authenticity, Authenticity::Unsigned);
+    assert_eq!(error.unknown_key.as_deref(), Some(Sandbox::PUBLIC_KEY_ID));
+    assert_eq!(
+        (&*error.code, error.outcome()),
+        ("NO_AUTH", Outcome::Refused)
+    );
+    assert_eq!((world.downloads(), world.calls()), (2, 3));
 }
 
 #[test]

@@ -631,6 +631,48 @@ mod accept {
     }
 
     #[test]
+    fn a_failure_signed_with_an_unknown_key_is_not_authenticated_and_keeps_its_content() {
+        let known = Headers::signed(FAILURE);
+        for serial in ["PUB_KEY_ID_01", "0A1B", "no serial", "\u{202E}"] {
+            let unknown = known.clone().set("Wechatpay-Serial", serial);
+            // A signature is not worth more for being malformed.
+            let probe = (unknown.clone()).set("Wechatpay-Signature", "WECHATPAY/SIGNTEST/a");
+            for (headers, status) in [(&unknown, 400), (&unknown, 503), (&probe, 404)] {
+                let error = api_error(status, headers, FAILURE);
+                assert_eq!(error.authenticity, Authenticity::Unsigned);
+                assert_eq!(error.unknown_key.as_deref(), Some(serial));
+                assert_eq!((error.status, &*error.code), (status, "PARAM_ERROR"));
+                assert_eq!(error.message, "参数错误");
+                assert_eq!(error.request_id.as_deref(), Some(REQUEST_ID));
+            }
+            // The time is checked before the key, and a success is never believed.
+            let stale = unknown.clone().set("Wechatpay-Timestamp", "1");
+            assert!(matches!(
+                unverified(400, &stale, FAILURE),
+                VerifyError::Stale { .. }
+            ));
+            for status in [200, 202, 204] {
+                assert!(matches!(
+                    unverified(status, &unknown, FAILURE),
+                    VerifyError::UnknownSerial { received, .. } if received == serial
+                ));
+            }
+        }
+        assert_eq!(api_error(400, &known, FAILURE).unknown_key, None);
+        let unknown = known.set("Wechatpay-Serial", "A\n1");
+        assert_eq!(
+            api_error(400, &unknown, FAILURE).to_string(),
+            "WeChat Pay answered HTTP 400 PARAM_ERROR: 参数错误 (field /notify_url: 应为 https), signed with the \
+             unknown platform key \"A\\n1\""
+        );
+        // Only WeChat Pay or someone who pretends to be it signs.
+        assert_eq!(
+            api_error(502, &unknown, b"<html>").to_string(),
+            "WeChat Pay answered HTTP 502, signed with the unknown platform key \"A\\n1\""
+        );
+    }
+
+    #[test]
     fn a_failure_is_shown_on_one_line() {
         let error = accept(400, &Headers::signed(FAILURE), FAILURE).unwrap_err();
         assert_eq!(

@@ -73,8 +73,8 @@ fn failures(row: usize) -> Vec<Error> {
         13 => under([Fault::Body(another_session())]),
         14 => vec![unusable_list()],
         15 => under([Fault::Body(b"{}".to_vec())]),
-        16 => answered(&[400, 401, 403, 404, 429]),
-        17 => answered(&[405, 406, 411, 413, 414, 415, 417, 431]),
+        16 => responses(&[400, 401, 403, 404, 429]),
+        17 => responses(&[405, 406, 411, 413, 414, 415, 417, 431]),
         18 => {
             let refused = [
                 400, 401, 403, 404, 429, 405, 406, 411, 413, 414, 415, 417, 431,
@@ -82,7 +82,7 @@ fn failures(row: usize) -> Vec<Error> {
             // A 304 cannot bring the body that the sandbox signs.
             let others = (300..500).filter(|s| !refused.contains(s) && *s != 304);
             let others: Vec<u16> = others.collect();
-            let mut errors = answered(&others);
+            let mut errors = responses(&others);
             errors.extend(under(
                 [400, 401, 403, 404, 429, 405]
                     .into_iter()
@@ -90,7 +90,7 @@ fn failures(row: usize) -> Vec<Error> {
             ));
             errors
         }
-        19 => answered(&(500..600).collect::<Vec<_>>()),
+        19 => responses(&(500..600).collect::<Vec<_>>()),
         row => panic!("no failure for row {row}"),
     }
 }
@@ -211,7 +211,6 @@ fn wrong_signatures() -> Vec<Error> {
         Signing::Probe,
         Signing::Stale,
         Signing::Future,
-        Signing::UnknownSerial,
     ];
     let errors = [400, 429, 500].map(|status| {
         signings.map(|signing| Fault::Error {
@@ -223,8 +222,9 @@ fn wrong_signatures() -> Vec<Error> {
     });
     under(
         signings
-            .map(Fault::Signature)
             .into_iter()
+            .chain([Signing::UnknownSerial])
+            .map(Fault::Signature)
             .chain(errors.into_iter().flatten()),
     )
 }
@@ -255,10 +255,10 @@ fn without_code(status: u16) -> [Fault; 2] {
     ]
 }
 
-/// The errors for answers with these statuses, with a signature and without.
-fn answered(statuses: &[u16]) -> Vec<Error> {
+/// The errors for responses with these statuses, signed, unsigned and with the signature of an unknown key.
+fn responses(statuses: &[u16]) -> Vec<Error> {
     under(statuses.iter().flat_map(|&status| {
-        [Signing::Right, Signing::Missing].map(|signing| Fault::Error {
+        [Signing::Right, Signing::Missing, Signing::UnknownSerial].map(|signing| Fault::Error {
             status,
             code: "CODE".to_owned(),
             signing,

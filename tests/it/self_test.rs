@@ -214,21 +214,29 @@ fn the_difference_of_a_wrong_clock_is_measured() {
 #[test]
 fn the_remedy_for_an_unknown_platform_key_says_where_to_get_it() {
     let sandbox = Sandbox::start().unwrap();
-    sandbox.fault(Fault::Signature(Signing::UnknownSerial));
-    let report = sandbox.client().self_test();
-    assert_failed(
-        &report,
-        Check::ResponseSignature,
-        &format!(
-            "signed with the unknown platform key {:?}",
-            Signing::UNKNOWN_SERIAL
-        ),
-        &format!(
-            "download the WeChat Pay public key with the id {}",
-            Signing::UNKNOWN_SERIAL
-        ),
-    );
-    assert_eq!(found(&report, Check::RequestSignature).0, Verdict::Unknown);
+    let refusal = Fault::Error {
+        status: 403,
+        code: "NO_AUTH".to_owned(),
+        signing: Signing::UnknownSerial,
+        took_effect: false,
+    };
+    for fault in [Fault::Signature(Signing::UnknownSerial), refusal] {
+        sandbox.fault(fault);
+        let report = sandbox.client().self_test();
+        assert_failed(
+            &report,
+            Check::ResponseSignature,
+            &format!(
+                "signed with the unknown platform key {:?}",
+                Signing::UNKNOWN_SERIAL
+            ),
+            &format!(
+                "download the WeChat Pay public key with the id {}",
+                Signing::UNKNOWN_SERIAL
+            ),
+        );
+        assert_eq!(found(&report, Check::RequestSignature).0, Verdict::Unknown);
+    }
 
     issue(&sandbox);
     let certificate = SignsWith::Key(SERIAL.to_owned());
