@@ -4,7 +4,8 @@
 //!
 //! The feature `sandbox` brings a local gateway that plays WeChat Pay, with keys of its own:
 //!
-//! ```
+#![cfg_attr(feature = "sandbox", doc = "```")]
+#![cfg_attr(not(feature = "sandbox"), doc = "```ignore")]
 //! use wechatpay_contract::ecommerce;
 //! use wechatpay_contract::sandbox::Sandbox;
 //!
