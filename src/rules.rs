@@ -38,6 +38,11 @@ pub(crate) fn id(field: &'static str, value: &str, max: usize) -> Checked {
     only(field, value, is_allowed, "visible ASCII characters only")
 }
 
+/// An identifier as for [`id`], if there is one.
+pub(crate) fn optional_id(field: &'static str, value: Option<&str>, max: usize) -> Checked {
+    value.map_or(Ok(()), |value| id(field, value, max))
+}
+
 /// A `prepay_id`, without the `prepay_id=` of the pay parameters.
 pub(crate) fn prepay_id(value: &str, max: usize) -> Checked {
     match value.starts_with("prepay_id=") {

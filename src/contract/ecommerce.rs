@@ -90,4 +90,4 @@ pub struct PayRedirectPreSign<'a> {
     pub contract: MiniProgramPreSign<'a>,
 }
 
-pre_sign_calls!(mode: "ecommerce", max: usize::MAX, compared: []);
+pre_sign_calls!(mode: "ecommerce", max: usize::MAX);

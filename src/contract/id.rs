@@ -23,37 +23,23 @@ pub struct ContractId {
     pub out_contract_code: String,
 }
 
-impl ContractId {
-    pub(super) fn names(&self) -> Names<'_> {
-        Names {
-            mchid: &self.mchid,
-            sub_mchid: self.sub_mchid.as_deref(),
-            service_id: self.service_id,
-            out_contract_code: &self.out_contract_code,
-        }
-    }
+/// The names of a contract, `mchid`, `service_id` and `out_contract_code`, which every response repeats.
+pub(super) type Names<'a> = (&'a str, u64, &'a str);
+
+pub(super) fn check_names(sent: Names<'_>, received: Names<'_>) -> Result<(), Mismatch> {
+    Mismatch::check("mchid", sent.0, received.0)?;
+    Mismatch::check("service_id", &sent.1, &received.1)?;
+    Mismatch::check("out_contract_code", sent.2, received.2)
 }
 
-/// The names of a contract: in a request, or in a response that repeats them.
-pub(super) struct Names<'a> {
-    pub(super) mchid: &'a str,
-    pub(super) sub_mchid: Option<&'a str>,
-    pub(super) service_id: u64,
-    pub(super) out_contract_code: &'a str,
-}
-
-impl Names<'_> {
-    /// Returns an error if `received` differs. A `sub_mchid` is compared if both have one.
-    pub(super) fn check(&self, received: &Self) -> Result<(), Mismatch> {
-        Mismatch::check("mchid", self.mchid, received.mchid)?;
-        if let (Some(sent), Some(received)) = (self.sub_mchid, received.sub_mchid) {
-            Mismatch::check("sub_mchid", sent, received)?;
-        }
-        Mismatch::check("service_id", &self.service_id, &received.service_id)?;
-        Mismatch::check(
-            "out_contract_code",
-            self.out_contract_code,
-            received.out_contract_code,
-        )
+/// Compares the sub-merchant. Only the responses to service providers are documented to repeat it.
+pub(super) fn check_sub_mchid(
+    sent: &str,
+    received: Option<&str>,
+    is_always_repeated: bool,
+) -> Result<(), Mismatch> {
+    match received {
+        None if !is_always_repeated => Ok(()),
+        received => Mismatch::check("sub_mchid", sent, received.unwrap_or_default()),
     }
 }

@@ -88,4 +88,4 @@ pub struct PayRedirectPreSign<'a> {
     pub contract: MiniProgramPreSign<'a>,
 }
 
-pre_sign_calls!(mode: "normal", max: 64, compared: []);
+pre_sign_calls!(mode: "normal", max: 64);

@@ -1,15 +1,16 @@
-//! The two pre-sign calls of a mode, and the rules for the fields that the requests of all modes have.
+//! The two pre-sign calls of a mode, and the rules for the fields that all modes have.
 //!
-//! Each mode's module declares its requests, `MiniProgramPreSign` and `PayRedirectPreSign`, with the rules of its own
-//! pages as `check_rules`.
+//! Each mode's module declares the requests `MiniProgramPreSign` and `PayRedirectPreSign`, and checks the rules of its own
+//! pages in `check_rules`.
 
 use crate::error::InvalidField;
 use crate::rules;
 
 /// Implements [`Endpoint`](crate::Endpoint) for both requests of a mode, which is named as in the path. `max` is the
-/// documented length of `prepay_id`. `compared` names the field for the sub-merchant, if the request has one.
+/// documented length of `prepay_id`. If the requests have a `sub_mchid`, `sub_mchid_is_always_repeated` says whether every
+/// response does.
 macro_rules! pre_sign_calls {
-    (mode: $mode:literal, max: $max:expr, compared: [$($field:ident),*]) => {
+    (mode: $mode:literal, max: $max:expr $(, sub_mchid_is_always_repeated: $repeated:literal)?) => {
         impl $crate::request::Endpoint for MiniProgramPreSign<'_> {
             type Response = $crate::contract::MiniProgramSession;
 
@@ -25,15 +26,10 @@ macro_rules! pre_sign_calls {
 
             fn check(
                 &self,
-                response: &$crate::contract::MiniProgramSession,
+                response: &Self::Response,
                 mchid: &str,
             ) -> Result<(), $crate::error::Mismatch> {
-                self.names(mchid).check(&$crate::contract::id::Names {
-                    mchid: &response.mchid,
-                    sub_mchid: response.sub_mchid.as_deref(),
-                    service_id: response.service_id,
-                    out_contract_code: &response.out_contract_code,
-                })
+                pre_sign_calls!(@check self, response, mchid $(, $repeated)?)
             }
         }
 
@@ -53,24 +49,25 @@ macro_rules! pre_sign_calls {
 
             fn check(
                 &self,
-                response: &$crate::contract::ContractId,
+                response: &Self::Response,
                 mchid: &str,
             ) -> Result<(), $crate::error::Mismatch> {
-                self.contract.names(mchid).check(&response.names())
-            }
-        }
-
-        impl MiniProgramPreSign<'_> {
-            fn names<'a>(&'a self, mchid: &'a str) -> $crate::contract::id::Names<'a> {
-                $crate::contract::id::Names {
-                    mchid,
-                    sub_mchid: None$(.or(Some(self.$field)))*,
-                    service_id: self.service_id,
-                    out_contract_code: self.out_contract_code,
-                }
+                let sent = &self.contract;
+                pre_sign_calls!(@check sent, response, mchid $(, $repeated)?)
             }
         }
     };
+    (@check $sent:ident, $response:ident, $mchid:ident $(, $repeated:literal)?) => {{
+        $($crate::contract::id::check_sub_mchid(
+            $sent.sub_mchid,
+            $response.sub_mchid.as_deref(),
+            $repeated,
+        )?;)?
+        $crate::contract::id::check_names(
+            ($mchid, $sent.service_id, $sent.out_contract_code),
+            ($response.mchid.as_str(), $response.service_id, $response.out_contract_code.as_str()),
+        )
+    }};
 }
 pub(super) use pre_sign_calls;
 

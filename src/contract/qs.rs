@@ -98,7 +98,7 @@ pub struct PayRedirectPreSign<'a> {
     pub contract: MiniProgramPreSign<'a>,
 }
 
-pre_sign_calls!(mode: "qs", max: 64, compared: [sub_mchid]);
+pre_sign_calls!(mode: "qs", max: 64, sub_mchid_is_always_repeated: false);
 
 one_identifier_of_two! {
     /// The user who signs. One of the two identifiers is required; both can be given.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::Names;
+use super::id::check_names;
 use super::{ContractState, TerminationMode};
 use crate::error::{InvalidField, Mismatch};
 use crate::json::number_or_text;
@@ -52,18 +52,14 @@ impl Endpoint for QueryContract<'_> {
     }
 
     fn check(&self, response: &Contract, mchid: &str) -> Result<(), Mismatch> {
-        let sent = Names {
-            mchid,
-            sub_mchid: None,
-            service_id: self.service_id,
-            out_contract_code: self.out_contract_code,
-        };
-        sent.check(&Names {
-            mchid: &response.mchid,
-            sub_mchid: None,
-            service_id: response.service_id,
-            out_contract_code: &response.out_contract_code,
-        })
+        check_names(
+            (mchid, self.service_id, self.out_contract_code),
+            (
+                &response.mchid,
+                response.service_id,
+                &response.out_contract_code,
+            ),
+        )
     }
 }
 

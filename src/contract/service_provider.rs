@@ -82,13 +82,8 @@ impl MiniProgramPreSign<'_> {
             self.contract_display_account,
             false,
         )?;
-        let user = [
-            ("sp_openid", self.sp_openid),
-            ("sub_openid", self.sub_openid),
-        ];
-        user.into_iter()
-            .filter_map(|(field, openid)| openid.map(|openid| (field, openid)))
-            .try_for_each(|(field, openid)| rules::id(field, openid, usize::MAX))
+        rules::optional_id("sp_openid", self.sp_openid, usize::MAX)?;
+        rules::optional_id("sub_openid", self.sub_openid, usize::MAX)
     }
 }
 
@@ -110,4 +105,4 @@ pub struct PayRedirectPreSign<'a> {
     pub contract: MiniProgramPreSign<'a>,
 }
 
-pre_sign_calls!(mode: "service-provider", max: usize::MAX, compared: [sub_mchid]);
+pre_sign_calls!(mode: "service-provider", max: usize::MAX, sub_mchid_is_always_repeated: true);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ContractId;
-use super::id::Names;
+use super::id::check_names;
 use crate::error::{InvalidField, Mismatch};
 use crate::request::{Endpoint, Request};
 use crate::rules;
@@ -61,12 +61,13 @@ impl Endpoint for TerminateContract<'_> {
     }
 
     fn check(&self, response: &ContractId, mchid: &str) -> Result<(), Mismatch> {
-        let sent = Names {
-            mchid,
-            sub_mchid: None,
-            service_id: self.service_id,
-            out_contract_code: self.out_contract_code,
-        };
-        sent.check(&response.names())
+        check_names(
+            (mchid, self.service_id, self.out_contract_code),
+            (
+                &response.mchid,
+                response.service_id,
+                &response.out_contract_code,
+            ),
+        )
     }
 }

@@ -10,13 +10,15 @@ macro_rules! one_identifier_of_two {
         $(#[$second_doc:meta])* $Second:ident: $second:ident,
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+        #[serde(rename_all = "snake_case")]
         pub enum $name<'a> {
             $(#[$first_doc])*
             $First(&'a str),
             $(#[$second_doc])*
             $Second(&'a str),
             /// Both of them.
+            #[serde(untagged)]
             Both {
                 $(#[$first_doc])*
                 $first: &'a str,
@@ -25,21 +27,15 @@ macro_rules! one_identifier_of_two {
             },
         }
 
-        impl<'a> $name<'a> {
-            fn identifiers(self) -> (Option<&'a str>, Option<&'a str>) {
-                match self {
+        impl $name<'_> {
+            fn check(self) -> Result<(), $crate::error::InvalidField> {
+                let (first, second) = match self {
                     Self::$First(first) => (Some(first), None),
                     Self::$Second(second) => (None, Some(second)),
                     Self::Both { $first, $second } => (Some($first), Some($second)),
-                }
-            }
-
-            fn check(self) -> Result<(), $crate::error::InvalidField> {
-                let (first, second) = self.identifiers();
-                let (first, second) = (first.into_iter(), second.into_iter());
-                first.map(|id| (concat!($within, stringify!($first)), id))
-                    .chain(second.map(|id| (concat!($within, stringify!($second)), id)))
-                    .try_for_each(|(field, id)| $crate::rules::id(field, id, $max))
+                };
+                $crate::rules::optional_id(concat!($within, stringify!($first)), first, $max)?;
+                $crate::rules::optional_id(concat!($within, stringify!($second)), second, $max)
             }
         }
 
@@ -57,21 +53,6 @@ macro_rules! one_identifier_of_two {
                         concat!("is absent: wanted it or ", $within, stringify!($second)),
                     )),
                 }
-            }
-        }
-
-        impl serde::Serialize for $name<'_> {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                use serde::ser::SerializeMap as _;
-                let (first, second) = self.identifiers();
-                let mut fields = serializer.serialize_map(None)?;
-                if let Some(first) = first {
-                    fields.serialize_entry(stringify!($first), first)?;
-                }
-                if let Some(second) = second {
-                    fields.serialize_entry(stringify!($second), second)?;
-                }
-                fields.end()
             }
         }
     };

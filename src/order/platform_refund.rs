@@ -50,24 +50,38 @@ impl Endpoint for CreatePlatformRefund<'_> {
     fn request(&self) -> Result<Request, InvalidField> {
         rules::id("sub_mchid", self.sub_mchid, 32)?;
         rules::id("sp_appid", self.sp_appid, 32)?;
-        if let Some(sub_appid) = self.sub_appid {
-            rules::id("sub_appid", sub_appid, 32)?;
-        }
+        rules::optional_id("sub_appid", self.sub_appid, 32)?;
         check_refund(self.order, self.out_refund_no, &self.amount, &self.options)?;
-        if let Some(refund_account) = self.refund_account {
-            rules::id("refund_account", refund_account, 32)?;
-        }
+        rules::optional_id("refund_account", self.refund_account, 32)?;
         Ok(Request::post("/v3/ecommerce/refunds/apply").json(self))
     }
 
     fn check(&self, response: &AcceptedRefund, _: &str) -> Result<(), Mismatch> {
         Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)?;
-        self.amount.compare(&response.amount)
+        self.amount.compare(&response.amount, false)
     }
 
     /// 429 can mean that the refund is under way.
     fn is_inconclusive(&self, error: &ApiError) -> bool {
         error.status == 429
+    }
+}
+
+impl CreatePlatformRefund<'_> {
+    /// Compares a refund that was queried by the same number with this request: the numbers, and the amounts as far as it
+    /// has them.
+    ///
+    /// After an unknown outcome, a query that finds another refund under the number must not count as this one's success.
+    /// For [`CreateRefund`](super::CreateRefund), [`Endpoint::check`] compares the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`] with the first field that differs.
+    pub fn check_refund(&self, refund: &Refund) -> Result<(), Mismatch> {
+        Mismatch::check("out_refund_no", self.out_refund_no, &refund.out_refund_no)?;
+        self.order
+            .compare(&refund.out_trade_no, Some(&refund.transaction_id))?;
+        self.amount.compare(&refund.amount, false)
     }
 }
 

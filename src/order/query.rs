@@ -66,10 +66,8 @@ impl Endpoint for QueryOrder<'_> {
 
     fn check(&self, response: &Transaction, _: &str) -> Result<(), Mismatch> {
         response.check_payee(self.payee)?;
-        self.order.compare(
-            Some(&response.out_trade_no),
-            response.transaction_id.as_deref(),
-        )
+        self.order
+            .compare(&response.out_trade_no, response.transaction_id.as_deref())
     }
 }
 
@@ -132,18 +130,18 @@ impl OrderNumber<'_> {
         rules::id(field, number, 32)
     }
 
-    /// Compares with what a response repeats of the two numbers, if it does.
+    /// Compares with the number of the same kind in a response. Only an order that is not paid has no `transaction_id`.
     pub(super) fn compare(
         &self,
-        out_trade_no: Option<&str>,
+        out_trade_no: &str,
         transaction_id: Option<&str>,
     ) -> Result<(), Mismatch> {
         let (field, sent) = self.field();
         let received = match self {
-            Self::OutTradeNo(_) => out_trade_no,
+            Self::OutTradeNo(_) => Some(out_trade_no),
             Self::TransactionId(_) => transaction_id,
         };
-        received.map_or(Ok(()), |received| Mismatch::check(field, sent, received))
+        same(field, sent, received)
     }
 }
 
@@ -276,7 +274,11 @@ impl Transaction {
 }
 
 /// Takes an absent value for an empty one.
-fn same(field: &'static str, sent: &str, received: Option<&str>) -> Result<(), Mismatch> {
+pub(super) fn same(
+    field: &'static str,
+    sent: &str,
+    received: Option<&str>,
+) -> Result<(), Mismatch> {
     Mismatch::check(field, sent, received.unwrap_or_default())
 }
 

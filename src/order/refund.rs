@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::OrderNumber;
+use super::query::{OrderNumber, same};
 use crate::error::{ApiError, InvalidField, Mismatch};
 use crate::json::{null_as_default, open_enum};
 use crate::request::{Endpoint, Request};
@@ -63,7 +63,7 @@ impl Endpoint for CreateRefund<'_> {
     type Response = Refund;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        check_sub_mchid(self.sub_mchid)?;
+        rules::optional_id("sub_mchid", self.sub_mchid, 32)?;
         check_refund(self.order, self.out_refund_no, &self.amount, &self.options)?;
         let first_unnamed = self
             .goods_detail
@@ -81,8 +81,8 @@ impl Endpoint for CreateRefund<'_> {
     fn check(&self, response: &Refund, _: &str) -> Result<(), Mismatch> {
         Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)?;
         self.order
-            .compare(Some(&response.out_trade_no), Some(&response.transaction_id))?;
-        self.amount.compare(&response.amount)
+            .compare(&response.out_trade_no, Some(&response.transaction_id))?;
+        self.amount.compare(&response.amount, true)
     }
 
     /// 429 can mean that the refund is under way.
@@ -110,7 +110,7 @@ impl Endpoint for QueryRefund<'_> {
     type Response = Refund;
 
     fn request(&self) -> Result<Request, InvalidField> {
-        check_sub_mchid(self.sub_mchid)?;
+        rules::optional_id("sub_mchid", self.sub_mchid, 32)?;
         rules::refund_no("out_refund_no", self.out_refund_no)?;
         let request = Request::get("/v3/refund/domestic/refunds/{out_refund_no}")
             .path("out_refund_no", self.out_refund_no);
@@ -179,12 +179,21 @@ impl RefundAmount<'_> {
         Ok(())
     }
 
-    /// Compares with the amounts of a response, as far as it has them.
-    pub(super) fn compare(&self, received: &RefundedAmount) -> Result<(), Mismatch> {
+    /// Compares with the amounts of a response. Those to platforms have no total, and the currency is optional.
+    pub(super) fn compare(
+        &self,
+        received: &RefundedAmount,
+        is_whole: bool,
+    ) -> Result<(), Mismatch> {
         Mismatch::check("amount.refund", &self.refund, &received.refund)?;
-        received.total.map_or(Ok(()), |total| {
-            Mismatch::check("amount.total", &self.total, &total)
-        })
+        if is_whole || received.total.is_some() {
+            let total = received.total.map(|total| total.to_string());
+            same("amount.total", &self.total.to_string(), total.as_deref())?;
+        }
+        match received.currency.as_deref() {
+            None if !is_whole => Ok(()),
+            currency => same("amount.currency", self.currency, currency),
+        }
     }
 }
 
@@ -231,10 +240,6 @@ pub struct RefundGoods<'a> {
     pub refund_amount: u64,
     /// The number of pieces 商品退货数量. Required.
     pub refund_quantity: u64,
-}
-
-fn check_sub_mchid(sub_mchid: Option<&str>) -> Result<(), InvalidField> {
-    sub_mchid.map_or(Ok(()), |sub_mchid| rules::id("sub_mchid", sub_mchid, 32))
 }
 
 /// Checks what the requests of both calls have in common.

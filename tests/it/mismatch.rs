@@ -133,7 +133,28 @@ fn assert_compares<E: Endpoint>(endpoint: &E, compares_sub_mchid: bool) {
 }
 
 #[test]
-fn each_call_compares_what_its_answer_repeats() {
+fn a_service_providers_response_without_its_sub_merchant_is_refused() {
+    let mut without = answer();
+    without.as_object_mut().unwrap().remove("sub_mchid");
+    let absent = Err(Mismatch {
+        field: "sub_mchid",
+        sent: "1900000110".to_owned(),
+        received: String::new(),
+    });
+    let redirect = service_provider::PayRedirectPreSign {
+        prepay_id: PREPAY_ID,
+        contract: SERVICE_PROVIDER,
+    };
+    for body in [&without, &with("sub_mchid", Value::Null)] {
+        assert_eq!(check(&SERVICE_PROVIDER, body), absent);
+        assert_eq!(check(&redirect, body), absent);
+        // No page says that a clearing institution's response repeats it.
+        assert_eq!(check(&QS, body), Ok(()));
+    }
+}
+
+#[test]
+fn each_call_compares_what_its_response_repeats() {
     assert_compares(&NORMAL, false);
     assert_compares(
         &normal::PayRedirectPreSign {
@@ -207,7 +228,7 @@ fn signed(body: &Value) -> Vec<u8> {
 }
 
 #[test]
-fn a_replayed_answer_for_another_contract_is_told() {
+fn a_replayed_response_about_another_contract_is_a_mismatch() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::builder(merchant_signer(), verifier())
         .host(format!("http://{}", listener.local_addr().unwrap()))
@@ -268,7 +289,7 @@ fn a_replayed_answer_for_another_contract_is_told() {
 
 /// The status is not signed: an error's body that comes with 200 is no answer of any type of this crate.
 #[test]
-fn a_signed_error_is_no_typed_answer_whatever_its_status() {
+fn a_signed_error_is_no_typed_response_whatever_its_status() {
     fn under_200<R: serde::de::DeserializeOwned>(body: &Value) -> Result<R, Error> {
         let body = body.to_string();
         let headers = Headers::signed(body.as_bytes());

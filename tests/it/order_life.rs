@@ -211,11 +211,10 @@ mod query {
             assert_differs(&own, &with(body, "/mchid", json!("1")), "mchid");
         }
         assert_eq!(check(&wechat, &value(PAID)), Ok(()));
-        assert_differs(
-            &wechat,
-            &with(PAID, "/transaction_id", json!("1")),
-            "transaction_id",
-        );
+        for other in [json!("1"), json!(null)] {
+            let body = with(PAID, "/transaction_id", other);
+            assert_differs(&wechat, &body, "transaction_id");
+        }
         let payee = Payee::SubMerchant {
             sp_mchid: "1900007XXX",
             sub_mchid: "1900008XXX",
@@ -737,6 +736,9 @@ mod refund {
             ("/transaction_id", json!("1"), "transaction_id"),
             ("/amount/refund", json!(99), "amount.refund"),
             ("/amount/total", json!(101), "amount.total"),
+            ("/amount/total", json!(null), "amount.total"),
+            ("/amount/currency", json!("USD"), "amount.currency"),
+            ("/amount/currency", json!(null), "amount.currency"),
         ] {
             assert_differs(&CREATE, &with(REFUND, pointer, other), field);
         }
@@ -767,10 +769,17 @@ mod refund {
         for (pointer, other, field) in [
             ("/out_refund_no", json!("1"), "out_refund_no"),
             ("/amount/refund", json!(1), "amount.refund"),
+            ("/amount/currency", json!("USD"), "amount.currency"),
         ] {
             let body = with(PLATFORM_REFUND_ACCEPTED, pointer, other);
             assert_differs(&CREATE_FOR_PLATFORM, &body, field);
         }
+        let total = json!({"refund": 888, "payer_refund": 888, "total": 889});
+        let body = with(PLATFORM_REFUND_ACCEPTED, "/amount", total);
+        assert_differs(&CREATE_FOR_PLATFORM, &body, "amount.total");
+        let without = json!({"refund": 888, "payer_refund": 888});
+        let body = with(PLATFORM_REFUND_ACCEPTED, "/amount", without);
+        assert_eq!(check(&CREATE_FOR_PLATFORM, &body), Ok(()));
         let query = |refund| QueryPlatformRefund {
             sub_mchid: "1900000109",
             refund,
@@ -782,6 +791,31 @@ mod refund {
             assert_eq!(check(&query, &value(PLATFORM_REFUND)), Ok(()));
             let body = with(PLATFORM_REFUND, &format!("/{field}"), json!("1"));
             assert_differs(&query, &body, field);
+        }
+    }
+
+    #[test]
+    fn a_queried_refund_is_compared_with_the_platforms_request() {
+        let difference = |create: CreatePlatformRefund<'_>, body: Value| {
+            let refund = serde_json::from_value(body).unwrap();
+            create.check_refund(&refund).err().map(|error| error.field)
+        };
+        let create = CREATE_FOR_PLATFORM;
+        assert_eq!(difference(create, value(PLATFORM_REFUND)), None);
+        let by_own = CreatePlatformRefund {
+            order: OrderNumber::OutTradeNo(NUMBER),
+            ..create
+        };
+        assert_eq!(difference(by_own, value(PLATFORM_REFUND)), None);
+        for (create, pointer, other, field) in [
+            (create, "/out_refund_no", json!("1"), "out_refund_no"),
+            (create, "/transaction_id", json!("1"), "transaction_id"),
+            (by_own, "/out_trade_no", json!("1"), "out_trade_no"),
+            (create, "/amount/refund", json!(1), "amount.refund"),
+            (create, "/amount/currency", json!("USD"), "amount.currency"),
+        ] {
+            let body = with(PLATFORM_REFUND, pointer, other);
+            assert_eq!(difference(create, body), Some(field));
         }
     }
 }
