@@ -16,7 +16,8 @@ use crate::order::{RefundStatus, RefundedAmount, Transaction};
 pub enum Event {
     /// A contract was signed or terminated, see [`kind`](super::Notification::kind): whatever has an `out_contract_code`.
     Contract(ContractEvent),
-    /// An order was paid: `TRANSACTION.SUCCESS`. Nothing is sent when a payment fails or an order is closed.
+    /// An order was paid: `TRANSACTION.SUCCESS`, with [`is_paid`](Transaction::is_paid). Nothing is sent when a payment
+    /// fails or an order is closed.
     ///
     /// Compare it with the own record by [`check_order`](Transaction::check_order). Deliver once: the same notification
     /// comes again, and one may come after the notification of the refund.
@@ -24,7 +25,8 @@ pub enum Event {
     /// A refund has reached a state: `REFUND.SUCCESS`, `REFUND.ABNORMAL` or `REFUND.CLOSED`. Refunds made by hand in the
     /// merchant platform are notified too, under numbers that are not the merchant's own.
     Refund(RefundEvent),
-    /// Anything else, such as profit sharing, which has the event type `TRANSACTION.SUCCESS` too.
+    /// Anything else, such as profit sharing 分账 and combined payments 合单支付, which have the event type
+    /// `TRANSACTION.SUCCESS` too.
     Other(Value),
 }
 
@@ -34,15 +36,25 @@ impl Event {
         let original_type = envelope.resource.original_type.as_deref();
         let is_of = |wanted| original_type.is_none_or(|found| found == wanted);
         match &*envelope.event_type {
-            "TRANSACTION.SUCCESS" if is_of("transaction") => {
-                json::from_str(json).map(Self::Payment)
-            }
+            "TRANSACTION.SUCCESS" if is_of("transaction") => Self::read_payment(json),
             "REFUND.SUCCESS" | "REFUND.ABNORMAL" | "REFUND.CLOSED" if is_of("refund") => {
                 json::from_str(json).map(Self::Refund)
             }
             _ => json::from_str(json)
                 .map(Self::Contract)
                 .or_else(|_| json::from_str(json).map(Self::Other)),
+        }
+    }
+
+    fn read_payment(json: &str) -> Result<Self, DecodeError> {
+        let error = match json::from_str::<Transaction>(json) {
+            Ok(paid) if paid.is_paid() => return Ok(Self::Payment(paid)),
+            read => read.err(),
+        };
+        let content: Value = json::from_str(json)?;
+        match error {
+            Some(error) if content.get("combine_out_trade_no").is_none() => Err(error),
+            _ => Ok(Self::Other(content)),
         }
     }
 }

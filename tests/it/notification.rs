@@ -1091,6 +1091,12 @@ mod kinds {
 
     #[test]
     fn what_is_not_known_is_other() {
+        let in_state = |state| {
+            let mut content = value(PAID);
+            content["trade_state"] = json!(state);
+            content
+        };
+        let combined = json!({"combine_out_trade_no": "1", "sub_orders": [value(PAID)]});
         let sharing = json!({"mchid": "1900000100", "transaction_id": "4200", "order_id": "1"});
         for (event_type, original_type, content) in [
             ("TRANSACTION.SUCCESS", "profitsharing", sharing),
@@ -1098,6 +1104,11 @@ mod kinds {
             ("TRANSACTION.SUCCESS", "refund", value(PAID)),
             ("REFUND.SUCCESS", "transaction", value(REFUNDED)),
             ("TRANSACTION.NEW", "transaction", value(PAID)),
+            ("TRANSACTION.SUCCESS", "transaction", combined),
+            // Only what is paid is a payment.
+            ("TRANSACTION.SUCCESS", "transaction", in_state("NOTPAY")),
+            ("TRANSACTION.SUCCESS", "transaction", in_state("CLOSED")),
+            ("TRANSACTION.SUCCESS", "transaction", in_state("NEW")),
             (
                 "SECURITY_ECHO.SUCCESS",
                 "echo",
