@@ -12,32 +12,41 @@ use std::thread;
 use std::time::Duration;
 
 use wechatpay_contract::order::{
-    AcceptedRefund, Amount, CloseOrder, ContractInfo, CreatePlatformRefund, CreateRefund,
-    OrderNumber, OrderOptions, PartnerJsapiOrder, PartnerPayer, Payee, Prepay, QueryOrder,
-    QueryPlatformRefund, QueryRefund, Refund, RefundAmount, RefundNumber, RefundOptions,
-    TradeState,
+    Amount, CloseOrder, ContractInfo, CreatePlatformRefund, CreateRefund, OrderNumber,
+    OrderOptions, PartnerJsapiOrder, PartnerPayer, Payee, Prepay, QueryOrder, QueryPlatformRefund,
+    QueryRefund, Refund, RefundAmount, RefundNumber, RefundOptions, TradeState, Transaction,
 };
 use wechatpay_contract::sandbox::{Fault, Sandbox};
 use wechatpay_contract::{
-    Client, Endpoint, Error, MiniProgramSession, Outcome, QueryContract, TerminateContract,
-    ecommerce,
+    Client, ContractState, Endpoint, Error, MiniProgramSession, Mismatch, Outcome, QueryContract,
+    TerminateContract, ecommerce,
 };
 
 /// How often a call is made at most. A pause lies before each repetition; a minute for a platform's refund.
 const ATTEMPTS: usize = 3;
 
-/// Makes a call again while its outcome is unknown. A call that is not sent or refused is for the caller to mend.
-fn until_known<T>(pause: Duration, mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+/// Makes a call again while its outcome is unknown.
+///
+/// Once an attempt has an unknown outcome, an error of a later attempt does not say that nothing happened. So the last
+/// unknown outcome is returned, and the caller never takes it for a call that was refused or not sent.
+pub(crate) fn until_known<T>(
+    pause: Duration,
+    mut call: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut unknown = None;
     for _ in 1..ATTEMPTS {
         match call() {
-            Err(error) if error.outcome() == Outcome::Unknown => thread::sleep(pause),
-            result => return result,
+            Err(error) if error.outcome() == Outcome::Unknown => unknown = Some(error),
+            Err(error) if unknown.is_none() => return Err(error),
+            Err(_) => {}
+            done => return done,
         }
+        thread::sleep(pause);
     }
-    call()
+    call().map_err(|error| unknown.unwrap_or(error))
 }
 
-/// Pre-sign: send again with the same code. A contract comes into being only when the user signs, and each session serves.
+/// Pre-sign: send again with the same code. There is a contract only when the user signs, and any of the sessions serves.
 pub(crate) fn pre_sign<E>(
     client: &Client,
     contract: &E,
@@ -49,7 +58,8 @@ where
     until_known(pause, || client.send(contract))
 }
 
-/// Terminate: query first, since a second termination would be refused. Terminate again while the contract is in force.
+/// Terminate: query. If the contract has not ended, send again. A termination that is refused counts as done if the query
+/// says that the contract has ended.
 pub(crate) fn terminate(
     client: &Client,
     end: &TerminateContract<'_>,
@@ -60,10 +70,10 @@ pub(crate) fn terminate(
         out_contract_code: end.out_contract_code,
     };
     until_known(pause, || match client.send(end) {
-        Err(error) if error.outcome() == Outcome::Unknown => {
-            match until_known(pause, || client.send(&query))?.is_in_force() {
-                true => Err(error),
-                false => Ok(()),
+        Err(error) if error.outcome() != Outcome::NotSent => {
+            match until_known(pause, || client.send(&query)) {
+                Ok(contract) if contract.contract_state == ContractState::Terminated => Ok(()),
+                _ => Err(error),
             }
         }
         result => result.map(|_| ()),
@@ -84,11 +94,13 @@ where
 pub(crate) enum Closing {
     /// It is closed and can never be paid.
     Closed,
-    /// The user was quicker. Deliver, or refund.
-    Paid,
+    /// The user has paid it. Compare it by `check_order`, and deliver or refund it. In the state `REFUND`, a refund was
+    /// already started.
+    Paid(Box<Transaction>),
 }
 
-/// Close: query, since the user may have paid meanwhile. Close again only an order that is not paid.
+/// Close: query, since the user may have paid meanwhile. Close again only an order that is not paid. A closing that is
+/// refused is queried too: a paid order is refused, and by some pages a closed one.
 pub(crate) fn close(
     client: &Client,
     close: &CloseOrder<'_>,
@@ -102,20 +114,19 @@ pub(crate) fn close(
         let error = match client.send(close) {
             Ok(()) => return Ok(Closing::Closed),
             Err(error) if error.outcome() == Outcome::NotSent => return Err(error),
-            // Refused too: a paid order is refused, and so is a closed one by some pages.
             Err(error) => error,
         };
-        let order = until_known(pause, || client.send(&query))?;
-        match order.trade_state {
-            TradeState::Closed => Ok(Closing::Closed),
-            _ if order.is_paid() => Ok(Closing::Paid),
+        match until_known(pause, || client.send(&query)) {
+            Ok(order) if order.trade_state == TradeState::Closed => Ok(Closing::Closed),
+            Ok(order) if order.is_paid() => Ok(Closing::Paid(Box::new(order))),
             _ => Err(error),
         }
     })
 }
 
-/// Refund: query by the same `out_refund_no`; if it is not found, send the same refund again. A new number could refund
-/// twice. The refund that is returned may be under way for days: its notification or a query tells the end.
+/// Refund: query by the same `out_refund_no`. If it is not found, or the query fails, send the same refund again: one number
+/// refunds once, and a new one could refund twice. What the query finds must be this refund, not another one under its
+/// number. The refund that is returned may be under way for days: its notification or a query tells the end.
 pub(crate) fn refund(
     client: &Client,
     refund: &CreateRefund<'_>,
@@ -126,30 +137,40 @@ pub(crate) fn refund(
         out_refund_no: refund.out_refund_no,
     };
     until_known(pause, || match client.send(refund) {
-        Err(error) if error.outcome() == Outcome::Unknown => {
-            // Also if the query fails: the same number refunds once, however often it is sent.
-            client.send(&query).map_err(|_| error)
-        }
+        Err(error) if error.outcome() == Outcome::Unknown => match client.send(&query) {
+            Ok(found) => {
+                is_this(refund.check(&found, client.merchant().signer().mchid())).map(|()| found)
+            }
+            Err(_) => Err(error),
+        },
         result => result,
     })
 }
 
-/// A platform's refund: the same, with its own calls. Pause for a minute: more than one request per order and minute is
-/// refused.
+fn is_this(comparison: Result<(), Mismatch>) -> Result<(), Error> {
+    comparison.map_err(|source| Error::Mismatch {
+        request_id: None,
+        source,
+    })
+}
+
+/// A platform's refund: the same, with its own calls. Returns WeChat Pay's number of the refund, whose state a query tells.
+/// Pause for a minute: more than one request per order and minute is refused.
 pub(crate) fn platform_refund(
     client: &Client,
     refund: &CreatePlatformRefund<'_>,
     pause: Duration,
-) -> Result<Refund, Error> {
+) -> Result<String, Error> {
     let query = QueryPlatformRefund {
         sub_mchid: refund.sub_mchid,
         refund: RefundNumber::OutRefundNo(refund.out_refund_no),
     };
     until_known(pause, || match client.send(refund) {
-        // The response has no state: the query has.
-        Ok(AcceptedRefund { .. }) => until_known(pause, || client.send(&query)),
-        Err(error) if error.outcome() == Outcome::Unknown => client.send(&query).map_err(|_| error),
-        Err(error) => Err(error),
+        Err(error) if error.outcome() == Outcome::Unknown => match client.send(&query) {
+            Ok(found) => is_this(refund.check_refund(&found)).map(|()| found.refund_id),
+            Err(_) => Err(error),
+        },
+        result => result.map(|accepted| accepted.refund_id),
     })
 }
 
@@ -242,7 +263,7 @@ fn run() -> Result<(), Box<dyn StdError>> {
     lose();
     say!(
         "platform's refund {}",
-        platform_refund(&client, &rest, pause)?.status
+        platform_refund(&client, &rest, pause)?
     );
 
     lose();
