@@ -1,45 +1,45 @@
-//! The addresses of hosts: looked up when they are first needed and when they are old, the one that worked first.
+//! The addresses of hosts, kept for a minute, the address of the last connection first.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long looked-up addresses may be used.
-const ADDRESSES_LIVE: Duration = Duration::from_secs(60);
+/// How long the result of a DNS lookup may be used.
+const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// Finds the addresses of a host and port.
 pub(crate) type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
-/// Addresses by host and port. Looked up when they are first needed and when they are old.
+/// The addresses of each host and port that a connection was made to.
 pub(crate) struct Addresses {
     lookup: Lookup,
-    known: Mutex<Vec<Known>>,
+    known: Mutex<Known>,
 }
 
-struct Known {
-    host: String,
-    port: u16,
+type Known = HashMap<(String, u16), Entry>;
+
+#[derive(Default)]
+struct Entry {
     addresses: Vec<SocketAddr>,
-    /// `None` if they have led nowhere since.
+    /// The time of the DNS lookup, or `None` if no connection could be made since.
     looked_up: Option<Instant>,
     /// The address of the last connection. It outlives a DNS lookup.
     preferred: Option<SocketAddr>,
 }
 
-impl Known {
+impl Entry {
     fn is_fresh(&self, now: Instant) -> bool {
         self.looked_up
-            .is_some_and(|at| now.saturating_duration_since(at) < ADDRESSES_LIVE)
+            .is_some_and(|at| now.saturating_duration_since(at) < MAX_AGE)
     }
 
-    /// Puts the preferred address first, so that the next connection need not wait for a dead one before it.
-    fn sort(&mut self) {
-        let is_preferred = |address: &SocketAddr| Some(*address) == self.preferred;
-        if let Some(position) = self.addresses.iter().position(is_preferred) {
-            let address = self.addresses.remove(position);
-            self.addresses.insert(0, address);
-        }
+    /// Returns the addresses, the preferred one first, so that the next connection need not wait for a dead one.
+    fn sorted(&self) -> Vec<SocketAddr> {
+        let mut sorted = self.addresses.clone();
+        sorted.sort_by_key(|address| Some(*address) != self.preferred);
+        sorted
     }
 }
 
@@ -47,7 +47,7 @@ impl Addresses {
     pub(crate) fn new(lookup: Lookup) -> Self {
         Self {
             lookup,
-            known: Mutex::new(Vec::new()),
+            known: Mutex::default(),
         }
     }
 
@@ -57,63 +57,36 @@ impl Addresses {
         if let Ok(ip) = literal.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        let fresh = self.with(host, port, |known| {
-            known.is_fresh(now).then(|| known.addresses.clone())
-        });
-        if let Some(addresses) = fresh.flatten() {
-            return Ok(addresses);
+        let key = (host.to_owned(), port);
+        if let Some(entry) = self.lock().get(&key).filter(|entry| entry.is_fresh(now)) {
+            return Ok(entry.sorted());
         }
-        // Not under the lock, so that one slow DNS lookup does not hold up calls to other hosts. Threads that connect at
-        // the same moment may each look the name up.
+        // Without the lock, so that a slow DNS lookup does not delay calls to other hosts. Threads that connect at the
+        // same moment may each look the name up.
         let addresses = (self.lookup)(host, port)?;
-        if self.with(host, port, |_| ()).is_none() {
-            self.lock().push(Known {
-                host: host.to_owned(),
-                port,
-                addresses: Vec::new(),
-                looked_up: None,
-                preferred: None,
-            });
-        }
-        let sorted = self.with(host, port, |known| {
-            known.addresses.clone_from(&addresses);
-            known.looked_up = Some(now);
-            known.sort();
-            known.addresses.clone()
-        });
-        Ok(sorted.unwrap_or(addresses))
+        let mut known = self.lock();
+        let entry = known.entry(key).or_default();
+        entry.addresses = addresses;
+        entry.looked_up = Some(now);
+        Ok(entry.sorted())
     }
 
     /// Prefers the address that a connection was made to.
     pub(super) fn prefer(&self, host: &str, port: u16, address: SocketAddr) {
-        self.with(host, port, |known| {
-            known.preferred = Some(address);
-            known.sort();
-        });
-    }
-
-    /// Lets the host be looked up again.
-    pub(super) fn forget(&self, host: &str, port: u16) {
-        self.with(host, port, |known| known.looked_up = None);
-    }
-
-    /// Lets every host be looked up again.
-    pub(super) fn forget_all(&self) {
-        for known in self.lock().iter_mut() {
-            known.looked_up = None;
+        if let Some(entry) = self.lock().get_mut(&(host.to_owned(), port)) {
+            entry.preferred = Some(address);
         }
     }
 
-    fn with<R>(&self, host: &str, port: u16, act: impl FnOnce(&mut Known) -> R) -> Option<R> {
-        let mut known = self.lock();
-        let mut known = known.iter_mut();
-        known
-            .find(|one| one.host == host && one.port == port)
-            .map(act)
+    /// Lets the next connection to the host look its name up again.
+    pub(super) fn forget(&self, host: &str, port: u16) {
+        if let Some(entry) = self.lock().get_mut(&(host.to_owned(), port)) {
+            entry.looked_up = None;
+        }
     }
 
-    /// Nothing under the lock can leave the entries half-changed, so a panic elsewhere does not spoil them.
-    fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
+    /// No panic under the lock can leave an entry half-changed, so a poisoned lock is used like any other.
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -152,7 +125,7 @@ mod tests {
         }
         assert_eq!(count.load(Ordering::SeqCst), 1);
 
-        let later = start + ADDRESSES_LIVE;
+        let later = start + MAX_AGE;
         assert_eq!(addresses.of("a.test", 443, later).unwrap(), [at(2)]);
         assert_eq!(addresses.of("b.test", 443, later).unwrap(), [at(3)]);
         assert_eq!(addresses.of("a.test", 443, later).unwrap(), [at(2)]);
@@ -215,11 +188,11 @@ mod tests {
         addresses.prefer("a.test", 443, at(2));
         assert_eq!(of(now), [at(2), at(1), at(3)]);
         // Old, and forgotten after a failure.
-        assert_eq!(of(now + ADDRESSES_LIVE), [at(2), at(3), at(1)]);
+        assert_eq!(of(now + MAX_AGE), [at(2), at(3), at(1)]);
         addresses.forget("a.test", 443);
-        assert_eq!(of(now + ADDRESSES_LIVE), [at(1), at(3)]);
-        addresses.forget_all();
-        assert_eq!(of(now + ADDRESSES_LIVE), [at(2), at(1)]);
+        assert_eq!(of(now + MAX_AGE), [at(1), at(3)]);
+        addresses.forget("a.test", 443);
+        assert_eq!(of(now + MAX_AGE), [at(2), at(1)]);
         assert_eq!(count.load(Ordering::SeqCst), 4);
     }
 

@@ -1,6 +1,5 @@
 //! Makes connections: address, TCP, tunnel and TLS.
 
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
@@ -17,11 +16,11 @@ use super::addresses::Addresses;
 use super::failure::{labelled, plain};
 use super::tcp::{LONGEST_TIMEOUT, Tcp, is_timeout};
 
-/// The longest time that an address may take while there are others to try.
+/// The longest time that connecting to one address may take while there are others to try.
 const MAX_SHARE: Duration = Duration::from_millis(300);
 
-/// The resolver that ureq asks before every exchange, also on a pooled connection, which needs no address. It returns
-/// none: [`Dialer`] looks names up when there is something to connect.
+/// A resolver that returns no address. ureq asks it before every exchange, also on a pooled connection, which needs none.
+/// [`Dialer`] looks the name up when a connection has to be made.
 #[derive(Debug)]
 pub(super) struct NoLookup;
 
@@ -36,10 +35,10 @@ impl Resolver for NoLookup {
     }
 }
 
-/// Makes connections. Holds the TLS configuration, which is made with the first of them.
+/// Makes connections. It holds the TLS configuration, which the first connection creates.
 pub(super) struct Dialer {
     addresses: Addresses,
-    /// Then the only TCP connections are those to the proxy.
+    /// If so, TCP connections are made to the proxy only.
     has_proxy: bool,
     tunnel: ConnectProxyConnector,
     tls: RustlsConnector,
@@ -60,7 +59,7 @@ impl Dialer {
         }
     }
 
-    /// Whether ureq wants the connection to the proxy, while it makes a tunnel.
+    /// Returns `true` if ureq, in making a tunnel, asks for the connection to the proxy itself.
     pub(super) fn is_for_proxy(&self, details: &ConnectionDetails<'_>) -> bool {
         self.has_proxy && details.config.proxy().is_none()
     }
@@ -68,7 +67,10 @@ impl Dialer {
     /// Makes the connection to the host, through the proxy if there is one.
     pub(super) fn dial(&self, details: &ConnectionDetails<'_>) -> io::Result<Stack> {
         self.stack(details).map_err(|error| {
-            self.forget(details.uri);
+            // The addresses have led nowhere.
+            let proxy = details.config.proxy();
+            let (host, port) = target(proxy.map_or(details.uri, ureq::Proxy::uri));
+            self.addresses.forget(host, port);
             let connect = details.config.timeouts().connect;
             within(connect.unwrap_or(LONGEST_TIMEOUT), error)
         })
@@ -85,16 +87,6 @@ impl Dialer {
         stack.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Forgets the addresses that have led nowhere: with a proxy its own, whichever host was asked for.
-    fn forget(&self, uri: &Uri) {
-        if self.has_proxy {
-            self.addresses.forget_all();
-        } else {
-            let (host, port) = target(uri);
-            self.addresses.forget(host, port);
-        }
-    }
-
     /// Makes a TCP connection to the host, or to the proxy if ureq asks for it.
     pub(super) fn tcp(&self, details: &ConnectionDetails<'_>) -> io::Result<Tcp> {
         let started = match details.now {
@@ -106,25 +98,17 @@ impl Dialer {
         let unusable = |error: io::Error| labelled(&format!("DNS lookup of {host}"), &error);
         let found = self.addresses.of(host, port, started);
         let found = found.map_err(|error| out_of_files().unwrap_or_else(|| unusable(error)))?;
-        let family = details.config.ip_family();
-        let wanted: Vec<_> = family.keep_wanted(found.iter().copied()).collect();
-        if details.uri.scheme_str() == Some("http") && !self.has_proxy {
-            check_loopback(&wanted).map_err(unusable)?;
-        }
-        let stream = dial(&wanted, connect_by).unwrap_or_else(|| Err(unusable(no_address())))?;
+        let is_plain = details.uri.scheme_str() == Some("http") && !self.has_proxy;
+        check(&found, is_plain).map_err(unusable)?;
+        let stream = dial(&found, connect_by)?;
         self.addresses.prefer(host, port, stream.peer_addr()?);
-        stream.set_nodelay(details.config.no_delay())?;
+        // Head and body leave in one write, which must not wait for more.
+        stream.set_nodelay(true)?;
         Ok(Tcp::new(stream, connect_by))
     }
 }
 
-impl fmt::Debug for Dialer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialer").finish_non_exhaustive()
-    }
-}
-
-/// Says of a timeout how long it was.
+/// Adds to a timeout how long it was.
 fn within(limit: Duration, error: io::Error) -> io::Error {
     let message = error.to_string();
     match message.strip_suffix(&io::Error::from(io::ErrorKind::TimedOut).to_string()) {
@@ -136,27 +120,24 @@ fn within(limit: Duration, error: io::Error) -> io::Error {
     }
 }
 
-/// Returns the error of opening a socket if the process has no file descriptor left. A DNS lookup fails then too, and
-/// does not say so.
+/// Returns the error of opening a socket if the process has no file descriptor left. A DNS lookup fails then too, with a
+/// message that does not say so.
 fn out_of_files() -> Option<io::Error> {
     let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
     is_out_of_files(&error).then(|| labelled("socket", &error))
 }
 
-/// Words for what ureq and rustls say in terms of their own.
+/// Rewords messages of ureq and rustls that speak of their own internals.
 fn in_words(error: io::Error) -> io::Error {
     let message = error.to_string();
-    let words = if message.ends_with("InvalidContentType") {
-        "the other side does not speak TLS".to_owned()
-    } else if message.ends_with("proxy server responded 407/407") {
-        "the login was refused (HTTP 407): check user and password".to_owned()
-    } else if let Some((_, status)) = message
-        .rsplit_once('/')
-        .filter(|_| message.starts_with("proxy server responded"))
-    {
-        format!("the tunnel was refused (HTTP {status})")
-    } else {
-        return error;
+    let status = message.strip_prefix("proxy server responded ");
+    let words = match status.and_then(|status| status.rsplit_once('/')) {
+        Some((_, "407")) => "the login was refused (HTTP 407): check user and password".to_owned(),
+        Some((_, status)) => format!("the tunnel was refused (HTTP {status})"),
+        None if message.ends_with("InvalidContentType") => {
+            "the other side does not speak TLS".to_owned()
+        }
+        None => return error,
     };
     io::Error::new(error.kind(), words)
 }
@@ -166,61 +147,53 @@ fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(24 | 23 | 10024))
 }
 
-fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "no address found")
-}
-
-/// Nothing is encrypted on the way to these addresses, whatever name led there.
-fn check_loopback(addresses: &[SocketAddr]) -> io::Result<()> {
+/// Checks that there is an address, and that plain `http` goes to loopback, whatever name led there.
+fn check(addresses: &[SocketAddr], is_plain: bool) -> io::Result<()> {
     let foreign = addresses.iter().find(|one| !one.ip().is_loopback());
-    foreign.map_or(Ok(()), |address| {
-        Err(io::Error::new(
+    let (kind, problem) = match foreign {
+        _ if addresses.is_empty() => (io::ErrorKind::NotFound, "no address found".to_owned()),
+        Some(address) if is_plain => (
             io::ErrorKind::PermissionDenied,
             format!("plain http goes to loopback only, not to {address}"),
-        ))
-    })
+        ),
+        _ => return Ok(()),
+    };
+    Err(io::Error::new(kind, problem))
 }
 
 fn target(uri: &Uri) -> (&str, u16) {
-    let default = if uri.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
-    (
-        uri.host().unwrap_or_default(),
-        uri.port_u16().unwrap_or(default),
-    )
+    let is_https = uri.scheme_str() == Some("https");
+    let default = if is_https { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(default);
+    (uri.host().unwrap_or_default(), port)
 }
 
-/// Tries one address after the other; `None` if there is none.
-fn dial(addresses: &[SocketAddr], connect_by: Instant) -> Option<io::Result<TcpStream>> {
-    let mut last = None;
-    for (position, address) in addresses.iter().enumerate() {
+/// Connects to the first address that can be reached in its share of the time.
+fn dial(addresses: &[SocketAddr], connect_by: Instant) -> io::Result<TcpStream> {
+    let mut last = io::ErrorKind::TimedOut.into();
+    for (address, others) in addresses.iter().zip((0..addresses.len()).rev()) {
         let left = connect_by.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Some(Err(io::ErrorKind::TimedOut.into()));
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        let others = addresses.len() - position - 1;
-        match TcpStream::connect_timeout(address, share(left, others)) {
-            Ok(stream) => return Some(Ok(stream)),
-            Err(error) if is_timeout(&error) => last = Some(io::ErrorKind::TimedOut.into()),
-            Err(error) if is_out_of_files(&error) => {
-                return Some(Err(labelled("socket", &error)));
-            }
-            Err(error) => last = Some(labelled(&format!("TCP to {address}"), &error)),
-        }
+        last = match TcpStream::connect_timeout(address, share(left, others)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if is_timeout(&error) => io::ErrorKind::TimedOut.into(),
+            Err(error) if is_out_of_files(&error) => return Err(labelled("socket", &error)),
+            Err(error) => labelled(&format!("TCP to {address}"), &error),
+        };
     }
-    last.map(Err)
+    Err(last)
 }
 
-/// How long an address may take, of the time that is `left`, before the `others` after it are tried. Happy Eyeballs (RFC
-/// 8305) has such a delay too, but goes on to wait for the first, which would take a thread.
+/// Returns the time for one address, of the time that is `left` for it and the `others` after it.
+///
+/// Happy Eyeballs (RFC 8305) has such a delay too, but keeps waiting for the first address beside the second, which would
+/// take a thread.
 fn share(left: Duration, others: usize) -> Duration {
-    match u32::try_from(others) {
-        Ok(0) => left,
-        Ok(others) => MAX_SHARE.min(left / others.saturating_add(1)),
-        Err(_) => Duration::from_millis(1),
+    match u32::try_from(others).unwrap_or(u32::MAX) {
+        0 => left,
+        others => MAX_SHARE.min(left / others.saturating_add(1)),
     }
 }
 

@@ -1,10 +1,10 @@
-//! Why an exchange failed, by what is certain about the request.
+//! The failure of an exchange, and errors of ureq as errors of the standard library.
 
 use std::io;
 
 use crate::error::Cause;
 
-/// Why an exchange failed, by what is certain about the request.
+/// The failure of an exchange, by what is certain about the request.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// No connection was made, or nothing of the request was written to it.
@@ -13,7 +13,7 @@ pub(crate) enum Failure {
     Exchange(Cause),
 }
 
-/// The error of ureq as one of the standard library, without a prefix before the reason.
+/// Converts an error of ureq, without the prefix that ureq puts before the reason.
 pub(super) fn plain(error: ureq::Error) -> io::Error {
     match error {
         ureq::Error::Io(error) => error,
@@ -24,7 +24,7 @@ pub(super) fn plain(error: ureq::Error) -> io::Error {
     }
 }
 
-/// The same kind of error with something said before the reason.
+/// Returns the same kind of error with a label before the reason.
 pub(super) fn labelled(label: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{label}: {error}"))
 }

@@ -1,12 +1,12 @@
-//! How bytes travel: every HTTP default that matters, in one place. The parts of a connection are in the modules.
+//! Connections for ureq, and in this file every HTTP setting that matters.
 //!
-//! These modules use ureq's `unversioned` modules, which may change in any minor version of ureq: hence the range in
-//! `Cargo.toml`. They are worth it. ureq by itself looks the name up for every call, on a thread of its own when the
-//! whole call has a timeout, sends head and body in two writes, and pools a connection before anybody has judged the
-//! response that came through it.
+//! The transport uses ureq's `unversioned` modules, which may change in any minor version of ureq. For that reason
+//! `Cargo.toml` has a range of versions. The modules are needed because ureq by itself makes a DNS lookup for every call,
+//! starts a thread for it if the whole call has a timeout, sends head and body in two writes, and pools a connection
+//! before the response is verified.
 //!
-//! From top to bottom a connection is: [`Lender`]'s, rustls (for `https`), a tunnel (if there is a proxy),
-//! [`Tcp`](tcp::Tcp).
+//! From top to bottom a connection consists of [`PooledTransport`](pool::PooledTransport), rustls (for `https`), a tunnel
+//! (if there is a proxy) and [`Tcp`](tcp::Tcp).
 
 mod addresses;
 mod connect;
@@ -18,7 +18,6 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,7 +29,7 @@ use ureq::tls::TlsConfig;
 
 use self::connect::{Dialer, NoLookup};
 use self::failure::plain;
-use self::pool::{Connection, Lender, Pool, Usage};
+use self::pool::{Connection, Pool, PoolConnector, Usage};
 use self::tcp::{BUFFER, LONGEST_TIMEOUT};
 
 pub(crate) use self::addresses::{Addresses, Lookup};
@@ -38,27 +37,28 @@ pub(crate) use self::failure::Failure;
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::roots::Roots;
 
-/// Responses are small. A larger one is not WeChat Pay's.
-const MAX_BODY: usize = 1024 * 1024;
+/// The longest body of a response, in bytes. WeChat Pay's are much shorter.
+const MAX_BODY: u64 = 1024 * 1024;
 
-/// What can be chosen about the transport.
+/// The settings of the transport.
 pub(crate) struct TransportOptions {
-    /// For one connection: DNS lookup, TCP, proxy and TLS together. A DNS lookup cannot be interrupted without a thread,
-    /// so one that takes longer ends the attempt when it returns.
+    /// The longest time of making a connection: DNS lookup, TCP, proxy and TLS together. A DNS lookup cannot be
+    /// interrupted without a thread. One that takes longer ends the attempt when it returns.
     pub(crate) connect_timeout: Duration,
-    /// From the start of connecting, or of sending on a pooled connection, to the last byte of the response.
+    /// The longest time from the start of connecting, or of sending on a pooled connection, to the last byte of the
+    /// response.
     pub(crate) timeout: Duration,
     /// The same for the second attempt of a call.
     pub(crate) second_timeout: Duration,
-    /// How long an idle connection is kept.
+    /// The longest time for which an idle connection is kept.
     pub(crate) idle: Duration,
-    /// How many idle connections are kept.
+    /// The number of idle connections that are kept.
     pub(crate) max_idle: usize,
     /// The HTTP proxy to tunnel through.
     pub(crate) proxy: Option<Proxy>,
     /// The certificate authorities to trust.
     pub(crate) roots: Roots,
-    /// How names are looked up, instead of by the operating system.
+    /// The DNS lookup, instead of the operating system's.
     pub(crate) lookup: Option<Lookup>,
 }
 
@@ -70,8 +70,8 @@ impl Default for TransportOptions {
             second_timeout: Duration::from_secs(9),
             // The server is reported to close after 8 s.
             idle: Duration::from_secs(5),
-            // More than the threads that share it: each connection beyond the limit is closed after its exchange, and
-            // the next one pays for a TLS handshake.
+            // More than the threads that share it. Each connection beyond the limit is closed after its exchange, and
+            // the next one costs a TLS handshake.
             max_idle: 64,
             proxy: None,
             roots: Roots::default(),
@@ -80,30 +80,16 @@ impl Default for TransportOptions {
     }
 }
 
-impl fmt::Debug for TransportOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TransportOptions")
-            .field("connect_timeout", &self.connect_timeout)
-            .field("timeout", &self.timeout)
-            .field("idle", &self.idle)
-            .field("max_idle", &self.max_idle)
-            .field("proxy", &self.proxy)
-            .field("roots", &self.roots)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Connections for any number of hosts, clients and threads. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Transport {
     pool: Arc<Pool>,
-    dialer: Arc<Dialer>,
     /// For first and second attempts.
     configs: Arc<[Config; 2]>,
 }
 
-/// Which attempt of a call an exchange is. A second one has less time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The attempt of a call. A second one has less time.
+#[derive(Clone, Copy)]
 pub(crate) enum Attempt {
     First,
     Second,
@@ -112,19 +98,16 @@ pub(crate) enum Attempt {
 impl Transport {
     pub(crate) fn new(options: &TransportOptions) -> Self {
         let addresses = options.lookup.clone().map(Addresses::new);
+        let dialer = Dialer::new(addresses.unwrap_or_default(), options.proxy.is_some());
+        let timeouts = [options.timeout, options.second_timeout];
         Self {
-            pool: Arc::new(Pool::new(options.max_idle, options.idle)),
-            dialer: Arc::new(Dialer::new(
-                addresses.unwrap_or_default(),
-                options.proxy.is_some(),
-            )),
-            configs: Arc::new(
-                [options.timeout, options.second_timeout].map(|timeout| config(options, timeout)),
-            ),
+            pool: Arc::new(Pool::new(options.max_idle, options.idle, dialer)),
+            configs: Arc::new(timeouts.map(|timeout| config(options, timeout))),
         }
     }
 
-    /// Sends a request and reads the whole response. It `is_unrepeated` if another's response could be mistaken for it.
+    /// Sends a request and reads the whole response. A request `is_unrepeated` if its response repeats nothing of it, so
+    /// that another request's response could be mistaken for it.
     pub(crate) fn exchange(
         &self,
         request: http::Request<()>,
@@ -138,15 +121,14 @@ impl Transport {
             Attempt::Second => second,
         };
         let usage = Arc::new(Mutex::new(Usage::default()));
-        let lender = Lender {
+        let connector = PoolConnector {
             pool: Arc::clone(&self.pool),
-            dialer: Arc::clone(&self.dialer),
             is_unrepeated,
             usage: Arc::clone(&usage),
         };
-        // One for each exchange, so that none shares anything with another but what the pool lends.
-        let agent = Agent::with_parts(config.clone(), lender, NoLookup);
-        // The length of a body that is not there is said only where one would be expected (RFC 9110, 8.6).
+        // One for each exchange, so that exchanges share nothing but the pool.
+        let agent = Agent::with_parts(config.clone(), connector, NoLookup);
+        // An absent body has a Content-Length only if the method usually has a body (RFC 9110, 8.6).
         let is_expected = !matches!(*request.method(), http::Method::GET | http::Method::DELETE);
         let response = match body.or_else(|| is_expected.then_some(&[])) {
             Some(body) => agent.run(request.map(|()| body)),
@@ -175,15 +157,7 @@ impl Transport {
     }
 }
 
-impl fmt::Debug for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport")
-            .field("pool", &self.pool)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A complete response. Its connection is closed with it, unless it is kept.
+/// A complete response. Dropping it closes its connection, unless that was kept.
 pub(crate) struct Response {
     pub(crate) head: response::Parts,
     pub(crate) body: Vec<u8>,
@@ -193,48 +167,47 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Puts the connection back into the pool. To be called when the response was found to be the request's: a connection
-    /// that delivered another's response would go on to do so.
+    /// Puts the connection back into the pool. To be called only if the response is the request's. After another
+    /// request's response, all later responses on the connection would be for other requests too.
     pub(crate) fn keep_connection(&mut self) {
         if let Some(connection) = self.connection.take() {
             self.is_followed |= self.pool.put(connection);
         }
     }
 
-    /// Whether more has followed on the connection until it was kept. Then one of the two is another request's response.
+    /// Returns `true` if more bytes followed the response before the connection was kept. Then one of the two is another
+    /// request's response.
     pub(crate) fn is_followed(&self) -> bool {
         self.is_followed
     }
 }
 
-/// Every HTTP default that matters.
+/// Returns ureq's configuration, with every HTTP setting that matters.
 fn config(options: &TransportOptions, timeout: Duration) -> Config {
     let timeout = timeout.min(LONGEST_TIMEOUT);
     Agent::config_builder()
         // An error status has a body and a signature like any other response.
         .http_status_as_error(false)
-        // A signed request is meant for one host; a 3xx is a response like any other.
+        // A signed request is meant for one host, and a 3xx is a response like any other.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .save_redirect_history(false)
         // Never from the environment.
-        .proxy(options.proxy.as_ref().map(Proxy::to_ureq))
-        // The client sets its headers itself. No compression: the bytes received are the bytes that were signed.
+        .proxy(options.proxy.as_ref().map(|proxy| proxy.0.clone()))
+        // The client sets its headers itself. Without compression, the bytes received are the bytes that were signed.
         .user_agent("")
         .accept("")
         .accept_encoding("")
         .input_buffer_size(BUFFER)
         .output_buffer_size(BUFFER)
-        // The head must fit into the buffer. One byte less, so that a longer one is called too long, not cut off.
+        // One byte less than the buffer, so that a longer head is refused as too long and not as cut off.
         .max_response_header_size(BUFFER - 1)
-        // Head and body leave in one write, which must not wait for more.
-        .no_delay(true)
-        // For these ureq's own resolver, which is not used here, would start a thread for each exchange.
+        // For these timeouts ureq's own resolver, which is not used here, would start a thread for each exchange.
         .timeout_connect(Some(options.connect_timeout.min(timeout)))
         .timeout_global(Some(timeout))
         .tls_config(
             TlsConfig::builder()
-                .root_certs(options.roots.to_ureq())
+                .root_certs(options.roots.0.clone())
                 .build(),
         )
         .build()
@@ -243,18 +216,16 @@ fn config(options: &TransportOptions, timeout: Duration) -> Config {
 /// Reads the body to its end, so that the connection can be used again, but not more than [`MAX_BODY`] bytes.
 fn read(response: http::Response<ureq::Body>) -> io::Result<(response::Parts, Vec<u8>)> {
     let (head, mut body) = response.into_parts();
-    let limit = u64::try_from(MAX_BODY).unwrap_or(u64::MAX);
     let announced = body.content_length().unwrap_or(0);
     let mut bytes = Vec::new();
-    if announced <= limit {
+    // One byte more, to tell a body of just the limit from a longer one.
+    let mut reader = body.as_reader().take(MAX_BODY + 1);
+    if announced <= MAX_BODY {
         bytes.reserve_exact(usize::try_from(announced).unwrap_or(0));
-        // One byte more, to tell a body of just the limit from a longer one.
-        body.as_reader()
-            .take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| plain(error.into()))?;
+        let read = reader.read_to_end(&mut bytes);
+        read.map_err(|error| plain(error.into()))?;
     }
-    if announced > limit || bytes.len() > MAX_BODY {
+    if announced > MAX_BODY || reader.limit() == 0 {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!("the response's body is longer than {MAX_BODY} bytes"),
@@ -263,7 +234,7 @@ fn read(response: http::Response<ureq::Body>) -> io::Result<(response::Parts, Ve
     Ok((head, bytes))
 }
 
-/// Words for what the standard library and ureq say of a timeout and of a connection that was closed.
+/// Rewords the messages of the standard library and ureq for a timeout and a closed connection.
 fn described(error: io::Error, config: &Config, usage: &Usage) -> io::Error {
     let message = match error.kind() {
         io::ErrorKind::TimedOut => {
@@ -281,7 +252,7 @@ fn described(error: io::Error, config: &Config, usage: &Usage) -> io::Error {
     io::Error::new(error.kind(), message)
 }
 
-/// Whether the other side closed the connection.
+/// Returns `true` if the other side closed the connection.
 pub(crate) fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(

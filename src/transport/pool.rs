@@ -1,4 +1,4 @@
-//! Idle connections, and who may use one again.
+//! The connection pool, and the connection of one exchange as ureq's transport.
 
 use std::fmt;
 use std::io;
@@ -16,27 +16,27 @@ use ureq::unversioned::transport::{
 use super::connect::{Dialer, Stack};
 use super::tcp::{EXCHANGE, Tcp, probe};
 
-/// How long an exchange may wait for a connection to be quiet for long enough, before it uses another.
+/// The longest time that an exchange waits until a connection has been silent for long enough, instead of using another.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// The connections that no exchange uses, the one used last at the end.
+/// The idle connections, and the way to new ones.
 pub(super) struct Pool {
+    /// In the order in which they became idle.
     idle: Mutex<Vec<Connection>>,
-    /// How many connections are kept.
     pub(super) max_idle: usize,
-    /// How long a connection is kept.
     pub(super) max_age: Duration,
+    pub(super) dialer: Dialer,
 }
 
-/// A connection, and what is known of it.
+/// A connection and its history.
 #[derive(Debug)]
 pub(super) struct Connection {
     stack: Stack,
     origin: Origin,
-    /// The process that made it. After a fork both would write into the same TLS session.
+    /// The process that made it. After a fork both processes would write into the same TLS session.
     process: u32,
     idle_since: Instant,
-    /// How long connecting, or the slowest of its responses, took.
+    /// The time that connecting took, or the slowest exchange if that was slower.
     slowest: Duration,
 }
 
@@ -46,8 +46,8 @@ fn origin(uri: &Uri) -> Origin {
     (uri.scheme().cloned(), uri.authority().cloned())
 }
 
-/// What arrived on a connection between two exchanges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The bytes that arrived on a connection between two exchanges.
+#[derive(PartialEq, Eq)]
 enum Arrived {
     Nothing,
     /// Content, such as a response that no request had asked for.
@@ -57,14 +57,14 @@ enum Arrived {
 }
 
 impl Connection {
-    /// How long it takes until a response that is still under way should have arrived.
+    /// Returns the time until a response that is still under way should have arrived.
     fn unquiet(&self, now: Instant) -> Duration {
-        // On a shifted connection responses seem to come sooner than they do: twice makes up for it.
+        // Twice, since a response to an earlier request seems to take less time than it does.
         let quiet = now.saturating_duration_since(self.idle_since);
         (self.slowest * 2).saturating_sub(quiet)
     }
 
-    /// Reads what has arrived, also what TLS has decrypted and not handed out.
+    /// Reads all that has arrived, also what TLS has decrypted already.
     fn arrived(&mut self) -> Arrived {
         match self.stack.await_input(probe()) {
             Ok(true) => Arrived::Content,
@@ -79,24 +79,25 @@ impl Connection {
 }
 
 impl Pool {
-    pub(super) fn new(max_idle: usize, max_age: Duration) -> Self {
+    pub(super) fn new(max_idle: usize, max_age: Duration, dialer: Dialer) -> Self {
         Self {
             idle: Mutex::default(),
             max_idle,
             max_age,
+            dialer,
         }
     }
 
-    /// Takes the connection to the same origin that was used last and is still silent.
+    /// Takes the connection to the same origin that was used last and on which nothing has arrived since. Closes those
+    /// on which something has.
     ///
-    /// For an exchange that could mistake another's response for its own, it is one that was silent for so long that no
-    /// response can be under way. What arrived meanwhile was not asked for, and ends the connection.
+    /// An unrepeated request gets one that has been silent for so long that no response can be under way.
     fn take(&self, uri: &Uri, is_unrepeated: bool) -> Option<Connection> {
         let (origin, process) = (origin(uri), process::id());
         loop {
             let now = Instant::now();
             let mut idle = self.lock();
-            // In the order in which they became idle: those of another process, made before a fork, come first.
+            // The oldest come first, and those made before a fork before all others.
             let is_stale = |connection: &&Connection| {
                 connection.process != process
                     || now.saturating_duration_since(connection.idle_since) >= self.max_age
@@ -108,10 +109,10 @@ impl Pool {
                     && !(is_unrepeated && connection.unquiet(now) > PATIENCE)
             });
             let found = found.map(|position| idle.remove(position));
-            // Closing takes system calls, for which nobody has to wait.
+            // Closes connections after unlocking.
             drop((idle, stale));
             let mut found = found?;
-            if is_unrepeated && !found.unquiet(now).is_zero() {
+            if is_unrepeated {
                 thread::sleep(found.unquiet(now));
             }
             if found.arrived() == Arrived::Nothing {
@@ -120,14 +121,13 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection, unless something has arrived on it. Returns whether that was content.
+    /// Keeps a connection, unless something has arrived on it. Returns `true` if that was content.
     pub(super) fn put(&self, mut connection: Connection) -> bool {
         let arrived = connection.arrived();
         if arrived == Arrived::Nothing && self.max_idle > 0 {
             connection.idle_since = Instant::now();
             let mut idle = self.lock();
-            let surplus = (idle.len() + 1).saturating_sub(self.max_idle);
-            let surplus: Vec<_> = idle.drain(..surplus).collect();
+            let surplus = (idle.len() >= self.max_idle).then(|| idle.remove(0));
             idle.push(connection);
             drop((idle, surplus));
         }
@@ -140,48 +140,6 @@ impl Pool {
         drop(idle);
     }
 
-    /// Nothing under the lock can leave the entries half-changed, so a panic elsewhere does not spoil them.
-    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("idle", &self.lock().len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// What an exchange did with its connection.
-#[derive(Debug, Default)]
-pub(super) struct Usage {
-    /// Whether the connection came out of the pool.
-    pub(super) was_pooled: bool,
-    /// Whether anything of the request may have been written.
-    pub(super) has_sent: bool,
-    /// Whether anything of a response was read.
-    pub(super) has_received: bool,
-    /// Whether more followed the response.
-    pub(super) is_followed: bool,
-    /// The connection, if the response was read to its last byte, ended as it should, and nothing followed.
-    pub(super) connection: Option<Connection>,
-}
-
-/// Lends a connection to one exchange, as ureq's connector: a pooled one if there is any. ureq's own pool would share it
-/// with the next exchange before the response was judged.
-#[derive(Debug)]
-pub(super) struct Lender {
-    pub(super) pool: Arc<Pool>,
-    pub(super) dialer: Arc<Dialer>,
-    /// Whether the exchange could mistake another's response for its own.
-    pub(super) is_unrepeated: bool,
-    /// Where the connection is left afterwards.
-    pub(super) usage: Arc<Mutex<Usage>>,
-}
-
-impl Lender {
     fn dial(&self, details: &ConnectionDetails<'_>) -> io::Result<Connection> {
         let started = Instant::now();
         Ok(Connection {
@@ -192,51 +150,84 @@ impl Lender {
             slowest: started.elapsed(),
         })
     }
+
+    /// No panic under the lock can leave the list half-changed, so a poisoned lock is used like any other.
+    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Connector for Lender {
-    type Out = Either<Lent, Tcp>;
+/// The record of what an exchange did with its connection.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    /// True if the connection came out of the pool.
+    pub(super) was_pooled: bool,
+    /// True if a part of the request may have been written.
+    pub(super) has_sent: bool,
+    /// True if a part of a response was read.
+    pub(super) has_received: bool,
+    /// True if more bytes followed the response.
+    pub(super) is_followed: bool,
+    /// The connection, if the response was read to its end and the connection can be used again.
+    pub(super) connection: Option<Connection>,
+}
+
+/// The connector of one exchange, which takes a connection out of the pool or makes one. ureq's own pool would share the
+/// connection with the next exchange before the response was verified.
+pub(super) struct PoolConnector {
+    pub(super) pool: Arc<Pool>,
+    /// True if the exchange could mistake another's response for its own.
+    pub(super) is_unrepeated: bool,
+    /// Filled when the exchange ends.
+    pub(super) usage: Arc<Mutex<Usage>>,
+}
+
+impl Connector for PoolConnector {
+    type Out = Either<PooledTransport, Tcp>;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        if self.dialer.is_for_proxy(details) {
-            return Ok(Some(Either::B(self.dialer.tcp(details)?)));
+        if self.pool.dialer.is_for_proxy(details) {
+            return Ok(Some(Either::B(self.pool.dialer.tcp(details)?)));
         }
         let pooled = self.pool.take(details.uri, self.is_unrepeated);
         let was_pooled = pooled.is_some();
-        let connection = match pooled {
-            Some(connection) => connection,
-            None => self.dial(details)?,
-        };
-        Ok(Some(Either::A(Lent {
+        let connection = pooled.map_or_else(|| self.pool.dial(details), Ok)?;
+        Ok(Some(Either::A(PooledTransport {
             usage: Usage {
                 was_pooled,
                 connection: Some(connection),
                 ..Usage::default()
             },
-            nothing: LazyBuffers::new(1, 1),
-            lent_at: Instant::now(),
+            no_buffers: LazyBuffers::new(1, 1),
+            started: Instant::now(),
             is_complete: false,
-            left_in: Arc::clone(&self.usage),
+            reported: Arc::clone(&self.usage),
         })))
     }
 }
 
-/// A connection that is lent to one exchange, as ureq's transport.
-#[derive(Debug)]
-pub(super) struct Lent {
-    usage: Usage,
-    nothing: LazyBuffers,
-    lent_at: Instant,
-    /// Whether ureq found the response complete and the connection fit for another exchange.
-    is_complete: bool,
-    left_in: Arc<Mutex<Usage>>,
+impl fmt::Debug for PoolConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PoolConnector")
+    }
 }
 
-impl Lent {
+/// The connection of one exchange. Dropping it reports the usage.
+#[derive(Debug)]
+pub(super) struct PooledTransport {
+    usage: Usage,
+    no_buffers: LazyBuffers,
+    started: Instant,
+    /// True if ureq found the response complete and the connection fit for another exchange.
+    is_complete: bool,
+    reported: Arc<Mutex<Usage>>,
+}
+
+impl PooledTransport {
     fn stack(&mut self) -> Result<&mut Stack, ureq::Error> {
         let connection = self.usage.connection.as_mut();
         let connection = connection.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
@@ -244,11 +235,11 @@ impl Lent {
     }
 }
 
-impl Transport for Lent {
+impl Transport for PooledTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         match &mut self.usage.connection {
             Some(connection) => connection.stack.buffers(),
-            None => &mut self.nothing,
+            None => &mut self.no_buffers,
         }
     }
 
@@ -263,7 +254,7 @@ impl Transport for Lent {
         Ok(has_received)
     }
 
-    /// ureq asks this when it would put the connection into its own pool.
+    /// ureq calls this when it would put the connection into its own pool.
     fn is_open(&mut self) -> bool {
         self.is_complete = true;
         false
@@ -275,16 +266,15 @@ impl Transport for Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledTransport {
     fn drop(&mut self) {
-        let is_followed = !self.buffers().input().is_empty();
+        self.usage.is_followed = !self.buffers().input().is_empty();
         let mut usage = std::mem::take(&mut self.usage);
-        usage.is_followed = is_followed;
         usage.connection = usage.connection.filter(|_| self.is_complete);
         if let Some(connection) = &mut usage.connection {
-            connection.slowest = self.lent_at.elapsed().max(connection.slowest);
+            connection.slowest = self.started.elapsed().max(connection.slowest);
         }
-        *self.left_in.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+        *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = usage;
     }
 }
 

@@ -1,17 +1,14 @@
 //! The HTTP proxy through which connections are tunnelled.
 
-use std::fmt;
-
 use ureq::http::Uri;
 
 use crate::error::InvalidSetting;
 
-/// The URL of an HTTP proxy, through which connections are tunnelled.
-#[derive(Clone)]
-pub(crate) struct Proxy(ureq::Proxy);
+/// The URL of an HTTP proxy. It has no `Debug`, since it may hold a password.
+pub(crate) struct Proxy(pub(super) ureq::Proxy);
 
 impl Proxy {
-    /// Reads `http://[user:password@]host:port`; user and password are percent-encoded.
+    /// Reads `http://[user:password@]host:port`, with user and password percent-encoded.
     pub(crate) fn parse(url: &str) -> Result<Self, InvalidSetting> {
         let refused = |problem: &str| {
             let wanted = "http://[user:password@]host:port";
@@ -34,18 +31,5 @@ impl Proxy {
         ureq::Proxy::new(url)
             .map(Self)
             .map_err(|_| refused("not a URL"))
-    }
-
-    pub(super) fn to_ureq(&self) -> ureq::Proxy {
-        self.0.clone()
-    }
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy")
-            .field("host", &self.0.host())
-            .field("port", &self.0.port())
-            .finish_non_exhaustive()
     }
 }

@@ -5,9 +5,8 @@ use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 use crate::error::InvalidSetting;
 use crate::keys::is_certificate;
 
-/// The certificate authorities to trust: those of Mozilla unless others are given.
-#[derive(Debug, Clone)]
-pub(crate) struct Roots(RootCerts);
+/// The certificate authorities to trust, by default those of Mozilla.
+pub(crate) struct Roots(pub(super) RootCerts);
 
 impl Default for Roots {
     fn default() -> Self {
@@ -16,7 +15,7 @@ impl Default for Roots {
 }
 
 impl Roots {
-    /// Reads one or more `CERTIFICATE` blocks. They take the place of Mozilla's.
+    /// Reads one or more `CERTIFICATE` blocks, which replace the authorities of Mozilla.
     pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, InvalidSetting> {
         let certificates = parse_pem(pem)
             .zip(1..)
@@ -31,10 +30,6 @@ impl Roots {
         }
         Ok(Self(certificates.into()))
     }
-
-    pub(super) fn to_ureq(&self) -> RootCerts {
-        self.0.clone()
-    }
 }
 
 fn root(
@@ -42,7 +37,7 @@ fn root(
     number: u32,
 ) -> Result<Certificate<'static>, String> {
     match item {
-        // rustls would leave out what it cannot read, and say so only in a log.
+        // rustls would skip a certificate that it cannot read, and only log that.
         Ok(PemItem::Certificate(certificate)) if is_certificate(certificate.der()) => {
             Ok(certificate)
         }

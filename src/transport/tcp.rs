@@ -1,4 +1,4 @@
-//! The TCP connection under TLS and proxy: sends a request in one write, and keeps the deadline at every read and write.
+//! The TCP connection under TLS and proxy, which sends a request in one write and checks the deadline at each read and write.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -7,90 +7,72 @@ use std::time::{Duration, Instant};
 
 use ureq::Timeout;
 use ureq::unversioned::transport::time::Duration as UreqDuration;
-use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
+use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
-/// Size of each buffer of a connection, in bytes. The longest target and its headers fit in, and the head of any
-/// response of the API. ureq's default of 128 KiB each, filled with zeros, would be most of a small service's memory.
+/// The size of each buffer of a connection, in bytes. It holds the longest target with its headers, and the head of any
+/// response of the API. With ureq's default of 128 KiB each, buffers would take most of the memory of a small service.
 pub(super) const BUFFER: usize = 12 * 1024;
 
-/// No timeout is longer than this: a clock cannot be moved forward by any number of seconds without overflowing.
+/// The longest timeout, since a clock cannot be moved forward by any number of seconds without an overflow.
 pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The reason by which a timeout of an exchange is told from one of connecting, within which ureq gives a proxy's response
-/// the whole time again for each part of it.
+/// The reason that marks a timeout of an exchange. Any other timeout is one of connecting, for which ureq would give each
+/// part of a proxy's response the whole time again.
 pub(super) const EXCHANGE: Timeout = Timeout::PerCall;
 
-/// A TCP connection as ureq's transport.
+/// A TCP connection as ureq's transport, below TLS, so that the bytes of handshake and proxy pass it too.
 ///
-/// It holds back what is sent until a response is awaited, so that head and body leave in one write. It sits below TLS,
-/// where every byte passes, those of the handshake and of the proxy included.
+/// It holds output back until a response is awaited, so that head and body leave in one write.
 pub(super) struct Tcp {
     stream: TcpStream,
-    buffers: TcpBuffers,
-    /// When connecting must be over.
+    buffers: LazyBuffers,
+    /// The output that is held back.
+    held: Vec<u8>,
+    /// The deadline of connecting.
     connect_by: Instant,
-    is_nonblocking: bool,
-    read_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
-    /// Whether bytes or the end of the connection arrived that no request had asked for.
+    /// True if bytes or the end of the connection arrived between two exchanges.
     was_surprised: bool,
-    /// Why a write failed. How much of it was sent is not known, so nothing more may follow.
-    broken: Option<(io::ErrorKind, String)>,
+    /// The error of a write. It is unknown how much of the output was sent, so nothing more is sent.
+    broken: Option<io::ErrorKind>,
 }
 
 impl Tcp {
     pub(super) fn new(stream: TcpStream, connect_by: Instant) -> Self {
         Self {
             stream,
-            buffers: TcpBuffers::new(),
+            buffers: LazyBuffers::new(BUFFER, BUFFER),
+            held: Vec::new(),
             connect_by,
-            is_nonblocking: false,
-            read_timeout: None,
-            write_timeout: None,
             was_surprised: false,
             broken: None,
         }
     }
 
-    fn deadline(&self, timeout: &NextTimeout) -> Deadline {
-        let until = Instant::now() + (*timeout.after).min(LONGEST_TIMEOUT);
-        Deadline(if timeout.reason == EXCHANGE {
-            until
-        } else {
-            until.min(self.connect_by)
-        })
+    fn deadline(&self, timeout: &NextTimeout) -> Instant {
+        let deadline = Instant::now() + (*timeout.after).min(LONGEST_TIMEOUT);
+        match timeout.reason {
+            EXCHANGE => deadline,
+            _ => deadline.min(self.connect_by),
+        }
     }
 
-    fn flush(&mut self, deadline: &Deadline) -> io::Result<()> {
-        if let Some((kind, reason)) = &self.broken {
-            return Err(io::Error::new(*kind, reason.clone()));
+    fn flush(&mut self, deadline: Instant) -> io::Result<()> {
+        if let Some(kind) = self.broken {
+            return Err(kind.into());
         }
         let result = self.write_held(deadline);
-        self.buffers.held = 0;
-        if let Err(error) = &result {
-            self.broken = Some((error.kind(), error.to_string()));
-        }
+        self.held.clear();
+        self.broken = result.as_ref().err().map(io::Error::kind);
         result
     }
 
-    fn write_held(&mut self, deadline: &Deadline) -> io::Result<()> {
-        if self.buffers.held > 0 {
-            self.set_nonblocking(false)?;
-        }
-        let mut written = 0;
-        while let Some(rest) = self
-            .buffers
-            .held()
-            .get(written..)
-            .filter(|rest| !rest.is_empty())
-        {
-            let left = deadline.left()?;
-            renew(&mut self.write_timeout, left, |left| {
-                self.stream.set_write_timeout(left)
-            })?;
+    fn write_held(&self, deadline: Instant) -> io::Result<()> {
+        let mut rest = self.held.as_slice();
+        while !rest.is_empty() {
+            self.stream.set_write_timeout(Some(left(deadline)?))?;
             match (&self.stream).write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(more) => written += more,
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -98,13 +80,9 @@ impl Tcp {
         Ok(())
     }
 
-    fn fill(&mut self, deadline: &Deadline) -> io::Result<usize> {
-        self.set_nonblocking(false)?;
+    fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
         loop {
-            let left = deadline.left()?;
-            renew(&mut self.read_timeout, left, |left| {
-                self.stream.set_read_timeout(left)
-            })?;
+            self.stream.set_read_timeout(Some(left(deadline)?))?;
             match self.read() {
                 Err(error) if is_passing(&error) => {}
                 result => return result,
@@ -114,8 +92,9 @@ impl Tcp {
 
     /// Reads what has arrived, without waiting for more.
     fn probe(&mut self) -> io::Result<usize> {
-        self.set_nonblocking(true)?;
+        self.stream.set_nonblocking(true)?;
         let result = self.read();
+        self.stream.set_nonblocking(false)?;
         let is_silent = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         self.was_surprised |= !is_silent;
         result
@@ -126,46 +105,17 @@ impl Tcp {
         self.buffers.input_appended(read);
         Ok(read)
     }
+}
 
-    /// Does without the system call if nothing changes. An idle connection stays non-blocking.
-    fn set_nonblocking(&mut self, wanted: bool) -> io::Result<()> {
-        if self.is_nonblocking != wanted {
-            self.stream.set_nonblocking(wanted)?;
-            self.is_nonblocking = wanted;
-        }
-        Ok(())
+/// Returns the time until a deadline, or the error that it has passed.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
     }
 }
 
-/// When the current step must be over.
-struct Deadline(Instant);
-
-impl Deadline {
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.0.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        Ok(left)
-    }
-}
-
-/// Sets a timeout of the socket, unless the one that is set will do: a shorter one only means to look at the clock once
-/// more, which saves a system call for each read and write.
-fn renew(
-    current: &mut Option<Duration>,
-    left: Duration,
-    set: impl FnOnce(Option<Duration>) -> io::Result<()>,
-) -> io::Result<()> {
-    if current.is_some_and(|current| left / 2 <= current && current <= left) {
-        return Ok(());
-    }
-    set(Some(left))?;
-    *current = Some(left);
-    Ok(())
-}
-
-/// A signal or the socket's own timeout: the deadline says whether time is up.
+/// Returns `true` for a signal and for the socket's own timeout, after which the deadline decides.
 fn is_passing(error: &io::Error) -> bool {
     is_timeout(error) || error.kind() == io::ErrorKind::Interrupted
 }
@@ -176,9 +126,10 @@ impl Transport for Tcp {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.buffers.hold(amount);
-        if self.buffers.is_crowded() {
-            self.flush(&self.deadline(&timeout))?;
+        let output = self.buffers.output().get(..amount).unwrap_or_default();
+        self.held.extend_from_slice(output);
+        if self.held.len() > BUFFER {
+            self.flush(self.deadline(&timeout))?;
         }
         Ok(())
     }
@@ -188,11 +139,11 @@ impl Transport for Tcp {
             return Ok(self.probe()? > 0);
         }
         let deadline = self.deadline(&timeout);
-        self.flush(&deadline)?;
-        Ok(self.fill(&deadline)? > 0)
+        self.flush(deadline)?;
+        Ok(self.fill(deadline)? > 0)
     }
 
-    /// Reads nothing: see [`probe`].
+    /// Reads nothing. [`probe`] does.
     fn is_open(&mut self) -> bool {
         self.broken.is_none() && self.buffers.input().is_empty() && !self.was_surprised
     }
@@ -206,86 +157,8 @@ impl fmt::Debug for Tcp {
     }
 }
 
-/// Input and output of a [`Tcp`].
-struct TcpBuffers {
-    /// Allocated as zeros by the system, so that a part that is never used takes no memory.
-    input: Vec<u8>,
-    /// The part of `input` that is filled and not yet consumed.
-    start: usize,
-    end: usize,
-    /// Whether the last consumer could use some of the input. If not it needs more of it.
-    progress: bool,
-    output: Vec<u8>,
-    /// How much of `output` waits to be written.
-    held: usize,
-}
-
-impl TcpBuffers {
-    fn new() -> Self {
-        Self {
-            input: vec![0; BUFFER],
-            start: 0,
-            end: 0,
-            progress: false,
-            output: vec![0; BUFFER],
-            held: 0,
-        }
-    }
-
-    fn held(&self) -> &[u8] {
-        self.output.get(..self.held).unwrap_or_default()
-    }
-
-    fn hold(&mut self, amount: usize) {
-        self.held = self.output.len().min(self.held.saturating_add(amount));
-    }
-
-    /// Half of the room is always left, because ureq cannot split a header between two writes.
-    fn is_crowded(&self) -> bool {
-        self.held > self.output.len() / 2
-    }
-}
-
-impl Buffers for TcpBuffers {
-    fn output(&mut self) -> &mut [u8] {
-        self.output.get_mut(self.held..).unwrap_or_default()
-    }
-
-    fn input(&self) -> &[u8] {
-        self.input.get(self.start..self.end).unwrap_or_default()
-    }
-
-    fn input_append_buf(&mut self) -> &mut [u8] {
-        self.input.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        self.input.get_mut(self.end..).unwrap_or_default()
-    }
-
-    fn input_appended(&mut self, amount: usize) {
-        self.end = self.input.len().min(self.end.saturating_add(amount));
-    }
-
-    fn input_consume(&mut self, amount: usize) {
-        self.progress = amount > 0;
-        self.start = self.end.min(self.start.saturating_add(amount));
-    }
-
-    /// The scratch room, which only a chunked request needs, is the free part of the input.
-    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        (
-            self.input.get_mut(self.end..).unwrap_or_default(),
-            self.output.get_mut(self.held..).unwrap_or_default(),
-        )
-    }
-
-    fn can_use_input(&self) -> bool {
-        self.progress && !self.input().is_empty()
-    }
-}
-
-/// For [`Transport::await_input`] between two exchanges: reads what has arrived without being asked for. ureq itself
-/// never waits for this reason, since the client sets no timeout for it.
+/// The timeout with which [`Transport::await_input`] reads what has arrived between two exchanges. ureq itself never waits
+/// for this reason, since the client sets no timeout for it.
 pub(super) fn probe() -> NextTimeout {
     NextTimeout {
         after: UreqDuration::Exact(Duration::ZERO),
@@ -298,7 +171,7 @@ fn is_probe(timeout: &NextTimeout) -> bool {
     timeout.after.is_zero() && timeout.reason == Timeout::RecvResponse
 }
 
-/// Sockets say one or the other, by operating system.
+/// Returns `true` for the timeout of a socket, which has one of two kinds by operating system.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -370,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_output_buffer_always_has_room_for_a_header() {
+    fn output_is_sent_at_once_when_the_buffer_is_full() {
         let (mut tcp, peer) = pair();
         for _ in 0..20 {
             transmit(&mut tcp, &[b'x'; BUFFER / 2]);
@@ -450,19 +323,6 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_socket_timeout_does_not_shorten_the_deadline() {
-        let (mut tcp, mut peer) = pair();
-        // What an earlier exchange may have left.
-        tcp.read_timeout = Some(Duration::from_millis(20));
-        tcp.stream.set_read_timeout(tcp.read_timeout).unwrap();
-        let timeout = Duration::from_millis(39);
-        assert!(tcp.await_input(within(timeout)).is_err());
-        assert!(tcp.read_timeout.unwrap() < Duration::from_millis(20));
-        peer.write_all(b"response").unwrap();
-        assert_eq!(receive(&mut tcp), b"response");
-    }
-
-    #[test]
     fn connecting_has_its_own_deadline() {
         let (mut tcp, _peer) = pair();
         tcp.connect_by = Instant::now();
@@ -478,20 +338,5 @@ mod tests {
         let (mut tcp, _peer) = pair();
         transmit(&mut tcp, b"Authorization: secret");
         assert!(!format!("{tcp:?}").contains("secret"));
-    }
-
-    #[test]
-    fn buffers_keep_what_is_not_consumed() {
-        let mut buffers = TcpBuffers::new();
-        for round in 0..5_u8 {
-            buffers.input_append_buf()[..2].copy_from_slice(&[round, round]);
-            buffers.input_appended(2);
-            buffers.input_consume(1);
-            assert!(buffers.can_use_input());
-        }
-        assert_eq!(buffers.input(), [2, 3, 3, 4, 4]);
-        buffers.input_consume(0);
-        assert!(!buffers.can_use_input());
-        assert_eq!(buffers.input_append_buf().len(), BUFFER - 5);
     }
 }
