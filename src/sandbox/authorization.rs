@@ -3,8 +3,6 @@
 //!
 //! The message is put together here and not by the client's code, so that each shows the other's mistakes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -25,8 +23,6 @@ pub(super) struct Identity {
     pub(super) mchid: String,
     /// The keys of the merchant's certificates, by serial number.
     keys: [PublicKey; 2],
-    /// `true` if the first certificate is no longer valid.
-    pub(super) is_first_revoked: AtomicBool,
 }
 
 impl Identity {
@@ -37,18 +33,25 @@ impl Identity {
                 merchant_key()?.public_key(MERCHANT_SERIAL_NO)?,
                 renewed_key()?.public_key(RENEWED_SERIAL_NO)?,
             ],
-            is_first_revoked: AtomicBool::new(false),
         })
     }
 
-    /// Refuses with 401 whatever is wrong with the request's signature, in the order in which it is read.
-    pub(super) fn check(&self, request: &HttpRequest, now: u64) -> Result<(), Refusal> {
+    /// Refuses with 401 whatever is wrong with the request's signature, in the order in which it is read. The merchant's
+    /// oldest certificates, so many of them, are revoked.
+    pub(super) fn check(
+        &self,
+        request: &HttpRequest,
+        now: u64,
+        revoked: usize,
+    ) -> Result<(), Refusal> {
         let header = request.header("Authorization").and_then(parse);
         let Some(([mchid, nonce, signature, serial_no], timestamp)) = header else {
             let message = "the Authorization header is missing or malformed";
             return Err(refusal(message, "authorization"));
         };
-        let Some(key) = self.key(serial_no).filter(|_| mchid == self.mchid) else {
+        let mut keys = self.keys.iter().skip(revoked);
+        let key = keys.find(|key| is_same_serial_no(key.id(), serial_no));
+        let Some(key) = key.filter(|_| mchid == self.mchid) else {
             let message = "the certificate serial number does not belong to the merchant";
             return Err(refusal(message, "serial_no"));
         };
@@ -63,12 +66,6 @@ impl Identity {
             Ok(signature) if key.verify(&message, &signature) => Ok(()),
             _ => Err(wrong_signature(request, &message)),
         }
-    }
-
-    fn key(&self, serial_no: &str) -> Option<&PublicKey> {
-        let revoked = usize::from(self.is_first_revoked.load(Ordering::SeqCst));
-        let mut valid = self.keys.iter().skip(revoked);
-        valid.find(|key| is_same_serial_no(key.id(), serial_no))
     }
 }
 

@@ -1,10 +1,11 @@
 //! The sandbox's clocks: one for signatures, which tests may replace or move, and one for contracts, which runs ahead.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::lock::lock;
 use crate::time::unix_seconds;
 
 type Function = dyn Fn() -> SystemTime + Send + Sync;
@@ -27,22 +28,12 @@ pub(super) struct Offsets {
     pub(super) advance_seconds: u64,
 }
 
-impl State {
-    fn new() -> Self {
-        Self {
-            function: Arc::new(SystemTime::now),
-            offsets: Offsets::default(),
-        }
-    }
-}
-
 impl Clock {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State::new())))
-    }
-
-    pub(super) fn reset(&self) {
-        *self.state() = State::new();
+        Self(Arc::new(Mutex::new(State {
+            function: Arc::new(SystemTime::now),
+            offsets: Offsets::default(),
+        })))
     }
 
     pub(super) fn replace(&self, function: Arc<Function>) {
@@ -70,6 +61,6 @@ impl Clock {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::credentials::new_id;
-use super::fields::{self, Field, Rule, present, text};
+use super::fields::{self, Field, Rule, pick, present, put, text};
 use super::pre_sign::{self, Mode, SigningFlow};
 use super::response::{Refusal, Response};
 use crate::time::format_rfc_3339;
@@ -28,14 +28,14 @@ const TERMINATION: &[Field] = &[Field::required(
 )];
 
 /// All contracts by `out_contract_code`.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Contracts {
     by_code: BTreeMap<String, Contract>,
 }
 
 /// A contract: its merchant, the body that it was pre-signed with, and how far it has come. Times are in Unix seconds.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Contract {
     mchid: String,
     flow: SigningFlow,
@@ -43,7 +43,7 @@ pub(super) struct Contract {
     state: State,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum State {
     PreSigned {
@@ -168,13 +168,7 @@ impl Contracts {
             .filter(|contract| contract.has_service_id(service_id))
             .filter(|contract| contract.contract_id().is_some())
             .map(|contract| Response::ok(contract.public()))
-            .ok_or_else(|| {
-                Refusal::new(
-                    404,
-                    "RESOURCE_NOT_EXISTS",
-                    "no contract is signed under this out_contract_code",
-                )
-            })
+            .ok_or_else(|| Refusal::not_found("no contract is signed under this out_contract_code"))
     }
 
     /// Terminates for the merchant. Returns the contract as it is now, beside the response.
@@ -295,13 +289,11 @@ impl Contract {
             State::Terminated { .. } => return Err(UserError::Terminated),
             State::Signed { contract_id, at } => (contract_id.clone(), *at),
         };
-        let mut info = json!({
+        let info = present(json!({
             "contract_termination_mode": mode,
             "contract_terminated_time": format_rfc_3339(now),
-        });
-        if let (Some(remark), Some(info)) = (remark, info.as_object_mut()) {
-            info.insert("contract_termination_remark".to_owned(), remark.into());
-        }
+            "contract_termination_remark": remark,
+        }));
         self.state = State::Terminated {
             contract_id,
             signed_at,
@@ -314,10 +306,7 @@ impl Contract {
     /// place of `plan_id`.
     pub(super) fn notified(&self) -> Value {
         let mut notified = self.public();
-        let sub_mchid = self.request.get("sub_mchid");
-        if let (Some(notified), Some(sub_mchid)) = (notified.as_object_mut(), sub_mchid) {
-            notified.insert("sub_mchid".to_owned(), sub_mchid.clone());
-        }
+        put(&mut notified, pick(&self.request, "sub_mchid"));
         notified
     }
 

@@ -1,7 +1,6 @@
 //! The paths under `/sandbox/`, through which a client in any language plays the user's part and orders faults.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,10 +11,10 @@ use super::contracts::UserError;
 use super::credentials::new_id;
 use super::error::SandboxError;
 use super::faults::{Fault, FaultOrder};
-use super::gateway::{Gateway, lock};
+use super::gateway::Gateway;
 use super::http::{HttpRequest, HttpResponse, Server};
-use super::notification::Event;
-use super::notifier::SentNotification;
+use super::lock::lock;
+use super::notification::{Event, SentNotification};
 use super::platform::SignsWith;
 use super::pre_sign::SigningFlow;
 use super::record::RecordedRequest;
@@ -91,9 +90,9 @@ fn unknown_action() -> Problem {
 fn show(gateway: &Gateway, server: &Server, what: &str) -> Controlled {
     Ok(match what {
         "health" => json!({"status": "ok", "mchid": gateway.identity.mchid}),
-        "contracts" => lock(&gateway.contracts).list().into(),
-        "orders" => json!(lock(&gateway.orders).list()),
-        "refunds" => json!(lock(&gateway.refunds).list()),
+        "contracts" => lock(&gateway.books).contracts.list().into(),
+        "orders" => json!(lock(&gateway.books).orders.list()),
+        "refunds" => json!(lock(&gateway.books).refunds.list()),
         "requests" => gateway.requests().into_iter().map(show_request).collect(),
         "notifications" => gateway
             .notifier
@@ -188,12 +187,7 @@ fn act_on_keys(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
             return Ok(json!({"headers": signing.headers(platform, None, body.as_bytes(), now)}));
         }
         "forge-list" => platform.forge_list(order.get("forgery")?),
-        "revoke-merchant-certificate" => {
-            gateway
-                .identity
-                .is_first_revoked
-                .store(true, Ordering::SeqCst);
-        }
+        "revoke-merchant-certificate" => gateway.revoke_first_certificate(),
         _ => return Err(unknown_action()),
     }
     Ok(json!({}))

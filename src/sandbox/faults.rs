@@ -1,13 +1,14 @@
 //! The faults that can be injected, and the requests that they are for.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::http::HttpRequest;
+use super::lock::lock;
 use super::signing::Signing;
 
 /// A fault that is injected into a request with [`Sandbox::fault`](super::Sandbox::fault).
@@ -240,23 +241,19 @@ pub(super) struct Faults(Mutex<VecDeque<FaultOrder>>);
 
 impl Faults {
     pub(super) fn add(&self, order: FaultOrder) {
-        self.orders().push_back(order);
+        lock(&self.0).push_back(order);
     }
 
     pub(super) fn clear(&self) {
-        self.orders().clear();
+        lock(&self.0).clear();
     }
 
     /// Returns the fault for this request, if one is ordered, and uses it up.
     pub(super) fn take(&self, request: &HttpRequest) -> Option<Fault> {
-        let mut orders = self.orders();
+        let mut orders = lock(&self.0);
         orders.retain(|order| order.times > 0);
         let order = orders.iter_mut().find(|order| order.is_for(request))?;
         order.times -= 1;
         Some(order.fault.clone())
-    }
-
-    fn orders(&self) -> MutexGuard<'_, VecDeque<FaultOrder>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

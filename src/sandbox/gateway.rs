@@ -1,17 +1,19 @@
 //! The gateway: a request is authenticated and dispatched, and the response signed, with faults injected on its way.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::authorization::Identity;
 use super::clock::Clock;
-use super::contracts::{Contract, Contracts, UserError};
+use super::contracts::{Contracts, UserError};
 use super::credentials::new_id;
 use super::faults::{Fault, Faults};
 use super::fields::{self, Field, Rule};
 use super::http::{HttpRequest, HttpResponse};
-use super::notification::{Event, Notification};
+use super::lock::lock;
+use super::notification::{Event, SentNotification};
 use super::notifier::Notifier;
 use super::orders::{self, Orders, Role};
 use super::platform::Platform;
@@ -33,12 +35,19 @@ pub(super) struct Gateway {
     pub(super) identity: Identity,
     pub(super) platform: Platform,
     pub(super) clock: Clock,
-    pub(super) contracts: Mutex<Contracts>,
-    pub(super) orders: Mutex<Orders>,
-    pub(super) refunds: Mutex<Refunds>,
+    pub(super) books: Mutex<Books>,
     pub(super) faults: Faults,
     pub(super) notifier: Notifier,
     record: Mutex<Newest<RecordedRequest>>,
+}
+
+/// The state of the merchant's business.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct Books {
+    pub(super) contracts: Contracts,
+    pub(super) orders: Orders,
+    pub(super) refunds: Refunds,
+    pub(super) is_first_merchant_certificate_revoked: bool,
 }
 
 impl Gateway {
@@ -49,9 +58,7 @@ impl Gateway {
             notifier: Notifier::new(platform.clone(), clock.clone()),
             platform,
             clock,
-            contracts: Mutex::default(),
-            orders: Mutex::default(),
-            refunds: Mutex::default(),
+            books: Mutex::default(),
             faults: Faults::default(),
             record: Mutex::new(Newest::new()),
         }
@@ -117,7 +124,8 @@ impl Gateway {
 
     fn respond(&self, request: &HttpRequest, now: u64) -> Result<Response, Refusal> {
         check_headers(request)?;
-        self.identity.check(request, now)?;
+        let is_first_revoked = lock(&self.books).is_first_merchant_certificate_revoked;
+        self.identity.check(request, now, is_first_revoked.into())?;
         let serial = request.header("Wechatpay-Serial");
         if serial.is_some_and(|serial| !self.platform.knows(serial)) {
             return Err(Refusal::malformed(
@@ -161,17 +169,21 @@ impl Gateway {
                 let body = json_body(request)?;
                 // Orders go by the true clock: their `time_expire` comes from the caller's.
                 let times = (self.clock.now(), self.clock.contract_time());
-                let contracts = lock(&self.contracts);
-                lock(&self.orders).place(role, mchid, body, &contracts, times)
+                let Books {
+                    contracts, orders, ..
+                } = &mut *lock(&self.books);
+                orders.place(role, mchid, body, contracts, times)
             }
             ("GET", [kind @ ("id" | "out-trade-no"), number]) => {
                 let sub_mchid = orders::check_ids(role, mchid, |name| request.query(name))?;
-                lock(&self.orders).query(role, sub_mchid, kind, number)
+                lock(&self.books)
+                    .orders
+                    .query(role, sub_mchid, kind, number)
             }
             ("POST", ["out-trade-no", number, "close"]) => {
                 let body = json_body(request)?;
                 let sub_mchid = orders::check_ids(role, mchid, |name| fields::text(&body, name))?;
-                lock(&self.orders).close(role, sub_mchid, number)
+                lock(&self.books).orders.close(role, sub_mchid, number)
             }
             _ => Err(unknown_path()),
         }
@@ -183,12 +195,16 @@ impl Gateway {
         segments: &[&str],
     ) -> Result<Response, Refusal> {
         let create = |family| {
-            let body = json_body(request)?;
-            let mut orders = lock(&self.orders);
-            lock(&self.refunds).create(&mut orders, family, body, self.clock.contract_time())
+            let (body, now) = (json_body(request)?, self.clock.contract_time());
+            let Books {
+                orders, refunds, ..
+            } = &mut *lock(&self.books);
+            refunds.create(orders, family, body, now)
         };
-        let sub_mchid = request.query("sub_mchid");
-        let refunds = || lock(&self.refunds);
+        let query = |name, number| {
+            let sub_mchid = request.query("sub_mchid");
+            lock(&self.books).refunds.query(sub_mchid, name, number)
+        };
         match (request.method.as_str(), segments) {
             ("POST", ["refund", "domestic", "refunds"]) => create(Family::Domestic),
             ("POST", ["ecommerce", "refunds", "apply"]) => create(Family::Platform),
@@ -196,10 +212,8 @@ impl Gateway {
                 "GET",
                 ["refund", "domestic", "refunds", wanted]
                 | ["ecommerce", "refunds", "out-refund-no", wanted],
-            ) => refunds().query(sub_mchid, "out_refund_no", wanted),
-            ("GET", ["ecommerce", "refunds", "id", wanted]) => {
-                refunds().query(sub_mchid, "refund_id", wanted)
-            }
+            ) => query("out_refund_no", wanted),
+            ("GET", ["ecommerce", "refunds", "id", wanted]) => query("refund_id", wanted),
             _ => Err(unknown_path()),
         }
     }
@@ -212,14 +226,14 @@ impl Gateway {
         let now = self.clock.contract_time();
         match (request.method.as_str(), segments) {
             ("POST", [mode, "pre-entrust-sign", flow]) => {
-                let (mode, flow) = Mode::parse(mode)
-                    .zip(SigningFlow::parse(flow))
-                    .ok_or_else(unknown_path)?;
+                let (mode, flow): (Mode, SigningFlow) =
+                    serde_json::from_value(json!([mode, flow])).map_err(|_| unknown_path())?;
                 let (body, mchid) = (json_body(request)?, &self.identity.mchid);
-                lock(&self.contracts).pre_sign(mode, flow, mchid, body, now)
+                let contracts = &mut lock(&self.books).contracts;
+                contracts.pre_sign(mode, flow, mchid, body, now)
             }
             ("GET", ["service-id", service_id, "out-contract-code", code]) => {
-                lock(&self.contracts).query(service_id, code)
+                lock(&self.books).contracts.query(service_id, code)
             }
             (
                 "POST",
@@ -232,39 +246,44 @@ impl Gateway {
                 ],
             ) => {
                 let body = json_body(request)?;
-                let mut contracts = lock(&self.contracts);
+                let contracts = &mut lock(&self.books).contracts;
                 let (response, contract) = contracts.terminate(service_id, code, &body, now)?;
-                self.notify_of(Event::TERMINATED, contract, now);
+                self.notify(Event::TERMINATED, &contract.notified(), now);
                 Ok(response)
             }
             _ => Err(unknown_path()),
         }
     }
 
+    pub(super) fn revoke_first_certificate(&self) {
+        lock(&self.books).is_first_merchant_certificate_revoked = true;
+    }
+
     pub(super) fn user_signs(&self, code: &str, flow: SigningFlow) -> Result<String, UserError> {
         let now = self.clock.contract_time();
-        let mut contracts = lock(&self.contracts);
+        let contracts = &mut lock(&self.books).contracts;
         let contract = contracts.sign(code, flow, now)?;
-        self.notify_of(Event::SIGNED, contract, now);
+        self.notify(Event::SIGNED, &contract.notified(), now);
         Ok(contract.contract_id().unwrap_or_default().to_owned())
     }
 
     pub(super) fn user_gives_up(&self, code: &str) -> Result<(), UserError> {
-        lock(&self.contracts).give_up(code, self.clock.contract_time())
+        let now = self.clock.contract_time();
+        lock(&self.books).contracts.give_up(code, now)
     }
 
     pub(super) fn user_terminates(&self, code: &str) -> Result<(), UserError> {
         let now = self.clock.contract_time();
-        let mut contracts = lock(&self.contracts);
+        let contracts = &mut lock(&self.books).contracts;
         let contract = contracts.terminate_by_user(code, now)?;
-        self.notify_of(Event::TERMINATED, contract, now);
+        self.notify(Event::TERMINATED, &contract.notified(), now);
         Ok(())
     }
 
     /// The user pays an order. Returns the `transaction_id`.
     pub(super) fn user_pays(&self, out_trade_no: &str) -> Result<String, UserError> {
         let now = self.clock.contract_time();
-        let mut orders = lock(&self.orders);
+        let orders = &mut lock(&self.books).orders;
         let paid = orders.pay(out_trade_no, now)?;
         self.notify(Event::PAID, paid, now);
         let id = fields::text(paid, "transaction_id").unwrap_or_default();
@@ -278,24 +297,18 @@ impl Gateway {
     ) -> Result<(), UserError> {
         let now = self.clock.contract_time();
         let event_type = format!("REFUND.{status}");
-        let mut refunds = lock(&self.refunds);
+        let refunds = &mut lock(&self.books).refunds;
         let content = refunds.settle(number, &status, now)?;
         let event = Event::new(&event_type, "refund", "退款结果");
         self.notify(event, &content, now);
         Ok(())
     }
 
-    /// Called with the contracts locked, so that notifications are in the order of the changes.
-    fn notify_of(&self, event: Event<'_>, contract: &Contract, now: u64) {
-        self.notify(event, &contract.notified(), now);
-    }
-
-    /// Sends a notification and returns its id.
+    /// Sends a notification and returns its id. Of a change it is called with the books locked, so that notifications are
+    /// in the order of the changes.
     pub(super) fn notify(&self, event: Event<'_>, content: &Value, now: u64) -> String {
-        let notification = Notification::new(event, content, &self.platform, now);
-        let id = notification.id.clone();
-        self.notifier.send(notification);
-        id
+        self.notifier
+            .send(SentNotification::new(event, content, &self.platform, now))
     }
 
     /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>.
@@ -314,11 +327,7 @@ impl Gateway {
 }
 
 fn unknown_path() -> Refusal {
-    Refusal::new(
-        404,
-        "RESOURCE_NOT_EXISTS",
-        "the sandbox does not know this path and method",
-    )
+    Refusal::not_found("the sandbox does not know this path and method")
 }
 
 /// The gateway refuses requests without `User-Agent` or with an unsuitable `Accept`.
@@ -361,8 +370,4 @@ fn percent_decoded(segment: &str) -> String {
             .unwrap_or_default();
     }
     String::from_utf8(bytes).unwrap_or_else(|_| segment.to_owned())
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

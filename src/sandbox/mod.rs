@@ -125,6 +125,7 @@
 
 // The files, from the ground up. A file imports only from those before it.
 //
+// lock.rs            Locks a mutex.
 // http/              The HTTP server, the client that posts notifications, and the sockets of both.
 // browser.rs         Refuses requests that a foreign web page could send.
 // credentials.rs     The published keys and ids.
@@ -143,7 +144,7 @@
 // contracts.rs       The contracts.
 // orders.rs          The orders.
 // refunds.rs         The refunds of orders.
-// notification.rs    Makes a notification.
+// notification.rs    A notification and the attempts to deliver it.
 // notifier.rs        Delivers notifications.
 // gateway.rs         From a request to its signed response.
 // snapshot.rs        The state as JSON.
@@ -161,6 +162,7 @@ mod fields;
 mod gateway;
 mod http;
 mod injection;
+mod lock;
 mod notification;
 mod notifier;
 mod orders;
@@ -177,7 +179,6 @@ use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -197,7 +198,7 @@ use crate::verifier::Verifier;
 pub use self::contracts::UserError;
 pub use self::error::SandboxError;
 pub use self::faults::{Fault, FaultOrder};
-pub use self::notifier::{DeliveryAttempt, SentNotification};
+pub use self::notification::{DeliveryAttempt, SentNotification};
 pub use self::platform::{Forgery, Platform, SignsWith};
 pub use self::record::RecordedRequest;
 pub use self::signing::Signing;
@@ -318,8 +319,7 @@ impl Sandbox {
     /// Refuses requests that are signed with the merchant's first certificate from now on, as WeChat Pay does when it
     /// has expired or was revoked.
     pub fn revoke_first_certificate(&self) {
-        let revoked = &self.gateway.identity.is_first_revoked;
-        revoked.store(true, Ordering::SeqCst);
+        self.gateway.revoke_first_certificate();
     }
 
     /// Returns the settings of a client that knows no platform key yet and downloads the platform certificates.

@@ -1,4 +1,4 @@
-//! Makes notifications: an event and its content, encrypted in the envelope that WeChat Pay sends.
+//! A notification: an event and its content, encrypted in the envelope that WeChat Pay sends, and the attempts to deliver it.
 
 use std::time::SystemTime;
 
@@ -35,15 +35,52 @@ impl<'a> Event<'a> {
     }
 }
 
-/// A notification before it is signed and sent.
-pub(super) struct Notification {
-    pub(super) id: String,
-    pub(super) event_type: String,
-    pub(super) out_contract_code: Option<String>,
-    pub(super) body: Vec<u8>,
+/// A notification that the sandbox has sent, or would have.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SentNotification {
+    /// The notification's id, the same for every attempt.
+    pub id: String,
+    /// The event type. `ENTRUST.SIGN` and `ENTRUST.TERMINATE` are those of the sister product, as this product's are not
+    /// public.
+    pub event_type: String,
+    /// The contract's code, if it is about one.
+    pub out_contract_code: Option<String>,
+    /// The headers of the last attempt, with the signature. Each attempt is signed afresh.
+    pub headers: Vec<(String, String)>,
+    /// The body's bytes.
+    pub body: Vec<u8>,
+    /// The attempts to deliver it, oldest first.
+    pub attempts: Vec<DeliveryAttempt>,
 }
 
-impl Notification {
+impl SentNotification {
+    /// Returns whether the receiver has replied with 200 or 204.
+    pub fn is_acknowledged(&self) -> bool {
+        self.attempts
+            .iter()
+            .any(DeliveryAttempt::is_acknowledgement)
+    }
+}
+
+/// One attempt to deliver a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeliveryAttempt {
+    /// The status of the reply, if there was one in time.
+    pub status: Option<u16>,
+    /// The reason why there was none.
+    pub error: Option<String>,
+}
+
+impl DeliveryAttempt {
+    pub(super) fn is_acknowledgement(&self) -> bool {
+        matches!(self.status, Some(200 | 204))
+    }
+}
+
+impl SentNotification {
+    /// Makes a notification that is not signed yet.
     pub(super) fn new(event: Event<'_>, content: &Value, platform: &Platform, now: u64) -> Self {
         let id = event_id();
         let key = platform.api_v3_key();
@@ -64,7 +101,9 @@ impl Notification {
             id,
             event_type: event.event_type.to_owned(),
             out_contract_code: out_contract_code.map(str::to_owned),
+            headers: Vec::new(),
             body: envelope.to_string().into_bytes(),
+            attempts: Vec::new(),
         }
     }
 }
@@ -80,7 +119,7 @@ impl Platform {
         time: SystemTime,
     ) -> Vec<u8> {
         let event = Event::new(event_type, original_type, event_type);
-        Notification::new(event, content, self, unix_seconds(time)).body
+        SentNotification::new(event, content, self, unix_seconds(time)).body
     }
 }
 

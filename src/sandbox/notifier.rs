@@ -8,7 +8,8 @@ use super::clock::Clock;
 use super::credentials::new_id;
 use super::error::SandboxError;
 use super::http::{Target, post};
-use super::notification::Notification;
+use super::lock::lock;
+use super::notification::{DeliveryAttempt, SentNotification};
 use super::platform::Platform;
 use super::record::Newest;
 use super::signing::Signing;
@@ -21,50 +22,6 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// No wait is longer: a clock cannot be moved forward by any number of seconds.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// A notification that the sandbox has sent, or would have.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SentNotification {
-    /// The notification's id, the same for every attempt.
-    pub id: String,
-    /// The event type. `ENTRUST.SIGN` and `ENTRUST.TERMINATE` are those of the sister product, as this product's are not
-    /// public.
-    pub event_type: String,
-    /// The contract's code, if it is about one.
-    pub out_contract_code: Option<String>,
-    /// The headers of the last attempt, with the signature. Each attempt is signed afresh.
-    pub headers: Vec<(String, String)>,
-    /// The body's bytes.
-    pub body: Vec<u8>,
-    /// The attempts to deliver it, oldest first.
-    pub attempts: Vec<DeliveryAttempt>,
-}
-
-impl SentNotification {
-    /// Returns whether the receiver has replied with 200 or 204.
-    pub fn is_acknowledged(&self) -> bool {
-        self.attempts
-            .iter()
-            .any(DeliveryAttempt::is_acknowledgement)
-    }
-}
-
-/// One attempt to deliver a notification.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DeliveryAttempt {
-    /// The status of the reply, if there was one in time.
-    pub status: Option<u16>,
-    /// The reason why there was none.
-    pub error: Option<String>,
-}
-
-impl DeliveryAttempt {
-    fn is_acknowledgement(&self) -> bool {
-        matches!(self.status, Some(200 | 204))
-    }
-}
 
 /// The notifications, and the threads that deliver them: one for each under way.
 pub(super) struct Notifier {
@@ -159,23 +116,17 @@ impl Notifier {
         self.shared.changed.notify_all();
     }
 
-    /// Records a notification and starts its delivery, if there is where to.
-    pub(super) fn send(&self, notification: Notification) {
+    /// Records a notification and starts its delivery, if there is where to. Returns its id.
+    pub(super) fn send(&self, mut notification: SentNotification) -> String {
         let mut state = self.shared.state();
         let (id, size) = (notification.id.clone(), notification.body.len());
-        let sent = SentNotification {
-            headers: self
-                .shared
-                .headers(state.settings.signing, &notification.body),
-            id: notification.id,
-            event_type: notification.event_type,
-            out_contract_code: notification.out_contract_code,
-            body: notification.body,
-            attempts: Vec::new(),
-        };
-        state.sent.push(sent, size);
+        notification.headers = self
+            .shared
+            .headers(state.settings.signing, &notification.body);
+        state.sent.push(notification, size);
         drop(state);
         self.send_again(&id);
+        id
     }
 
     /// Starts a delivery. Returns `false` if there is no notification with that id or nowhere to send it.
@@ -298,10 +249,6 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

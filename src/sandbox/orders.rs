@@ -102,14 +102,14 @@ const SETTLE_INFO: &[Field] = &[Field::optional("profit_sharing", Rule::Boolean)
 const CONTRACT_INFO: &[Field] = &[Field::required("password_free_contract_id", Rule::AnyText)];
 
 /// All orders by `out_trade_no`.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Orders {
     by_number: BTreeMap<String, Order>,
 }
 
 /// An order. Times are in Unix seconds.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Order {
     role: Role,
     request: Value,

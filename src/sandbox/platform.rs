@@ -2,7 +2,7 @@
 //! a message.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +13,7 @@ use super::credentials::{
     API_V3_KEY, MERCHANT_SERIAL_NO, PLATFORM_KEY_PEMS, PUBLIC_KEY_ID, is_same_serial_no, new_id,
 };
 use super::error::SandboxError;
+use super::lock::lock;
 use super::response::{Refusal, Response};
 use super::x509;
 use crate::error::Error;
@@ -124,7 +125,7 @@ impl Platform {
         Ok(Self(Arc::new(Inner {
             keys: [first?, second?],
             api_v3_key: ApiV3Key::new(API_V3_KEY)?,
-            state: Mutex::new(State::new()),
+            state: Mutex::default(),
         })))
     }
 
@@ -202,9 +203,7 @@ impl Platform {
     pub(super) fn certificates(&self, now: u64) -> Result<Response, Refusal> {
         let state = self.state();
         if state.issued == 0 {
-            return Err(Refusal::new(
-                404,
-                "RESOURCE_NOT_EXISTS",
+            return Err(Refusal::not_found(
                 "the merchant has no platform certificates; use the WeChat Pay public key",
             ));
         }
@@ -300,7 +299,7 @@ impl Platform {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 
@@ -312,9 +311,9 @@ impl fmt::Debug for Platform {
     }
 }
 
-impl State {
-    /// The public key alone.
-    pub(super) fn new() -> Self {
+/// The public key alone.
+impl Default for State {
+    fn default() -> Self {
         Self {
             offers_public_key: true,
             certificates: Vec::new(),
@@ -324,7 +323,9 @@ impl State {
             moved: 0,
         }
     }
+}
 
+impl State {
     /// Checks what a snapshot may hold wrong.
     pub(super) fn check(&self) -> Result<(), SandboxError> {
         self.certificates.iter().try_for_each(Certificate::check)

@@ -7,7 +7,8 @@ use super::fields::{self, Field, Rule};
 use super::response::Refusal;
 
 /// The kinds of callers, by the part of the path that tells them apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Mode {
     Normal,
     ServiceProvider,
@@ -74,28 +75,6 @@ const QS: &[Field] = &[
 
 /// Any text will do: the order may have been placed through a call that the sandbox does not play.
 const PREPAY_ID: &[Field] = &[Field::required("prepay_id", Rule::Text(64))];
-
-impl SigningFlow {
-    pub(super) fn parse(segment: &str) -> Option<Self> {
-        match segment {
-            "mini-program" => Some(Self::MiniProgram),
-            "pay-redirect-sign" => Some(Self::PayRedirectSign),
-            _ => None,
-        }
-    }
-}
-
-impl Mode {
-    pub(super) fn parse(segment: &str) -> Option<Self> {
-        match segment {
-            "normal" => Some(Self::Normal),
-            "service-provider" => Some(Self::ServiceProvider),
-            "ecommerce" => Some(Self::Ecommerce),
-            "qs" => Some(Self::Qs),
-            _ => None,
-        }
-    }
-}
 
 /// Refuses a body that is not as the mode's page wants it.
 pub(super) fn check(mode: Mode, flow: SigningFlow, body: &Value) -> Result<(), Refusal> {

@@ -78,13 +78,13 @@ const BOTH: &[Field] = &[
 ];
 
 /// All refunds by `out_refund_no`.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Refunds {
     by_number: BTreeMap<String, Refund>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Refund {
     family: Family,
     request: Value,
@@ -118,7 +118,7 @@ impl Refunds {
         let order = orders
             .paid_by(&body)
             .filter(|order| text(&order.shown, "sub_mchid") == sub_mchid)
-            .ok_or_else(|| not_exists("there is no paid order of this number"))?;
+            .ok_or_else(|| Refusal::not_found("there is no paid order of this number"))?;
         self.check_amount(order, &body)?;
         order.set_state("REFUND", "转入退款");
         let refund = Refund::new(family, order, body, now);
@@ -139,7 +139,7 @@ impl Refunds {
             .find(|refund| text(&refund.shown, name) == Some(number))
             .filter(|refund| text(&refund.request, "sub_mchid") == sub_mchid)
             .map(|refund| Response::ok(refund.shown.clone()))
-            .ok_or_else(|| not_exists("there is no refund of this number"))
+            .ok_or_else(|| Refusal::not_found("there is no refund of this number"))
     }
 
     /// Ends a refund, also one that was abnormal. Returns the content of the notification.
@@ -279,8 +279,4 @@ fn check(family: Family, body: &Value) -> Result<(), Refusal> {
         return Err(Refusal::param_error("transaction_id", &Value::Null, issue));
     }
     Ok(())
-}
-
-fn not_exists(message: &str) -> Refusal {
-    Refusal::new(404, "RESOURCE_NOT_EXISTS", message)
 }

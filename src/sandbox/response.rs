@@ -58,6 +58,11 @@ impl Refusal {
         Self::new(400, "INVALID_REQUEST", message)
     }
 
+    /// 404 for what does not exist.
+    pub(super) fn not_found(message: &str) -> Self {
+        Self::new(404, "RESOURCE_NOT_EXISTS", message)
+    }
+
     /// 400 for a header, or for a body that is not JSON.
     pub(super) fn malformed(message: &str) -> Self {
         Self::new(400, "PARAM_ERROR", message)
