@@ -124,44 +124,40 @@ fn check_object(path: &str, value: &Value, fields: &[Field]) -> Checked {
 
 /// No `null` and no characters of four UTF-8 bytes anywhere.
 fn check_everywhere(path: &str, value: &Value) -> Checked {
-    match value {
-        Value::Null => Err(Refusal::param_error(path, value, "is null")),
-        Value::String(text) if text.chars().any(|c| c.len_utf8() > 3) => Err(Refusal::param_error(
-            path,
-            value,
-            "has a character of four UTF-8 bytes",
-        )),
-        Value::Array(values) => values
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, value)| check_everywhere(&join(path, index), value)),
-        Value::Object(members) => members
-            .iter()
-            .try_for_each(|(name, value)| check_everywhere(&join(path, name), value)),
-        _ => Ok(()),
-    }
+    let issue = match value {
+        Value::Null => "is null",
+        Value::String(text) if text.chars().any(|c| c.len_utf8() > 3) => {
+            "has a character of four UTF-8 bytes"
+        }
+        Value::Array(values) => {
+            let check = |(index, value)| check_everywhere(&join(path, index), value);
+            return values.iter().enumerate().try_for_each(check);
+        }
+        Value::Object(members) => {
+            let check = |(name, value)| check_everywhere(&join(path, name), value);
+            return members.iter().try_for_each(check);
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal::param_error(path, value, issue))
 }
 
 impl Rule {
     fn check(&self, path: &str, value: &Value) -> Checked {
-        match self {
-            Self::Positive if value.as_u64() == Some(0) => {
-                return Err(Refusal::param_error(path, value, "is 0"));
+        let issue = match (self, value) {
+            (Self::Object(fields), _) => return check_object(path, value, fields),
+            (Self::List(_), Value::Array(entries)) if entries.is_empty() => Some("is empty"),
+            (Self::List(fields), Value::Array(entries)) => {
+                let check = |(index, entry)| check_object(&join(path, index), entry, fields);
+                return entries.iter().enumerate().try_for_each(check);
             }
-            Self::Number | Self::Positive if value.is_u64() => return Ok(()),
-            Self::Number | Self::Positive => {
-                return Err(Refusal::param_error(path, value, "is not a whole number"));
-            }
-            Self::Boolean if value.is_boolean() => return Ok(()),
-            Self::Boolean => return Err(Refusal::param_error(path, value, "is not a boolean")),
-            Self::Object(fields) => return check_object(path, value, fields),
-            Self::List(fields) => return check_list(path, value, fields),
-            _ => {}
-        }
-        let issue = match value.as_str() {
-            None => Some("is not a string"),
-            Some("") => Some("is empty"),
-            Some(text) => self.issue_with(text),
+            (Self::List(_), _) => Some("is not a list"),
+            (Self::Boolean, _) => (!value.is_boolean()).then_some("is not a boolean"),
+            (Self::Number | Self::Positive, _) if !value.is_u64() => Some("is not a whole number"),
+            (Self::Positive, _) => (*value == 0_u64).then_some("is 0"),
+            (Self::Number, _) => None,
+            (_, Value::String(text)) => self.issue_with(text),
+            _ => Some("is not a string"),
         };
         issue.map_or(Ok(()), |issue| {
             Err(Refusal::param_error(path, value, issue))
@@ -170,61 +166,60 @@ impl Rule {
 
     fn issue_with(&self, text: &str) -> Option<&'static str> {
         let length = text.chars().count();
-        match *self {
-            Self::Text(max)
-            | Self::Code(max)
-            | Self::NotifyUrl(max)
-            | Self::PartnerNotifyUrl(max)
-            | Self::NotifyUrlWithPath(max)
-                if length > max =>
-            {
-                Some("is too long")
-            }
-            Self::Code(_) if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                Some("has characters other than digits and letters")
-            }
+        let has_only = |others: &str| {
+            let is_allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+            text.chars().all(is_allowed)
+        };
+        // The longest length, whether the form is right, and the issue if it is not.
+        let (longest, is_right, issue) = match *self {
+            Self::Text(max) => (max, true, ""),
+            Self::Bytes(max) => (usize::MAX, text.len() <= max, "is too long"),
+            Self::Code(max) => (
+                max,
+                has_only(""),
+                "has characters other than digits and letters",
+            ),
             Self::OrderNumber { from } if !(from..=32).contains(&length) => {
-                Some("is too short or too long")
+                (usize::MAX, false, "is too short or too long")
             }
-            Self::OrderNumber { .. } if !text.bytes().all(is_of_order_number) => {
-                Some("has characters other than digits, letters, _, - and *")
-            }
-            Self::Bytes(max) if text.len() > max => Some("is too long"),
-            Self::RefundNumber if length > 64 => Some("is too long"),
-            Self::RefundNumber if !text.bytes().all(is_of_refund_number) => {
-                Some("has characters other than digits, letters, _, -, |, * and @")
-            }
-            Self::PartnerNotifyUrl(_)
-                if path_of_notify_url(&text.replacen("http://", "https://", 1)).is_none() =>
-            {
-                Some("is not an https or http URL without a query")
-            }
-            Self::NotifyUrl(_) if path_of_notify_url(text).is_none() => {
-                Some("is not an https URL without a query")
-            }
-            Self::NotifyUrlWithPath(_) if path_of_notify_url(text).is_none_or(str::is_empty) => {
-                Some("is not an https URL with a path and without a query")
-            }
-            Self::Time if length > 64 => Some("is too long"),
-            Self::Time if parse_rfc_3339(text).is_none() => {
-                Some("is not a time in the form of RFC 3339")
-            }
-            _ => None,
+            Self::OrderNumber { .. } => (
+                32,
+                has_only("_-*"),
+                "has characters other than digits, letters, _, - and *",
+            ),
+            Self::RefundNumber => (
+                64,
+                has_only("_-|*@"),
+                "has characters other than digits, letters, _, -, |, * and @",
+            ),
+            Self::NotifyUrl(max) => (
+                max,
+                path_of_notify_url(text).is_some(),
+                "is not an https URL without a query",
+            ),
+            Self::PartnerNotifyUrl(max) => (
+                max,
+                path_of_notify_url(&text.replacen("http://", "https://", 1)).is_some(),
+                "is not an https or http URL without a query",
+            ),
+            Self::NotifyUrlWithPath(max) => (
+                max,
+                path_of_notify_url(text).is_some_and(|path| !path.is_empty()),
+                "is not an https URL with a path and without a query",
+            ),
+            Self::Time => (
+                64,
+                parse_rfc_3339(text).is_some(),
+                "is not a time in the form of RFC 3339",
+            ),
+            _ => (usize::MAX, true, ""),
+        };
+        match text {
+            "" => Some("is empty"),
+            _ if length > longest => Some("is too long"),
+            _ => (!is_right).then_some(issue),
         }
     }
-}
-
-fn check_list(path: &str, value: &Value, fields: &[Field]) -> Checked {
-    let entries = value
-        .as_array()
-        .ok_or_else(|| Refusal::param_error(path, value, "is not a list"))?;
-    if entries.is_empty() {
-        return Err(Refusal::param_error(path, value, "is empty"));
-    }
-    entries
-        .iter()
-        .enumerate()
-        .try_for_each(|(index, entry)| check_object(&join(path, index), entry, fields))
 }
 
 fn join(parent: &str, name: impl std::fmt::Display) -> String {
@@ -232,14 +227,6 @@ fn join(parent: &str, name: impl std::fmt::Display) -> String {
         "" => name.to_string(),
         _ => format!("{parent}/{name}"),
     }
-}
-
-fn is_of_order_number(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'*')
-}
-
-fn is_of_refund_number(byte: u8) -> bool {
-    is_of_order_number(byte) || matches!(byte, b'|' | b'@')
 }
 
 fn path_of_notify_url(url: &str) -> Option<&str> {

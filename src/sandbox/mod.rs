@@ -177,7 +177,6 @@ mod x509;
 
 use std::fmt;
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -261,8 +260,7 @@ impl Sandbox {
         let identity = Identity::new(mchid.clone()).map_err(|error| unusable(error.into()))?;
         let gateway = Arc::new(Gateway::new(identity, platform));
         let handler = Arc::clone(&gateway);
-        let address = (Ipv4Addr::LOCALHOST, port).into();
-        let server = HttpServer::start(address, move |request, server| {
+        let server = HttpServer::start(port, move |request, server| {
             if let Err((status, message)) = browser::check(&request, server.address()) {
                 return control::refuse(status, &message);
             }

@@ -81,16 +81,10 @@ fn parse(response: &[u8], is_ended: bool) -> io::Result<Option<u16>> {
     let head = match parsed.parse(response) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) if is_ended => {
-            let message = "closed without a response";
-            return Err(io::Error::new(ErrorKind::UnexpectedEof, message));
+            return Err(io::Error::other("closed without a response"));
         }
         Ok(Status::Partial) if response.len() <= RESPONSE_LIMIT => return Ok(None),
-        _ => {
-            return Err(io::Error::new(
-                ErrorKind::InvalidData,
-                "not an HTTP response",
-            ));
-        }
+        _ => return Err(io::Error::other("not an HTTP response")),
     };
     let status = parsed.code.unwrap_or_default();
     let announced = parsed

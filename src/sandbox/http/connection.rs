@@ -11,9 +11,7 @@ use super::message::{Delivery, HttpRequest, HttpResponse};
 use super::request::{PATIENCE, Requests, Unread};
 use super::socket::{POLL_INTERVAL, Socket};
 
-/// The part of a refused request that is read and thrown away, in bytes, and the time for it. Without that the client
-/// might not get to read the response.
-const LINGER_LIMIT: usize = 64 * 1024 * 1024;
+/// The time for which the rest of a refused request is read and thrown away.
 const LINGER_TIME: Duration = Duration::from_secs(10);
 
 type Handler<'a> = dyn Fn(HttpRequest) -> HttpResponse + 'a;
@@ -56,20 +54,13 @@ impl Connection {
         let mut requests = Requests::new(&self.socket, PATIENCE, is_wanted);
         loop {
             let go_on = || _ = self.write(b"HTTP/1.1 100 Continue\r\n\r\n");
-            match requests.next(go_on) {
-                Ok(request) => {
-                    if !self.exchange(handler, request) {
-                        break;
-                    }
-                }
-                Err(Unread::Refused(status)) => {
-                    let response = HttpResponse::new(status, "").header("Connection", "close");
-                    if self.write(&response.head()).is_ok() {
-                        self.linger();
-                    }
-                    break;
-                }
+            let request = match requests.next(go_on) {
+                Ok(request) => request,
+                Err(Unread::Refused(status)) => break self.refuse(status),
                 Err(Unread::Ended) => break,
+            };
+            if !self.exchange(handler, request) {
+                break;
             }
         }
         self.socket.shut_down(Shutdown::Both);
@@ -131,18 +122,17 @@ impl Connection {
         }
     }
 
-    /// Throws away what the client still sends: closed with bytes unread, the system would drop the response.
-    fn linger(&self) {
+    /// Refuses a request. Throws away what the client still sends: closed with bytes unread, the system would drop the
+    /// response.
+    fn refuse(&self, status: u16) {
+        let response = HttpResponse::new(status, "").header("Connection", "close");
+        let _ = self.write(&response.head());
         self.socket.shut_down(Shutdown::Write);
         let begun = Instant::now();
-        let (mut thrown_away, mut buffer) = (0, Vec::new());
-        while thrown_away < LINGER_LIMIT {
-            let is_wanted = || self.is_open() && begun.elapsed() < LINGER_TIME;
-            match self.socket.read(&mut buffer, is_wanted) {
-                Ok(read @ 1..) => thrown_away += read,
-                _ => return,
-            }
-            buffer.clear();
+        let is_wanted = || self.is_open() && begun.elapsed() < LINGER_TIME;
+        let mut thrown_away = Vec::new();
+        while let Ok(1..) = self.socket.read(&mut thrown_away, is_wanted) {
+            thrown_away.clear();
         }
     }
 

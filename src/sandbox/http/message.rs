@@ -120,15 +120,13 @@ impl HttpResponse {
             return (raw.clone(), Vec::new());
         }
         let body = match self.delivery.cut {
-            _ if head_only => &[],
             Some(cut) => self.body.get(..cut).unwrap_or(&self.body),
-            None => self.body.as_slice(),
+            None => &self.body,
         };
-        let is_chunked = self.delivery.chunked && !head_only;
-        let body = if is_chunked {
-            chunks(body)
-        } else {
-            body.to_vec()
+        let body = match self.delivery.chunked {
+            _ if head_only => Vec::new(),
+            true => chunks(body),
+            false => body.to_vec(),
         };
         (self.head(), body)
     }

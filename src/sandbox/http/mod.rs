@@ -10,16 +10,17 @@ mod socket;
 mod tests;
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use self::connection::Connection;
 use self::socket::POLL_INTERVAL;
+use super::lock::lock;
 
 pub(crate) use self::client::{Target, post};
 pub(crate) use self::message::{HttpRequest, HttpResponse};
@@ -47,11 +48,8 @@ pub(crate) struct Server {
     listening: Mutex<Listening>,
     /// The address of the connection that stops the thread that accepts.
     stopper: Mutex<Option<SocketAddr>>,
-    /// The open connections.
-    connections: Mutex<Vec<Arc<Connection>>>,
-    connection_gone: Condvar,
-    /// The threads of the connections.
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The connections with their threads. Each is open until its thread lets go of it.
+    connections: Mutex<Vec<(Weak<Connection>, JoinHandle<()>)>>,
     accepted: AtomicUsize,
     /// The number of connections that are still to be closed as soon as they are accepted.
     hang_ups: AtomicUsize,
@@ -69,24 +67,18 @@ enum Listening {
 }
 
 impl HttpServer {
-    /// Starts a server on a loopback address, with port 0 on a port that the system picks.
+    /// Starts a server on this port of the loopback address, or if it is 0, on a port that the system picks.
     pub(crate) fn start(
-        address: SocketAddr,
+        port: u16,
         handler: impl Fn(HttpRequest, &Arc<Server>) -> HttpResponse + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        if !address.ip().is_loopback() {
-            let message = format!("the sandbox listens on loopback only, not on {address}");
-            return Err(io::Error::new(ErrorKind::InvalidInput, message));
-        }
-        let listener = TcpListener::bind(address)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let server = Arc::new(Server {
             address: listener.local_addr()?,
             handler: Box::new(handler),
             listening: Mutex::new(Listening::Off(None)),
             stopper: Mutex::default(),
             connections: Mutex::default(),
-            connection_gone: Condvar::new(),
-            threads: Mutex::default(),
             accepted: AtomicUsize::new(0),
             hang_ups: AtomicUsize::new(0),
         });
@@ -98,11 +90,9 @@ impl HttpServer {
 impl Drop for HttpServer {
     fn drop(&mut self) {
         self.stop_listening(&mut lock(&self.listening), Listening::Ended);
-        lock(&self.connections)
-            .iter()
-            .for_each(|connection| connection.close());
-        let threads = std::mem::take(&mut *lock(&self.threads));
-        for thread in threads {
+        self.open().iter().for_each(|connection| connection.close());
+        let connections = std::mem::take(&mut *lock(&self.connections));
+        for (_, thread) in connections {
             let _ = thread.join();
         }
     }
@@ -124,12 +114,12 @@ impl Server {
 
     /// The number of connections accepted since the start.
     pub(crate) fn connections_accepted(&self) -> usize {
-        self.accepted.load(Ordering::SeqCst)
+        self.accepted.load(SeqCst)
     }
 
     /// The number of connections that are open now.
     pub(crate) fn connections_open(&self) -> usize {
-        lock(&self.connections).len()
+        self.open().len()
     }
 
     /// Closes every connection, as a server does that has kept it long enough. New ones are accepted.
@@ -137,17 +127,18 @@ impl Server {
     /// A connection without a call under way is closed when this returns. A call under way gets its response first, and
     /// is not waited for.
     pub(crate) fn close_connections(&self) {
-        let mut idle = lock(&self.connections).clone();
-        idle.retain(|connection| connection.finish());
-        if !self.wait_gone(&idle, CLOSE_PATIENCE) {
-            idle.iter().for_each(|connection| connection.close());
-            self.wait_gone(&idle, CLOSE_PATIENCE);
+        let finished = self.open().into_iter().filter(|one| one.finish());
+        let idle: Vec<_> = finished.map(|one| Arc::downgrade(&one)).collect();
+        if !wait_gone(&idle) {
+            let open = idle.iter().filter_map(Weak::upgrade);
+            open.for_each(|connection| connection.close());
+            wait_gone(&idle);
         }
     }
 
     /// Closes the next connections as soon as they are accepted.
     pub(crate) fn hang_up(&self, connections: usize) {
-        self.hang_ups.store(connections, Ordering::SeqCst);
+        self.hang_ups.store(connections, SeqCst);
     }
 
     /// Stops or starts listening: while it refuses, a client's connect fails, as on a port where nobody listens.
@@ -173,14 +164,10 @@ impl Server {
         thread::Builder::new()
             .name("sandbox-refuse".into())
             .spawn(move || {
-                while let Some(server) = server.upgrade() {
-                    if begun.elapsed() >= time {
-                        let _ = server.set_refusing(false);
-                        return;
-                    }
-                    drop(server);
+                while begun.elapsed() < time && server.strong_count() > 0 {
                     thread::sleep(POLL_INTERVAL);
                 }
+                server.upgrade().map(|server| server.set_refusing(false))
             })?;
         Ok(())
     }
@@ -200,22 +187,16 @@ impl Server {
         };
         let mut own = None;
         while own.is_none() && !acceptor.is_finished() {
-            own = self.connect_to_stop().ok();
+            // Held until the stopper is known, so that its connection is not taken for a client's.
+            let mut stopper = lock(&self.stopper);
+            own = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).ok();
+            *stopper = own.as_ref().and_then(|own| own.local_addr().ok());
         }
         let accepted = acceptor.join().ok().flatten();
         if let Listening::Off(held) = listening {
             *held = own.zip(accepted);
         }
         *lock(&self.stopper) = None;
-    }
-
-    /// Connects to the server itself and makes that connection the stopper.
-    fn connect_to_stop(&self) -> io::Result<TcpStream> {
-        // Held until the stopper is known, so that the connection is not taken for a client's.
-        let mut stopper = lock(&self.stopper);
-        let own = TcpStream::connect_timeout(&self.address, Duration::from_secs(1))?;
-        *stopper = Some(own.local_addr()?);
-        Ok(own)
     }
 
     /// Accepts connections until one comes from the stopper.
@@ -230,8 +211,10 @@ impl Server {
             if *lock(&self.stopper) == Some(peer) {
                 return Some(stream);
             }
-            self.accepted.fetch_add(1, Ordering::SeqCst);
-            if self.hangs_up() {
+            self.accepted.fetch_add(1, SeqCst);
+            let one_less = |left: usize| left.checked_sub(1);
+            let hung_up = self.hang_ups.fetch_update(SeqCst, SeqCst, one_less);
+            if hung_up.is_ok() {
                 continue;
             }
             if self.connections_open() < CONNECTIONS_LIMIT {
@@ -245,50 +228,36 @@ impl Server {
         }
     }
 
-    /// Checks whether the connection that was just accepted is to be closed at once.
-    fn hangs_up(&self) -> bool {
-        let one_less = |left: usize| left.checked_sub(1);
-        self.hang_ups
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
-            .is_ok()
-    }
-
     /// Starts the thread of a connection.
     fn admit(self: &Arc<Self>, stream: TcpStream) -> io::Result<()> {
         let connection = Arc::new(Connection::new(stream)?);
-        lock(&self.connections).push(Arc::clone(&connection));
-        let thread = thread::Builder::new()
-            .name("sandbox-connection".into())
-            .spawn({
-                let (server, connection) = (Arc::clone(self), Arc::clone(&connection));
-                move || {
-                    connection.serve(&|request| (server.handler)(request, &server));
-                    server.remove(&connection);
-                }
-            });
-        if thread.is_err() {
-            self.remove(&connection);
-        }
-        let mut threads = lock(&self.threads);
-        threads.retain(|thread| !thread.is_finished());
-        threads.push(thread?);
+        let (server, weak) = (Arc::clone(self), Arc::downgrade(&connection));
+        // Locked before the thread runs, so that a request finds its own connection counted.
+        let mut connections = lock(&self.connections);
+        connections.retain(|(_, thread)| !thread.is_finished());
+        let thread = thread::Builder::new().name("sandbox-connection".into());
+        let serve = move || connection.serve(&|request| (server.handler)(request, &server));
+        connections.push((weak, thread.spawn(serve)?));
         Ok(())
     }
 
-    fn remove(&self, connection: &Arc<Connection>) {
-        lock(&self.connections).retain(|other| !Arc::ptr_eq(other, connection));
-        self.connection_gone.notify_all();
-    }
-
-    /// Waits until none of these connections is open. Returns `false` if one still is when the time is up.
-    fn wait_gone(&self, awaited: &[Arc<Connection>], patience: Duration) -> bool {
-        let is_awaited = |open: &Arc<Connection>| awaited.iter().any(|one| Arc::ptr_eq(one, open));
+    fn open(&self) -> Vec<Arc<Connection>> {
         let connections = lock(&self.connections);
-        let waited = self
-            .connection_gone
-            .wait_timeout_while(connections, patience, |open| open.iter().any(is_awaited));
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        let open = connections.iter().filter_map(|(open, _)| open.upgrade());
+        open.collect()
     }
+}
+
+/// Waits until none of these connections is open. Returns `false` if one still is when the time is up.
+fn wait_gone(awaited: &[Weak<Connection>]) -> bool {
+    let begun = Instant::now();
+    while awaited.iter().any(|one| one.strong_count() > 0) {
+        if begun.elapsed() >= CLOSE_PATIENCE {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
 }
 
 fn turn_away(mut stream: &TcpStream) {
@@ -296,9 +265,4 @@ fn turn_away(mut stream: &TcpStream) {
     // Fits into the buffer of a new connection, so that it does not block.
     let _ = stream.write_all(&response.head());
     let _ = stream.shutdown(Shutdown::Write);
-}
-
-/// Locks. A panic elsewhere leaves nothing half done behind any of these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -48,12 +48,6 @@ pub(super) struct Requests<'a, W> {
     has_begun: bool,
 }
 
-/// The end of a request's body.
-enum Framing {
-    Length(usize),
-    Chunked,
-}
-
 impl<'a, W: Fn() -> bool> Requests<'a, W> {
     pub(super) fn new(socket: &'a Socket, patience: Duration, is_wanted: W) -> Self {
         Self {
@@ -72,13 +66,13 @@ impl<'a, W: Fn() -> bool> Requests<'a, W> {
         self.deadline = Instant::now() + self.patience;
         self.has_begun = !self.unused().is_empty();
         let mut request = self.parsed(parse_head)?;
-        let framing = framing(&request).map_err(Refused)?;
+        let length = body_length(&request).map_err(Refused)?;
         if request.header("expect").is_some() {
             go_on();
         }
-        request.body = match framing {
-            Framing::Length(length) => self.bytes(length)?,
-            Framing::Chunked => self.chunked()?,
+        request.body = match length {
+            Some(length) => self.bytes(length)?,
+            None => self.chunked()?,
         };
         Ok(request)
     }
@@ -189,10 +183,10 @@ fn parse_chunk_size(buffer: &[u8]) -> Result<Option<(usize, usize)>, u16> {
     match httparse::parse_chunk_size(buffer) {
         // httparse takes a line without any digit for 0.
         _ if !buffer.first().is_none_or(u8::is_ascii_hexdigit) => Err(400),
-        Ok(Status::Complete((length, size))) => {
-            let size = usize::try_from(size).map_err(|_| 413_u16)?;
-            Ok(Some((length, size)))
-        }
+        Ok(Status::Complete((length, size))) => match usize::try_from(size) {
+            Ok(size) => Ok(Some((length, size))),
+            Err(_) => Err(413),
+        },
         Ok(Status::Partial) if buffer.len() < CHUNK_LINE_LIMIT => Ok(None),
         _ => Err(400),
     }
@@ -215,21 +209,22 @@ fn names_a_version(line: &[u8]) -> bool {
         .is_some_and(|version| version.first().is_some_and(u8::is_ascii_digit))
 }
 
-/// Finds the end of the body. Refuses whatever another program might understand in another way.
-fn framing(request: &HttpRequest) -> Result<Framing, u16> {
+/// Returns the length of the body, or `None` if it comes in chunks. Refuses whatever another program might understand in
+/// another way.
+fn body_length(request: &HttpRequest) -> Result<Option<usize>, u16> {
     let lengths: Vec<_> = request.header_all("content-length").collect();
     let codings: Vec<_> = request.header_all("transfer-encoding").collect();
     match (lengths.as_slice(), codings.as_slice()) {
-        ([], []) => Ok(Framing::Length(0)),
+        ([], []) => Ok(Some(0)),
         ([length], []) => {
             if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(400);
             }
             let length = length.parse().ok().filter(|length| *length <= BODY_LIMIT);
-            length.map(Framing::Length).ok_or(413)
+            length.map(Some).ok_or(413)
         }
         ([], [coding]) if !request.is_http_1_0 => match coding.eq_ignore_ascii_case("chunked") {
-            true => Ok(Framing::Chunked),
+            true => Ok(None),
             false => Err(501),
         },
         _ => Err(400),

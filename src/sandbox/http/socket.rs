@@ -42,16 +42,16 @@ impl Socket {
 
     /// Checks, without blocking, whether the peer has ended its side of the connection.
     pub(super) fn is_ended(&self) -> bool {
-        let peeked = self
-            .0
-            .set_nonblocking(true)
-            .and_then(|()| self.0.peek(&mut [0]));
-        let restored = self.0.set_nonblocking(false);
-        let is_open = match peeked {
-            Ok(read) => read > 0,
-            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        let peek = || {
+            self.0.set_nonblocking(true)?;
+            let peeked = self.0.peek(&mut [0]);
+            self.0.set_nonblocking(false)?;
+            peeked
         };
-        !is_open || restored.is_err()
+        peek().map_or_else(
+            |error| error.kind() != ErrorKind::WouldBlock,
+            |read| read == 0,
+        )
     }
 
     pub(super) fn shut_down(&self, how: Shutdown) {
