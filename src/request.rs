@@ -218,8 +218,10 @@ impl Request {
     /// success, as with an order.
     ///
     /// [`Client`](crate::Client) then sends it only on a connection that was silent for long enough to have no other
-    /// response under way, and fails if a second response follows. Calls in quick succession take a second connection in
+    /// response under way, and fails if a second response follows. Calls in quick succession take a few connections in
     /// turns. What remains is a response that arrives between the request and its own response: only a later query tells.
+    /// [`Client::execute`](crate::Client::execute) sends every request so, since it compares nothing. An
+    /// [`Endpoint`] without [`check`](Endpoint::check) should say it.
     pub fn unrepeated(mut self) -> Self {
         self.is_unrepeated = true;
         self

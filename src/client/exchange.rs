@@ -74,7 +74,12 @@ impl Http {
         if matches!(result, Ok(_) | Err(Error::Api(_))) {
             response.received.keep_connection();
         }
-        if result.is_ok() && request.is_unrepeated() && response.received.is_followed() {
+        let may_be_anothers = match &result {
+            Ok(_) => request.is_unrepeated(),
+            // A refusal repeats nothing of any request.
+            Err(error) => error.outcome() == Outcome::Refused,
+        };
+        if may_be_anothers && response.received.is_followed() {
             let problem = "a second response followed, so that either may be another request's";
             result = Err(response.attempt.failed(Failure::Exchange(problem.into())));
         }

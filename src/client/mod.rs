@@ -127,10 +127,14 @@ impl Client {
     /// # }
     /// ```
     ///
+    /// Nothing compares the response with the request, so that each request is sent as an
+    /// [unrepeated](Request::unrepeated) one.
+    ///
     /// # Errors
     ///
     /// As for [`send`](Self::send).
     pub fn execute<R: DeserializeOwned>(&self, request: Request) -> Result<R, Error> {
+        let request = request.unrepeated();
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
         let result = self.verify(&response).and_then(Verified::read);

@@ -1,11 +1,13 @@
 //! The numbers of connections, DNS lookups and handshakes that calls need.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wechatpay_contract::{Client, Error, Request};
+use wechatpay_contract::ecommerce::MiniProgramPreSign;
+use wechatpay_contract::{Client, Error, QueryContract};
 
 use crate::failover::black_hole;
 use crate::platform::{PRE_SIGN, Platform, SESSION};
@@ -35,7 +37,7 @@ fn counted(
     (client, lookups)
 }
 
-fn refused(result: Result<(), Error>, status: u16) {
+fn refused<T: Debug>(result: Result<T, Error>, status: u16) {
     let error = result.unwrap_err();
     assert!(
         matches!(&error, Error::Api(api) if api.status == status),
@@ -53,18 +55,26 @@ fn a_thousand_calls_in_a_row_use_one_connection_and_one_dns_lookup() {
     let server = TlsServer::start(&authority, &Leaf::default(), move |request| {
         if request.starts_with(b"GET") {
             signed.clone()
-        } else if request.starts_with(b"POST /v3/unknown") {
+        } else if request.windows(9).any(|part| part == b"forbidden") {
             unsigned.clone()
         } else {
             good.clone()
         }
     });
     let (client, lookups) = counted(&platform, &authority, &server);
+    let query = QueryContract {
+        service_id: PRE_SIGN.service_id,
+        out_contract_code: PRE_SIGN.out_contract_code,
+    };
+    let forbidden = MiniProgramPreSign {
+        openid: "forbidden",
+        ..PRE_SIGN
+    };
 
     for call in 0..1000 {
         match call % 10 {
-            3 => refused(client.execute(Request::get("/v3/unknown")), 400),
-            7 => refused(client.execute(Request::post("/v3/unknown").json("")), 401),
+            3 => refused(client.send(&query), 400),
+            7 => refused(client.send(&forbidden), 401),
             _ => drop(client.send(&PRE_SIGN).unwrap()),
         }
     }

@@ -167,9 +167,7 @@ fn pre_sign(client: &Client, code: &str) -> Result<String, Error> {
 /// An order that has no type.
 fn execute(client: &Client, number: &str) -> Result<String, Error> {
     let body = serde_json::json!({"out_trade_no": number});
-    let request = Request::post("/v3/pay/transactions/app")
-        .json(&body)
-        .unrepeated();
+    let request = Request::post("/v3/pay/transactions/app").json(&body);
     let prepay: Value = client.execute(request)?;
     Ok(prepay["prepay_id"].as_str().unwrap_or_default().to_owned())
 }
@@ -218,7 +216,7 @@ fn at_most_one_order_gets_another_requests_response() {
 }
 
 #[test]
-fn at_most_one_request_that_says_so_gets_another_requests_response() {
+fn at_most_one_request_without_a_type_gets_another_requests_response() {
     run(&[execute], |label, tally| {
         assert!(tally.wrong <= 1, "{label}: {tally:?}");
         assert!(tally.right >= CALLS - 2, "{label}: {tally:?}");

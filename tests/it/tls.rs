@@ -321,19 +321,38 @@ fn a_connection_is_not_used_again_after_a_response_that_was_not_the_requests() {
     }
 }
 
+const FOLLOWED: &str =
+    "transport: a second response followed, so that either may be another request's";
+
 #[test]
-fn an_order_fails_if_more_follows_its_response() {
+fn a_response_that_is_not_compared_is_an_error_if_more_follows() {
     let answer = Platform::new().answer(200, r#"{"prepay_id":"wx1"}"#).bytes;
     let order = direct(OrderOptions::default());
-    for (stray, wanted) in [
-        ("", "success"),
-        (
-            "HTTP/1.1 200 OK\r\n",
-            "transport: a second response followed, so that either may be another request's",
-        ),
-    ] {
-        let (_server, client) = first_badly(Answer::keep([&answer, stray.as_bytes()].concat()));
+    for (stray, wanted) in [("", "success"), ("HTTP/1.1 200 OK\r\n", FOLLOWED)] {
+        let response = Answer::keep([&answer, stray.as_bytes()].concat());
+        let (_server, client) = first_badly(response.clone());
         assert_eq!(told(&client.send(&order)), wanted);
+        let (_server, client) = first_badly(response);
+        let request = Request::get("/v3/x");
+        assert_eq!(told(&client.execute::<Value>(request)), wanted);
+    }
+}
+
+/// An error repeats nothing of its request: what follows may be the success of a request that seems refused.
+#[test]
+fn no_request_is_refused_by_an_error_that_a_second_response_follows() {
+    let platform = Platform::new();
+    let refused = platform.answer(400, r#"{"code":"PARAM_ERROR"}"#).bytes;
+    let good = platform.answer(200, SESSION).bytes;
+    for (stray, wanted) in [(&[][..], "api: 400 PARAM_ERROR"), (&good, FOLLOWED)] {
+        let (server, client) = first_badly(Answer::keep([&refused, stray].concat()));
+        let result = client.send(&PRE_SIGN);
+        let told = told(&result);
+        assert!(told.starts_with(wanted), "{told}");
+        let is_refused = result.unwrap_err().outcome() == Outcome::Refused;
+        assert_eq!(is_refused, stray.is_empty());
+        client.send(&PRE_SIGN).unwrap();
+        assert_eq!(server.connections(), if is_refused { 1 } else { 2 });
     }
 }
 
