@@ -95,6 +95,7 @@
 //
 // time.rs            Unix seconds and the written forms of a time.
 // json.rs            Reads verified JSON; errors name fields and places, never values.
+// open_enum.rs       Enumerations of texts on the wire that keep unknown values.
 // error/             What can go wrong, whether the request may have taken effect, and what to do next.
 // keys/              Private, public and APIv3 keys; PEM and DER; the only place that names ring.
 // rules.rs           The documented rules for fields.
@@ -136,6 +137,7 @@ mod json;
 mod keys;
 mod merchant;
 mod notification;
+mod open_enum;
 pub mod order;
 mod platform_keys;
 mod request;

@@ -1,6 +1,6 @@
 //! The states of a contract and the ways in which it ends.
 
-use crate::json::open_enum;
+use crate::open_enum::open_enum;
 
 open_enum! {
     /// The state of a contract 协议状态.

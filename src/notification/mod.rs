@@ -13,8 +13,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use self::envelope::Envelope;
-use crate::json::{self, open_enum};
+use crate::json;
 use crate::keys::ApiV3Key;
+use crate::open_enum::open_enum;
 use crate::verifier::{SignatureHeaders, Verifier};
 
 pub use self::content::{ContractEvent, Event, RefundEvent};

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{InvalidField, Mismatch};
-use crate::json::{null_as_default, open_enum};
+use crate::json::null_as_default;
+use crate::open_enum::open_enum;
 use crate::request::{Endpoint, Request};
 use crate::rules;
 

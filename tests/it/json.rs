@@ -1,6 +1,6 @@
-//! What errors tell of a body that does not fit: fields, types and places, and never what came in it.
+//! Errors of a body that does not fit name fields, types and places, and no value of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wechatpay_contract::{
     ApiV3Key, Contract, ContractEvent, ContractId, Error, MiniProgramSession, NotificationError,
@@ -70,13 +71,13 @@ impl fmt::Debug for Own {
     }
 }
 
-/// A verified answer with this body.
-fn answered<R: DeserializeOwned>(body: &str) -> Result<R, Error> {
+/// Accepts a verified response with this body.
+fn accepted<R: DeserializeOwned>(body: &str) -> Result<R, Error> {
     let headers = Headers::signed(body.as_bytes());
     merchant().accept(200, headers.pairs(), body.as_bytes(), at(NOW))
 }
 
-/// A verified notification with this content.
+/// Opens a verified notification with this content.
 fn notified<T: DeserializeOwned>(content: &str) -> Result<T, NotificationError> {
     opened(&sealed(content).to_string())
 }
@@ -112,7 +113,7 @@ fn sealed(content: &str) -> Value {
     })
 }
 
-/// The last cause, after a look at everything that could be printed.
+/// Returns the last cause, after a check that nothing printed of the error has the secret.
 #[track_caller]
 fn told(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = chain(error);
@@ -128,9 +129,9 @@ fn told(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[track_caller]
 fn assert_told(body: &str, wanted: &str) {
-    let answer = answered::<Shape>(body).unwrap_err();
-    assert!(matches!(answer, Error::Decode { .. }), "{answer:?}");
-    assert_eq!(told(&answer), wanted, "{body}");
+    let response = accepted::<Shape>(body).unwrap_err();
+    assert!(matches!(response, Error::Decode { .. }), "{response:?}");
+    assert_eq!(told(&response), wanted, "{body}");
     let content = notified::<Shape>(body).unwrap_err();
     assert!(
         matches!(content, NotificationError::Content { .. }),
@@ -140,13 +141,13 @@ fn assert_told(body: &str, wanted: &str) {
 }
 
 #[test]
-fn what_does_not_fit_is_told_without_its_value() {
+fn a_value_that_does_not_fit_is_not_in_the_error() {
     const VALID: &str = r#"{"number":5,"kind":"Known","pair":[1,2],"one":"x","own":"right","counts":{"1":2},"either":true}"#;
-    answered::<Shape>(VALID).unwrap();
+    accepted::<Shape>(VALID).unwrap();
     notified::<Shape>(VALID).unwrap();
     let fields = "unknown field, expected one of `number`, `kind`, `pair`, `one`, `own`, `counts`, `either`, `inner`";
     let custom = "a value was refused by the type that reads it";
-    // What stands at `_` is the secret, once in the body and so never in the error.
+    // The secret takes the place of `_`.
     let table = [
         (
             r#"{"number":"_"}"#,
@@ -202,7 +203,7 @@ fn what_does_not_fit_is_told_without_its_value() {
         ),
         (
             r#"{"number":1,"counts":{"_":1}}"#,
-            "invalid value: expected key to be a number in quotes",
+            "counts: invalid type: string, expected u8",
         ),
         (
             r#"{"number":1,"counts":{"7":"_"}}"#,
@@ -225,8 +226,8 @@ fn what_does_not_fit_is_told_without_its_value() {
     ];
     for (body, wanted) in table {
         let body = body.replace('_', SECRET);
-        let answer = answered::<Shape>(&body).unwrap_err();
-        let said = told(&answer);
+        let response = accepted::<Shape>(&body).unwrap_err();
+        let said = told(&response);
         let column = said
             .strip_prefix(wanted)
             .and_then(|rest| rest.strip_prefix(" at line 1 column "))
@@ -236,9 +237,9 @@ fn what_does_not_fit_is_told_without_its_value() {
     }
 }
 
-/// A derived type would take an array for an object, field by field.
+/// By itself, a derived type reads an array as an object, field by field.
 #[test]
-fn an_array_is_no_object() {
+fn an_array_in_place_of_an_object_is_refused() {
     #[derive(Debug, Deserialize)]
     #[allow(dead_code)]
     struct Outer {
@@ -252,15 +253,15 @@ fn an_array_is_no_object() {
     }
     #[track_caller]
     fn assert_refused<T: DeserializeOwned + fmt::Debug>(body: &str, wanted: &str) {
-        let error = answered::<T>(body).unwrap_err();
+        let error = accepted::<T>(body).unwrap_err();
         let said = told(&error);
         assert!(said.starts_with(wanted), "{said}");
         let error = notified::<T>(body).unwrap_err();
         assert_eq!(told(&error), said);
     }
-    answered::<Outer>(r#"{"list":[{"number":1}],"pair":[1,2]}"#).unwrap();
-    answered::<Vec<Inner>>(r#"[{"number":1}]"#).unwrap();
-    answered::<Value>("[1]").unwrap();
+    accepted::<Outer>(r#"{"list":[{"number":1}],"pair":[1,2]}"#).unwrap();
+    accepted::<Vec<Inner>>(r#"[{"number":1}]"#).unwrap();
+    accepted::<Value>("[1]").unwrap();
     assert_refused::<Outer>(
         "[[],[1,2]]",
         "invalid type: sequence, expected struct Outer",
@@ -310,7 +311,117 @@ fn an_array_is_no_object() {
     }
 }
 
-/// A field of the notification that is of no promised type costs no more than itself.
+/// Types of every shape that a caller may have.
+#[derive(Debug, Deserialize)]
+#[allow(dead_code)]
+enum Variants {
+    Unit,
+    Newtype(u64),
+    Pair(u8, String),
+    Fields { number: u64 },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", content = "content")]
+#[allow(dead_code)]
+enum Tagged {
+    One(Named),
+    Two { id: i32 },
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code)]
+struct Flat {
+    #[serde(flatten)]
+    tagged: Tagged,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Unit;
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code)]
+struct Named(String);
+
+#[test]
+fn a_type_of_any_shape_is_read_as_serde_json_reads_it() {
+    #[track_caller]
+    fn assert_same<T: DeserializeOwned + fmt::Debug>(bodies: &[&str]) {
+        for body in bodies {
+            let wanted: T = serde_json::from_str(body).unwrap();
+            let found: T = accepted(body).unwrap();
+            assert_eq!(format!("{found:?}"), format!("{wanted:?}"), "{body}");
+        }
+    }
+    assert_same::<Value>(&[
+        r#" { "a" : [ 1 , -2, 3.5, 1e3, true, false, null, {} , [] ] , "\u0062\"" : "\u6570\n\ud83d\ude00" } "#,
+        "18446744073709551615",
+        "-9223372036854775808",
+        "\"\"",
+    ]);
+    assert_same::<Vec<Variants>>(&[
+        r#"["Unit", {"Unit":null}, {"Newtype":5}, {"Pair":[1,"x"]}, {"Fields":{"number":5,"other":[{}]}}]"#,
+    ]);
+    assert_same::<Tagged>(&[
+        r#"{"kind":"One","content":"x"}"#,
+        r#"{"content":{"id":-4},"kind":"Two"}"#,
+    ]);
+    assert_same::<Flat>(&[r#"{"a":[1],"kind":"Two","content":{"id":4},"b":{"c":null}}"#]);
+    assert_same::<BTreeMap<i64, f32>>(&[r#"{"-5":1.5,"7":2}"#]);
+    assert_same::<BTreeMap<bool, char>>(&[r#"{"true":"x","false":"\u6570"}"#]);
+    assert_same::<(Unit, Named, Option<Option<u8>>, i128, f64)>(&[
+        r#"[null,"x",null,-5,-0.5]"#,
+        r#"[null,"\\",5,18446744073709551615,1]"#,
+    ]);
+    assert_same::<Box<RawValue>>(&[r#"{"a" : 1e400}"#]);
+}
+
+#[test]
+fn a_value_of_another_shape_is_refused_with_its_place() {
+    #[track_caller]
+    fn assert_refused<T: DeserializeOwned + fmt::Debug>(body: &str, wanted: &str) {
+        let error = accepted::<T>(body).unwrap_err();
+        assert_eq!(told(&error), wanted, "{body}");
+    }
+    let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+    accepted::<Value>(&nested(127)).unwrap();
+    let error = told(&accepted::<Value>(&nested(128)).unwrap_err());
+    assert!(
+        error.starts_with("[0][0]")
+            && error.ends_with(": recursion limit exceeded at line 1 column 129"),
+        "{error}"
+    );
+    accepted::<Value>(&nested(100_000)).unwrap_err();
+    assert_refused::<BTreeMap<String, (u8, u8)>>(
+        r#"{"a":[1,2,3]}"#,
+        "*: more elements than expected at line 1 column 12",
+    );
+    assert_refused::<Vec<f64>>("[1,1e400]", "[1]: number out of range at line 1 column 8");
+    assert_refused::<Vec<String>>(
+        "[\"a\",\n \"\\ud800\"]",
+        "[1]: unexpected end of hex escape at line 2 column 9",
+    );
+    assert_refused::<Vec<Variants>>(
+        r#"[{"Fields":[5]}]"#,
+        "[0].*: invalid type: sequence, expected struct variant Variants::Fields at line 1 column 14",
+    );
+    assert_refused::<Variants>(
+        r#"{"Unit":null,"Newtype":5}"#,
+        "invalid type: map, expected enum Variants at line 1 column 25",
+    );
+    assert_refused::<Variants>(
+        r#"{"Unit":5}"#,
+        "*: invalid type: integer, expected unit at line 1 column 9",
+    );
+    assert_refused::<BTreeMap<u8, u8>>(
+        r#"{"300":1}"#,
+        "invalid value: integer, expected u8 at line 1 column 6",
+    );
+}
+
+/// The type of these fields is not documented, so a wrong value leaves the others readable.
 #[test]
 fn a_number_without_bounds_counts_as_absent() {
     for number in [
@@ -341,7 +452,7 @@ fn a_number_without_bounds_counts_as_absent() {
     let right = r#"{"out_contract_code":"a","service_id":"12535","plan_id":7}"#;
     let event = notified::<ContractEvent>(right).unwrap();
     assert_eq!((event.service_id, event.plan_id), (Some(12535), Some(7)));
-    // As a stored event is read.
+    // A stored event is read back in this way.
     let stored = serde_json::to_value(&event).unwrap();
     assert_eq!(
         serde_json::from_value::<ContractEvent>(stored).unwrap(),
@@ -350,18 +461,18 @@ fn a_number_without_bounds_counts_as_absent() {
 }
 
 #[test]
-fn an_empty_body_is_called_empty() {
-    let error = answered::<ContractId>("").unwrap_err();
+fn an_empty_body_is_reported_as_empty() {
+    let error = accepted::<ContractId>("").unwrap_err();
     assert_eq!(told(&error), "the body is empty");
-    answered::<()>("").unwrap();
-    answered::<Option<ContractId>>("").unwrap();
-    let error = answered::<ContractId>("null").unwrap_err();
+    accepted::<()>("").unwrap();
+    accepted::<Option<ContractId>>("").unwrap();
+    let error = accepted::<ContractId>("null").unwrap_err();
     assert!(told(&error).starts_with("invalid type: null"), "{error:?}");
 }
 
 #[test]
-fn the_place_is_told() {
-    let Error::Decode { source, .. } = answered::<Shape>("{\n\"number\":\n  \"x\"}").unwrap_err()
+fn the_error_names_field_line_and_column() {
+    let Error::Decode { source, .. } = accepted::<Shape>("{\n\"number\":\n  \"x\"}").unwrap_err()
     else {
         panic!("was accepted");
     };
@@ -379,17 +490,17 @@ fn the_place_is_told() {
     );
 }
 
-/// Every field of every answer and of the notification is made wrong in every way.
+/// Gives every field of every response and of the notification a value of each wrong type.
 #[test]
-fn no_field_of_any_body_is_repeated() {
-    let answer = json!({
+fn no_value_of_any_body_is_in_the_error() {
+    let response = json!({
         "pre_entrustweb_id": MARK, "mchid": MARK, "service_id": 12535, "out_contract_code": MARK,
         "sign_mp_appid": MARK, "sign_mp_path": MARK, "contract_id": MARK, "appid": MARK, "openid": MARK,
         "sub_appid": MARK, "sub_openid": MARK, "contract_display_account": MARK, "contract_state": MARK,
         "contract_signed_time": MARK, "contract_terminate_info": {"contract_termination_mode": MARK},
     });
     let mut seen = 0;
-    for name in answer.as_object().unwrap().keys() {
+    for name in response.as_object().unwrap().keys() {
         for wrong in [
             json!([MARK]),
             json!({MARK: MARK}),
@@ -397,13 +508,13 @@ fn no_field_of_any_body_is_repeated() {
             json!(395.5),
             json!(true),
         ] {
-            let mut body = answer.clone();
+            let mut body = response.clone();
             body[name] = wrong;
             let body = body.to_string();
             let errors = [
-                answered::<MiniProgramSession>(&body).map(drop).err(),
-                answered::<ContractId>(&body).map(drop).err(),
-                answered::<Contract>(&body).map(drop).err(),
+                accepted::<MiniProgramSession>(&body).map(drop).err(),
+                accepted::<ContractId>(&body).map(drop).err(),
+                accepted::<Contract>(&body).map(drop).err(),
             ];
             for error in errors.into_iter().flatten() {
                 told(&error);
@@ -419,7 +530,7 @@ fn no_field_of_any_body_is_repeated() {
 }
 
 #[test]
-fn no_field_of_the_envelope_is_repeated() {
+fn no_value_of_the_envelope_is_in_the_error() {
     let right = sealed(r#"{"out_contract_code":"a"}"#);
     opened::<ContractEvent>(&right.to_string()).unwrap();
     for name in ["id", "create_time", "event_type", "resource"] {
