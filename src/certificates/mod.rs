@@ -252,7 +252,8 @@ impl<'a> Entry<'a> {
 
 fn is_block_alone(pem: &[u8]) -> bool {
     let pem = pem.trim_ascii();
-    pem.starts_with(b"-----BEGIN ") && pem.ends_with(b"-----")
+    let dashes = pem.iter().filter(|byte| **byte == b'-').count();
+    pem.starts_with(b"-----BEGIN ") && pem.ends_with(b"-----") && dashes == 4 * 5
 }
 
 /// A member of a JSON object. WeChat Pay's own example has a key with a space behind it: `"effective_time "`.

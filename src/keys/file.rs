@@ -38,5 +38,8 @@ fn looks_like_key(path: &Path) -> bool {
     let text = path.to_string_lossy();
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
     let is_long = text.len() >= 32 && (text.len() > 255 || !text.contains('/'));
-    text.contains("BEGIN") || text.contains('\n') || (is_long && text.chars().all(is_base64))
+    text.contains("BEGIN")
+        || text.starts_with("MII")
+        || text.contains('\n')
+        || (is_long && text.chars().all(is_base64))
 }

@@ -180,8 +180,11 @@ impl PublicKey {
     /// [`KeyError`] if the id is not of that form (it is not shown then), if there is not exactly one such block, if it
     /// is damaged, or if the key in it is not an RSA key with which a signature could ever be verified.
     pub fn from_pem(id: impl Into<String>, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let id = checked_id(&id.into())?;
-        let der = pem::only_block(pem.as_ref(), pem::PUBLIC_KEY)?;
+        Self::under(checked_id(&id.into())?, pem.as_ref())
+    }
+
+    fn under(id: String, pem: &[u8]) -> Result<Self, KeyError> {
+        let der = pem::only_block(pem, pem::PUBLIC_KEY)?;
         Self::new(id, &formats::public_key(&der)?, None)
     }
 
@@ -192,7 +195,7 @@ impl PublicKey {
     /// Those of [`from_pem`](Self::from_pem) and of reading the file, with the file's name.
     pub fn from_file(id: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let id = checked_id(&id.into())?;
-        file::read(path.as_ref(), |pem| Self::from_pem(id, pem))
+        file::read(path.as_ref(), |pem| Self::under(id, pem))
     }
 
     /// Reads a certificate from PEM text: `BEGIN CERTIFICATE`, in all the forms that [`PrivateKey::from_pem`] reads.

@@ -56,7 +56,7 @@ pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Vec<u8>, KeyError> 
     if let Some(der) = labelled_block(&text, kind)? {
         return Ok(der);
     }
-    let decoded = decode(&text).unwrap_or_default();
+    let decoded = decode(bare(&text)).unwrap_or_default();
     if let Some(der) = labelled_block(&unescaped(&decoded), kind)? {
         return Ok(der);
     }
@@ -71,18 +71,27 @@ pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Vec<u8>, KeyError> 
 
 /// Undoes escapes, however often they were escaped themselves. No part of a PEM block has a backslash.
 fn unescaped(input: &[u8]) -> Vec<u8> {
-    let mut bytes = input.iter().copied().peekable();
     let mut text = Vec::with_capacity(input.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            text.push(byte);
-            continue;
-        }
-        while bytes.next_if_eq(&b'\\').is_some() {}
-        match bytes.next_if(|next| b"nr".contains(next)) {
-            Some(_) => text.push(b'\n'),
-            None if bytes.peek().is_some_and(|next| b"/\r\n".contains(next)) => {}
-            None => text.push(byte),
+    let mut parts = input.split(|byte| *byte == b'\\');
+    text.extend_from_slice(parts.next().unwrap_or_default());
+    for part in parts {
+        match *part {
+            [b'n' | b'r', ref rest @ ..] => {
+                text.push(b'\n');
+                text.extend_from_slice(rest);
+            }
+            [] | [b'/' | b'\r' | b'\n', ..] => text.extend_from_slice(part),
+            // As JSON writes '+', '=' and line breaks: in base64, no other character is worth escaping.
+            [b'u', b'0', b'0', high, low, ref rest @ ..] => {
+                let digits = [high, low];
+                let hex = std::str::from_utf8(&digits).unwrap_or_default();
+                text.push(u8::from_str_radix(hex, 16).unwrap_or(b'\\'));
+                text.extend_from_slice(rest);
+            }
+            _ => {
+                text.push(b'\\');
+                text.extend_from_slice(part);
+            }
         }
     }
     text
@@ -167,6 +176,16 @@ fn body<'a>(rest: &'a [u8], label: &str) -> Result<&'a [u8], &'static str> {
     }
 }
 
+/// Returns the text without a byte order mark, and without quotes and blanks around it.
+fn bare(text: &[u8]) -> &[u8] {
+    let is_around = |byte: &u8| byte.is_ascii_whitespace() || b"\"'".contains(byte);
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let start = text.iter().take_while(|byte| is_around(byte)).count();
+    let text = text.get(start..).unwrap_or_default();
+    let end = text.iter().rev().take_while(|byte| is_around(byte)).count();
+    text.get(..text.len() - end).unwrap_or_default()
+}
+
 fn decode(base64: &[u8]) -> Option<Vec<u8>> {
     let mut base64 = base64.to_vec();
     base64.retain(|byte| !byte.is_ascii_whitespace());
@@ -186,11 +205,7 @@ fn not_base64(body: &[u8]) -> String {
 
 /// Says what an input without a BEGIN line looks like, without any part of it.
 fn describe(input: &[u8]) -> &'static str {
-    let text = std::str::from_utf8(input).map(|text| {
-        text.trim_start_matches('\u{feff}')
-            .trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'')
-    });
-    match text {
+    match std::str::from_utf8(bare(input)) {
         _ if is_utf16(input) => "UTF-16 text (save the file as UTF-8)",
         Ok("") => "an empty input",
         Ok(text) if !text.contains('\0') => describe_text(text),
@@ -213,10 +228,12 @@ fn describe_text(text: &str) -> &'static str {
         "text with a BEGIN line that does not start with five dashes"
     } else if text.starts_with("MI") && text.len() > 64 && text.chars().all(is_base64) {
         "damaged base64 without its BEGIN and END lines"
-    } else if is_placeholder(text) {
-        "a variable that was not replaced by its value"
     } else if is_path(text) {
         "a file's name instead of its content (from_file and from_certificate_file read files)"
+    } else if is_placeholder(text) {
+        "a variable that was not replaced by its value"
+    } else if text.starts_with('<') {
+        "XML or HTML"
     } else if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         "32 letters and digits, as many as an APIv3 key has"
     } else {
@@ -234,35 +251,39 @@ fn is_utf16(input: &[u8]) -> bool {
     has_mark || has_zeros_at(0) != has_zeros_at(1)
 }
 
-/// Hyphens and dashes from U+2010 to U+2015, the minus sign and the full-width hyphen.
+/// Recognizes the dashes that text processors put in place of hyphens.
 fn has_typographic_dashes(text: &[u8]) -> bool {
-    let is_dash = |c: char| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FF0D}');
+    let is_dash = |c: char| {
+        matches!(
+            c,
+            '\u{AD}' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE58}' | '\u{FE63}' | '\u{FF0D}'
+        )
+    };
     String::from_utf8_lossy(text).contains(is_dash)
 }
 
+/// Recognizes `${NAME}`, `$NAME`, `{{ name }}`, `%NAME%`, `<name>`, `#{name}`, `@@NAME@@` and `YOUR_NAME`.
 fn is_placeholder(text: &str) -> bool {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let between = |start, end| text.starts_with(start) && text.ends_with(end);
-    let name = text.strip_prefix('$').unwrap_or_default();
-    between("${", "}")
-        || between("$(", ")")
-        || between("{{", "}}")
-        || between("<", ">")
-        || (between("%", "%") && text.len() > 2)
-        || (!name.is_empty() && name.chars().all(is_name))
+    let name = text.trim_matches(|c: char| "${}()<>%#@_ ".contains(c));
+    let is_of_names = |c: char| c.is_ascii_alphanumeric() || "_.:- ".contains(c);
+    let is_marked = ["$", "{", "<", "%", "#{", "@@"]
+        .iter()
+        .any(|mark| text.starts_with(mark));
+    let is_capital = text.contains('_') && text.to_ascii_uppercase() == text;
+    text.len() <= 64
+        && !name.is_empty()
+        && name.chars().all(is_of_names)
+        && (is_marked || is_capital)
 }
 
+/// Recognizes a short line with a slash, a backslash or a file's ending.
 fn is_path(text: &str) -> bool {
-    const ENDINGS: [&str; 8] = [
-        ".pem", ".key", ".crt", ".cer", ".der", ".p12", ".pfx", ".txt",
-    ];
-    let lower = text.to_ascii_lowercase();
-    let starts_like_one = ["/", "./", "../", "~/", "\\\\", "file:"]
-        .iter()
-        .any(|start| lower.starts_with(start))
-        || lower.get(1..3) == Some(":\\")
-        || lower.get(1..3) == Some(":/");
-    !text.contains('\n') && (starts_like_one || ENDINGS.iter().any(|end| lower.ends_with(end)))
+    let has_ending = || {
+        let ending = text.rsplit_once('.').map_or("", |(_, ending)| ending);
+        (2..=4).contains(&ending.len()) && ending.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let is_line = text.len() < 256 && !text.contains('\n') && !text.starts_with('<');
+    is_line && (text.contains(['/', '\\']) || has_ending())
 }
 
 fn split_once<'a>(haystack: &'a [u8], needle: &[u8]) -> Option<(&'a [u8], &'a [u8])> {

@@ -578,6 +578,8 @@ fn a_key_is_read_in_every_form_in_which_it_is_passed_on() {
         plain.replace('\n', "\\\\n"),
         plain.replace('\n', "\\\n"),
         format!("WECHATPAY_KEY=\"{escaped}\""),
+        json.replace('+', "\\u002B").replace('=', "\\u003d"),
+        escaped.replace("\\n", "\\u000a"),
         json,
         php,
         // As in a Kubernetes secret.
@@ -587,6 +589,8 @@ fn a_key_is_read_in_every_form_in_which_it_is_passed_on() {
         // Copied without the first and the last line.
         bare("rsa2048_pkcs8"),
         bare("rsa2048_pkcs1"),
+        format!("\"{}\"\n", bare("rsa2048_pkcs8")),
+        format!("\u{feff}{}", bare("rsa2048_pkcs8")),
         // What PHP, Node and OpenSSL read as well.
         plain.replace("PRIVATE KEY", "RSA PRIVATE KEY"),
     ] {
@@ -792,6 +796,13 @@ fn an_error_of_a_file_names_it_and_shows_nothing_of_its_content() {
             "{error}"
         );
     }
+    // Once: without its leading zeros it has as many digits as an APIv3 key.
+    let id = "007F09EFDC096DE15EBE81A47057A7232F";
+    let key = PublicKey::from_file(id, &public).unwrap();
+    assert_eq!(
+        key.id(),
+        PublicKey::from_pem(id, pem("rsa2048_public")).unwrap().id()
+    );
     // The id is checked before the file is read.
     let error = PublicKey::from_file("", "/no/such/pub_key.pem").unwrap_err();
     assert!(matches!(error, KeyError::InvalidId { .. }), "{error:?}");
@@ -807,6 +818,8 @@ fn a_key_in_place_of_a_file_name_is_not_shown() {
         &key.replace('\n', " "),
         &bare,
         "a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb",
+        // Cut off, with a slash as paths have.
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj/abc",
     ] {
         let error = PrivateKey::from_file(secret).unwrap_err();
         assert_eq!(error, KeyError::NotAPath);
@@ -1033,6 +1046,20 @@ fn what_is_no_pem_is_described() {
             (b"{{ .Values.wechatpay.key }}", variable),
             (b"%WECHATPAY_KEY%", variable),
             (b"<your key>", variable),
+            (b"$env:WECHATPAY_KEY", variable),
+            (b"#{wechatpay_key}", variable),
+            (b"{wechatpay_key}", variable),
+            (b"@@KEY@@", variable),
+            (b"__KEY__", variable),
+            (b"YOUR_PRIVATE_KEY", variable),
+            (b"keys\\wechatpay_key", path),
+            (b"keys/wechatpay_key", path),
+            (
+                b"<RSAKeyValue><Modulus>abc</Modulus></RSAKeyValue>",
+                "XML or HTML",
+            ),
+            (b"<!DOCTYPE html>", "XML or HTML"),
+            ("\u{AD}\u{FE63}BEGIN CERTIFICATE".as_bytes(), dashes),
             (
                 "\u{2014}\u{2014}-BEGIN PRIVATE KEY\u{2014}\u{2014}-".as_bytes(),
                 dashes,

@@ -420,6 +420,9 @@ fn a_certificate_within_another_text_is_refused() {
         format!("Certificate:\n{NEW}"),
         format!("{NEW}}}"),
         format!("{NEW}{OLD}"),
+        format!("{NEW}{{}}-----"),
+        format!("{NEW}{{}}-----END CERTIFICATE-----"),
+        format!("{}\n{NEW}", "-----BEGIN CERTIFICATE-----"),
         NEW.replacen("-----BEGIN", "x-----BEGIN", 1),
         String::new(),
     ] {
