@@ -8,7 +8,7 @@ use serde_json::Value;
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{Client, Error, Outcome, Request};
 
-use crate::faults::told;
+use crate::client_faults::told;
 use crate::pre_sign::PRE_SIGN;
 use crate::raw_client::content_length;
 use crate::support::{merchant_signer, verifier};

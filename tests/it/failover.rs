@@ -15,7 +15,7 @@ use wechatpay_contract::{
     ApiV3Key, CertificateError, Client, ClientBuilder, Error, Method, Outcome, Request, Signer,
 };
 
-use crate::faults::{CLOSED, cases, told};
+use crate::client_faults::{CLOSED, cases, told};
 use crate::pre_sign::PRE_SIGN;
 
 const AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));

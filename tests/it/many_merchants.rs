@@ -9,7 +9,7 @@ use std::thread;
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{ApiV3Key, Client, Error, PublicKey, Validity, Verifier};
 
-use crate::faults::told;
+use crate::client_faults::told;
 use crate::pre_sign::PRE_SIGN;
 use crate::raw_client::wait_until;
 

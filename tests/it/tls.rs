@@ -13,7 +13,7 @@ use wechatpay_contract::order::OrderOptions;
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{Client, ClientBuilder, Error, Outcome, Request};
 
-use crate::faults::told;
+use crate::client_faults::told;
 use crate::order::direct;
 use crate::platform::{PRE_SIGN, Platform, SESSION};
 use crate::tls_server::{Answer, Authority, Leaf, Then, TlsServer};

@@ -1,7 +1,7 @@
 //! Many threads on one client under faults of the server: each outcome agrees with the server's record.
 //!
 //! 800 calls, or as many as the environment variable `LOAD_CALLS` says:
-//! `LOAD_CALLS=200000 cargo test --release --test it load::`.
+//! `LOAD_CALLS=200000 cargo test --release --test it outcomes_under_load::`.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,8 +13,8 @@ use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::{Fault, RecordedRequest, Sandbox};
 use wechatpay_contract::{Client, Error, Outcome};
 
+use crate::client_faults::{assert_honest, cases, told};
 use crate::failover::CLOSED_PORT;
-use crate::faults::{assert_honest, cases, told};
 use crate::pre_sign::PRE_SIGN;
 use crate::raw_client::wait_until;
 

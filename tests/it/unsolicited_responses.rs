@@ -1,5 +1,5 @@
 //! A peer that sends one response too many on a connection, so that every request after it would get the response of the
-//! request before. `cargo test --test it strays -- --nocapture` prints what the calls came to.
+//! request before. `cargo test --test it unsolicited_responses -- --nocapture` prints what the calls came to.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
