@@ -43,6 +43,17 @@ pub(crate) fn optional_id(field: &'static str, value: Option<&str>, max: usize) 
     value.map_or(Ok(()), |value| id(field, value, max))
 }
 
+/// Goods in a list `field` whose `merchant_goods_id` is never empty.
+pub(crate) fn goods_ids<'a>(field: &str, mut ids: impl Iterator<Item = &'a str>) -> Checked {
+    match ids.position(str::is_empty) {
+        None => Ok(()),
+        Some(position) => Err(InvalidField::new(
+            format!("{field}[{position}].merchant_goods_id"),
+            "is empty: wanted a value",
+        )),
+    }
+}
+
 /// A `prepay_id`, without the `prepay_id=` of the pay parameters.
 pub(crate) fn prepay_id(value: &str, max: usize) -> Checked {
     match value.starts_with("prepay_id=") {

@@ -1,11 +1,11 @@
-//! The id of a contract, which is the whole response to pay-redirect-sign and to a termination.
+//! The identification of a contract, which is the whole response to pay-redirect-sign and to a termination.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Mismatch;
 use crate::json::number_or_text;
 
-/// The id of a contract, and the confirmation that the call was carried out for it.
+/// The identification of a contract. As a response it confirms that the call was carried out.
 ///
 /// Sources: the pages of [`normal::PayRedirectPreSign`](super::normal::PayRedirectPreSign) and its siblings, and of
 /// [`TerminateContract`](super::TerminateContract).
@@ -14,7 +14,7 @@ use crate::json::number_or_text;
 pub struct ContractId {
     /// The merchant id 商户号 that the contract is made with, up to 32 characters.
     pub mchid: String,
-    /// The sub-merchant 子商户号, up to 32 characters; only in responses to a service provider.
+    /// The sub-merchant 子商户号, up to 32 characters. Only responses to service providers have it.
     pub sub_mchid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
     #[serde(deserialize_with = "number_or_text")]

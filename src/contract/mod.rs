@@ -1,5 +1,5 @@
-//! The product: password-exempt contracts 免密支付签约, pre-signed, queried and terminated. Each call refuses the
-//! response to a request about another contract, by [`Endpoint::check`](crate::Endpoint::check).
+//! The calls of the product: password-exempt contracts 免密支付签约 are pre-signed, queried and terminated. Each call refuses
+//! a response about another contract, by [`Endpoint::check`](crate::Endpoint::check).
 
 pub mod ecommerce;
 mod id;

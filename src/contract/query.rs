@@ -9,7 +9,7 @@ use crate::json::number_or_text;
 use crate::request::{Endpoint, Request};
 use crate::rules;
 
-/// Queries a contract by the merchant's code 商户通过商户协议号查询协议; for merchants of all four modes.
+/// Queries a contract by the merchant's code 商户通过商户协议号查询协议, for merchants of all four modes.
 ///
 /// Changes nothing, so it can be repeated after any outcome. Send it after a pre-sign or a termination with an unknown
 /// outcome, and when a notification did not arrive.
@@ -34,8 +34,8 @@ use crate::rules;
 pub struct QueryContract<'a> {
     /// The password-exempt service 免密支付服务ID.
     pub service_id: u64,
-    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters. Up to 32 of them are documented for
-    /// direct merchants and clearing institutions; not enforced, since for the other modes that is inferred.
+    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters. The length of up to 32 is documented for
+    /// direct merchants and clearing institutions only, so it is not enforced.
     pub out_contract_code: &'a str,
 }
 
@@ -77,7 +77,7 @@ pub struct Contract {
     pub contract_id: String,
     /// The merchant's AppID 商户AppID, up to 32 characters.
     pub appid: String,
-    /// The user under `appid` 用户标识, up to 64 characters. Documented as always present; its absence is tolerated.
+    /// The user under `appid` 用户标识, up to 64 characters. Documented as always present, but not required here.
     pub openid: Option<String>,
     /// The sub-merchant's AppID 子商户AppID, up to 32 characters.
     pub sub_appid: Option<String>,
@@ -93,10 +93,10 @@ pub struct Contract {
     /// The contract's state 协议状态.
     pub contract_state: ContractState,
     /// The time of signing 协议签署时间, in the form of RFC 3339: `2020-09-10T13:29:35+08:00`. Documented as always
-    /// present; its absence is tolerated.
+    /// present, but not required here.
     pub contract_signed_time: Option<String>,
-    /// The end of the contract 协议解约信息; absent while it is in force. Its presence proves nothing:
-    /// `contract_state` does.
+    /// The end of the contract 协议解约信息, absent while it is in force. Only `contract_state` proves that the contract has
+    /// ended.
     pub contract_terminate_info: Option<TerminateInfo>,
 }
 
@@ -111,7 +111,7 @@ impl Contract {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TerminateInfo {
-    /// The party or the way 协议解约方式. Documented as always present; its absence is tolerated.
+    /// The party that ended it, or the way 协议解约方式. Documented as always present, but not required here.
     pub contract_termination_mode: Option<TerminationMode>,
     /// The time 协议解约时间, in the form of RFC 3339.
     pub contract_terminated_time: Option<String>,

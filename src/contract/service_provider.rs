@@ -19,7 +19,7 @@
 //!     "/v3/password-exempt-contract/contracts/service-provider/pre-entrust-sign/mini-program",
 //! );
 //!
-//! // The same contract, offered after the payment of an order.
+//! // The same contract, offered after an order is paid.
 //! let after_payment = service_provider::PayRedirectPreSign {
 //!     prepay_id: "wx201410272009395522657a690389285100",
 //!     contract,
@@ -41,8 +41,8 @@ use crate::rules;
 ///
 /// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///
-/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. The lengths are those of the direct merchant's page;
-/// for this mode they are inferred and not enforced.
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. The lengths are those of the direct merchant's page.
+/// For this mode they are inferred and not enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MiniProgramPreSign<'a> {
     /// AppID of the service provider's official account, mini program or app 服务商AppID, up to 32 characters.
@@ -56,11 +56,11 @@ pub struct MiniProgramPreSign<'a> {
     /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32, unique for the merchant.
     /// A terminated contract's code can never be used again.
     pub out_contract_code: &'a str,
-    /// The address to which WeChat Pay sends the notification of the signing 回调通知地址: HTTPS, reachable from the
-    /// internet, with a path and without a query, up to 256 characters.
+    /// The URL to which WeChat Pay sends the notification of the signing 回调通知地址: HTTPS, reachable from the internet,
+    /// with a path and without a query, up to 256 characters.
     pub notify_url: &'a str,
-    /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters of at most three UTF-8 bytes, so
-    /// no emoji.
+    /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters. No emoji: each character has at most
+    /// three UTF-8 bytes.
     pub contract_display_account: &'a str,
     /// The user under `sp_appid` 用户标识, up to 128 characters. That this or `sub_openid` is required is inferred and not
     /// enforced.
@@ -87,20 +87,20 @@ impl MiniProgramPreSign<'_> {
     }
 }
 
-/// Pre-signs a contract that the user is offered to sign on the page after a payment 支付后场景预签约.
+/// Pre-signs a contract that the user is offered to sign after paying an order 支付后场景预签约.
 ///
-/// The order is made first. Only when the user pays within two hours are they offered to sign; when this call fails
-/// nothing is offered.
+/// Place the order first. The user is offered to sign only after a payment within two hours. If this call fails, nothing is
+/// offered.
 ///
 /// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///
-/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471272>. The lengths are those of the direct merchant's page;
-/// for this mode they are inferred and not enforced.
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471272>. The lengths are those of the direct merchant's page.
+/// For this mode they are inferred and not enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PayRedirectPreSign<'a> {
     /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
     pub prepay_id: &'a str,
-    /// The contract, described as for the other scene; sent beside `prepay_id`, not inside of anything.
+    /// The contract, with the same fields as for a mini program. They are sent beside `prepay_id`.
     #[serde(flatten)]
     pub contract: MiniProgramPreSign<'a>,
 }

@@ -10,9 +10,9 @@ use crate::json::number_or_text;
 ///
 /// # After an unknown outcome
 ///
-/// Pre-signing is not documented as idempotent. After an unknown outcome, sending it again with the same fields should do
-/// no harm: a contract comes into being only when the user signs it, and each code stands for at most one contract. That
-/// is inferred. [`QueryContract`](crate::QueryContract) shows if there is a contract.
+/// Pre-signing is not documented as idempotent. After an unknown outcome, send it again with the same fields. That should do
+/// no harm, since there is a contract only when the user signs, and at most one for each code. Both is inferred.
+/// [`QueryContract`](crate::QueryContract) tells if there is a contract.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/partner/4013369177> and the other three modes' pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct MiniProgramSession {
     pub pre_entrustweb_id: String,
     /// The merchant id 商户号 that the contract is made with.
     pub mchid: String,
-    /// The sub-merchant 子商户号 that the contract is made with; only in responses to a service provider.
+    /// The sub-merchant 子商户号 that the contract is made with. Only responses to service providers have it.
     pub sub_mchid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
     #[serde(deserialize_with = "number_or_text")]
@@ -39,7 +39,7 @@ impl MiniProgramSession {
     /// The time for which the session is valid: two hours.
     pub const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
 
-    /// Returns the end of the session, for a response received at `received`.
+    /// Returns the time at which the session ends, for a response received at `received`.
     pub fn expires_at(&self, received: SystemTime) -> SystemTime {
         // On overflow, returns `received`.
         received.checked_add(Self::LIFETIME).unwrap_or(received)
@@ -47,9 +47,9 @@ impl MiniProgramSession {
 
     /// Returns the argument for `wx.navigateToMiniProgram` in the merchant's mini program.
     ///
-    /// This follows WeChat Pay's sister products that use the same signing mini program; for password-exempt
-    /// contracts the page is not public. `sign_mp_appid` must be listed in `navigateToMiniProgramAppIdList` of
-    /// `app.json`. The data that the signing mini program returns proves nothing: the notification or the query decides.
+    /// This follows WeChat Pay's sister products with the same signing mini program, since the page for password-exempt
+    /// contracts is not public. List `sign_mp_appid` in `navigateToMiniProgramAppIdList` of `app.json`. The data that the
+    /// signing mini program returns proves nothing. Only the notification or the query does.
     pub fn launch(&self) -> LaunchParameters<'_> {
         LaunchParameters {
             app_id: &self.sign_mp_appid,
@@ -61,7 +61,7 @@ impl MiniProgramSession {
     }
 }
 
-/// The argument for `wx.navigateToMiniProgram`; serialized as `{appId, path, extraData: {pre_entrustweb_id}}`.
+/// The argument for `wx.navigateToMiniProgram`, serialized as `{appId, path, extraData: {pre_entrustweb_id}}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

@@ -5,7 +5,7 @@ use crate::open_enum::open_enum;
 open_enum! {
     /// The state of a contract 协议状态.
     ///
-    /// Only `SIGNED` is documented for password-exempt contracts; the other names are those of WeChat Pay's sister
+    /// Only `SIGNED` is documented for password-exempt contracts. The other names are those of WeChat Pay's sister
     /// products.
     ContractState {
         /// The contract is in force. Documented.
@@ -14,9 +14,9 @@ open_enum! {
         Terminated = "TERMINATED",
         /// The signing failed. Known from sister products.
         SignFailed = "SIGN_FAILED",
-        /// The contract is to be signed again. Known from sister products.
+        /// The contract must be signed again. Known from sister products.
         ToBeRenewed = "TO_BE_RENEWED",
-        /// The contract is being ended. Known from sister products.
+        /// The termination is under way. Known from sister products.
         TerminatePending = "TERMINATE_PENDING",
     }
 }
@@ -24,7 +24,7 @@ open_enum! {
 open_enum! {
     /// The way in which a contract was ended 协议解约方式.
     ///
-    /// Only `USER_TERMINATE` is documented for password-exempt contracts; the other names are those of WeChat Pay's sister
+    /// Only `USER_TERMINATE` is documented for password-exempt contracts. The other names are those of WeChat Pay's sister
     /// products.
     TerminationMode {
         /// By the user. Documented.

@@ -8,10 +8,10 @@ use crate::error::{InvalidField, Mismatch};
 use crate::request::{Endpoint, Request};
 use crate::rules;
 
-/// Ends a contract that is in force 商户通过商户协议号解约协议; for merchants of all four modes.
+/// Ends a contract that is in force 商户通过商户协议号解约协议, for merchants of all four modes.
 ///
-/// Not documented as idempotent: after an unknown outcome, send [`QueryContract`](super::QueryContract) before sending it
-/// again. The code of a terminated contract can never be used again.
+/// It is not documented as idempotent. After an unknown outcome, send [`QueryContract`](super::QueryContract) first. The code
+/// of a terminated contract can never be used again.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012472858>,
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012715383>.
@@ -25,7 +25,7 @@ use crate::rules;
 ///     contract_termination_remark: "用户解约",
 /// }
 /// .request()?;
-/// // The code and the service are in the path, so that the body holds nothing but the remark.
+/// // The code and the service are in the path, and the body holds only the remark.
 /// assert_eq!(request.body(), Some(r#"{"contract_termination_remark":"用户解约"}"#.as_bytes()));
 /// # Ok::<(), wechatpay_contract::InvalidField>(())
 /// ```
@@ -34,8 +34,8 @@ pub struct TerminateContract<'a> {
     /// The password-exempt service 免密支付服务ID.
     #[serde(skip)]
     pub service_id: u64,
-    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters. Up to 32 of them are documented for
-    /// direct merchants and clearing institutions; not enforced, since for the other modes that is inferred.
+    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters. The length of up to 32 is documented for
+    /// direct merchants and clearing institutions only, so it is not enforced.
     #[serde(skip)]
     pub out_contract_code: &'a str,
     /// The reason of the termination 解约备注, up to 256 characters.

@@ -1,7 +1,7 @@
 //! A user who is named by one of two identifiers, or by both.
 
 /// Defines an enumeration of one identifier, the other, or both, which is serialized as one or two fields. `max` is the
-/// length of an identifier, `within` the object on the wire, with a dot, that errors name before a field.
+/// greatest length of an identifier. `within` is the object on the wire, with a dot, that errors name before a field.
 macro_rules! one_identifier_of_two {
     (
         $(#[$doc:meta])*

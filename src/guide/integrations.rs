@@ -31,7 +31,7 @@
 //! # Tracing and metrics
 //!
 //! [`ClientBuilder::on_exchange`](crate::ClientBuilder::on_exchange) takes a function that is called after each exchange. Its page
-//! shows `log` and `tracing`. A counter and a histogram are labelled with the path's template, of which there are few:
+//! shows `log` and `tracing`. Label counters and histograms with the path's template, since there are only a few of them:
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -39,7 +39,7 @@
 //! use std::time::Duration;
 //! use wechatpay_contract::ClientBuilder;
 //!
-//! /// By path template and HTTP status: how many exchanges there were, and how long they took together.
+//! /// The number of exchanges and their total time, by path template and HTTP status.
 //! type Metrics = Arc<Mutex<BTreeMap<(String, Option<u16>), (u64, Duration)>>>;
 //!
 //! fn with_metrics(builder: ClientBuilder, metrics: Metrics) -> ClientBuilder {
@@ -55,9 +55,9 @@
 //!
 //! # Rotation without a restart
 //!
-//! Clones of a [`Client`](crate::Client) and its receivers share the platform keys, which are replaced in one place; see
-//! [`keys`](super::keys). For a renewed merchant certificate, make a client that shares everything but the signer, and let new
-//! calls use it. Calls that are under way end with the old one:
+//! Clones of a [`Client`](crate::Client) and its receivers share the platform keys, so one replacement serves all of them, as
+//! [`keys`](super::keys) shows. For a renewed merchant certificate, make a client that shares everything but the signer, and
+//! let new calls use it. Calls in progress end with the old one:
 //!
 //! ```
 //! use std::sync::{PoisonError, RwLock};
@@ -76,9 +76,9 @@
 //!
 //! # A pre-forking server
 //!
-//! Make the client before the fork, so that all workers share the parsed keys' memory. Each process makes connections of its own
-//! and never uses its parent's. If the parent has already called WeChat Pay, close its idle connections first, so that the
-//! workers do not keep the sockets open:
+//! Make the client before the fork, so that all workers share the memory of the parsed keys. Each process opens its own
+//! connections and never uses its parent's. If the parent has already called WeChat Pay, close its idle connections before the
+//! fork, so that the workers do not keep those sockets open:
 //!
 //! ```
 //! fn before_fork(client: &wechatpay_contract::Client) {

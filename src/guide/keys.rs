@@ -9,11 +9,11 @@
 //! | WeChat Pay | or platform certificates 平台证书, which rotate | [`PublicKey`](crate::PublicKey) |
 //!
 //! All of them are found in the merchant platform, menu 账户中心 › API安全. A *platform key* is a key of WeChat Pay's, in either
-//! form. [`Verifier`](crate::Verifier) holds platform keys of both forms side by side, and verifies each message with the key
-//! that its `Wechatpay-Serial` names.
+//! form. A [`Verifier`](crate::Verifier) holds platform keys of both forms, and verifies each message with the key that its
+//! `Wechatpay-Serial` names.
 //!
 //! `Signer::from_certificate` reads the serial number from `apiclient_cert.pem` and refuses a private key that does not belong to
-//! it. That mix-up is the commonest cause of HTTP 401.
+//! it. A wrong pair is the commonest cause of HTTP 401.
 //!
 //! # A merchant with the public key
 //!
@@ -26,7 +26,7 @@
 //!
 //! # Moving from certificates to the public key
 //!
-//! For about a week both forms of signature arrive. Give the verifier the public key, and the builder the APIv3 key:
+//! For about a week WeChat Pay signs with either. Give the verifier the public key, and the builder the APIv3 key:
 //!
 //! ```no_run
 //! use wechatpay_contract::{ApiV3Key, Client, PublicKey, Signer, Verifier};
@@ -39,19 +39,19 @@
 //! }
 //! ```
 //!
-//! A running service takes the public key over with
-//! [`Verifier::replace_public_keys`](crate::Verifier::replace_public_keys), which keeps the certificates.
+//! In a running service, [`Verifier::replace_public_keys`](crate::Verifier::replace_public_keys) sets the public key and keeps
+//! the certificates.
 //!
 //! # A new public key
 //!
-//! Hold the old and the new key, the new one last: requests then ask for responses signed with it. Remove the old key when
-//! nothing names it any more.
+//! Hold the old and the new key, with the new one last, so that requests ask for responses signed with it. Remove the old key
+//! when no message names it any more.
 //!
 //! # Renewing the merchant's certificate
 //!
 //! [`Client::with_signer`](crate::Client::with_signer) returns a client that signs with the new certificate and shares everything
-//! else. Calls in progress end with the old one. Both certificates are valid meanwhile, so no call fails.
+//! else. Calls in progress end with the old certificate. Both are valid in the meantime, so no call fails.
 //!
 //! # A private key in an HSM or a key service
 //!
-//! [`Signer::from_function`](crate::Signer::from_function) signs with any function.
+//! [`Signer::from_function`](crate::Signer::from_function) calls any function to sign, such as one that asks an HSM.

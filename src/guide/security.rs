@@ -8,8 +8,8 @@
 //!   call for which no connection could be made and, once, a `GET` whose connection broke.
 //! - Plain `http://` is refused except for loopback. Redirects are never followed. No proxy is taken from the environment.
 //!   A response body over 1 MiB is an error.
-//! - A connection is used for another call only if the response on it was verified and accounted for to its last byte.
-//! - No input from the network or the caller panics. Fuzzers, property tests and a sandbox that misbehaves on request check that.
+//! - A connection is used for another call only if the response on it was verified and read to its last byte.
+//! - No input from the network or the caller causes a panic. Fuzzers, property tests and fault injection check that.
 //!   The crate has no `unsafe` code.
 //! - `Debug`, `Display` and errors never show a key or the `Authorization` header. [`DecodeError`](crate::DecodeError) shows none
 //!   of the values that it read. An [`ApiError`](crate::ApiError) may quote what WeChat Pay said of a field, its value included.
@@ -19,14 +19,15 @@
 //! - **An unsigned error is only as trustworthy as TLS.** WeChat Pay does not sign every error, and never a 401. See
 //!   [`ApiError::authenticity`](crate::ApiError::authenticity). The HTTP status of a response is never signed.
 //! - **A signature does not name the request.** Typed calls compare what the response repeats of the request
-//!   ([`Error::Mismatch`](crate::Error::Mismatch)). With [`Client::execute`](crate::Client::execute), compare it yourself.
+//!   ([`Error::Mismatch`](crate::Error::Mismatch)). After [`Client::execute`](crate::Client::execute), compare it yourself.
 //! - **A notification can be replayed for 300 seconds.** Handle each only once, and query before you act.
-//! - **The clock must be right.** Minutes off, all calls fail. Far off, old messages pass. TLS trusts the system's clock too.
-//! - **Names and authorities are trusted** as the system's DNS and Mozilla's root certificates, or yours, say. Certificates are
-//!   not pinned, and revocation is not checked.
-//! - **A platform certificate given as PEM is taken at the caller's word.** The authority's signature on it is not checked.
+//! - **The clock must be right.** If it is minutes off, all calls fail. If it is far off, old messages pass. TLS trusts the
+//!   system's clock too.
+//! - **DNS and root certificates are trusted**: the system's DNS, and Mozilla's root certificates or yours. Certificates are not
+//!   pinned, and revocation is not checked.
+//! - **A platform certificate given as PEM is trusted.** The authority's signature on it is not checked.
 //! - **Keys are not wiped from memory**, because ring does not wipe them. [`Signer::from_function`](crate::Signer::from_function)
 //!   keeps the private key elsewhere.
-//! - **`Debug` of typed requests, sessions, contracts and events shows what they hold**: openid, display name, session ids. Keep
-//!   them out of logs. So does the log level `trace` of `ureq` and `ureq_proto`.
+//! - **`Debug` of typed requests, sessions, contracts and events shows their values**: openid, display name, session ids. The log
+//!   level `trace` of `ureq` and `ureq_proto` shows them too. Keep both out of logs.
 //! - **The sandbox's keys are published** with this crate and protect nothing.

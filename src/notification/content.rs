@@ -10,20 +10,21 @@ use crate::contract::{ContractState, TerminateInfo, TerminationMode};
 use crate::json::{self, DecodeError, number_or_text};
 use crate::order::{RefundStatus, RefundedAmount, Transaction};
 
-/// The content of a notification, as far as this crate knows it.
+/// The content of a notification, by the kinds that this crate knows.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A contract was signed or terminated, see [`kind`](super::Notification::kind): whatever has an `out_contract_code`.
+    /// A contract was signed or terminated, as [`kind`](super::Notification::kind) says. Any other content with an
+    /// `out_contract_code` is read as a contract.
     Contract(ContractEvent),
     /// An order was paid: `TRANSACTION.SUCCESS`, with [`is_paid`](Transaction::is_paid). Nothing is sent when a payment
     /// fails or an order is closed.
     ///
-    /// Compare it with the own record by [`check_order`](Transaction::check_order). Deliver once: the same notification
-    /// comes again, and one may come after the notification of the refund.
+    /// Compare it with your own record by [`check_order`](Transaction::check_order). Deliver only once: the same notification
+    /// can arrive again, and even after that of a refund.
     Payment(Transaction),
-    /// A refund has reached a state: `REFUND.SUCCESS`, `REFUND.ABNORMAL` or `REFUND.CLOSED`. Refunds made by hand in the
-    /// merchant platform are notified too, under numbers that are not the merchant's own.
+    /// A refund ended, or the user's bank refused the money: `REFUND.SUCCESS`, `REFUND.CLOSED` or `REFUND.ABNORMAL`. Refunds made by
+    /// hand in the merchant platform are notified too, under numbers that you did not choose.
     Refund(RefundEvent),
     /// Anything else, such as profit sharing 分账 and combined payments 合单支付, which have the event type
     /// `TRANSACTION.SUCCESS` too.
@@ -31,7 +32,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Reads the decrypted content. An absent `original_type` is taken for the one that belongs to the event type.
+    /// Reads the decrypted content. Without an `original_type`, the event type alone decides.
     pub(super) fn read(envelope: &Envelope<'_>, json: &str) -> Result<Self, DecodeError> {
         let original_type = envelope.resource.original_type.as_deref();
         let is_of = |wanted| original_type.is_none_or(|found| found == wanted);
@@ -61,7 +62,7 @@ impl Event {
 
 /// The content of a notification about a refund.
 ///
-/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791906>, <https://pay.weixin.qq.com/doc/v3/partner/4012085802>;
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791906>, <https://pay.weixin.qq.com/doc/v3/partner/4012085802>,
 /// for platforms <https://pay.weixin.qq.com/doc/v3/partner/4012124635>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -80,9 +81,9 @@ pub struct RefundEvent {
     pub out_refund_no: String,
     /// WeChat Pay's number of the refund 微信支付退款单号.
     pub refund_id: String,
-    /// The state of the refund 退款状态. `ABNORMAL` is not the last: `SUCCESS` can follow.
+    /// The state of the refund 退款状态. `SUCCESS` can follow `ABNORMAL`.
     pub refund_status: RefundStatus,
-    /// The time of the success 退款成功时间, in the form of RFC 3339; with `SUCCESS` only.
+    /// The time of the success 退款成功时间, in the form of RFC 3339. Present only with `SUCCESS`.
     pub success_time: Option<String>,
     /// The account that receives the money, in words 退款入账账户.
     pub user_received_account: Option<String>,
@@ -94,16 +95,16 @@ pub struct RefundEvent {
 
 /// The content of a notification about a contract.
 ///
-/// None of this is documented for password-exempt contracts 免密支付: the names are those of the sister products
-/// 委托代扣, 收付通合单代扣 and their cross-border form, which do not all have the same ones. So every field but the
-/// code is optional, and one of an unexpected JSON type counts as absent.
-/// [`Notification::json`](super::Notification::json) has it as received. The query is the authority for all of it.
+/// Tencent documents none of this for password-exempt contracts 免密支付. The fields are those of the sister products
+/// 委托代扣, 收付通合单代扣 and their cross-border form, which differ from each other. So every field but the code is optional,
+/// and a value of an unexpected JSON type counts as absent. [`Notification::json`](super::Notification::json) returns all of
+/// it as received. The query is the authority.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ContractEvent {
     /// The merchant's code for the contract 商户签约协议号, as it was pre-signed.
     pub out_contract_code: String,
-    /// WeChat Pay's id of the contract 协议ID. Some sister products leave it out; the query has it.
+    /// WeChat Pay's id of the contract 协议ID. Some sister products leave it out. The query returns it.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_id: Option<String>,
     /// The state that the contract is in now 协议状态.
@@ -121,7 +122,7 @@ pub struct ContractEvent {
     /// The password-exempt service 免密支付服务ID.
     #[serde(default, deserialize_with = "lenient_number")]
     pub service_id: Option<u64>,
-    /// The template 模板ID, which in the sister products stands in the place of the service.
+    /// The template 模板ID, which the sister products have instead of a service.
     #[serde(default, deserialize_with = "lenient_number")]
     pub plan_id: Option<u64>,
     /// The user's name as the signing page showed it 签约用户的名称.
@@ -139,8 +140,8 @@ pub struct ContractEvent {
     /// The end of the contract 协议解约信息.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_terminate_info: Option<TerminateInfo>,
-    /// The way in which the contract ended 解约方式, in the sister products without `contract_terminate_info`;
-    /// [`termination_mode`](Self::termination_mode) reads both.
+    /// The way in which the contract ended 解约方式, in the sister products without `contract_terminate_info`. Read it by
+    /// [`termination_mode`](Self::termination_mode).
     #[serde(default, deserialize_with = "lenient")]
     pub contract_termination_mode: Option<TerminationMode>,
     /// The service provider's merchant id 服务商商户号.
@@ -164,7 +165,7 @@ pub struct ContractEvent {
     /// The merchant's own name for the user 商户侧用户标识.
     #[serde(default, deserialize_with = "lenient")]
     pub out_user_code: Option<String>,
-    /// The merchant's own data of the pre-sign 附加数据.
+    /// The merchant's own data, as given when pre-signing 附加数据.
     #[serde(default, deserialize_with = "lenient")]
     pub attach: Option<String>,
 }
@@ -179,13 +180,13 @@ impl ContractEvent {
     }
 }
 
-/// Reads a field whose type is not documented: `None` if it is of another type.
+/// Reads a field whose type is not documented. Returns `None` if it is of another type.
 fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: DeserializeOwned,
 {
-    // Its text alone, so that even a number without bounds costs no more than this field.
+    // Only the raw text is taken first, so that a value of another type, such as a huge number, spoils only this field.
     let text = <Box<RawValue>>::deserialize(deserializer)?;
     Ok(json::from_str(text.get()).ok())
 }

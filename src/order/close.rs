@@ -1,18 +1,18 @@
-//! The closing of an order that is not paid.
+//! The call that closes an order that is not paid.
 
 use super::{OrderNumber, Payee};
 use crate::error::{ApiError, InvalidField};
 use crate::request::{Endpoint, Request};
 
-/// Closes an order that is not paid, so that it never can be 关闭订单.
+/// Closes an order that is not paid, so that it can never be paid 关闭订单.
 ///
-/// Close it when the user cancels or the time to pay is over. An order cannot be closed while the user pays, nor when it is
-/// paid: refund it then. A closed `out_trade_no` is spent. Closing twice does no harm; an older page has the error
-/// `ORDER_CLOSED` for it.
+/// Close it when the user cancels or the time to pay is over. An order cannot be closed while the user pays. A paid order
+/// cannot be closed either, but refunded. A closed `out_trade_no` can never be used again. Closing twice does no harm, though
+/// an older page has the error `ORDER_CLOSED` for it.
 ///
-/// After an unknown outcome, query the order: `CLOSED` is done, `NOTPAY` is to be closed again, and a paid order is to be
-/// refunded. Only a response with status 204 says that the order is closed. 202 with `USER_PAYING` is
-/// [`Error::Accepted`](crate::Error::Accepted), and 429 can mean that the user has just paid: the outcome of both is
+/// After an unknown outcome, query the order. If it is `CLOSED`, the closing is done. If it is `NOTPAY`, close it again. If it
+/// is paid, deliver or refund it. Only a response with status 204 means that the order is closed. 202 with `USER_PAYING` is
+/// [`Error::Accepted`](crate::Error::Accepted), and 429 can mean that the user has just paid. The outcome of both is
 /// [`Unknown`](crate::Outcome::Unknown).
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526915>, for partners

@@ -3,16 +3,16 @@
 //! | step | request | response |
 //! |---|---|---|
 //! | place it | [`JsapiOrder`], [`PartnerJsapiOrder`] | [`Prepay`] |
-//! | let the user pay | none: [`PayParameters`] go to the mini program | |
-//! | learn that it is paid | none: a notification, [`Event::Payment`](crate::Event::Payment) | [`Transaction`] |
+//! | let the user pay | none, [`PayParameters`] go to the mini program | |
+//! | learn that it is paid | none, a notification arrives: [`Event::Payment`](crate::Event::Payment) | [`Transaction`] |
 //! | query it | [`QueryOrder`] | [`Transaction`] |
 //! | close it while it is not paid | [`CloseOrder`] | |
 //! | refund it | [`CreateRefund`], for e-commerce platforms [`CreatePlatformRefund`] | [`Refund`], [`AcceptedRefund`] |
 //! | query the refund | [`QueryRefund`], [`QueryPlatformRefund`] | [`Refund`] |
-//! | learn that it is refunded | none: a notification, [`Event::Refund`](crate::Event::Refund) | [`RefundEvent`](crate::RefundEvent) |
+//! | learn that it is refunded | none, a notification arrives: [`Event::Refund`](crate::Event::Refund) | [`RefundEvent`](crate::RefundEvent) |
 //!
-//! After an unknown outcome, the same request is sent again or a query comes first, as each type says. The example
-//! `recovery.rs` has a tested function for each.
+//! After an unknown outcome, send the same request again or query first, as each type says. The example `recovery.rs` has a
+//! tested function for each.
 //!
 //! ```
 //! use wechatpay_contract::Endpoint;
@@ -68,13 +68,15 @@ use crate::rules;
 
 /// Orders with a contract as a direct merchant JSAPI下单并授权.
 ///
-/// No payment is made by it: the user pays with the `prepay_id`, within two hours. After an unknown outcome, send it again
-/// unchanged, which returns a `prepay_id` again, or query the order by its `out_trade_no`. Do not order under another
-/// number: the user could pay both. An order that is to be changed is closed, and placed under a new number.
+/// The order itself moves no money. The user pays with the `prepay_id`, within two hours.
 ///
-/// The response repeats nothing of the order. One that belongs to another request, sent by a broken gateway or proxy
-/// between this request and its own response, is not noticed: compare what [`QueryOrder`] or the notification of the
-/// payment says (`amount`, `attach`) before delivering, and query when the user sees another order than theirs.
+/// After an unknown outcome, send the order again unchanged, which returns a `prepay_id` again, or query it by its
+/// `out_trade_no`. Do not order under another number, since the user could pay both. To change an order, close it and place
+/// it under a new number.
+///
+/// The response repeats nothing of the order. If a broken gateway or proxy returns the response to another order, nothing
+/// shows it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] before delivering, and query if the
+/// user sees another order than theirs.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -88,7 +90,8 @@ pub struct JsapiOrder<'a> {
     /// The merchant's number of the order 商户订单号: 6 to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the
     /// merchant.
     pub out_trade_no: &'a str,
-    /// The address to which WeChat Pay sends the notification of the payment 通知地址: HTTPS, without a query, up to 255 characters.
+    /// The URL to which WeChat Pay sends the notification of the payment 通知地址: HTTPS, without a query, up to 255
+    /// characters.
     pub notify_url: &'a str,
     /// The amount to pay 订单金额.
     pub amount: Amount<'a>,
@@ -96,7 +99,7 @@ pub struct JsapiOrder<'a> {
     pub payer: Payer<'a>,
     /// The contract 签约授权信息.
     pub contract_info: ContractInfo<'a>,
-    /// The optional fields; `OrderOptions::default()` leaves all of them out.
+    /// The optional fields. `OrderOptions::default()` leaves all of them out.
     #[serde(flatten)]
     pub options: OrderOptions<'a>,
 }
@@ -122,13 +125,15 @@ impl Endpoint for JsapiOrder<'_> {
 
 /// Orders with a contract as a service provider 服务商 or an e-commerce platform 电商收付通: JSAPI下单并授权.
 ///
-/// No payment is made by it: the user pays with the `prepay_id`, within two hours. After an unknown outcome, send it again
-/// unchanged, which returns a `prepay_id` again, or query the order by its `out_trade_no`. Do not order under another
-/// number: the user could pay both. An order that is to be changed is closed, and placed under a new number.
+/// The order itself moves no money. The user pays with the `prepay_id`, within two hours.
 ///
-/// The response repeats nothing of the order. One that belongs to another request, sent by a broken gateway or proxy
-/// between this request and its own response, is not noticed: compare what [`QueryOrder`] or the notification of the
-/// payment says (`amount`, `attach`) before delivering, and query when the user sees another order than theirs.
+/// After an unknown outcome, send the order again unchanged, which returns a `prepay_id` again, or query it by its
+/// `out_trade_no`. Do not order under another number, since the user could pay both. To change an order, close it and place
+/// it under a new number.
+///
+/// The response repeats nothing of the order. If a broken gateway or proxy returns the response to another order, nothing
+/// shows it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] before delivering, and query if the
+/// user sees another order than theirs.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -146,8 +151,8 @@ pub struct PartnerJsapiOrder<'a> {
     pub description: &'a str,
     /// The number of the order 商户订单号: up to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the merchant.
     pub out_trade_no: &'a str,
-    /// The address to which WeChat Pay sends the notification of the payment 通知地址: HTTPS, without a query, up to 255 characters. A NAT address or
-    /// private name on a dedicated line 专线 may use plain HTTP.
+    /// The URL to which WeChat Pay sends the notification of the payment 通知地址: HTTPS, without a query, up to 255
+    /// characters. A NAT address or private name on a dedicated line 专线 may use plain HTTP.
     pub notify_url: &'a str,
     /// The amount to pay 订单金额.
     pub amount: Amount<'a>,
@@ -155,7 +160,7 @@ pub struct PartnerJsapiOrder<'a> {
     pub payer: PartnerPayer<'a>,
     /// The contract 签约授权信息.
     pub contract_info: ContractInfo<'a>,
-    /// The optional fields; `OrderOptions::default()` leaves all of them out.
+    /// The optional fields. `OrderOptions::default()` leaves all of them out.
     #[serde(flatten)]
     pub options: OrderOptions<'a>,
 }
@@ -184,16 +189,11 @@ impl Endpoint for PartnerJsapiOrder<'_> {
 
 impl PartnerJsapiOrder<'_> {
     fn check_sub_appid(&self) -> Result<(), InvalidField> {
-        match (self.sub_appid, self.payer) {
-            (Some(sub_appid), _) => rules::id("sub_appid", sub_appid, 32),
-            (None, PartnerPayer::SpOpenid(_)) => Ok(()),
-            (None, PartnerPayer::SubOpenid(_) | PartnerPayer::Both { .. }) => {
-                Err(InvalidField::new(
-                    "sub_appid",
-                    "is absent: wanted the AppID to which payer.sub_openid belongs",
-                ))
-            }
+        if self.sub_appid.is_none() && !matches!(self.payer, PartnerPayer::SpOpenid(_)) {
+            let problem = "is absent: wanted the AppID to which payer.sub_openid belongs";
+            return Err(InvalidField::new("sub_appid", problem));
         }
+        rules::optional_id("sub_appid", self.sub_appid, 32)
     }
 }
 
@@ -202,13 +202,13 @@ impl PartnerJsapiOrder<'_> {
 pub struct Amount<'a> {
     /// The total 总金额, in fen 分: 1 at least.
     pub total: u64,
-    /// The currency 货币类型. WeChat Pay takes an absent one for `CNY`, the only one for merchants in mainland China.
+    /// The currency 货币类型. If absent, it is `CNY`, the only one for merchants in mainland China.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<&'a str>,
 }
 
 impl Amount<'_> {
-    /// An amount in fen 分, the hundredth of a yuan, without naming the currency.
+    /// Makes an amount in fen 分, hundredths of a yuan, without a currency.
     pub const fn fen(total: u64) -> Self {
         Self {
             total,
@@ -225,7 +225,7 @@ pub struct Payer<'a> {
 }
 
 one_identifier_of_two! {
-    /// The payer of a sub-merchant's order. One of the two identifiers is required; both can be given.
+    /// The payer of a sub-merchant's order, named by one of the two identifiers or by both.
     PartnerPayer, max: usize::MAX, within: "payer.",
     /// `sp_openid` 用户服务标识: the user under `sp_appid`. Up to 128 characters, as inferred from orders without a contract.
     SpOpenid: sp_openid,
@@ -234,7 +234,7 @@ one_identifier_of_two! {
     SubOpenid: sub_openid,
 }
 
-/// The contract with which an order is paid 签约授权信息: one of two products' names for it.
+/// The contract with which an order is paid 签约授权信息, named as in one of two products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContractInfo<'a> {
@@ -262,7 +262,7 @@ impl ContractInfo<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Prepay {
-    /// The id with which the user pays 预支付交易会话标识, up to 64 characters, valid for [`LIFETIME`](Self::LIFETIME).
+    /// The id with which the user pays 预支付交易会话标识, up to 64 characters. It is valid for [`LIFETIME`](Self::LIFETIME).
     pub prepay_id: String,
 }
 
@@ -271,7 +271,7 @@ impl Prepay {
     pub const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
 }
 
-/// Checks what both kinds of order require.
+/// Checks the fields that both kinds of order have.
 fn check_order(
     description: &str,
     out_trade_no: &str,

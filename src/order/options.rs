@@ -13,14 +13,13 @@ use crate::rules;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct OrderOptions<'a> {
     /// The end of the time to pay 支付结束时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`, up to 64
-    /// characters. From 1 minute to 15 days after the order. WeChat Pay clamps another time to these
-    /// limits.
+    /// characters. It is 1 minute to 15 days after the order. WeChat Pay moves other times to these limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_expire: Option<&'a str>,
     /// The merchant's own data 附加数据, which notification and query return, up to 128 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attach: Option<&'a str>,
-    /// The tag by which coupons are chosen 订单优惠标记, up to 32 characters.
+    /// The tag that selects coupons 订单优惠标记, up to 32 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_tag: Option<&'a str>,
     /// `true` to offer the user an electronic invoice 电子发票入口开放标识.
@@ -45,13 +44,8 @@ impl OrderOptions<'_> {
         }
         rules::up_to("attach", self.attach.unwrap_or_default(), 128)?;
         rules::up_to("goods_tag", self.goods_tag.unwrap_or_default(), 32)?;
-        if let Some(detail) = &self.detail {
-            detail.check()?;
-        }
-        if let Some(scene_info) = &self.scene_info {
-            scene_info.check()?;
-        }
-        Ok(())
+        self.detail.map_or(Ok(()), |detail| detail.check())?;
+        self.scene_info.map_or(Ok(()), |scene| scene.check())
     }
 }
 
@@ -64,7 +58,7 @@ pub struct Detail<'a> {
     /// The number of the merchant's receipt 商品小票ID, up to 32 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invoice_id: Option<&'a str>,
-    /// The goods one by one 单品列表: at least one.
+    /// The list of goods 单品列表: at least one entry.
     pub goods_detail: &'a [GoodsDetail<'a>],
 }
 
@@ -76,25 +70,23 @@ impl Detail<'_> {
                 "is empty: wanted at least one entry, or no detail",
             ));
         }
-        for (position, goods) in self.goods_detail.iter().enumerate() {
-            rules::required("merchant_goods_id", goods.merchant_goods_id).map_err(|error| {
-                let field = format!("detail.goods_detail[{position}].{}", error.field());
-                InvalidField::new(field, error.problem())
-            })?;
-        }
-        Ok(())
+        let ids = self
+            .goods_detail
+            .iter()
+            .map(|goods| goods.merchant_goods_id);
+        rules::goods_ids("detail.goods_detail", ids)
     }
 }
 
 /// One of an order's goods 单品.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct GoodsDetail<'a> {
-    /// The merchant's code of it 商户侧商品编码, up to 32 characters. Required.
+    /// The merchant's code for the goods 商户侧商品编码, up to 32 characters. Required.
     pub merchant_goods_id: &'a str,
-    /// WeChat Pay's code of it 微信支付商品编码, up to 32 characters.
+    /// WeChat Pay's code for the goods 微信支付商品编码, up to 32 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wechatpay_goods_id: Option<&'a str>,
-    /// Its name 商品名称, up to 256 characters.
+    /// The name of the goods 商品名称, up to 256 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_name: Option<&'a str>,
     /// The number of pieces 商品数量. Required.
@@ -119,10 +111,9 @@ pub struct SceneInfo<'a> {
 impl SceneInfo<'_> {
     fn check(&self) -> Result<(), InvalidField> {
         rules::required("scene_info.payer_client_ip", self.payer_client_ip)?;
-        if let Some(store_info) = &self.store_info {
-            rules::required("scene_info.store_info.id", store_info.id)?;
-        }
-        Ok(())
+        self.store_info.map_or(Ok(()), |store| {
+            rules::required("scene_info.store_info.id", store.id)
+        })
     }
 }
 
@@ -131,13 +122,13 @@ impl SceneInfo<'_> {
 pub struct StoreInfo<'a> {
     /// The merchant's number of the shop 门店编号, up to 32 characters. Required.
     pub id: &'a str,
-    /// Its name 商户门店名称, up to 256 characters.
+    /// The shop's name 商户门店名称, up to 256 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a str>,
-    /// The code of its region 地区编码, up to 32 characters.
+    /// The code of the shop's region 地区编码, up to 32 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub area_code: Option<&'a str>,
-    /// Its address 详细地址, up to 512 characters.
+    /// The shop's address 详细地址, up to 512 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<&'a str>,
 }
@@ -145,7 +136,7 @@ pub struct StoreInfo<'a> {
 /// The settlement of an order 结算信息.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SettleInfo {
-    /// `true` if the money is to be shared 是否指定分账.
+    /// `true` if the money will be shared 是否指定分账.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profit_sharing: Option<bool>,
 }

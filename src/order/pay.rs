@@ -9,7 +9,7 @@ use crate::rules;
 use crate::signer::{Signer, check_nonce_str};
 use crate::time::unix_seconds;
 
-/// The argument for `wx.requestPayment` in the merchant's mini program; serialized as `{timeStamp, nonceStr, package,
+/// The argument for `wx.requestPayment` in the merchant's mini program, serialized as `{timeStamp, nonceStr, package,
 /// signType, paySign}`.
 ///
 /// ```
@@ -26,16 +26,22 @@ use crate::time::unix_seconds;
 /// ```
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791898>, for partners
-/// <https://pay.weixin.qq.com/doc/v3/partner/4012085827>; for the signature
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012085827>, for the signature
 /// <https://pay.weixin.qq.com/doc/v3/merchant/4012365341>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct PayParameters {
-    time_stamp: String,
-    nonce_str: String,
-    package: String,
-    sign_type: &'static str,
-    pay_sign: String,
+    /// `timeStamp` 时间戳, in Unix seconds.
+    pub time_stamp: String,
+    /// `nonceStr` 随机字符串.
+    pub nonce_str: String,
+    /// `package` 订单详情扩展字符串: `prepay_id=` and the id.
+    pub package: String,
+    /// `signType` 签名方式: `RSA`.
+    pub sign_type: &'static str,
+    /// `paySign` 签名, in base64.
+    pub pay_sign: String,
 }
 
 impl PayParameters {
@@ -66,31 +72,6 @@ impl PayParameters {
             package,
             sign_type: "RSA",
         })
-    }
-
-    /// Returns `timeStamp` 时间戳, in Unix seconds.
-    pub fn time_stamp(&self) -> &str {
-        &self.time_stamp
-    }
-
-    /// Returns `nonceStr` 随机字符串.
-    pub fn nonce_str(&self) -> &str {
-        &self.nonce_str
-    }
-
-    /// Returns `package` 订单详情扩展字符串: `prepay_id=` and the id.
-    pub fn package(&self) -> &str {
-        &self.package
-    }
-
-    /// Returns `signType` 签名方式: `RSA`.
-    pub fn sign_type(&self) -> &str {
-        self.sign_type
-    }
-
-    /// Returns `paySign` 签名, in base64.
-    pub fn pay_sign(&self) -> &str {
-        &self.pay_sign
     }
 }
 

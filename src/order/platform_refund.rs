@@ -13,10 +13,12 @@ use crate::rules;
 
 /// Refunds a sub-merchant's paid order in part or in whole, as an e-commerce platform 申请退款.
 ///
-/// The response says that the refund was accepted and no more: [`QueryPlatformRefund`] and the notification have its
-/// status. **After an unknown outcome, and after 429, never take a new `out_refund_no`**: as for
-/// [`CreateRefund`](super::CreateRefund), query, and send the same number again with the same fields, a minute later at
-/// the earliest: one request per order and minute is allowed.
+/// A response of success means only that the refund was accepted. [`QueryPlatformRefund`] and the notification have its
+/// status.
+///
+/// **After an unknown outcome, and after 429, never take a new `out_refund_no`**: that may refund twice. Query, and send the
+/// same number again with the same fields, as for [`CreateRefund`](super::CreateRefund). Wait a minute before that, since one
+/// request per order and minute is allowed.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012476892>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,11 +37,11 @@ pub struct CreatePlatformRefund<'a> {
     pub out_refund_no: &'a str,
     /// The amounts 订单金额.
     pub amount: RefundAmount<'a>,
-    /// The merchant who pays for the refund 退款出资商户: `REFUND_SOURCE_SUB_MERCHANT`, also if absent, or
-    /// `REFUND_SOURCE_PARTNER_ADVANCE`, which lets the platform advance the money.
+    /// The merchant who pays for the refund 退款出资商户. With `REFUND_SOURCE_SUB_MERCHANT`, the default, the sub-merchant
+    /// pays. `REFUND_SOURCE_PARTNER_ADVANCE` lets the platform advance the money.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_account: Option<&'a str>,
-    /// The optional fields; `RefundOptions::default()` leaves all of them out.
+    /// The optional fields. `RefundOptions::default()` leaves all of them out.
     #[serde(flatten)]
     pub options: RefundOptions<'a>,
 }
@@ -68,11 +70,10 @@ impl Endpoint for CreatePlatformRefund<'_> {
 }
 
 impl CreatePlatformRefund<'_> {
-    /// Compares a refund that was queried by the same number with this request: the numbers, and the amounts as far as it
-    /// has them.
+    /// Compares a refund that a query found under the same number: the numbers, and the amounts that it has.
     ///
-    /// After an unknown outcome, a query that finds another refund under the number must not count as this one's success.
-    /// For [`CreateRefund`](super::CreateRefund), [`Endpoint::check`] compares the same.
+    /// After an unknown outcome, another refund under the number must not count as this one's success. For
+    /// [`CreateRefund`](super::CreateRefund), [`Endpoint::check`] does the same.
     ///
     /// # Errors
     ///
@@ -85,7 +86,7 @@ impl CreatePlatformRefund<'_> {
     }
 }
 
-/// A refund that a platform requested: accepted, with no word about its state.
+/// A platform's refund that was accepted. It has no state yet.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012476892>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,13 +103,13 @@ pub struct AcceptedRefund {
     /// The reductions that are refunded 优惠退款详情.
     #[serde(default, deserialize_with = "null_as_default")]
     pub promotion_detail: Vec<RefundedPromotion>,
-    /// The merchant who pays for the refund 退款出资商户; absent while that is not decided.
+    /// The merchant who pays for the refund 退款出资商户. Absent until that is decided.
     pub refund_account: Option<String>,
 }
 
 /// Queries a refund by either of its numbers, as an e-commerce platform 查询退款.
 ///
-/// Changes nothing, so it can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means that there is no such refund.
+/// The query changes nothing, so it can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means that there is no such refund.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/partner/4012476911>, <https://pay.weixin.qq.com/doc/v3/partner/4012476908>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use crate::rules;
 
 /// Queries an order by either of its numbers 查询订单.
 ///
-/// Changes nothing, so it can be repeated after any outcome. 404 `ORDER_NOT_EXIST` (`ORDERNOTEXIST` on older pages) means
-/// that the order was never placed, see [`ApiError::has_code`](crate::ApiError::has_code).
+/// The query changes nothing, so it can be repeated after any outcome. 404 `ORDER_NOT_EXIST` (`ORDERNOTEXIST` on older
+/// pages) means that the order was never placed. [`ApiError::has_code`](crate::ApiError::has_code) matches both spellings.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012526919>, <https://pay.weixin.qq.com/doc/v3/merchant/4012526922>,
 /// for partners <https://pay.weixin.qq.com/doc/v3/partner/4012526944>,
@@ -35,7 +35,7 @@ use crate::rules;
 pub struct QueryOrder<'a> {
     /// The merchant ids that placed the order.
     pub payee: Payee<'a>,
-    /// The order. One that is not paid has an `out_trade_no` only.
+    /// The order. An order that is not paid can only be queried by its `out_trade_no`.
     pub order: OrderNumber<'a>,
 }
 
@@ -72,7 +72,7 @@ impl Endpoint for QueryOrder<'_> {
     }
 }
 
-/// The merchant who is paid: the ids that placed an order, and that query and close it.
+/// The merchant who is paid. The ids that placed an order also query and close it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Payee<'a> {
@@ -114,7 +114,7 @@ impl<'a> Payee<'a> {
 pub enum OrderNumber<'a> {
     /// The merchant's number 商户订单号, up to 32 characters.
     OutTradeNo(&'a str),
-    /// WeChat Pay's number 微信支付订单号, up to 32 characters. An order has it after the payment.
+    /// WeChat Pay's number 微信支付订单号, up to 32 characters. Only paid orders have it.
     TransactionId(&'a str),
 }
 
@@ -148,9 +148,10 @@ impl OrderNumber<'_> {
 
 /// An order as WeChat Pay knows it: the response to [`QueryOrder`], and the content of a payment notification.
 ///
-/// Compare it with the own record by [`check_order`](Self::check_order) before anything is delivered for it.
+/// Before anything is delivered for it, look at [`is_paid`](Self::is_paid) and compare it with your own record by
+/// [`check_order`](Self::check_order).
 ///
-/// Sources: the pages of [`QueryOrder`]; for the notification <https://pay.weixin.qq.com/doc/v3/merchant/4012791902>,
+/// Sources: the pages of [`QueryOrder`], for the notification <https://pay.weixin.qq.com/doc/v3/merchant/4012791902>,
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012085801>. That an order with a contract looks like any other is inferred.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -169,21 +170,21 @@ pub struct Transaction {
     pub sub_mchid: Option<String>,
     /// The merchant's number of the order 商户订单号, up to 32 characters.
     pub out_trade_no: String,
-    /// WeChat Pay's number of the order 微信支付订单号, up to 32 characters; after the payment.
+    /// WeChat Pay's number of the order 微信支付订单号, up to 32 characters. Only paid orders have it.
     pub transaction_id: Option<String>,
-    /// The way of paying 交易类型; after the payment.
+    /// The way of paying 交易类型. Only paid orders have it.
     pub trade_type: Option<TradeType>,
     /// The state of the order 交易状态.
     pub trade_state: TradeState,
     /// The state in words 交易状态描述, up to 256 characters.
     pub trade_state_desc: Option<String>,
-    /// The user's bank 银行类型, such as `CMB_DEBIT`, or `OTHERS`; after the payment.
+    /// The user's bank 银行类型, such as `CMB_DEBIT`, or `OTHERS`. Only paid orders have it.
     pub bank_type: Option<String>,
-    /// The merchant's own data of the order 商户数据包, up to 128 characters; after the payment.
+    /// The merchant's own data of the order 商户数据包, up to 128 characters. Only paid orders have it.
     pub attach: Option<String>,
     /// The time of the payment 支付完成时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`.
     pub success_time: Option<String>,
-    /// The user who paid 支付者; after the payment.
+    /// The user who paid 支付者. Only paid orders have it.
     pub payer: Option<TransactionPayer>,
     /// The amounts 订单金额.
     pub amount: Option<TransactionAmount>,
@@ -195,15 +196,15 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Returns `true` if the user paid the order, also if it was refunded later.
+    /// Returns `true` if the user paid the order, even if it was refunded later.
     pub fn is_paid(&self) -> bool {
         matches!(self.trade_state, TradeState::Success | TradeState::Refund)
     }
 
-    /// Compares this with the merchant's own record of the order: numbers and ids, and amount and currency as far as they
-    /// are there, which they are after a payment.
+    /// Compares this with the merchant's own record of the order: the numbers, the ids, the total and the currency.
     ///
-    /// It does not look at `payer_total`, which is lower than the total when the user has a coupon, nor at the state.
+    /// It ignores the state, and `payer_total`, which is below the total if the user has a coupon. Before the payment,
+    /// WeChat Pay may leave out the total and the currency.
     ///
     /// ```
     /// use wechatpay_contract::order::{OwnOrder, Payee, Transaction};
@@ -231,8 +232,8 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`Mismatch`] with the first field that differs. An id that the order has and this has not differs too, and so does
-    /// an amount or a currency if this says that the order is paid.
+    /// [`Mismatch`] with the first field that differs. A missing id counts as different. So does a missing total or currency
+    /// of a paid order.
     pub fn check_order(&self, order: &OwnOrder<'_>) -> Result<(), Mismatch> {
         Mismatch::check("out_trade_no", order.out_trade_no, &self.out_trade_no)?;
         self.check_payee(order.payee)?;
@@ -244,16 +245,13 @@ impl Transaction {
             same("sub_appid", sub_appid, self.sub_appid.as_deref())?;
         }
         let amount = self.amount.as_ref();
-        let total = amount.and_then(|amount| amount.total);
-        let currency = amount.and_then(|amount| amount.currency.as_deref());
+        let total = amount
+            .and_then(|amount| amount.total)
+            .map(|total| total.to_string());
         if total.is_some() || self.is_paid() {
-            let received = total.map(|total| total.to_string());
-            same(
-                "amount.total",
-                &order.total.to_string(),
-                received.as_deref(),
-            )?;
+            same("amount.total", &order.total.to_string(), total.as_deref())?;
         }
+        let currency = amount.and_then(|amount| amount.currency.as_deref());
         if currency.is_some() || self.is_paid() {
             same("amount.currency", order.currency, currency)?;
         }
@@ -274,7 +272,7 @@ impl Transaction {
     }
 }
 
-/// Takes an absent value for an empty one.
+/// Compares with a value that must be there. An absent value counts as an empty one.
 pub(super) fn same(
     field: &'static str,
     sent: &str,
@@ -288,7 +286,7 @@ pub(super) fn same(
 pub struct OwnOrder<'a> {
     /// The merchant ids that placed the order.
     pub payee: Payee<'a>,
-    /// `appid` of the order; `sp_appid` for a partner.
+    /// `appid` of the order, for a partner `sp_appid`.
     pub appid: &'a str,
     /// `sub_appid` of a partner's order, if it has one.
     pub sub_appid: Option<&'a str>,
@@ -296,7 +294,7 @@ pub struct OwnOrder<'a> {
     pub out_trade_no: &'a str,
     /// The total of the order, in fen 分.
     pub total: u64,
-    /// The currency of the order: `CNY`, unless it names another one.
+    /// The currency of the order: `CNY`, unless the order named another.
     pub currency: &'a str,
 }
 
@@ -307,19 +305,19 @@ open_enum! {
     TradeState {
         /// The order is paid.
         Success = "SUCCESS",
-        /// The order is paid, and a refund was started. The query of the refund says how much, and if it succeeded.
+        /// The order is paid, and a refund was started. The refund's query returns its amount and state.
         Refund = "REFUND",
         /// The order is not paid.
         NotPay = "NOTPAY",
         /// The order is closed and can never be paid.
         Closed = "CLOSED",
-        /// The payment was revoked; documented for payment codes only.
+        /// The payment was revoked. Documented for payment codes only.
         Revoked = "REVOKED",
-        /// The user is paying; documented for payment codes only.
+        /// The user is paying. Documented for payment codes only.
         UserPaying = "USERPAYING",
-        /// The payment failed; documented for payment codes only.
+        /// The payment failed. Documented for payment codes only.
         PayError = "PAYERROR",
-        /// The order is accepted and waits for the debit; documented for platforms in 2021.
+        /// The order is accepted and waits for the debit. Documented for platforms in 2021.
         Accept = "ACCEPT",
     }
 }
@@ -327,7 +325,7 @@ open_enum! {
 open_enum! {
     /// The way of paying an order 交易类型.
     TradeType {
-        /// Official account or mini program; expected for orders with a contract, which is inferred.
+        /// Official account or mini program. That orders with a contract have it is inferred.
         Jsapi = "JSAPI",
         /// Scanned code.
         Native = "NATIVE",
@@ -360,9 +358,9 @@ pub struct TransactionPayer {
 pub struct TransactionAmount {
     /// The total 总金额, in fen 分.
     pub total: Option<u64>,
-    /// The amount that the user paid 用户支付金额, in fen 分: the total without coupons; after the payment.
+    /// The amount that the user paid 用户支付金额, in fen 分: the total without coupons. Only paid orders have it.
     pub payer_total: Option<u64>,
-    /// The currency 货币类型: `CNY`; after the payment.
+    /// The currency 货币类型: `CNY`. Only paid orders have it.
     pub currency: Option<String>,
     /// The currency in which the user paid 用户支付币种.
     pub payer_currency: Option<String>,
@@ -372,7 +370,7 @@ pub struct TransactionAmount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TransactionScene {
-    /// The merchant's number of the device 商户端设备号, up to 32 characters; may be empty.
+    /// The merchant's number of the device 商户端设备号, up to 32 characters. It may be empty.
     pub device_id: Option<String>,
 }
 
@@ -380,7 +378,7 @@ pub struct TransactionScene {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Promotion {
-    /// The coupon 券ID, up to 32 characters.
+    /// The coupon's id 券ID, up to 32 characters.
     pub coupon_id: String,
     /// Its name 优惠名称.
     pub name: Option<String>,
@@ -391,7 +389,7 @@ pub struct Promotion {
     pub kind: Option<String>,
     /// The reduction 优惠券面额, in fen 分.
     pub amount: u64,
-    /// The campaign 活动ID, up to 32 characters.
+    /// The campaign's id 活动ID, up to 32 characters.
     pub stock_id: Option<String>,
     /// The part that WeChat pays 微信出资, in fen 分.
     pub wechatpay_contribute: Option<u64>,
@@ -410,7 +408,7 @@ pub struct Promotion {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PromotionGoods {
-    /// The merchant's code of it 商品编码, up to 32 characters.
+    /// The merchant's code for the goods 商品编码, up to 32 characters.
     pub goods_id: Option<String>,
     /// The number of pieces 商品数量.
     pub quantity: Option<u64>,

@@ -1,5 +1,7 @@
 //! Refunds of direct merchants and of ordinary service providers' sub-merchants, and the refund that every query returns.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::query::{OrderNumber, same};
@@ -12,14 +14,15 @@ use crate::rules;
 /// Refunds a paid order in part or in whole 申请退款, as a direct merchant or a service provider. An e-commerce platform
 /// has its own call, [`CreatePlatformRefund`](super::CreatePlatformRefund).
 ///
-/// The response says that the refund was accepted, not that it succeeded: [`status`](Refund::status) says so, of a
-/// [`QueryRefund`] after a minute, or the notification does.
+/// A response of success means that the refund was accepted, not that the user has the money. The notification, or a
+/// [`QueryRefund`] a minute later, tells its [`status`](Refund::status).
 ///
 /// **After an unknown outcome, never take a new `out_refund_no`**: that may refund twice. One number refunds once, however
-/// often it is sent. Query it; if it is not found, or the query fails, send the same number again with the same fields.
-/// The outcome of 429 is unknown here too: the refund may be under way. Only a refund that is `CLOSED` needs a new number.
+/// often it is sent. Query it. If it is not found, or the query fails, send the same number again with the same fields.
+/// After 429 the outcome is unknown too, since the refund may be under way. Only a refund that is `CLOSED` needs a new
+/// number.
 ///
-/// Within 365 days of the payment, at most 50 refunds of one order, a minute apart.
+/// An order can be refunded within 365 days of the payment, at most 50 times, with a minute between two refunds.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791903>, for service providers
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012760121>.
@@ -52,10 +55,10 @@ pub struct CreateRefund<'a> {
     pub out_refund_no: &'a str,
     /// The amounts 金额信息.
     pub amount: RefundAmount<'a>,
-    /// The goods that are refunded, as in the order 退款商品; empty for no particular ones.
+    /// The goods that are refunded, as the order names them 退款商品. Empty if the refund is for no particular goods.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub goods_detail: &'a [RefundGoods<'a>],
-    /// The optional fields; `RefundOptions::default()` leaves all of them out.
+    /// The optional fields. `RefundOptions::default()` leaves all of them out.
     #[serde(flatten)]
     pub options: RefundOptions<'a>,
 }
@@ -66,16 +69,11 @@ impl Endpoint for CreateRefund<'_> {
     fn request(&self) -> Result<Request, InvalidField> {
         rules::optional_id("sub_mchid", self.sub_mchid, 32)?;
         check_refund(self.order, self.out_refund_no, &self.amount, &self.options)?;
-        let first_unnamed = self
+        let ids = self
             .goods_detail
             .iter()
-            .position(|goods| goods.merchant_goods_id.is_empty());
-        if let Some(position) = first_unnamed {
-            return Err(InvalidField::new(
-                format!("goods_detail[{position}].merchant_goods_id"),
-                "is empty: wanted a value",
-            ));
-        }
+            .map(|goods| goods.merchant_goods_id);
+        rules::goods_ids("goods_detail", ids)?;
         Ok(Request::post("/v3/refund/domestic/refunds").json(self))
     }
 
@@ -94,8 +92,8 @@ impl Endpoint for CreateRefund<'_> {
 
 /// Queries a refund by the merchant's number 查询单笔退款, as a direct merchant or a service provider.
 ///
-/// First a minute after the refund was created, then once a minute, and less often after 5 minutes. Changes nothing, so it
-/// can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means that there is no such refund.
+/// Query first a minute after the refund was created, then once a minute, and less often after 5 minutes. The query changes
+/// nothing, so it can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means that there is no such refund.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791904>, for service providers
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012760128>.
@@ -135,13 +133,14 @@ pub struct RefundAmount<'a> {
     pub total: u64,
     /// The currency 退款币种: `CNY`.
     pub currency: &'a str,
-    /// The accounts that pay for the refund 退款出资账户及金额, none of them twice, in sum `refund`; empty for the usual one.
+    /// The accounts that pay for the refund 退款出资账户及金额. None of them comes twice, and their sum is `refund`. Empty for
+    /// the usual account.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub from: &'a [RefundSource<'a>],
 }
 
 impl RefundAmount<'_> {
-    /// An amount in fen 分 of an order's total in fen 分, in `CNY`, from the usual account.
+    /// Makes an amount in fen 分 of an order's total in fen 分, in `CNY`, from the usual account.
     pub const fn fen(refund: u64, total: u64) -> Self {
         Self {
             refund,
@@ -152,32 +151,23 @@ impl RefundAmount<'_> {
     }
 
     fn check(&self) -> Result<(), InvalidField> {
-        let refuse = |field, problem: String| Err(InvalidField::new(field, problem));
         let (refund, total) = (self.refund, self.total);
         if !(1..=total).contains(&refund) {
             let problem = format!("found {refund}: wanted 1 to amount.total, {total}");
-            return refuse("amount.refund", problem);
+            return Err(InvalidField::new("amount.refund", problem));
         }
         rules::required("amount.currency", self.currency)?;
-        let sum = self
-            .from
-            .iter()
-            .try_fold(0_u64, |sum, source| sum.checked_add(source.amount));
-        if !self.from.is_empty() && sum != Some(refund) {
-            let problem = format!("has another sum: wanted amount.refund, {refund}");
-            return refuse("amount.from", problem);
-        }
-        let is_twice = |(position, source): (usize, &RefundSource<'_>)| {
-            let mut before = self.from.iter().take(position);
-            before.any(|other| other.account == source.account)
+        let mut amounts = self.from.iter().map(|source| source.amount);
+        let sum = amounts.try_fold(0_u64, u64::checked_add);
+        let accounts: HashSet<_> = self.from.iter().map(|source| source.account).collect();
+        let problem = if !self.from.is_empty() && sum != Some(refund) {
+            format!("has another sum: wanted amount.refund, {refund}")
+        } else if accounts.len() != self.from.len() {
+            "has an account twice: wanted it once".to_owned()
+        } else {
+            return Ok(());
         };
-        if self.from.iter().enumerate().any(is_twice) {
-            return refuse(
-                "amount.from",
-                "has an account twice: wanted it once".to_owned(),
-            );
-        }
-        Ok(())
+        Err(InvalidField::new("amount.from", problem))
     }
 
     /// Compares with the amounts of a response. Those to platforms have no total, and the currency is optional.
@@ -198,12 +188,12 @@ impl RefundAmount<'_> {
     }
 }
 
-/// An account that pays for a refund, and its part.
+/// An account that pays for a refund, and the part that it pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RefundSource<'a> {
     /// `AVAILABLE` 可用余额 or `UNAVAILABLE` 不可用余额.
     pub account: &'a str,
-    /// Its part, in fen 分.
+    /// The part that it pays, in fen 分.
     pub amount: u64,
 }
 
@@ -214,8 +204,9 @@ pub struct RefundOptions<'a> {
     /// refund of 1 yuan or less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
-    /// The address to which WeChat Pay sends the notification of the refund 退款结果回调url: HTTPS, without a query, up to 256 characters. It has
-    /// priority over the one set in the merchant platform; that there is no notification without both is inferred.
+    /// The URL to which WeChat Pay sends the notification of the refund 退款结果回调url: HTTPS, without a query, up to 256
+    /// characters. It has priority over the one set in the merchant platform. That nothing is notified without both is
+    /// inferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify_url: Option<&'a str>,
     /// The account that pays for the refund 退款资金来源: `AVAILABLE`, or `UNSETTLED` for travel deposits. Not together with
@@ -227,23 +218,23 @@ pub struct RefundOptions<'a> {
 /// Goods that are refunded 退款商品.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct RefundGoods<'a> {
-    /// The merchant's code of it 商户侧商品编码, up to 32 characters. Required.
+    /// The merchant's code for the goods 商户侧商品编码, up to 32 characters. Required.
     pub merchant_goods_id: &'a str,
-    /// WeChat Pay's code of it 微信支付商品编码, up to 32 characters.
+    /// WeChat Pay's code for the goods 微信支付商品编码, up to 32 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wechatpay_goods_id: Option<&'a str>,
-    /// Its name 商品名称, up to 256 characters.
+    /// The name of the goods 商品名称, up to 256 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_name: Option<&'a str>,
     /// The price of a piece 商品单价, in fen 分. Required.
     pub unit_price: u64,
-    /// The amount to refund for it 商品退款金额, in fen 分. Required.
+    /// The amount to refund for the goods 商品退款金额, in fen 分. Required.
     pub refund_amount: u64,
     /// The number of pieces 商品退货数量. Required.
     pub refund_quantity: u64,
 }
 
-/// Checks what the requests of both calls have in common.
+/// Checks the fields that the refunds of merchants and of platforms have in common.
 pub(super) fn check_refund(
     order: OrderNumber<'_>,
     out_refund_no: &str,
@@ -284,12 +275,12 @@ pub struct Refund {
     pub transaction_id: String,
     /// The merchant's number of the order 商户订单号, up to 32 characters.
     pub out_trade_no: String,
-    /// The way of the money 退款渠道. Documented as optional for platforms only.
+    /// The way that the money takes 退款渠道. Documented as optional for platforms only.
     pub channel: Option<RefundChannel>,
     /// The account that receives the money, in words 退款入账账户, up to 64 characters. Documented as optional for platforms
     /// only.
     pub user_received_account: Option<String>,
-    /// The time of the success 退款成功时间, in the form of RFC 3339; with the status `SUCCESS` only.
+    /// The time of the success 退款成功时间, in the form of RFC 3339. Present only with the status `SUCCESS`.
     pub success_time: Option<String>,
     /// The time of the creation 退款创建时间, in the form of RFC 3339.
     pub create_time: String,
@@ -312,18 +303,18 @@ open_enum! {
     RefundStatus {
         /// The money is on the user's account.
         Success = "SUCCESS",
-        /// The refund will not happen. Create it again, under a new `out_refund_no`. The description of the platform's call
-        /// writes `CLOSE` too, which is read as this.
+        /// The refund will not happen. Create it again under a new `out_refund_no`. `CLOSE`, which one description of the
+        /// platform's call has, is read as `CLOSED`.
         Closed = "CLOSED" | "CLOSE",
         /// The refund is under way.
         Processing = "PROCESSING",
-        /// The user's bank refused the money. See to it in the merchant platform; `SUCCESS` can follow.
+        /// The user's bank refused the money. Handle it in the merchant platform. `SUCCESS` can follow.
         Abnormal = "ABNORMAL",
     }
 }
 
 open_enum! {
-    /// The way of a refund's money 退款渠道.
+    /// The way that a refund's money takes 退款渠道.
     RefundChannel {
         /// Back to where it came from.
         Original = "ORIGINAL",
@@ -340,38 +331,38 @@ open_enum! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RefundedAmount {
-    /// The total of the order 订单金额, in fen 分; absent for platforms.
+    /// The total of the order 订单金额, in fen 分. Absent for platforms.
     pub total: Option<u64>,
     /// The refund 退款金额, in fen 分.
     pub refund: u64,
     /// The accounts that pay for the refund 退款出资账户及金额.
     #[serde(default, deserialize_with = "null_as_default")]
     pub from: Vec<RefundedFrom>,
-    /// The amount that the user paid for the order 用户支付金额, in fen 分; absent for platforms.
+    /// The amount that the user paid for the order 用户支付金额, in fen 分. Absent for platforms.
     pub payer_total: Option<u64>,
     /// The amount that the user receives 用户退款金额, in fen 分.
     pub payer_refund: u64,
-    /// The part of the refund that is settled 应结退款金额, in fen 分; absent for platforms.
+    /// The part of the refund that is settled 应结退款金额, in fen 分. Absent for platforms.
     pub settlement_refund: Option<u64>,
-    /// The part of the order that is settled 应结订单金额, in fen 分; absent for platforms.
+    /// The part of the order that is settled 应结订单金额, in fen 分. Absent for platforms.
     pub settlement_total: Option<u64>,
     /// The refund of reductions 优惠退款金额, in fen 分.
     pub discount_refund: Option<u64>,
-    /// The currency 退款币种: `CNY`; absent in notifications.
+    /// The currency 退款币种: `CNY`. Absent in notifications.
     pub currency: Option<String>,
     /// The fee that is refunded 手续费退款金额, in fen 分.
     pub refund_fee: Option<u64>,
-    /// The amount that the platform advanced 垫付金额, in fen 分; for platforms only.
+    /// The amount that the platform advanced 垫付金额, in fen 分. Only for platforms.
     pub advance: Option<u64>,
 }
 
-/// An account that pays for a refund, and its part.
+/// An account that pays for a refund, and the part that it pays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RefundedFrom {
     /// `AVAILABLE` 可用余额 or `UNAVAILABLE` 不可用余额.
     pub account: String,
-    /// Its part, in fen 分.
+    /// The part that it pays, in fen 分.
     pub amount: u64,
 }
 
@@ -399,15 +390,15 @@ pub struct RefundedPromotion {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RefundedGoods {
-    /// The merchant's code of it 商户侧商品编码, up to 32 characters.
+    /// The merchant's code for the goods 商户侧商品编码, up to 32 characters.
     pub merchant_goods_id: Option<String>,
-    /// WeChat Pay's code of it 微信支付商品编码, up to 32 characters.
+    /// WeChat Pay's code for the goods 微信支付商品编码, up to 32 characters.
     pub wechatpay_goods_id: Option<String>,
-    /// Its name 商品名称, up to 256 characters.
+    /// The name of the goods 商品名称, up to 256 characters.
     pub goods_name: Option<String>,
     /// The price of a piece 商品单价, in fen 分.
     pub unit_price: Option<u64>,
-    /// The amount refunded for it 商品退款金额, in fen 分.
+    /// The amount refunded for the goods 商品退款金额, in fen 分.
     pub refund_amount: Option<u64>,
     /// The number of pieces 商品退货数量.
     pub refund_quantity: Option<u64>,
