@@ -376,6 +376,8 @@ fn check_template(template: &str) -> Result<(), InvalidField> {
         "wanted each variable as {name}"
     } else if template.contains('%') && !escapes_are_whole(template) {
         "wanted two hexadecimal digits after each '%'"
+    } else if template.contains('%') && decoded(template).contains(|c: char| c.is_ascii_control()) {
+        "wanted no escape of a control character"
     } else if template.contains(['.', '%']) && has_dot_segment(&decoded(template)) {
         "wanted a path without the segments '.' and '..'"
     } else {
@@ -434,11 +436,11 @@ fn has_variable(template: &str, name: &str) -> bool {
         .any(|(known, _)| known == name)
 }
 
-/// RFC 3986, 5.2.4: many HTTP stacks resolve these segments, and then send another path than the one signed.
+/// RFC 3986, 5.2.4: many HTTP stacks resolve these segments, some with parameters too, and then send another path than the
+/// one signed.
 fn has_dot_segment(template: &str) -> bool {
-    template
-        .split('/')
-        .any(|segment| segment == "." || segment == "..")
+    let mut segments = template.split('/');
+    segments.any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
 /// RFC 3986, 2.3.

@@ -159,6 +159,7 @@ mod path {
             "/v3/.well-known/a..b/...",
             "/v3/%2e%2e%2e/%41",
             "/v3/a%2F.b%5C",
+            "/v3/a;b/..c;d/%20%80",
         ] {
             assert_eq!(Request::get(template).target().unwrap(), template);
         }
@@ -172,6 +173,7 @@ mod path {
         let braces = "wanted each variable as {name}";
         let escapes = "wanted two hexadecimal digits after each '%'";
         let dots = "wanted a path without the segments '.' and '..'";
+        let control = "wanted no escape of a control character";
         let table = [
             ("", slash),
             ("v3/a", slash),
@@ -213,6 +215,12 @@ mod path {
             ("/v3/..%2Fa", dots),
             ("/v3/a%2f..", dots),
             ("/v3/..%5ca", dots),
+            ("/v3/..;/a", dots),
+            ("/v3/..;b=c/a", dots),
+            ("/v3/%2e%2e%3b/a", dots),
+            ("/v3/a%00", control),
+            ("/v3/a%0d%0aHost:b", control),
+            ("/v3/%7F", control),
             ("/v3/%zz", escapes),
             ("/v3/%", escapes),
             ("/v3/%4", escapes),
