@@ -89,8 +89,8 @@ impl ApiError {
 
     /// Returns whether there were too many requests: status 429, or the code `FREQUENCY_LIMITED` or `RATELIMIT_EXCEEDED`.
     pub fn is_rate_limited(&self) -> bool {
-        self.status == 429
-            || ["FREQUENCY_LIMITED", "RATELIMIT_EXCEEDED"].contains(&self.code.as_str())
+        let codes = ["FREQUENCY_LIMITED", "RATELIMIT_EXCEEDED"];
+        self.status == 429 || codes.iter().any(|code| self.has_code(code))
     }
 
     pub(super) fn advice(&self) -> Advice {

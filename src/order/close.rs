@@ -43,8 +43,8 @@ impl Endpoint for CloseOrder<'_> {
             .unrepeated())
     }
 
-    /// 429 can mean that the user has just paid.
+    /// 429 or `FREQUENCY_LIMITED` can mean that the user has just paid.
     fn is_inconclusive(&self, error: &ApiError) -> bool {
-        error.status == 429
+        error.is_rate_limited()
     }
 }

@@ -63,9 +63,9 @@ impl Endpoint for CreatePlatformRefund<'_> {
         self.amount.compare(&response.amount, false)
     }
 
-    /// 429 can mean that the refund is under way.
+    /// 429 or `FREQUENCY_LIMITED` can mean that the refund is under way.
     fn is_inconclusive(&self, error: &ApiError) -> bool {
-        error.status == 429
+        error.is_rate_limited()
     }
 }
 

@@ -343,7 +343,7 @@ mod outcomes {
     }
 
     #[test]
-    fn a_429_to_a_refund_or_a_closing_has_an_unknown_outcome() {
+    fn too_many_requests_for_a_refund_or_a_closing_have_an_unknown_outcome() {
         let query = QueryRefund {
             sub_mchid: None,
             out_refund_no: NUMBER,
@@ -354,8 +354,13 @@ mod outcomes {
         };
         let create = refund::CREATE;
         let platform = refund::CREATE_FOR_PLATFORM;
-        for (status, outcome) in [(429, Outcome::Unknown), (403, Outcome::Refused)] {
-            let code = "FREQUENCY_LIMITED";
+        for (status, code, outcome) in [
+            (429, "FREQUENCY_LIMITED", Outcome::Unknown),
+            (429, "SOME_CODE", Outcome::Unknown),
+            (403, "FREQUENCY_LIMITED", Outcome::Unknown),
+            (403, "FREQUENCYLIMITED", Outcome::Unknown),
+            (403, "NO_AUTH", Outcome::Refused),
+        ] {
             assert_eq!(failed(&create, status, code).outcome(), outcome);
             assert_eq!(failed(&platform, status, code).outcome(), outcome);
             assert_eq!(failed(&close, status, code).outcome(), outcome);
