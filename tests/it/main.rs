@@ -31,6 +31,7 @@ mod response_mismatch; // responses about another contract than the request
 mod certificates; // the list of platform certificates, read without a network
 mod key_life; // download, rotation and expiry of platform keys in a client
 mod outside_signer; // a private key that lives outside the process
+mod secrets; // keys in the place of another argument
 mod signer; // merchant id, serial number and signing functions
 mod vectors; // test vectors for libraries of other languages
 mod verifier; // the verification of messages, and clock differences
