@@ -24,7 +24,7 @@ mod tls_server;
 const PROCESSES: usize = 8;
 const ROUNDS: usize = 5;
 
-/// Whether a call gets its own response.
+/// Returns `true` if a call gets its own response.
 fn is_right(client: &Client, code: &str) -> bool {
     let pre_sign = MiniProgramPreSign {
         out_contract_code: code,
@@ -56,7 +56,7 @@ fn a_forked_process_makes_a_connection_of_its_own() {
                 Fork::Child => {
                     let code = format!("round{round}child{child}");
                     let is_right = is_right(&client, &code) && is_right(&client, &code);
-                    // At once, since the test program is the parent's.
+                    // Without cleanup, since the test program belongs to the parent.
                     process::exit(i32::from(!is_right));
                 }
             })
@@ -66,7 +66,7 @@ fn a_forked_process_makes_a_connection_of_its_own() {
             assert_eq!(waitpid(pid).unwrap(), 0, "round {round}");
         }
     }
-    // The parent's and one for each child.
+    // One for the parent and one for each child.
     assert_eq!(server.connections(), 1 + ROUNDS * PROCESSES);
     assert_eq!(server.requests(), 1 + ROUNDS * (2 * PROCESSES + 1));
 }

@@ -1,4 +1,4 @@
-//! No call starts a thread, timeouts on. A program of its own, so that no other test starts threads beside it.
+//! No call starts a thread, even with timeouts. It is a program of its own, so that no other test starts threads beside it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +21,7 @@ mod tls_server;
 
 const CALLS: u64 = 100;
 
-/// The number of a thread that is started now. The standard library counts those of a process.
+/// Returns the number of a thread that is started now. The standard library counts the threads of a process.
 fn next_number() -> u64 {
     let thread = thread::spawn(|| ());
     let id = format!("{:?}", thread.thread().id());
@@ -30,14 +30,14 @@ fn next_number() -> u64 {
     number.strip_suffix(')').unwrap().parse().unwrap()
 }
 
-/// How many threads this process started meanwhile, ended ones too.
+/// Returns the number of threads that this process started meanwhile, including those that ended.
 fn started_during(work: impl FnOnce()) -> u64 {
     let before = next_number();
     work();
     next_number() - before - 1
 }
 
-// The only test here: the others' threads would be counted too.
+// The only test here, since the threads of others would count too.
 #[test]
 fn no_call_starts_a_thread() {
     let (authority, platform) = (Authority::new(), Platform::new());

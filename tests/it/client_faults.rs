@@ -1,4 +1,4 @@
-//! The error of a call under each fault of the sandbox, compared with what the sandbox did.
+//! The error of a call under each fault of the sandbox, compared with the sandbox's record.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,19 +12,19 @@ use wechatpay_contract::{Authenticity, Client, Error, Outcome, Request};
 use crate::pre_sign::PRE_SIGN;
 use crate::raw_client::wait_until;
 
-/// A fault, and what has to come of it.
+/// A fault and its expected result.
 pub(crate) struct Case {
     pub(crate) fault: Fault,
-    /// Whether the sandbox carries the request out.
+    /// True if the sandbox carries the request out.
     pub(crate) took_effect: bool,
-    /// The result in short; see [`told`].
+    /// The result as [`told`] abbreviates it.
     pub(crate) told: &'static str,
     pub(crate) outcome: Option<Outcome>,
-    /// Whether the response has a `Request-ID`.
+    /// True if the response has a `Request-ID`.
     pub(crate) request_id: bool,
 }
 
-/// The caller gets the value, for the request was carried out.
+/// The call returns the value, since the request was carried out.
 fn success(fault: Fault) -> Case {
     Case {
         fault,
@@ -46,7 +46,7 @@ fn transport(fault: Fault, took_effect: bool, told: &'static str) -> Case {
     }
 }
 
-/// The request was carried out, and the response has a `Request-ID` and cannot be believed.
+/// The request was carried out, and the response has a `Request-ID` and fails verification.
 fn unknown(fault: Fault, told: &'static str) -> Case {
     Case {
         request_id: true,
@@ -81,7 +81,7 @@ fn header(name: &str, value: impl Into<Vec<u8>>) -> Fault {
     }
 }
 
-/// Every fault that ends by itself, and those of them that differ by their values.
+/// Returns every fault that ends by itself, some with several values.
 pub(crate) fn cases() -> Vec<Case> {
     [
         connection_cases(),
@@ -240,7 +240,7 @@ fn status_cases() -> Vec<Case> {
                 took_effect: false,
             },
         ] {
-            // Without a code it may be a proxy's word, after the request had passed.
+            // Without a code it may be a proxy's response, after the proxy had passed the request on.
             cases.push(Case {
                 took_effect: false,
                 ..unknown(fault, told)
@@ -384,7 +384,7 @@ fn body_cases() -> Vec<Case> {
         unknown(Fault::Gzip, "unverified: 200 WrongSignature"),
         unknown(Fault::InvalidUtf8, "decode: 200"),
         success(Fault::DeepJson { depth: 100 }),
-        // A member that nobody asked for is passed over, however deep.
+        // A member that is not read is skipped at any depth.
         success(Fault::DeepJson { depth: 100_000 }),
         unknown(Fault::DuplicateKeys, "decode: 200"),
         unknown(body(""), "decode: 200"),
@@ -396,7 +396,7 @@ fn body_cases() -> Vec<Case> {
     ]
 }
 
-/// Answers that are hardly HTTP, or none at all. None of them is signed.
+/// Returns responses that are malformed or no HTTP at all. None of them is signed.
 fn raw_cases() -> Vec<Case> {
     let raw = |text: &str| Fault::Raw(text.as_bytes().to_vec());
     let unreadable = |text: &str, told| transport(raw(text), true, told);
@@ -464,7 +464,7 @@ fn raw_cases() -> Vec<Case> {
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
             "unverified: 200 MissingHeader Wechatpay-Serial",
         ),
-        // Twice: the second response must not be taken for that of the next request.
+        // Two responses, of which the second must not be taken for the next request's.
         unsigned(
             &"HTTP/1.1 502 Bad\r\nContent-Length: 2\r\n\r\n{}".repeat(2),
             "api: 502 unsigned",
@@ -505,12 +505,12 @@ pub(crate) fn told<T>(result: &Result<T, Error>) -> String {
     }
 }
 
-/// "transport" alone stands for any reason: ureq's words are not promised.
+/// "transport" alone stands for any reason, since the messages of ureq may change.
 fn agrees(told: &str, wanted: &str) -> bool {
     told == wanted || (wanted == "transport" && told.starts_with("transport: "))
 }
 
-/// What holds for every call, whatever happens.
+/// Asserts that the error of a call agrees with the sandbox's record.
 pub(crate) fn assert_honest(label: &str, outcome: Option<Outcome>, took_effect: bool) {
     match outcome {
         None => assert!(took_effect, "{label}: success, but it had no effect"),
@@ -562,10 +562,10 @@ fn each_fault_has_its_error() {
         );
 
         if matches!(case.fault, Fault::CloseAfterResponse | Fault::Raw(_)) {
-            // Before that, the next request may go out on a connection that is ending.
+            // Before that, the next request may be sent on a connection that is closing.
             wait_until("closed", || sandbox.connections_open() == 0);
         }
-        // Nothing is left of the fault: the next call of the same client gets its response.
+        // The fault is over, so the next call of the same client gets its response.
         pre_sign(&client, &format!("after{number}")).unwrap_or_else(|e| panic!("{label}: {e:?}"));
         assert_eq!(sandbox.requests().len(), before + 2, "{label}");
     }
@@ -670,7 +670,7 @@ fn a_body_of_100_mb_takes_no_memory() {
         length: 100 * 1024 * 1024,
     });
     let mut result = Ok(());
-    // Of this thread, so the sandbox's own 100 MB are not among it.
+    // Only of this thread, so the sandbox's own 100 MB do not count.
     let memory = allocation_counter::measure(|| result = pre_sign(&client, "code2"));
     assert_eq!(
         told(&result),
@@ -706,7 +706,7 @@ fn read_head(stream: &mut TcpStream) {
 
 #[test]
 fn a_response_without_end_is_not_read_beyond_the_limit() {
-    // More than what the sockets between the two sides can hold.
+    // More than the sockets of both sides can hold.
     const MOST: usize = 32 * 1024 * 1024;
     let sandbox = Sandbox::start().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

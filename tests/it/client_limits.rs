@@ -1,4 +1,4 @@
-//! What a client refuses before anything is sent, next to what it takes.
+//! The limits of a client for targets, plain http and relays, with values on both sides of each limit.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -67,7 +67,7 @@ fn a_target_has_8_kib_at_most() {
     assert_eq!(requests[0].target.len(), 8 * 1024);
 }
 
-/// Passes one request on to `gateway` under its name and without the relay's own path, and the response back.
+/// Passes one request on to `gateway`, with the gateway's `Host` and without the relay's own path, and returns the response.
 fn relay(listener: &TcpListener, gateway: &str, prefix: &str) -> io::Result<String> {
     let (mut downstream, _) = listener.accept()?;
     let mut request = Vec::new();
@@ -111,7 +111,7 @@ fn the_path_of_a_relay_is_sent_and_not_signed() {
         let begin = format!("POST {prefix}/v3/password-exempt-contract/");
         assert!(head.starts_with(&begin), "{head}");
     }
-    // Without the relay the gateway finds another path than was signed.
+    // Without the relay the gateway finds another path than the signed one.
     let url = format!("{}/wechatpay", sandbox.url());
     let client = sandbox.client_builder().host(url).build().unwrap();
     client.send(&PRE_SIGN).unwrap_err();

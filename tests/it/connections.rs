@@ -1,4 +1,4 @@
-//! The numbers of connections, DNS lookups and handshakes that calls need.
+//! The number of connections, DNS lookups and handshakes of calls.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::tls_server::{Answer, Authority, Leaf, Meeting, Then, TlsServer};
 const PARAM_ERROR: &str = r#"{"code":"PARAM_ERROR","message":"parameter error"}"#;
 const SIGN_ERROR: &str = r#"{"code":"SIGN_ERROR","message":"wrong signature"}"#;
 
-/// A client of `server`, and the number of its DNS lookups.
+/// Returns a client of `server`, and the number of its DNS lookups.
 fn counted(
     platform: &Platform,
     authority: &Authority,
@@ -90,7 +90,7 @@ fn sixteen_threads_open_sixteen_connections_and_keep_them_until_they_are_closed(
     let authority = Authority::new();
     let platform = Platform::new();
     let answer = platform.answer(200, SESSION);
-    // Responds only when all threads have asked, so that each needs a connection of its own.
+    // Responds only after all threads have sent a request, so that each needs a connection of its own.
     let all_have_asked = Meeting::of(THREADS);
     let server = TlsServer::start(&authority, &Leaf::default(), move |_| {
         all_have_asked.wait();
@@ -114,7 +114,7 @@ fn sixteen_threads_open_sixteen_connections_and_keep_them_until_they_are_closed(
         assert_eq!(server.requests(), THREADS * 10 * round);
         assert_eq!(server.connections(), THREADS * round);
         assert_eq!(server.handshakes(), THREADS * round);
-        // All of them at once, and none costs a call.
+        // The server closes all of them at once, and no call fails.
         server.close_connections();
     }
 }
@@ -135,7 +135,7 @@ fn a_connection_that_the_server_has_closed_fails_no_call_and_needs_no_dns_lookup
     assert_eq!(lookups.load(Ordering::SeqCst), 1);
 }
 
-/// The ways in which servers end connections: with or without a TLS alert, announced in the response or not.
+/// Servers end connections with or without a TLS alert, and announce it in the response or do not.
 #[test]
 fn a_connection_that_ends_with_its_response_fails_no_call() {
     let (authority, platform) = (Authority::new(), Platform::new());
@@ -209,7 +209,7 @@ fn dead_addresses_before_a_living_one_delay_the_first_connection_only() {
     assert_eq!(server.connections(), 2);
 }
 
-/// Servers close connections that they deem idle, sometimes just when the next request is on its way.
+/// Servers close idle connections, sometimes while the next request is on its way.
 #[test]
 fn a_server_that_closes_behind_each_response_costs_few_calls() {
     let (authority, platform) = (Authority::new(), Platform::new());

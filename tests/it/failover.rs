@@ -1,4 +1,4 @@
-//! The second attempt of a call: its host and its signature. Nothing that may have arrived is sent again.
+//! The second attempt of a call: its host and its signature. No request that may have arrived is sent again.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ const AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
 /// Host, attempt and outcome of an exchange.
 type Seen = (String, u8, Option<Outcome>);
 
-/// Two sandboxes of one merchant, and all that the client signs and reports.
+/// Two sandboxes of one merchant, with records of the client's signatures and exchanges.
 struct TwoHosts {
     main: Sandbox,
     backup: Sandbox,
@@ -47,7 +47,7 @@ impl TwoHosts {
         }
     }
 
-    /// A client whose main host cannot be reached, as nobody listens there.
+    /// Returns a client whose main host cannot be reached, since no server listens there.
     fn without_main() -> (Self, Client) {
         let hosts = Self::start();
         hosts.take_down(&hosts.main);
@@ -55,7 +55,7 @@ impl TwoHosts {
         (hosts, client)
     }
 
-    /// Leads connections to nowhere. The port itself is not closed, or another test's server could get it.
+    /// Makes connections to a host fail. Its port stays open, since the server of another test could get a closed one.
     fn take_down(&self, host: &Sandbox) {
         self.down.lock().unwrap().push(port(host));
     }
@@ -87,7 +87,7 @@ impl TwoHosts {
             })
     }
 
-    /// Signs with the sandbox's key and keeps what it signed.
+    /// Returns a signer with the sandbox's key that records the signed messages.
     fn signer(&self) -> Signer {
         let inner = self.main.signer();
         let signed = Arc::clone(&self.signed);
@@ -109,7 +109,7 @@ impl TwoHosts {
         signed.iter().map(nonce).collect()
     }
 
-    /// How often main and backup host were looked up.
+    /// Returns the number of DNS lookups of the main and the backup host.
     fn look_ups(&self) -> (usize, usize) {
         let looked_up = self.looked_up.lock().unwrap();
         let of = |host| looked_up.iter().filter(|at| **at == port(host)).count();
@@ -125,7 +125,7 @@ impl TwoHosts {
     }
 }
 
-/// Nothing listens on it, and the system does not assign it.
+/// A port on which nothing listens, and which the system does not assign.
 pub(crate) const CLOSED_PORT: u16 = 1;
 
 fn port(sandbox: &Sandbox) -> u16 {
@@ -137,7 +137,7 @@ fn name(sandbox: &Sandbox) -> String {
     format!("localhost:{}", port(sandbox))
 }
 
-/// By name, so that it is looked up.
+/// Returns a URL with a name, which needs a DNS lookup.
 fn url(sandbox: &Sandbox) -> String {
     format!("http://{}", name(sandbox))
 }
@@ -241,7 +241,7 @@ fn a_dns_lookup_that_fails_late_leaves_time_for_the_backup_host() {
         .backup_host(Some(hosts.backup.url()))
         .timeout(limit)
         .resolver(move |_, _| {
-            // Longer than the whole call may take: it cannot be cut short.
+            // Longer than the timeout of the call, since a DNS lookup cannot be cut short.
             std::thread::sleep(2 * limit);
             Err(io::ErrorKind::NotFound.into())
         })
@@ -252,7 +252,7 @@ fn a_dns_lookup_that_fails_late_leaves_time_for_the_backup_host() {
     assert_eq!((main.len(), backup.len()), (0, 1));
 }
 
-/// An `https` URL where somebody speaks plain HTTP, for so many connections.
+/// Returns the `https` URL of a server that speaks plain HTTP, for this number of connections.
 pub(crate) fn plain_server(connections: usize) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
@@ -262,7 +262,7 @@ pub(crate) fn plain_server(connections: usize) -> (String, JoinHandle<()>) {
             stream
                 .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 .unwrap();
-            // Reads to the end, or a reset could lose the response.
+            // Reads to the end, since a reset could lose the response.
             stream.shutdown(Shutdown::Write).unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         }
@@ -313,7 +313,7 @@ fn nothing_is_sent_if_no_host_can_be_reached() {
         format!("{refused}; before that {main}: {refused}")
     );
     assert_eq!(error.outcome(), Outcome::NotSent);
-    // Two tries, not more.
+    // Two attempts, not more.
     assert_eq!(hosts.nonces().len(), 2);
     assert_eq!(hosts.exchanges().len(), 2);
 
@@ -389,7 +389,7 @@ fn whatever_may_have_arrived_is_not_sent_again() {
             case.told,
             result
         );
-        // So that the next request does not go out on a connection that is ending.
+        // So that the next request is not sent on a connection that is closing.
         hosts.main.close_connections();
     }
     hosts.main.hang_up(1);
@@ -478,7 +478,7 @@ fn a_get_is_not_sent_again_for_any_other_reason() {
         of_transport += usize::from(matches!(result, Err(Error::Transport { .. })));
         hosts.main.close_connections();
     }
-    // Not HTTP, or too long: a broken connection is another matter.
+    // The response is not HTTP or too long, and the connection did not break.
     assert!(of_transport > 10, "{of_transport}");
     assert_eq!(hosts.backup.connections_accepted(), 0);
 }
@@ -520,7 +520,8 @@ fn the_name_of_a_main_host_that_is_down_is_looked_up_for_the_first_call_only() {
     assert_eq!(hosts.backup.connections_accepted(), 3);
 }
 
-/// A port whose connections are neither accepted nor refused: its backlog is full as long as these are held.
+/// Returns a port whose connections are neither accepted nor refused, since its backlog is full as long as the returned
+/// values live.
 pub(crate) fn black_hole() -> (SocketAddr, impl Sized) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -598,7 +599,7 @@ fn a_second_attempt_that_is_not_sent_leaves_the_outcome_of_the_first() {
     let error = client.execute::<Value>(Request::get("/v3/x")).unwrap_err();
     assert_eq!(signed.load(Ordering::SeqCst), 2);
     assert_eq!(sandbox.requests().len(), 1);
-    // The second try ended unsigned; the first had arrived.
+    // The second attempt could not be signed. The first had arrived.
     assert!(matches!(error, Error::Transport { .. }), "{error:?}");
     assert_eq!(error.outcome(), Outcome::Unknown);
 }

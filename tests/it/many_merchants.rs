@@ -29,7 +29,7 @@ fn issue(sandbox: &Sandbox, serial_no: &str, not_after: u64) {
     platform.issue_certificate(serial_no, validity).unwrap();
 }
 
-/// The clients of so many merchants, each with a verifier of its own and all with the signer that the sandbox knows.
+/// Returns the clients of this number of merchants, each with its own verifier and all with the signer of the sandbox.
 fn merchants(sandbox: &Sandbox, count: usize) -> Vec<Client> {
     let (first, signer) = (sandbox.client(), sandbox.signer());
     let client = |_| first.for_merchant(signer.clone(), sandbox.verifier());
@@ -72,7 +72,7 @@ fn merchants_share_connections_and_no_keys() {
         Err(Error::InvalidSetting(_))
     ));
     assert_eq!(mchids.lock().unwrap().as_slice(), [Sandbox::MCHID; 4]);
-    // The merchant's own certificate is refused as it is for a first client.
+    // The merchant's own certificate is refused here too.
     let own = PublicKey::from_pem(Sandbox::MERCHANT_SERIAL_NO, Sandbox::PUBLIC_KEY_PEM).unwrap();
     let refused = first.for_merchant(sandbox.signer(), Verifier::new([own]).unwrap());
     assert!(matches!(refused, Err(Error::Key(_))), "{refused:?}");
@@ -146,10 +146,10 @@ fn the_keys_of_one_merchant_rotate_while_16_threads_call_for_100_others() {
     assert!(sandbox.connections_accepted() <= 20);
 }
 
-/// Set where the tests run that take all file descriptors of their process.
+/// Set in processes for the tests that use up all file descriptors.
 const FEW_FILES: &str = "WECHATPAY_TEST_FEW_FILES";
 
-/// Runs an ignored test of this file in a process with so many file descriptors.
+/// Runs an ignored test of this file in a process with this number of file descriptors.
 fn with_files(limit: u32, test: &str) {
     let output = Command::new("sh")
         .arg("-c")
@@ -185,7 +185,7 @@ fn in_turn() {
 
 #[cfg(unix)]
 #[test]
-fn a_lack_of_file_descriptors_is_no_failed_lookup() {
+fn a_lack_of_file_descriptors_is_not_reported_as_a_failed_dns_lookup() {
     with_files(64, "without_files");
 }
 

@@ -1,4 +1,4 @@
-//! What the observer of `ClientBuilder::on_exchange` is told, and what it is never told.
+//! The reports to the observer of `ClientBuilder::on_exchange`, and the values that they never contain.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use wechatpay_contract::{ClientBuilder, Endpoint, Error, Method, Outcome, Reques
 use crate::failover::CLOSED_PORT;
 use crate::pre_sign::PRE_SIGN;
 
-/// An exchange as it was told, with its `Debug` text.
+/// A reported exchange, with its `Debug` text.
 #[derive(Debug, Clone)]
 struct Seen {
     method: Method,
@@ -62,7 +62,7 @@ fn request_id(value: &str) -> Fault {
 }
 
 #[test]
-fn a_success_is_told_with_its_request_id() {
+fn a_success_is_reported_with_its_request_id() {
     let sandbox = Sandbox::start().unwrap();
     let (builder, log) = logged(sandbox.client_builder());
     let client = builder.build().unwrap();
@@ -95,7 +95,7 @@ fn a_success_is_told_with_its_request_id() {
 }
 
 #[test]
-fn a_failure_is_told_as_the_caller_is() {
+fn a_failure_is_reported_with_the_error_of_the_call() {
     let sandbox = Sandbox::start().unwrap();
     let (builder, log) = logged(sandbox.client_builder());
     let client = builder.build().unwrap();
@@ -122,7 +122,7 @@ fn a_failure_is_told_as_the_caller_is() {
 }
 
 #[test]
-fn a_download_that_was_answered_is_not_told_as_not_sent_though_no_call_was() {
+fn a_refused_download_is_not_reported_as_not_sent() {
     let sandbox = Sandbox::start().unwrap();
     let (builder, log) = logged(sandbox.certificate_client_builder().unwrap());
     let client = builder.build().unwrap();
@@ -145,7 +145,7 @@ fn a_download_that_was_answered_is_not_told_as_not_sent_though_no_call_was() {
 }
 
 #[test]
-fn a_call_that_is_tried_twice_is_two_exchanges() {
+fn a_call_with_two_attempts_is_reported_as_two_exchanges() {
     let sandbox = Sandbox::start().unwrap();
     let closed = format!("http://127.0.0.1:{CLOSED_PORT}");
     let builder = sandbox.client_builder().host(&closed);
@@ -166,7 +166,7 @@ fn a_call_that_is_tried_twice_is_two_exchanges() {
 }
 
 #[test]
-fn the_time_is_that_of_the_whole_exchange() {
+fn the_reported_time_is_that_of_the_whole_exchange() {
     let delay = Duration::from_millis(50);
     let sandbox = Sandbox::start().unwrap();
     let (_, port) = sandbox.url().rsplit_once(':').unwrap();
@@ -187,7 +187,7 @@ fn the_time_is_that_of_the_whole_exchange() {
 }
 
 #[test]
-fn no_body_no_path_value_and_no_secret_is_told() {
+fn no_report_contains_a_body_a_path_value_or_a_secret() {
     let sandbox = Sandbox::start().unwrap();
     let (builder, log) = logged(sandbox.client_builder());
     let client = builder.build().unwrap();
@@ -223,7 +223,7 @@ fn no_body_no_path_value_and_no_secret_is_told() {
 }
 
 #[test]
-fn a_panic_leaves_through_the_call_and_spoils_nothing() {
+fn a_panic_of_the_observer_leaves_through_the_call_and_the_client_can_be_used_afterwards() {
     let sandbox = Sandbox::start().unwrap();
     let armed = Arc::new(AtomicBool::new(true));
     let trigger = Arc::clone(&armed);
@@ -242,6 +242,6 @@ fn a_panic_leaves_through_the_call_and_spoils_nothing() {
     armed.store(false, Ordering::SeqCst);
     client.send(&PRE_SIGN).unwrap();
     assert_eq!(sandbox.requests().len(), 2);
-    // The exchange was over: its connection could be kept.
+    // The exchange was complete, so its connection was kept.
     assert_eq!(sandbox.connections_accepted(), 1);
 }

@@ -19,16 +19,16 @@ use crate::pre_sign::PRE_SIGN;
 use crate::raw_client::wait_until;
 
 const THREADS: usize = 16;
-/// At most this much memory may be taken by one call, in bytes: a body of 1 MiB, read into a buffer that grows.
+/// The most memory that one call may take, in bytes: a body of 1 MiB, read into a buffer that grows.
 const MOST_PER_CALL: u64 = 4 * 1024 * 1024;
-/// At most this much memory may be kept after all calls, in bytes: connections, of less than 128 KiB each.
+/// The most memory that may be kept after all calls, in bytes: connections, of less than 128 KiB each.
 const MOST_KEPT: i64 = 128 * 1024 * 2 * 16;
 
 fn calls() -> usize {
     std::env::var("LOAD_CALLS").map_or(800, |calls| calls.parse().unwrap())
 }
 
-/// A small generator of numbers that look random, the same in every run.
+/// A small generator of pseudo-random numbers, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -41,7 +41,7 @@ impl Numbers {
     }
 }
 
-/// Clients that differ in which hosts they reach; each is shared by all threads.
+/// Clients that reach different hosts. All threads share each of them.
 struct Clients {
     direct: Client,
     by_backup: Client,
@@ -79,7 +79,7 @@ struct Told {
     text: String,
 }
 
-/// What all calls together took, in bytes.
+/// The memory that all calls together took, in bytes.
 #[derive(Default)]
 struct Memory {
     kept: i64,
@@ -108,7 +108,7 @@ fn call(client: &Client, code: String) -> (Told, allocation_counter::AllocationI
     (told, memory)
 }
 
-/// One thread's calls; now and then it orders a fault for whoever comes next.
+/// Makes one thread's calls, and now and then sets a fault for the next request of any thread.
 fn work(
     sandbox: &Sandbox,
     clients: &Clients,
@@ -134,7 +134,7 @@ fn work(
     (all, memory)
 }
 
-/// For each code how often it was received, and how often that took effect.
+/// Returns for each code the number of requests that the server received, and of those that took effect.
 fn truth(requests: &[RecordedRequest]) -> HashMap<String, (usize, usize)> {
     let mut truth = HashMap::new();
     for request in requests {
@@ -180,14 +180,14 @@ fn the_outcome_of_each_call_agrees_with_the_record_of_the_server() {
         *outcomes.entry(told.outcome).or_default() += 1;
     }
     assert_eq!(outcomes.values().sum::<usize>(), calls());
-    // All of them have been put to the test.
+    // Each fault occurred.
     assert_eq!(outcomes.len(), 4, "{outcomes:?}");
 
     let kept: i64 = results.iter().map(|(_, memory)| memory.kept).sum();
     let most = results.iter().map(|(_, memory)| memory.most).max().unwrap();
     assert!(most <= MOST_PER_CALL, "{most} bytes for one call");
     assert!(kept <= MOST_KEPT, "{kept} bytes are kept");
-    // One connection for each thread and client, and one of each that was told to end.
+    // One connection for each thread and client, and one for each connection that a fault ended.
     wait_until("the server has seen what was closed", || {
         sandbox.connections_open() <= 2 * THREADS
     });

@@ -1,5 +1,4 @@
-//! A client that is made of a socket and sends the headers that it is given. It shares no code with the crate but the
-//! sandbox's signer.
+//! A client made of a socket that sends the headers that it is given. It uses only the sandbox's signer from the crate.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -20,7 +19,7 @@ pub(crate) struct RawClient {
     signer: Option<Signer>,
 }
 
-/// A response as it came.
+/// A response as received.
 #[derive(Debug)]
 pub(crate) struct RawResponse {
     pub(crate) status: u16,
@@ -66,7 +65,7 @@ impl RawClient {
             host,
             signer: None,
         };
-        // Only so that a broken sandbox fails a test and does not stop it.
+        // So that a broken sandbox fails a test instead of blocking it.
         raw.set_patience(Duration::from_secs(30));
         raw
     }
@@ -82,7 +81,7 @@ impl RawClient {
         self.request("POST", PRE_SIGN_PATH, &body);
     }
 
-    /// Sends a rightly signed request.
+    /// Sends a correctly signed request.
     pub(crate) fn request(&mut self, method: &str, target: &str, body: &[u8]) {
         let authorization =
             authorization(self.signer.as_ref().unwrap(), method, target, now(), body);
@@ -116,7 +115,7 @@ impl RawClient {
         self.stream.get_mut().write_all(&bytes).unwrap();
     }
 
-    /// Reads a head as text, with replacements for what is not UTF-8.
+    /// Reads a head as text, with replacement characters for bytes that are not UTF-8.
     pub(crate) fn head(&mut self) -> String {
         String::from_utf8_lossy(&self.head_bytes()).into_owned()
     }
@@ -130,7 +129,7 @@ impl RawClient {
         head
     }
 
-    /// Reads a response whose length is given.
+    /// Reads a response with `Content-Length`.
     pub(crate) fn response(&mut self) -> RawResponse {
         let head = self.head_bytes();
         let text = String::from_utf8_lossy(&head);
@@ -166,7 +165,7 @@ impl RawClient {
     }
 }
 
-/// The body of a pre-signing in which all is well.
+/// Returns a valid body of a pre-signing.
 pub(crate) fn pre_sign_body(code: &str) -> serde_json::Value {
     serde_json::json!({
         "appid": "wxd678efh567hg6787",
@@ -183,7 +182,7 @@ pub(crate) fn now() -> u64 {
     since.unwrap().as_secs()
 }
 
-/// A right `Authorization`, put together here.
+/// Returns a valid `Authorization` header, built here.
 pub(crate) fn authorization(
     signer: &Signer,
     method: &str,
@@ -209,7 +208,7 @@ pub(crate) fn content_length(head: &str) -> usize {
     length.map_or(0, |length| length.parse().unwrap())
 }
 
-/// Waits for another thread.
+/// Waits until another thread has made the condition true.
 pub(crate) fn wait_until(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !done() {
@@ -218,12 +217,12 @@ pub(crate) fn wait_until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// A folder of its own for a test, gone afterwards.
+/// A temporary folder of one test, removed when dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new(name: &str) -> Self {
-        // Two runs of the tests at the same moment keep to their own.
+        // Runs of the tests at the same time use different folders.
         let name = format!("{name}-{}", std::process::id());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&path);

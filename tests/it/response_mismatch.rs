@@ -1,4 +1,4 @@
-//! Answers that repeat another contract than was asked about: the comparison of each call, and what its caller is told.
+//! Responses that repeat another contract than the request: the comparison of each call, and its error.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -73,7 +73,7 @@ const TERMINATE: TerminateContract<'static> = TerminateContract {
     contract_termination_remark: "用户解约",
 };
 
-/// All that any of the calls is answered.
+/// The fields of the responses of all calls.
 fn answer() -> Value {
     json!({
         "pre_entrustweb_id": "5778aadY9nltAsZzXixCkFIGYnV2V",
@@ -191,7 +191,7 @@ fn each_call_compares_what_its_response_repeats() {
     assert_compares(&TERMINATE, false);
 }
 
-/// Gives `answer` to the request on the next connection.
+/// Sends `answer` as the response to the request on the next connection.
 fn serve(listener: &TcpListener, answer: &[u8]) {
     let (mut stream, _) = listener.accept().unwrap();
     read_request(&mut stream);
@@ -213,7 +213,7 @@ fn read_request(stream: &mut TcpStream) {
     stream.read_exact(&mut vec![0; length]).unwrap();
 }
 
-/// A whole answer, rightly signed at [`NOW`].
+/// Returns a complete response, correctly signed at [`NOW`].
 fn signed(body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let mut answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n".to_vec();
@@ -235,7 +235,7 @@ fn a_replayed_response_about_another_contract_is_a_mismatch() {
         .clock(|| at(NOW))
         .build()
         .unwrap();
-    // The same bytes, whatever is asked.
+    // The same bytes for every request.
     let replayed = signed(&answer());
     fn ask<E: Endpoint>(
         client: &Client,
@@ -287,7 +287,7 @@ fn a_replayed_response_about_another_contract_is_a_mismatch() {
     }
 }
 
-/// The status is not signed: an error's body that comes with 200 is no answer of any type of this crate.
+/// The status is not signed. The body of an error under status 200 is no response of any type of this crate.
 #[test]
 fn a_signed_error_is_no_typed_response_whatever_its_status() {
     fn under_200<R: serde::de::DeserializeOwned>(body: &Value) -> Result<R, Error> {

@@ -1,4 +1,4 @@
-//! The self-test's report: what it says when all is well, and for each failure its cause and remedy.
+//! The report of the self-test: a success, and each failure with its cause and remedy.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn found(report: &Report, check: Check) -> (Verdict, &str, &str) {
     (finding.verdict, &finding.found, remedy)
 }
 
-/// The check failed, for this reason and with this remedy; each is a part of the text.
+/// Asserts that the check failed, with texts that contain this reason and this remedy.
 fn assert_failed(report: &Report, check: Check, reason: &str, remedy: &str) {
     let (verdict, said, advice) = found(report, check);
     assert_eq!(verdict, Verdict::Failed, "{report}");
@@ -365,7 +365,7 @@ fn each_failure_of_the_download_has_its_remedy() {
         let builder = sandbox.certificate_client_builder().unwrap();
         builder.build().unwrap()
     };
-    // The merchant has no certificates: there is no list, or it is empty.
+    // The merchant has no certificates, so there is no list, or it is empty.
     for is_listed in [false, true] {
         if is_listed {
             issue(&sandbox);

@@ -1,5 +1,5 @@
-//! TLS for real: which servers are trusted, that a refused one gets nothing, and what a broken connection looks like
-//! from inside TLS. And where a client may go without TLS.
+//! TLS against real servers: the servers that are trusted, connections that break inside TLS, and the hosts that a client
+//! may reach without TLS. A server that is not trusted gets no request.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -30,7 +30,7 @@ fn builder(trusted: &Authority, server: &TlsServer) -> ClientBuilder {
     Platform::new().client(trusted, server.address())
 }
 
-/// The server is not trusted for this reason, and gets nothing to read.
+/// Asserts that the server is not trusted for this reason, and gets no request.
 #[track_caller]
 fn assert_not_trusted(server: &TlsServer, builder: ClientBuilder, reasons: &[&str]) {
     let error = builder.build().unwrap().send(&PRE_SIGN).unwrap_err();
@@ -65,7 +65,7 @@ fn a_root_given_by_the_caller_is_trusted() {
 }
 
 #[test]
-fn one_of_several_roots_will_do() {
+fn one_of_several_roots_suffices() {
     let (one, other) = (Authority::new(), Authority::new());
     let server = server(&other, &Leaf::default());
     let both = format!("{}\nand\n{}", one.pem(), other.pem());
@@ -137,7 +137,7 @@ fn a_certificate_is_trusted_in_its_time_only() {
             ..Leaf::default()
         };
         let server = server(&authority, &leaf);
-        // The clock that is set for signatures has no part in it.
+        // The clock that is set for signatures does not matter.
         let builder = builder(&authority, &server).clock(move || not_before + DAY / 2);
         assert_not_trusted(&server, builder, &[reason]);
     }
@@ -151,7 +151,7 @@ fn a_handshake_that_is_cut_was_no_connection() {
     let client = Platform::new().client(&authority, address).build().unwrap();
     let peer = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // A part of the greeting was read.
+        // A part of the handshake was read.
         stream.read_exact(&mut [0; 5]).unwrap();
     });
     let error = client.send(&PRE_SIGN).unwrap_err();
@@ -194,7 +194,7 @@ fn the_backup_host_takes_over_from_one_that_is_not_trusted() {
     assert_eq!((main.requests(), backup.requests()), (0, 1));
 }
 
-/// Responds to the first request badly and to all others well.
+/// Sends this response to the first request and a valid one to all others.
 fn first_badly(bad: Answer) -> (TlsServer, Client) {
     let authority = Authority::new();
     let good = Platform::new().answer(200, SESSION);
@@ -262,7 +262,7 @@ fn a_pooled_connection_that_was_closed_is_not_used() {
     assert_eq!((server.connections(), server.requests()), (2, 3));
 }
 
-/// A connection that has delivered another request's response would go on to do so.
+/// After another request's response, all later responses on the connection would be for other requests too.
 #[test]
 fn a_connection_is_not_used_again_after_a_response_that_was_not_the_requests() {
     let platform = Platform::new();
@@ -388,7 +388,7 @@ fn an_unsolicited_response_is_not_taken_for_the_next_calls() {
     assert_eq!(server.connections(), 2);
 }
 
-/// The first response fills the client's buffer to the last byte, so that what follows it stays inside TLS.
+/// The first response fills the client's buffer to the last byte, so that the bytes after it stay inside TLS.
 #[test]
 fn an_unsolicited_response_is_found_inside_tls_too() {
     const BUFFER: usize = 12 * 1024;
@@ -417,7 +417,7 @@ fn with_roots(pem: impl Into<Vec<u8>>) -> Result<Client, Error> {
 }
 
 #[test]
-fn roots_that_are_none_are_refused() {
+fn root_certificates_that_cannot_be_read_are_refused() {
     let good = Authority::new().pem().to_owned();
     with_roots(good.as_str()).unwrap();
     let none = "no CERTIFICATE block found: wanted at least one";
@@ -470,7 +470,7 @@ mod hosts {
         set(Client::builder(platform.signer(), platform.verifier())).build()
     }
 
-    /// What is wrong with the URL, as main and as backup host.
+    /// Returns the problem of the URL, which is the same for the main and the backup host.
     fn problem(url: &str) -> Option<String> {
         let main = with(|builder| builder.host(url));
         let backup = with(|builder| builder.backup_host(Some(url)));
@@ -491,7 +491,7 @@ mod hosts {
     }
 
     #[test]
-    fn with_tls_can_be_anywhere() {
+    fn a_host_with_tls_can_be_anywhere() {
         for url in [
             "https://api.mch.weixin.qq.com",
             "https://api.mch.weixin.qq.com/",
@@ -508,7 +508,7 @@ mod hosts {
     }
 
     #[test]
-    fn without_tls_are_on_this_machine_only() {
+    fn a_host_without_tls_must_be_loopback() {
         for url in [
             "http://localhost",
             "http://LOCALHOST:8080",
@@ -551,7 +551,7 @@ mod hosts {
     }
 
     #[test]
-    fn are_a_scheme_a_name_a_port_and_a_path() {
+    fn a_host_has_a_scheme_a_name_a_port_and_a_path() {
         let more = "found a query, a fragment or a user";
         let none = "found no scheme such as https";
         let port = "found a port that is none";
@@ -614,7 +614,7 @@ mod hosts {
 }
 
 #[test]
-fn names_are_looked_up_on_the_callers_thread() {
+fn dns_lookups_run_on_the_callers_thread() {
     let authority = Authority::new();
     let server = server(&authority, &Leaf::default());
     let address = server.address();
@@ -632,7 +632,7 @@ fn names_are_looked_up_on_the_callers_thread() {
 }
 
 #[test]
-fn without_tls_no_name_leads_to_another_address_than_loopback() {
+fn a_name_without_tls_must_lead_to_loopback() {
     // Not loopback, though Linux and others let a server on loopback be reached there.
     let elsewhere = |_: &str, port| Ok(vec![([0, 0, 0, 0], port).into()]);
     let authority = Authority::new();

@@ -1,5 +1,5 @@
-//! A peer that sends one response too many on a connection, so that every request after it would get the response of the
-//! request before. `cargo test --test it unsolicited_responses -- --nocapture` prints what the calls came to.
+//! A server that sends one response too many on a connection, so that every later request would get the response to the
+//! request before it. `cargo test --test it unsolicited_responses -- --nocapture` prints the counts of results.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,12 +20,12 @@ use crate::tls_server::{Authority, Leaf, request_length};
 
 const CALLS: usize = 30;
 
-/// What a peer does wrong.
+/// A server that sends one response too many.
 #[derive(Debug, Clone, Copy)]
 struct Stray {
-    /// When the response too many is sent, after the first response.
+    /// The time from the first response to the unsolicited one.
     after: Duration,
-    /// How long the peer needs for each response.
+    /// The time that the server takes for each response.
     latency: Duration,
 }
 
@@ -36,7 +36,7 @@ struct Peer {
 }
 
 impl Peer {
-    /// Starts a peer that runs until the process ends: it waits for connections that nobody makes any more.
+    /// Starts a server that runs until the process ends, since it waits for further connections.
     fn start(stray: Stray, tls: Option<Arc<ServerConfig>>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -112,7 +112,7 @@ impl Peer {
         }
     }
 
-    /// The response to an order or a pre-signing names its number, though that of a real order does not.
+    /// Returns the response to an order or a pre-signing, with the request's number. A real response to an order has none.
     fn response(&self, request: &[u8]) -> Vec<u8> {
         let text = std::str::from_utf8(request).unwrap();
         let body: Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
@@ -125,11 +125,11 @@ impl Peer {
     }
 }
 
-/// What the calls of a run came to.
+/// The counts of results of a run.
 #[derive(Debug, Default)]
 struct Tally {
     right: usize,
-    /// Verified successes of another request.
+    /// Verified successes with another request's response.
     wrong: usize,
     errors: Vec<String>,
 }
@@ -164,7 +164,7 @@ fn pre_sign(client: &Client, code: &str) -> Result<String, Error> {
     Ok(session.out_contract_code)
 }
 
-/// An order that has no type.
+/// Sends an order as a request without a type.
 fn execute(client: &Client, number: &str) -> Result<String, Error> {
     let body = serde_json::json!({"out_trade_no": number});
     let request = Request::post("/v3/pay/transactions/app").json(&body);
@@ -174,7 +174,7 @@ fn execute(client: &Client, number: &str) -> Result<String, Error> {
 
 type Call = fn(&Client, &str) -> Result<String, Error>;
 
-/// Makes calls back to back, each of these in turn, against peers with and without TLS, and with strays of any delay.
+/// Makes these calls in turn without a pause, against servers with and without TLS and with different delays.
 fn run(calls: &[Call], check: impl Fn(&str, &Tally)) {
     let authority = Authority::new();
     let platform = Platform::new();

@@ -1,11 +1,11 @@
-//! Programs with which tests compare results; not every machine has them.
+//! Programs with which tests compare results, and which not every machine has.
 
 use std::env;
 use std::io::{self, Write as _};
 
-/// Whether this program is installed; when it is not, the test is to skip what it compares with it.
+/// Returns `true` if this program is installed. Otherwise the test is to skip the comparison with it.
 ///
-/// Panics where the environment variable `CI` is set: there nothing is skipped.
+/// Panics instead if the environment variable `CI` is set, since CI skips nothing.
 pub(crate) fn installed(program: &str) -> bool {
     let file = format!("{program}{}", env::consts::EXE_SUFFIX);
     let path = env::var_os("PATH").unwrap_or_default();
@@ -17,7 +17,7 @@ pub(crate) fn installed(program: &str) -> bool {
         "{program} is not installed, and with CI set nothing is skipped"
     );
     let test = std::thread::current();
-    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    // Not `eprintln!`, whose output the test harness hides when a test passes.
     let _ = writeln!(
         io::stderr(),
         "{}: skipped, since {program} is not installed",

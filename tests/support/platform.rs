@@ -1,4 +1,4 @@
-//! WeChat Pay's side of an exchange made with ring alone: signed answers, and a client's settings to meet them.
+//! WeChat Pay's side of an exchange made with ring alone: signed responses, and clients that can verify them.
 // Each program that includes this file uses a part of it.
 #![allow(dead_code)]
 
@@ -21,13 +21,13 @@ pub(crate) const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_00000000000000241011003972000
 pub(crate) const MERCHANT_KEY: &str = include_str!("../../src/sandbox/keys/merchant_key.pem");
 const PLATFORM_KEY: &str = include_str!("../../src/sandbox/keys/platform_key.pem");
 
-/// An APIv3 key; that of Tencent's published vector.
+/// The APIv3 key of Tencent's published vector.
 pub(crate) const API_V3_KEY: &str = "a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb";
 
-/// What a notification says once it is decrypted.
+/// The decrypted content of a notification.
 pub(crate) const CONTRACT_SIGNED: &str = include_str!("../notification/content.json");
 
-/// The body of an answer to [`PRE_SIGN`].
+/// The body of a response to [`PRE_SIGN`].
 pub(crate) const SESSION: &str = r#"{"pre_entrustweb_id":"5778aadY9nltAsZzXixCkFIGYnV2V","mchid":"1900000109","service_id":12535,"out_contract_code":"wxwtdk20200910100000","sign_mp_appid":"wxbd687630cd02ce1d","sign_mp_path":"pages/PwdExemptContract/index"}"#;
 
 pub(crate) const PRE_SIGN: MiniProgramPreSign<'static> = MiniProgramPreSign {
@@ -50,12 +50,12 @@ impl Platform {
         Self { key }
     }
 
-    /// The public half as PKCS#1, which is what ring verifies with.
+    /// Returns the public key as PKCS#1, which ring needs to verify.
     pub(crate) fn public_der(&self) -> &[u8] {
         self.key.public().as_ref()
     }
 
-    /// The public half as `BEGIN RSA PUBLIC KEY`.
+    /// Returns the public key as `BEGIN RSA PUBLIC KEY`.
     pub(crate) fn public_pem(&self) -> String {
         let text = STANDARD.encode(self.public_der());
         format!("-----BEGIN RSA PUBLIC KEY-----\n{text}\n-----END RSA PUBLIC KEY-----\n")
@@ -78,7 +78,7 @@ impl Platform {
         STANDARD.encode(signature)
     }
 
-    /// The headers of a response with this body, signed now: with `Content-Length`, the 16 that a real one has.
+    /// Returns the headers of a response with this body, signed now. With `Content-Length` they are the 16 of a real one.
     pub(crate) fn headers(&self, body: &str) -> Vec<(&'static str, String)> {
         let timestamp = unix_seconds(SystemTime::now()).to_string();
         let nonce = "c5ac7061fccab6bf3e254dcf98995b8c";
@@ -108,7 +108,7 @@ impl Platform {
         ]
     }
 
-    /// A whole answer, signed now and good for the next 5 minutes.
+    /// Returns a complete response, signed now and valid for 5 minutes.
     pub(crate) fn answer(&self, status: u16, body: &str) -> Answer {
         let headers = self.headers(body);
         let headers: Vec<_> = headers
@@ -118,7 +118,7 @@ impl Platform {
         Answer::http(status, &headers, body.as_bytes())
     }
 
-    /// The body of a notification with this content, encrypted under [`API_V3_KEY`].
+    /// Returns the body of a notification with this content, encrypted with [`API_V3_KEY`].
     pub(crate) fn notification(content: &str) -> String {
         let nonce = "uluk4a9R25RW";
         let key = UnboundKey::new(&AES_256_GCM, API_V3_KEY.as_bytes()).unwrap();
@@ -157,7 +157,7 @@ impl Platform {
         Verifier::new([self.public_key()]).unwrap()
     }
 
-    /// A client that finds `localhost` at `address`.
+    /// Returns a client that finds `localhost` at `address`.
     pub(crate) fn client(&self, authority: &Authority, address: SocketAddr) -> ClientBuilder {
         Client::builder(self.signer(), self.verifier())
             .host("https://localhost")
@@ -166,7 +166,7 @@ impl Platform {
     }
 }
 
-/// A server that answers every request with [`SESSION`] over TLS, and a client for it.
+/// Returns a server that responds to every request with [`SESSION`] over TLS, and a client for it.
 pub(crate) fn server_and_client() -> (TlsServer, Client) {
     let authority = Authority::new();
     let platform = Platform::new();
@@ -179,7 +179,7 @@ pub(crate) fn server_and_client() -> (TlsServer, Client) {
     (server, client)
 }
 
-/// The content of a PEM block.
+/// Returns the content of a PEM block.
 pub(crate) fn der(pem: &str) -> Vec<u8> {
     let text: String = pem
         .lines()

@@ -20,7 +20,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// The longest request that the server reads.
 const MAX_REQUEST: usize = 1024 * 1024;
 
-/// A certificate authority, made anew for each run.
+/// A certificate authority, created for each run.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -54,10 +54,10 @@ fn pem(der: &[u8]) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
 
-/// The server's certificate.
+/// The settings of the server's certificate.
 #[derive(Debug, Clone)]
 pub(crate) struct Leaf {
-    /// The names and IP addresses that it is for.
+    /// The names and IP addresses in it.
     pub(crate) names: Vec<String>,
     /// Its first second of validity.
     pub(crate) not_before: SystemTime,
@@ -96,7 +96,7 @@ impl Leaf {
     }
 }
 
-/// A response's raw bytes, and what becomes of the connection.
+/// The raw bytes of a response, and what the server does with the connection afterwards.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) bytes: Vec<u8>,
@@ -107,9 +107,9 @@ pub(crate) struct Answer {
 pub(crate) enum Then {
     /// Wait for the next request.
     Keep,
-    /// Say so in TLS, then close.
+    /// Close with a TLS alert.
     Close,
-    /// Close without a word in TLS, as when a machine on the way fails.
+    /// Close without a TLS alert, as when a machine on the way fails.
     Cut,
 }
 
@@ -138,15 +138,15 @@ impl Answer {
         Self::keep(bytes)
     }
 
-    /// The same bytes, but with another end.
+    /// Returns the same bytes with another end of the connection.
     pub(crate) fn then(mut self, then: Then) -> Self {
         self.then = then;
         self
     }
 }
 
-/// Lets a number of threads go on together. Unlike a [`Barrier`](std::sync::Barrier), which holds the others for ever
-/// when one of them fails, it lets them go by themselves after 10 seconds.
+/// Lets a number of threads continue together. Unlike a [`Barrier`](std::sync::Barrier), which blocks the others for ever
+/// if one of them fails, it lets them continue after 10 seconds.
 pub(crate) struct Meeting {
     size: usize,
     arrived: Mutex<usize>,
@@ -162,11 +162,11 @@ impl Meeting {
         }
     }
 
-    /// Waits for the others. Returns whether all have come.
+    /// Waits for the other threads. Returns `true` if all of them came.
     pub(crate) fn wait(&self) -> bool {
         let mut arrived = self.arrived.lock().unwrap();
         *arrived += 1;
-        // As many as have met once may meet again.
+        // The same threads may meet again.
         let complete = arrived.next_multiple_of(self.size);
         self.complete.notify_all();
         let limit = Duration::from_secs(10);
@@ -177,7 +177,7 @@ impl Meeting {
     }
 }
 
-/// The server; it stops when it is dropped.
+/// The server, which stops when it is dropped.
 pub(crate) struct TlsServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -193,7 +193,7 @@ struct Shared {
     handshakes: AtomicUsize,
     requests: AtomicUsize,
     stopping: AtomicBool,
-    /// By number, as long as they are open.
+    /// The open connections by number.
     open: Mutex<HashMap<usize, TcpStream>>,
 }
 
@@ -229,7 +229,7 @@ impl TlsServer {
         self.address
     }
 
-    /// `https://name:port`; the name must lead to loopback.
+    /// Returns `https://name:port`. The name must lead to loopback.
     pub(crate) fn url(&self, name: &str) -> String {
         format!("https://{name}:{}", self.address.port())
     }
@@ -249,12 +249,12 @@ impl TlsServer {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    /// Returns the number of open connections. The other side of one that is not can see it.
+    /// Returns the number of open connections. The peer of a closed one can see that it is closed.
     pub(crate) fn open(&self) -> usize {
         self.shared.lock().len()
     }
 
-    /// Closes all open connections. When this returns, the other side can see it.
+    /// Closes all open connections. After it returns, their peers can see that they are closed.
     pub(crate) fn close_connections(&self) {
         self.shared.close_connections();
     }
@@ -263,7 +263,7 @@ impl TlsServer {
 impl Drop for TlsServer {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor.
+        // Wakes the accepting thread.
         drop(TcpStream::connect(self.address));
         if let Some(acceptor) = self.acceptor.take() {
             // A panic of a handler has been printed, and the client's side of the test has failed.
@@ -284,7 +284,7 @@ impl Shared {
             let shared = Arc::clone(self);
             self.lock().insert(number, stream.try_clone().unwrap());
             workers.push(thread::spawn(move || {
-                // The client may go away at any moment; what that means is the test's to say.
+                // The client may close at any moment, which the test judges.
                 let _ = shared.serve(stream);
                 shared.lock().remove(&number);
             }));
@@ -334,8 +334,8 @@ impl Shared {
     }
 }
 
-/// Reads until there is a whole request at the start of `received`, and returns its length; `None` when the client has
-/// closed the connection.
+/// Reads until `received` starts with a complete request, and returns its length, or `None` if the client has closed the
+/// connection.
 fn read_request(stream: &mut impl Read, received: &mut Vec<u8>) -> io::Result<Option<usize>> {
     let mut chunk = [0; 4096];
     loop {
@@ -352,7 +352,7 @@ fn read_request(stream: &mut impl Read, received: &mut Vec<u8>) -> io::Result<Op
     }
 }
 
-/// Returns the length of the request, head and body, once the head is there.
+/// Returns the length of the request, head and body, after the head has arrived.
 pub(crate) fn request_length(received: &[u8]) -> Option<usize> {
     let head = received
         .windows(4)
