@@ -1,8 +1,7 @@
-//! A live check of the merchant's credentials that moves no money, with a remedy for each failure.
+//! A live check of the merchant's credentials that moves no money and names a remedy for each failure.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,14 +13,14 @@ use crate::time::unix_seconds;
 
 /// WeChat Pay and this crate refuse a message whose time differs from the clock by this much, in seconds.
 const CLOCK_LIMIT: u64 = 300;
-/// A difference that is not a failure yet, in seconds.
+/// A smaller difference that is doubtful, in seconds.
 const CLOCK_DOUBTFUL: u64 = 60;
-/// How many digits the serial numbers of merchants' API certificates have in practice.
+/// The number of digits that serial numbers of merchants' API certificates have in practice.
 const SERIAL_DIGITS: usize = 40;
 
-/// The result of [`Client::self_test`], written for the person who sets the credentials up.
+/// The result of [`Client::self_test`], for the person who sets up the credentials.
 ///
-/// `{}` writes one line for each check, and below it the remedy where one is needed.
+/// `{}` writes one line for each check, and the remedy below it if there is one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -29,7 +28,7 @@ pub struct Report {
     pub mchid: String,
     /// The serial number of the merchant's API certificate.
     pub serial_no: String,
-    /// The checks in the order in which they were made.
+    /// The findings, in the order of the checks.
     pub findings: Vec<Finding>,
     /// The seconds by which the server's clock is ahead of the client's, from the header `Date` of the response. Negative
     /// if it is behind, absent without that header.
@@ -52,7 +51,7 @@ pub struct Finding {
     pub verdict: Verdict,
     /// The finding, in words.
     pub found: String,
-    /// The likely cause and the remedy, if there is something to do.
+    /// The likely cause and the remedy, if any.
     pub remedy: Option<String>,
 }
 
@@ -64,7 +63,7 @@ pub enum Check {
     PrivateKey,
     /// The merchant's serial number looks like one.
     SerialNumber,
-    /// The platform certificates can be downloaded; only for a client that downloads them.
+    /// The platform certificates can be downloaded. Only for a client that downloads them.
     PlatformCertificates,
     /// There is a platform key that is valid now.
     PlatformKeys,
@@ -99,18 +98,18 @@ impl fmt::Display for Check {
 /// The verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// All is well.
+    /// No problem was found.
     Passed,
     /// It works, but something is unusual.
     Doubtful,
     /// It does not work.
     Failed,
-    /// An earlier failure leaves it open.
+    /// An earlier failure made the check impossible.
     Unknown,
 }
 
 impl Report {
-    /// Returns whether every check passed, or is doubtful at most.
+    /// Returns `true` if every check passed or is doubtful.
     pub fn is_success(&self) -> bool {
         let is_well = |one: &Finding| matches!(one.verdict, Verdict::Passed | Verdict::Doubtful);
         self.findings.iter().all(is_well)
@@ -148,9 +147,9 @@ impl Client {
     /// Checks the merchant's credentials with real calls that move no money and leave nothing behind.
     ///
     /// Signs a text with the private key, downloads the platform certificates if the client does so, and sends
-    /// `POST /v3/security/echo`. The report has a verdict for each step, and for a failure the likely cause and the
-    /// remedy. Blocks for the time of two calls, or of three if another thread downloads. A service may do this when it
-    /// starts. A probe signature of WeChat Pay makes it fail now and then, and the report says so.
+    /// `POST /v3/security/echo`. The report has a verdict for each step, and the likely cause and the remedy for a
+    /// failure. Blocks for the time of two calls, or of three if another thread downloads. A service may call it when it
+    /// starts. Now and then it fails because WeChat Pay sends a probe signature, and the report says so.
     ///
     /// ```
     /// # fn test(client: &wechatpay_contract::Client) {
@@ -177,22 +176,35 @@ struct Echoed {
     echo_message: String,
 }
 
-/// A self-test under way.
+/// A self-test in progress.
 struct SelfTest {
     client: Client,
     report: Report,
-    last: Arc<Mutex<Seen>>,
+    last: Arc<Mutex<Option<Seen>>>,
 }
 
 /// The last response that was observed, verified or not.
-#[derive(Default)]
 struct Seen {
-    has_response: bool,
     host: String,
     status: u16,
     serial: Option<String>,
     request_id: Option<String>,
     clock_difference: Option<i64>,
+}
+
+/// The result of a check: verdict, finding and remedy.
+type Judgement = (Verdict, String, Option<String>);
+
+fn passed(found: impl Into<String>) -> Judgement {
+    (Verdict::Passed, found.into(), None)
+}
+
+fn unknown(found: impl Into<String>) -> Judgement {
+    (Verdict::Unknown, found.into(), None)
+}
+
+fn failed(found: impl Into<String>, remedy: impl Into<String>) -> Judgement {
+    (Verdict::Failed, found.into(), Some(remedy.into()))
 }
 
 impl SelfTest {
@@ -215,96 +227,89 @@ impl SelfTest {
     }
 
     fn run(mut self) -> Report {
-        self.check_private_key();
-        self.check_serial_number();
-        let downloaded = self.check_certificates();
-        self.check_platform_keys();
+        self.add(Check::PrivateKey, self.private_key());
+        self.add(Check::SerialNumber, serial_number(&self.report.serial_no));
+        let downloaded = match self.client.downloads_certificates() {
+            true => self.client.refresh_certificates(),
+            false => Ok(()),
+        };
+        if self.client.downloads_certificates() {
+            self.add(Check::PlatformCertificates, self.certificates(&downloaded));
+        }
+        self.add(Check::PlatformKeys, self.platform_keys());
         let result = match downloaded {
-            // Nothing could be verified.
+            // No response could be verified.
             Err(error) if !self.has_platform_key() => Err(error),
             _ => self.echo(),
         };
         let seen = self.take_seen();
-        self.report.request_id.clone_from(&seen.request_id);
-        self.report.clock_difference = seen.clock_difference;
-        let error = result.as_ref().err();
-        let cause = error.map(innermost);
-        self.check_connection(&seen, cause);
-        self.check_clock(&seen);
-        self.check_request_signature(&seen, cause);
-        self.check_response_signature(&seen, cause);
-        self.check_echo(result.as_ref());
+        let seen = seen.as_ref();
+        let cause = result.as_ref().err().map(innermost);
+        self.add(Check::Connection, connection(seen, cause));
+        self.report.clock_difference = seen.and_then(|seen| seen.clock_difference);
+        self.add(Check::Clock, clock(self.report.clock_difference));
+        self.add(Check::RequestSignature, self.request_signature(seen, cause));
+        let signature = response_signature(seen, cause);
+        if let (Some(seen), Verdict::Passed) = (seen, signature.0) {
+            self.report.verified_by.clone_from(&seen.serial);
+        }
+        self.add(Check::ResponseSignature, signature);
+        self.add(Check::Echo, echoed(result.as_ref()));
+        self.report.request_id = seen.and_then(|seen| seen.request_id.clone());
         self.report.error = result.err();
         self.report
     }
 
-    fn check_private_key(&mut self) {
-        let signed = self.client.merchant().signer().sign(b"self-test");
-        match signed {
-            Ok(_) => self.passed(Check::PrivateKey, "it can be read and it signs"),
-            Err(error) => self.failed(
-                Check::PrivateKey,
+    fn add(&mut self, check: Check, (verdict, found, remedy): Judgement) {
+        self.report.findings.push(Finding {
+            check,
+            verdict,
+            found,
+            remedy,
+        });
+    }
+
+    fn private_key(&self) -> Judgement {
+        match self.client.merchant().signer().sign(b"self-test") {
+            Ok(_) => passed("it can be read and it signs"),
+            Err(error) => failed(
                 with_causes(&error),
                 "mend the function that signs, or take the key file apiclient_key.pem anew from the tool that made it",
             ),
         }
     }
 
-    fn check_serial_number(&mut self) {
-        let serial_no = self.report.serial_no.clone();
-        match serial_no.len() {
-            SERIAL_DIGITS => self.passed(Check::SerialNumber, serial_no),
-            count => self.add(
-                Check::SerialNumber,
-                Verdict::Doubtful,
-                format!("{serial_no} has {count} digits, those of merchants' API certificates usually have 40"),
-                Some("compare it with the merchant platform: 账户中心 › API安全 › 商户API证书".to_owned()),
-            ),
-        }
+    fn certificates(&self, downloaded: &Result<(), Error>) -> Judgement {
+        let Err(error) = downloaded else {
+            let ids = self.key_ids(|is_certificate| is_certificate);
+            return passed(format!("downloaded {ids}"));
+        };
+        let verdict = match self.has_platform_key() {
+            true => Verdict::Doubtful,
+            false => Verdict::Failed,
+        };
+        let remedy = certificate_remedy(error).to_owned();
+        (verdict, with_causes(error), Some(remedy))
     }
 
-    fn check_certificates(&mut self) -> Result<(), Error> {
-        if !self.client.downloads_certificates() {
-            return Ok(());
-        }
-        let result = self.client.refresh_certificates();
-        match &result {
-            Ok(()) => {
-                let ids = self.key_ids(|is_certificate| is_certificate);
-                self.passed(Check::PlatformCertificates, format!("downloaded {ids}"));
-            }
-            Err(error) => {
-                let (found, remedy) = (with_causes(error), certificate_remedy(error));
-                let verdict = match self.has_platform_key() {
-                    true => Verdict::Doubtful,
-                    false => Verdict::Failed,
-                };
-                self.add(Check::PlatformCertificates, verdict, found, Some(remedy));
-            }
-        }
-        result
-    }
-
-    fn check_platform_keys(&mut self) {
+    fn platform_keys(&self) -> Judgement {
         if self.has_platform_key() {
-            let ids = self.key_ids(|_| true);
-            return self.passed(Check::PlatformKeys, ids);
+            return passed(self.key_ids(|_| true));
         }
         let ids = self.client.merchant().verifier().key_ids().join(", ");
         let found = match ids.as_str() {
             "" => "there is none".to_owned(),
             ids => format!("none is valid now: {ids}"),
         };
-        self.failed(
-            Check::PlatformKeys,
+        failed(
             found,
             "configure the WeChat Pay public key, its id PUB_KEY_ID_… and pub_key.pem, from the merchant platform: \
              账户中心 › API安全 › 微信支付公钥; a merchant without one downloads the platform certificates with the APIv3 key",
-        );
+        )
     }
 
-    /// Returns whether the response repeats the text that was sent.
-    fn echo(&mut self) -> Result<bool, Error> {
+    /// Returns `true` if the response repeats the text that was sent.
+    fn echo(&self) -> Result<bool, Error> {
         self.take_seen();
         let text = random_nonce().map_err(Error::Sign)?;
         let request = Request::post("/v3/security/echo").json(&Echo {
@@ -314,75 +319,25 @@ impl SelfTest {
         Ok(echoed.echo_message == text)
     }
 
-    fn check_connection(&mut self, seen: &Seen, cause: Option<&Error>) {
-        if seen.has_response {
-            let found = format!("{} responds, HTTP {}", seen.host, seen.status);
-            return self.passed(Check::Connection, found);
-        }
-        match cause {
-            Some(error @ Error::Connect { .. }) => self.failed(
-                Check::Connection,
-                with_causes(error),
-                "check that this machine finds the host's name and may connect to it (WeChat Pay's port is 443), directly \
-                 or through the proxy that is configured; the proxy's environment variables are not read",
-            ),
-            Some(error @ Error::Transport { .. }) => self.failed(
-                Check::Connection,
-                with_causes(error),
-                "check the proxy or firewall between this machine and the host, and whether the timeout is long enough",
-            ),
-            _ => self.unknown(Check::Connection, "nothing was sent"),
+    fn request_signature(&self, seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
+        match (cause, seen) {
+            (None | Some(Error::Decode { .. } | Error::Accepted { .. }), _) => passed("accepted"),
+            (Some(Error::Sign(_)), _) => unknown("nothing was signed"),
+            (Some(Error::Api(error)), _) if error.status == 401 => {
+                failed(error.to_string(), self.sign_error_remedy())
+            }
+            (Some(Error::Api(error)), _) => refusal(error),
+            (_, Some(seen)) => unknown(format!(
+                "probably accepted: the response is HTTP {}",
+                seen.status
+            )),
+            (_, None) => unknown("no response"),
         }
     }
 
-    fn check_clock(&mut self, seen: &Seen) {
-        let Some(difference) = seen.clock_difference else {
-            return self.unknown(Check::Clock, "no response with a time");
-        };
-        let found = match difference {
-            0 => "agrees with the server's".to_owned(),
-            1.. => format!("{difference} s behind the server's"),
-            _ => format!("{} s ahead of the server's", difference.unsigned_abs()),
-        };
-        let remedy =
-            "set this machine's clock, with NTP for example; from 300 s on messages are refused";
-        match difference.unsigned_abs() {
-            CLOCK_LIMIT.. => self.failed(Check::Clock, found, remedy),
-            CLOCK_DOUBTFUL.. => {
-                self.add(
-                    Check::Clock,
-                    Verdict::Doubtful,
-                    found,
-                    Some(remedy.to_owned()),
-                );
-            }
-            _ => self.passed(Check::Clock, found),
-        }
-    }
-
-    fn check_request_signature(&mut self, seen: &Seen, cause: Option<&Error>) {
-        match cause {
-            None => self.passed(Check::RequestSignature, "accepted"),
-            Some(Error::Sign(_)) => self.unknown(Check::RequestSignature, "nothing was signed"),
-            Some(Error::Api(error)) if error.status == 401 => {
-                let remedy = self.sign_error_remedy(seen);
-                self.failed(Check::RequestSignature, error.to_string(), remedy);
-            }
-            Some(Error::Api(error)) => self.check_refusal(error),
-            Some(Error::Decode { .. } | Error::Accepted { .. }) => {
-                self.passed(Check::RequestSignature, "accepted");
-            }
-            _ if seen.has_response => {
-                let found = format!("probably accepted: the response is HTTP {}", seen.status);
-                self.unknown(Check::RequestSignature, found);
-            }
-            _ => self.unknown(Check::RequestSignature, "no response"),
-        }
-    }
-
-    fn sign_error_remedy(&self, seen: &Seen) -> String {
-        let is_late = |difference: i64| difference.unsigned_abs() >= CLOCK_LIMIT;
-        if seen.clock_difference.is_some_and(is_late) {
+    fn sign_error_remedy(&self) -> String {
+        let difference = self.report.clock_difference.unwrap_or_default();
+        if difference.unsigned_abs() >= CLOCK_LIMIT {
             return "first set this machine's clock, see above".to_owned();
         }
         format!(
@@ -393,88 +348,18 @@ impl SelfTest {
         )
     }
 
-    /// An error other than 401: the signature was accepted if WeChat Pay itself wrote the error.
-    fn check_refusal(&mut self, error: &ApiError) {
-        match (error.authenticity, error.status) {
-            (Authenticity::Signed, 403) => self.add(
-                Check::RequestSignature,
-                Verdict::Passed,
-                error.to_string(),
-                Some("the signature is right, the permission is missing: see the merchant platform".to_owned()),
-            ),
-            (Authenticity::Signed, _) => {
-                self.passed(Check::RequestSignature, format!("accepted, but: {error}"));
-            }
-            (Authenticity::Unsigned, _) => self.add(
-                Check::RequestSignature,
-                Verdict::Unknown,
-                format!("{error}, unsigned"),
-                Some("try again later; if it stays, look for a proxy that responds in WeChat Pay's place".to_owned()),
-            ),
-        }
-    }
-
-    fn check_response_signature(&mut self, seen: &Seen, cause: Option<&Error>) {
-        let key = seen.serial.as_deref().unwrap_or_default();
-        match cause {
-            Some(Error::Unverified { source, .. }) => {
-                let remedy = verify_remedy(source);
-                self.failed(Check::ResponseSignature, source.to_string(), remedy);
-            }
-            Some(Error::Certificates { .. }) => {
-                self.unknown(
-                    Check::ResponseSignature,
-                    "no response that could be verified",
-                );
-            }
-            Some(Error::Api(error)) if error.authenticity == Authenticity::Unsigned => {
-                match &error.unknown_key {
-                    Some(key) => self.failed(
-                        Check::ResponseSignature,
-                        error.to_string(),
-                        unknown_key_remedy(key),
-                    ),
-                    None => self.unknown(Check::ResponseSignature, "the error is not signed"),
-                }
-            }
-            Some(Error::Connect { .. } | Error::Transport { .. } | Error::Sign(_)) => {
-                self.unknown(Check::ResponseSignature, "no response");
-            }
-            Some(Error::NoPlatformKey { .. }) => {
-                self.unknown(Check::ResponseSignature, "no key to verify with");
-            }
-            _ if seen.has_response => {
-                self.report.verified_by.clone_from(&seen.serial);
-                self.passed(Check::ResponseSignature, format!("verified with {key}"));
-            }
-            _ => self.unknown(Check::ResponseSignature, "no response"),
-        }
-    }
-
-    fn check_echo(&mut self, result: Result<&bool, &Error>) {
-        let remedy = "the credentials are right; ask WeChat Pay's support, with the Request-ID";
-        match result {
-            Ok(true) => self.passed(Check::Echo, "the text that was sent came back"),
-            Ok(false) => self.failed(Check::Echo, "another text came back", remedy),
-            Err(error @ (Error::Decode { .. } | Error::Accepted { .. })) => {
-                self.failed(Check::Echo, with_causes(error), remedy);
-            }
-            Err(_) => self.unknown(Check::Echo, "no verified response"),
-        }
-    }
-
-    fn take_seen(&self) -> Seen {
-        std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner))
+    fn take_seen(&self) -> Option<Seen> {
+        lock(&self.last).take()
     }
 
     fn has_platform_key(&self) -> bool {
-        let verifier = self.client.merchant().verifier();
-        verifier.keys().preferred(self.now()).is_some()
+        let keys = self.client.merchant().verifier().keys();
+        keys.preferred(self.client.now()).is_some()
     }
 
     /// Returns the ids of the keys that are valid now and of the wanted kind.
     fn key_ids(&self, is_wanted: impl Fn(bool) -> bool) -> String {
-        let now = unix_seconds(self.now());
+        let now = unix_seconds(self.client.now());
         let keys = self.client.merchant().verifier().keys().current();
         let ids: Vec<_> = keys
             .iter()
@@ -483,41 +368,15 @@ impl SelfTest {
             .collect();
         ids.join(", ")
     }
-
-    fn now(&self) -> SystemTime {
-        self.client.now()
-    }
-
-    fn passed(&mut self, check: Check, found: impl Into<String>) {
-        self.add(check, Verdict::Passed, found.into(), None);
-    }
-
-    fn failed(&mut self, check: Check, found: impl Into<String>, remedy: impl Into<String>) {
-        self.add(check, Verdict::Failed, found.into(), Some(remedy.into()));
-    }
-
-    fn unknown(&mut self, check: Check, found: impl Into<String>) {
-        self.add(check, Verdict::Unknown, found.into(), None);
-    }
-
-    fn add(&mut self, check: Check, verdict: Verdict, found: String, remedy: Option<String>) {
-        self.report.findings.push(Finding {
-            check,
-            verdict,
-            found,
-            remedy,
-        });
-    }
 }
 
-/// Keeps in `last` what a client's exchange with a response shows.
-fn observer(client: Client, last: Arc<Mutex<Seen>>) -> impl Fn(&Exchange<'_>) {
+/// Returns an observer that keeps the last response in `last`.
+fn observer(client: Client, last: Arc<Mutex<Option<Seen>>>) -> impl Fn(&Exchange<'_>) {
     move |exchange| {
         let Some(status) = exchange.status else {
             return;
         };
-        *last.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
-            has_response: true,
+        *lock(&last) = Some(Seen {
             host: exchange.host.to_owned(),
             status,
             serial: exchange.serial.map(str::to_owned),
@@ -527,11 +386,115 @@ fn observer(client: Client, last: Arc<Mutex<Seen>>) -> impl Fn(&Exchange<'_>) {
                 let (date, now): (i64, i64) = (date.ok()?, now.ok()?);
                 Some(date - now)
             }),
-        };
+        });
     }
 }
 
-/// Returns the error of the exchange itself, if a download failed.
+fn lock(last: &Mutex<Option<Seen>>) -> MutexGuard<'_, Option<Seen>> {
+    last.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serial_number(serial_no: &str) -> Judgement {
+    match serial_no.len() {
+        SERIAL_DIGITS => passed(serial_no),
+        count => (
+            Verdict::Doubtful,
+            format!(
+                "{serial_no} has {count} digits, those of merchants' API certificates usually have 40"
+            ),
+            Some(
+                "compare it with the merchant platform: 账户中心 › API安全 › 商户API证书"
+                    .to_owned(),
+            ),
+        ),
+    }
+}
+
+fn connection(seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
+    match (seen, cause) {
+        (Some(seen), _) => passed(format!("{} responds, HTTP {}", seen.host, seen.status)),
+        (None, Some(error @ Error::Connect { .. })) => failed(
+            with_causes(error),
+            "check that this machine finds the host's name and may connect to it (WeChat Pay's port is 443), directly \
+             or through the proxy that is configured; the proxy's environment variables are not read",
+        ),
+        (None, Some(error @ Error::Transport { .. })) => failed(
+            with_causes(error),
+            "check the proxy or firewall between this machine and the host, and whether the timeout is long enough",
+        ),
+        _ => unknown("nothing was sent"),
+    }
+}
+
+fn clock(difference: Option<i64>) -> Judgement {
+    let Some(difference) = difference else {
+        return unknown("no response with a time");
+    };
+    let found = match difference {
+        0 => "agrees with the server's".to_owned(),
+        1.. => format!("{difference} s behind the server's"),
+        _ => format!("{} s ahead of the server's", difference.unsigned_abs()),
+    };
+    let verdict = match difference.unsigned_abs() {
+        CLOCK_LIMIT.. => Verdict::Failed,
+        CLOCK_DOUBTFUL.. => Verdict::Doubtful,
+        _ => return passed(found),
+    };
+    let remedy =
+        "set this machine's clock, with NTP for example; from 300 s on messages are refused";
+    (verdict, found, Some(remedy.to_owned()))
+}
+
+/// Judges an error other than 401. The signature was accepted if the error itself is signed by WeChat Pay.
+fn refusal(error: &ApiError) -> Judgement {
+    match (error.authenticity, error.status) {
+        (Authenticity::Signed, 403) => (
+            Verdict::Passed,
+            error.to_string(),
+            Some("the signature is right, the permission is missing: see the merchant platform".to_owned()),
+        ),
+        (Authenticity::Signed, _) => passed(format!("accepted, but: {error}")),
+        (Authenticity::Unsigned, _) => (
+            Verdict::Unknown,
+            format!("{error}, unsigned"),
+            Some("try again later; if it stays, look for a proxy that responds in WeChat Pay's place".to_owned()),
+        ),
+    }
+}
+
+fn response_signature(seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
+    match (cause, seen) {
+        (Some(Error::Unverified { source, .. }), _) => {
+            failed(source.to_string(), verify_remedy(source))
+        }
+        (Some(Error::Certificates { .. }), _) => unknown("no response that could be verified"),
+        (Some(Error::Api(error)), _) if error.authenticity == Authenticity::Unsigned => {
+            unknown("the error is not signed")
+        }
+        (Some(Error::NoPlatformKey { .. }), _) => unknown("no key to verify with"),
+        (Some(Error::Connect { .. } | Error::Transport { .. } | Error::Sign(_)), _) | (_, None) => {
+            unknown("no response")
+        }
+        (_, Some(seen)) => {
+            let key = seen.serial.as_deref().unwrap_or_default();
+            passed(format!("verified with {key}"))
+        }
+    }
+}
+
+fn echoed(result: Result<&bool, &Error>) -> Judgement {
+    let remedy = "the credentials are right; ask WeChat Pay's support, with the Request-ID";
+    match result {
+        Ok(true) => passed("the text that was sent came back"),
+        Ok(false) => failed("another text came back", remedy),
+        Err(error @ (Error::Decode { .. } | Error::Accepted { .. })) => {
+            failed(with_causes(error), remedy)
+        }
+        Err(_) => unknown("no verified response"),
+    }
+}
+
+/// Returns the error of the exchange inside the error of a download.
 fn innermost(error: &Error) -> &Error {
     match error {
         Error::Download(error) => innermost(error),
@@ -539,9 +502,9 @@ fn innermost(error: &Error) -> &Error {
     }
 }
 
-fn certificate_remedy(error: &Error) -> String {
+fn certificate_remedy(error: &Error) -> &'static str {
     let Error::Certificates { source, .. } = innermost(error) else {
-        return "see the checks below".to_owned();
+        return "see the checks below";
     };
     match &**source {
         CertificateError::NoCertificates { .. } => {
@@ -554,9 +517,8 @@ fn certificate_remedy(error: &Error) -> String {
         CertificateError::StillRunning { .. } => {
             "find out what holds the other download up, such as the DNS lookup of the host's name, and test again"
         }
-        _ => "nothing was taken over from the list; if it stays, ask WeChat Pay's support",
+        _ => "no certificate of the list is used; if it stays, ask WeChat Pay's support",
     }
-    .to_owned()
 }
 
 fn unknown_key_remedy(id: &str) -> String {
