@@ -469,7 +469,10 @@ fn response_signature(seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
         }
         (Some(Error::Certificates { .. }), _) => unknown("no response that could be verified"),
         (Some(Error::Api(error)), _) if error.authenticity == Authenticity::Unsigned => {
-            unknown("the error is not signed")
+            match &error.unknown_key {
+                Some(key) => failed(error.to_string(), unknown_key_remedy(key)),
+                None => unknown("the error is not signed"),
+            }
         }
         (Some(Error::NoPlatformKey { .. }), _) => unknown("no key to verify with"),
         (Some(Error::Connect { .. } | Error::Transport { .. } | Error::Sign(_)), _) | (_, None) => {
