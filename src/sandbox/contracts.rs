@@ -150,15 +150,14 @@ impl Contracts {
 
     /// Refuses codes that cannot be used again, as documented. Status and code are inferred.
     fn check_reusable(&self, code: &str) -> Result<(), Refusal> {
-        match self.by_code.get(code).map(|contract| &contract.state) {
-            None | Some(State::PreSigned { .. } | State::GivenUp) => Ok(()),
-            Some(State::Signed { .. }) => Err(Refusal::invalid_request(
-                "a contract is signed under this out_contract_code",
-            )),
-            Some(State::Terminated { .. }) => Err(Refusal::invalid_request(
-                "the out_contract_code of a terminated contract cannot be used again",
-            )),
-        }
+        let problem = match self.by_code.get(code).map(|contract| &contract.state) {
+            None | Some(State::PreSigned { .. } | State::GivenUp) => return Ok(()),
+            Some(State::Signed { .. }) => "a contract is signed under this out_contract_code",
+            Some(State::Terminated { .. }) => {
+                "the out_contract_code of a terminated contract cannot be used again"
+            }
+        };
+        Err(Refusal::invalid_request(problem))
     }
 
     /// Responds to the query. The 404 for an unknown or unsigned contract is inferred.
@@ -207,20 +206,16 @@ impl Contracts {
     ) -> Result<&Contract, UserError> {
         let contract = self.find(code)?;
         contract.check_session(now)?;
-        match (contract.flow, flow) {
-            (SigningFlow::PayRedirectSign, SigningFlow::MiniProgram) => Err(UserError::PaysFirst),
-            (SigningFlow::MiniProgram, SigningFlow::PayRedirectSign) => {
-                Err(UserError::SignsInMiniProgram)
-            }
-            _ => {
-                let contract_id = new_id();
-                contract.state = State::Signed {
-                    contract_id,
-                    at: now,
-                };
-                Ok(contract)
-            }
+        match contract.flow {
+            other if other == flow => {}
+            SigningFlow::PayRedirectSign => return Err(UserError::PaysFirst),
+            SigningFlow::MiniProgram => return Err(UserError::SignsInMiniProgram),
         }
+        contract.state = State::Signed {
+            contract_id: new_id(),
+            at: now,
+        };
+        Ok(contract)
     }
 
     /// The user gives up, after which nothing is sent. That the session ends with it is inferred.
@@ -261,12 +256,12 @@ impl Contracts {
 
 impl Contract {
     pub(super) fn contract_id(&self) -> Option<&str> {
-        match &self.state {
-            State::PreSigned { .. } | State::GivenUp => None,
-            State::Signed { contract_id, .. } | State::Terminated { contract_id, .. } => {
-                Some(contract_id)
-            }
-        }
+        let (State::Signed { contract_id, .. } | State::Terminated { contract_id, .. }) =
+            &self.state
+        else {
+            return None;
+        };
+        Some(contract_id)
     }
 
     fn has_service_id(&self, service_id: &str) -> bool {

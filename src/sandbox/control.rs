@@ -94,12 +94,10 @@ fn show(gateway: &Gateway, server: &Server, what: &str) -> Controlled {
         "orders" => json!(lock(&gateway.books).orders.list()),
         "refunds" => json!(lock(&gateway.books).refunds.list()),
         "requests" => gateway.requests().into_iter().map(show_request).collect(),
-        "notifications" => gateway
-            .notifier
-            .sent()
-            .into_iter()
-            .map(show_notification)
-            .collect(),
+        "notifications" => {
+            let sent = gateway.notifier.sent();
+            sent.into_iter().map(show_notification).collect()
+        }
         "connections" => json!({
             "accepted": server.connections_accepted(),
             "open": server.connections_open(),
@@ -110,22 +108,16 @@ fn show(gateway: &Gateway, server: &Server, what: &str) -> Controlled {
 }
 
 fn act(gateway: &Gateway, server: &Arc<Server>, action: &str, order: &Order) -> Controlled {
-    let code = || order.get::<String>("out_contract_code");
-    let signs = |flow| {
-        let contract_id = gateway.user_signs(&code()?, flow)?;
-        Ok(json!({"contract_id": contract_id}))
-    };
+    let code = || order.text("out_contract_code");
+    let signs = |flow| Ok(json!({"contract_id": gateway.user_signs(&code()?, flow)?}));
     match action {
         "sign" => return signs(SigningFlow::MiniProgram),
         "pay-and-sign" => return signs(SigningFlow::PayRedirectSign),
         "pay" => {
-            let transaction_id = gateway.user_pays(&order.get::<String>("out_trade_no")?)?;
-            return Ok(json!({"transaction_id": transaction_id}));
+            let number = order.text("out_trade_no")?;
+            return Ok(json!({"transaction_id": gateway.user_pays(&number)?}));
         }
-        "refund" => {
-            let number = order.get::<String>("out_refund_no")?;
-            gateway.settle_refund(&number, order.get("status")?)?;
-        }
+        "refund" => gateway.settle_refund(&order.text("out_refund_no")?, order.get("status")?)?,
         "give-up" => gateway.user_gives_up(&code()?)?,
         "terminate" => gateway.user_terminates(&code()?)?,
         "clock" => move_clock(gateway, order)?,
@@ -151,10 +143,8 @@ fn act_on_notifications(gateway: &Gateway, action: &str, order: &Order) -> Contr
     let notifier = &gateway.notifier;
     match action {
         "notify" => return notify(gateway, order),
-        "notify-again" => {
-            return Ok(json!({"sent": notifier.send_again(&order.get::<String>("id")?)}));
-        }
-        "notify-url" => notifier.deliver_to(&order.get::<String>("url")?)?,
+        "notify-again" => return Ok(json!({"sent": notifier.send_again(&order.text("id")?)})),
+        "notify-url" => notifier.deliver_to(&order.text("url")?)?,
         "notify-schedule" => {
             let seconds: Vec<u64> = order.get("seconds")?;
             notifier.set_schedule(seconds.into_iter().map(Duration::from_secs));
@@ -168,7 +158,7 @@ fn act_on_notifications(gateway: &Gateway, action: &str, order: &Order) -> Contr
 
 fn act_on_keys(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
     let platform = &gateway.platform;
-    let serial_no = || order.get::<String>("serial_no");
+    let serial_no = || order.text("serial_no");
     match action {
         "public-key" => platform.offer_public_key(order.get("offered")?),
         "issue-certificate" => {
@@ -182,8 +172,8 @@ fn act_on_keys(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
         "withdraw-certificate" => platform.withdraw_certificate(&serial_no()?),
         "sign-with" => platform.sign_with(order.signs_with()?),
         "sign-body" => {
-            let (body, signing) = (order.get::<String>("body")?, order.signing()?);
-            let now = gateway.clock.now();
+            let (body, now) = (order.text("body")?, gateway.clock.now());
+            let signing = order.get_or("signing", Signing::Right)?;
             return Ok(json!({"headers": signing.headers(platform, None, body.as_bytes(), now)}));
         }
         "forge-list" => platform.forge_list(order.get("forgery")?),
@@ -194,8 +184,7 @@ fn act_on_keys(gateway: &Gateway, action: &str, order: &Order) -> Controlled {
 }
 
 fn notify(gateway: &Gateway, order: &Order) -> Controlled {
-    let event_type: String = order.get("event_type")?;
-    let original_type: String = order.get("original_type")?;
+    let (event_type, original_type) = (order.text("event_type")?, order.text("original_type")?);
     let summary = order.get_or("summary", event_type.clone())?;
     let event = Event::new(&event_type, &original_type, &summary);
     let content: Value = order.get("content")?;
@@ -263,23 +252,20 @@ impl Order {
         Ok(Duration::from_millis(self.get("milliseconds")?))
     }
 
-    fn signing(&self) -> Result<Signing, Problem> {
-        self.get_or("signing", Signing::Right)
+    fn text(&self, name: &str) -> Result<String, Problem> {
+        self.get(name)
     }
 
     fn signs_with(&self) -> Result<SignsWith, Problem> {
-        if self.0.get("key").is_some() {
-            return Ok(SignsWith::Key(self.get("key")?));
-        }
-        if self.0.get("moving_permille").is_none() {
-            return Ok(SignsWith::Requested);
-        }
-        match self.get("moving_permille")? {
-            permille @ ..=1000 => Ok(SignsWith::Moving { permille }),
-            other => Err(Problem(
-                400,
-                format!("moving_permille: found {other}, wanted 0 to 1000"),
-            )),
+        let permille = self.get_or("moving_permille", None)?;
+        match (self.get_or("key", None)?, permille) {
+            (Some(key), _) => Ok(SignsWith::Key(key)),
+            (None, Some(permille @ ..=1000)) => Ok(SignsWith::Moving { permille }),
+            (None, None) => Ok(SignsWith::Requested),
+            (None, Some(other)) => {
+                let problem = format!("moving_permille: found {other}, wanted 0 to 1000");
+                Err(Problem(400, problem))
+            }
         }
     }
 
@@ -287,24 +273,20 @@ impl Order {
         let order = FaultOrder::from(self.fault_alone()?).times(self.get_or("times", 1)?);
         Ok(match self.0.get("path") {
             None => order,
-            Some(_) => order.on(self.get::<String>("method")?, self.get::<String>("path")?),
+            Some(_) => order.on(self.text("method")?, self.text("path")?),
         })
     }
 
     fn fault_alone(&self) -> Result<Fault, Problem> {
-        let name: String = self.get("fault")?;
+        let name = self.text("fault")?;
         // The fault with the one value, or the fields, that it has.
-        let parameter = match name.as_str() {
-            "late" => "milliseconds",
-            "informational" => "status",
-            "signature" => "signing",
-            "duplicate_header" => "name",
-            "body" | "raw" => &name,
-            _ => "",
-        };
-        let value = match parameter {
-            "" => self.0.clone(),
-            _ => self.get(parameter)?,
+        let value: Value = match name.as_str() {
+            "late" => self.get("milliseconds")?,
+            "informational" => self.get("status")?,
+            "signature" => self.get("signing")?,
+            "duplicate_header" => self.get("name")?,
+            "body" | "raw" => self.get(&name)?,
+            _ => self.0.clone(),
         };
         let with_value = Fault::deserialize(json!({name.as_str(): value}));
         // Or without any.

@@ -1,7 +1,7 @@
 //! Checks the fields of a request's JSON body as WeChat Pay's pages describe them; written apart from the client's own
 //! checks, so that each shows the other's mistakes.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::response::Refusal;
 use crate::time::parse_rfc_3339;
@@ -104,15 +104,21 @@ pub(super) fn put(object: &mut Value, more: Value) {
     }
 }
 
-/// Leaves out the members that are `null`.
-pub(super) fn present(fields: Value) -> Value {
-    match fields {
-        Value::Object(members) => {
-            let present = members.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(present.collect::<serde_json::Map<_, _>>())
-        }
-        other => other,
+/// Returns one object with the members of all these.
+pub(super) fn merged<const N: usize>(objects: [Value; N]) -> Value {
+    let mut merged = json!({});
+    for object in objects {
+        put(&mut merged, object);
     }
+    merged
+}
+
+/// Leaves out the members that are `null`.
+pub(super) fn present(mut fields: Value) -> Value {
+    if let Some(members) = fields.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    fields
 }
 
 fn check_object(path: &str, value: &Value, fields: &[Field]) -> Checked {

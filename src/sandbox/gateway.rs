@@ -164,6 +164,11 @@ impl Gateway {
         segments: &[&str],
     ) -> Result<Response, Refusal> {
         let mchid = &self.identity.mchid;
+        let query = |name, number| {
+            let sub_mchid = orders::check_ids(role, mchid, |name| request.query(name))?;
+            let orders = &mut lock(&self.books).orders;
+            orders.query(role, sub_mchid, name, number)
+        };
         match (request.method.as_str(), segments) {
             ("POST", ["jsapi-with-contract"]) => {
                 let body = json_body(request)?;
@@ -174,12 +179,8 @@ impl Gateway {
                 } = &mut *lock(&self.books);
                 orders.place(role, mchid, body, contracts, times)
             }
-            ("GET", [kind @ ("id" | "out-trade-no"), number]) => {
-                let sub_mchid = orders::check_ids(role, mchid, |name| request.query(name))?;
-                lock(&self.books)
-                    .orders
-                    .query(role, sub_mchid, kind, number)
-            }
+            ("GET", ["id", number]) => query("transaction_id", number),
+            ("GET", ["out-trade-no", number]) => query("out_trade_no", number),
             ("POST", ["out-trade-no", number, "close"]) => {
                 let body = json_body(request)?;
                 let sub_mchid = orders::check_ids(role, mchid, |name| fields::text(&body, name))?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::contracts::{Contracts, UserError};
 use super::credentials::new_id;
-use super::fields::{self, Field, Rule, pick, put, text};
+use super::fields::{self, Field, Rule, merged, pick, put, text};
 use super::response::{Refusal, Response};
 use crate::time::{format_rfc_3339, parse_rfc_3339};
 
@@ -134,9 +134,8 @@ impl Orders {
         let contract_id = body.pointer("/contract_info/password_free_contract_id");
         let contract_id = contract_id.and_then(Value::as_str).unwrap_or_default();
         if !contracts.is_in_force(contract_id) {
-            return Err(Refusal::invalid_request(
-                "password_free_contract_id names no contract that is in force",
-            ));
+            let problem = "password_free_contract_id names no contract that is in force";
+            return Err(Refusal::invalid_request(problem));
         }
         let number = text(&body, "out_trade_no").unwrap_or_default().to_owned();
         if let Some(order) = self.by_number.get(&number) {
@@ -148,19 +147,17 @@ impl Orders {
         Ok(Response::ok(json!({"prepay_id": prepay_id})))
     }
 
+    /// Returns the order with this value in the field `name`.
+    ///
     /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791900>,
     /// <https://pay.weixin.qq.com/doc/v3/partner/4012760115>.
     pub(super) fn query(
         &mut self,
         role: Role,
         sub_mchid: Option<&str>,
-        kind: &str,
+        name: &str,
         number: &str,
     ) -> Result<Response, Refusal> {
-        let name = match kind {
-            "id" => "transaction_id",
-            _ => "out_trade_no",
-        };
         let order = self.find(role, sub_mchid, name, number)?;
         Ok(Response::ok(order.shown.clone()))
     }
@@ -227,21 +224,16 @@ impl Orders {
 
 impl Order {
     fn new(role: Role, request: Value, prepaid_at: u64) -> Self {
-        let mut shown = pick(
-            &request,
-            "appid mchid sp_appid sp_mchid sub_appid sub_mchid out_trade_no",
-        );
-        let device_id = request
-            .pointer("/scene_info/device_id")
-            .and_then(Value::as_str);
-        put(
-            &mut shown,
+        const NAMES: &str = "appid mchid sp_appid sp_mchid sub_appid sub_mchid out_trade_no";
+        let device_id = request.pointer("/scene_info/device_id");
+        let shown = merged([
+            pick(&request, NAMES),
             json!({
                 "amount": {"total": request.pointer("/amount/total"), "payer_currency": "CNY"},
-                "scene_info": {"device_id": device_id.unwrap_or_default()},
+                "scene_info": {"device_id": device_id.and_then(Value::as_str).unwrap_or_default()},
                 "promotion_detail": [],
             }),
-        );
+        ]);
         let mut order = Self {
             role,
             request,
@@ -337,12 +329,8 @@ fn check(role: Role, mchid: &str, body: &Value, now: u64) -> Result<(), Refusal>
     fields::check(body, own_fields)?;
     fields::check(body, BOTH)?;
     if text(body, own_mchid) != Some(mchid) {
-        let value = body.get(own_mchid).unwrap_or(&Value::Null);
-        return Err(Refusal::param_error(
-            own_mchid,
-            value,
-            "is not the caller's",
-        ));
+        let (value, issue) = (&text(body, own_mchid).into(), "is not the caller's");
+        return Err(Refusal::param_error(own_mchid, value, issue));
     }
     if role == Role::Partner {
         check_partner_payer(body)?;
@@ -354,10 +342,8 @@ fn check_partner_payer(body: &Value) -> Result<(), Refusal> {
     let given = |pointer| body.pointer(pointer).is_some();
     let refuse = |field, issue| Err(Refusal::param_error(field, &Value::Null, issue));
     if !given("/payer/sp_openid") && !given("/payer/sub_openid") {
-        return refuse(
-            "payer/sp_openid",
-            "is required unless payer/sub_openid is given",
-        );
+        let issue = "is required unless payer/sub_openid is given";
+        return refuse("payer/sp_openid", issue);
     }
     if given("/payer/sub_openid") && !given("/sub_appid") {
         return refuse("sub_appid", "is required with payer/sub_openid");
@@ -373,11 +359,8 @@ fn check_expiry(body: &Value, now: u64) -> Result<(), Refusal> {
     if ahead.is_some_and(|ahead| (MINUTE..=FIFTEEN_DAYS).contains(&ahead)) {
         return Ok(());
     }
-    Err(Refusal::param_error(
-        "time_expire",
-        &time.into(),
-        "is not from 1 minute to 15 days after now",
-    ))
+    let issue = "is not from 1 minute to 15 days after now";
+    Err(Refusal::param_error("time_expire", &time.into(), issue))
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ pub struct Platform(Arc<Inner>);
 struct Inner {
     keys: [PrivateKey; 2],
     api_v3_key: ApiV3Key,
+    other_api_v3_key: ApiV3Key,
     state: Mutex<State>,
 }
 
@@ -125,6 +126,7 @@ impl Platform {
         Ok(Self(Arc::new(Inner {
             keys: [first?, second?],
             api_v3_key: ApiV3Key::new(API_V3_KEY)?,
+            other_api_v3_key: ApiV3Key::new([0; 32])?,
             state: Mutex::default(),
         })))
     }
@@ -135,8 +137,8 @@ impl Platform {
     ///
     /// Does not fail in practice: the key is a part of this crate.
     pub fn verifier(&self) -> Result<Verifier, Error> {
-        let [first, _] = &self.0.keys;
-        Ok(Verifier::new([first.public_key(PUBLIC_KEY_ID)?])?)
+        let key = self.key(false).public_key(PUBLIC_KEY_ID)?;
+        Ok(Verifier::new([key])?)
     }
 
     /// Sets whether the merchant has the WeChat Pay public key, which is so at first.
@@ -234,7 +236,6 @@ impl Platform {
                 has_moved.then(|| PUBLIC_KEY_ID.to_owned())
             }
         };
-        let [first, second] = &self.0.keys;
         let certificate = match wanted.as_deref() {
             Some(PUBLIC_KEY_ID) => None,
             wanted => wanted
@@ -242,9 +243,8 @@ impl Platform {
                 .or_else(|| state.newest(now)),
         };
         match certificate {
-            Some(one) if one.has_second_key => (one.serial_no.clone(), second),
-            Some(one) => (one.serial_no.clone(), first),
-            None => (PUBLIC_KEY_ID.to_owned(), first),
+            Some(one) => (one.serial_no.clone(), self.key(one.has_second_key)),
+            None => (PUBLIC_KEY_ID.to_owned(), self.key(false)),
         }
     }
 
@@ -261,37 +261,35 @@ impl Platform {
     }
 
     fn pem(&self, one: &Certificate) -> String {
-        let [first, second] = &self.0.keys;
-        let key = if one.has_second_key { second } else { first };
         let serial = serial_bytes(&one.serial_no).unwrap_or_default();
         let validity = Validity {
             not_before: one.not_before,
             not_after: one.not_after,
         };
-        x509::self_signed_pem(&serial, validity, key)
+        x509::self_signed_pem(&serial, validity, self.key(one.has_second_key))
+    }
+
+    fn key(&self, is_second: bool) -> &PrivateKey {
+        let [first, second] = &self.0.keys;
+        if is_second { second } else { first }
     }
 
     fn entry(&self, one: &Certificate, forgery: Option<Forgery>) -> Value {
-        let is_forged_by = |kind| forgery == Some(kind);
-        let mut one = one.clone();
-        if is_forged_by(Forgery::MerchantsOwn) {
+        let (mut one, key) = (one.clone(), &self.0.api_v3_key);
+        if forgery == Some(Forgery::MerchantsOwn) {
             one.serial_no = MERCHANT_SERIAL_NO.to_owned();
         }
-        let [private_pem, _] = PLATFORM_KEY_PEMS;
-        let content = match is_forged_by(Forgery::NoCertificate) {
-            true => private_pem.to_owned(),
-            false => self.pem(&one),
+        let (pem, [private_pem, _]) = (self.pem(&one), PLATFORM_KEY_PEMS);
+        let (serial_no, content, key) = match forgery {
+            Some(Forgery::OtherApiV3Key) => (&*one.serial_no, &*pem, &self.0.other_api_v3_key),
+            Some(Forgery::OtherSerialNo) => {
+                ("0123456789ABCDEF0123456789ABCDEF01234567", &*pem, key)
+            }
+            Some(Forgery::NoCertificate) => (&*one.serial_no, private_pem, key),
+            Some(Forgery::MerchantsOwn) | None => (&*one.serial_no, &*pem, key),
         };
-        if is_forged_by(Forgery::OtherSerialNo) {
-            one.serial_no = "0123456789ABCDEF0123456789ABCDEF01234567".to_owned();
-        }
-        let other_key = ApiV3Key::new([0; 32]).ok();
-        let other_key = other_key
-            .as_ref()
-            .filter(|_| is_forged_by(Forgery::OtherApiV3Key));
-        let key = other_key.unwrap_or(&self.0.api_v3_key);
         json!({
-            "serial_no": one.serial_no,
+            "serial_no": serial_no,
             "effective_time": format_rfc_3339(one.not_before),
             "expire_time": format_rfc_3339(one.not_after),
             "encrypt_certificate": encrypted(key, "certificate", content.as_bytes()),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::contracts::UserError;
 use super::credentials::new_id;
-use super::fields::{self, Field, Rule, pick, put, text};
+use super::fields::{self, Field, Rule, merged, pick, put, text};
 use super::orders::{Order, Orders};
 use super::response::{Refusal, Response};
 use crate::order::RefundStatus;
@@ -184,65 +184,56 @@ impl Refunds {
             .map(|refund| amount(&refund.request, "refund"))
             .collect();
         let left = order.total() - amounts.iter().sum::<u64>();
-        if amount(body, "total") != order.total() {
-            return Err(Refusal::invalid_request(
-                "amount.total is not the total of the order",
-            ));
-        }
-        if amount(body, "refund") > left || amounts.len() >= MOST_REFUNDS {
-            return Err(Refusal::invalid_request(
-                "amount.refund is more than what is left, or 50 refunds were made",
-            ));
-        }
-        Ok(())
+        let problem = if amount(body, "total") != order.total() {
+            "amount.total is not the total of the order"
+        } else if amount(body, "refund") > left || amounts.len() >= MOST_REFUNDS {
+            "amount.refund is more than what is left, or 50 refunds were made"
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::invalid_request(problem))
     }
 }
 
 impl Refund {
     fn new(family: Family, order: &Order, request: Value, now: u64) -> Self {
         let (refund, total) = (amount(&request, "refund"), order.total());
-        let common = json!({
-            "refund_id": new_id(),
-            "out_refund_no": request.get("out_refund_no"),
-            "user_received_account": "支付用户零钱",
-        });
-        let mut notified = pick(
-            &order.shown,
-            "mchid sp_mchid sub_mchid out_trade_no transaction_id",
-        );
-        put(&mut notified, common.clone());
-        put(
-            &mut notified,
+        let common = merged([
+            pick(&order.shown, "out_trade_no transaction_id"),
+            pick(&request, "out_refund_no"),
+            json!({"refund_id": new_id(), "user_received_account": "支付用户零钱"}),
+        ]);
+        let account = text(&request, "refund_account").unwrap_or("REFUND_SOURCE_SUB_MERCHANT");
+        let (own, own_amounts) = match family {
+            Family::Domestic => (
+                json!({}),
+                json!({"total": total, "payer_total": total, "settlement_total": total, "settlement_refund": refund}),
+            ),
+            Family::Platform => (json!({"refund_account": account}), json!({})),
+        };
+        let notified = merged([
+            pick(&order.shown, "mchid sp_mchid sub_mchid"),
+            common.clone(),
+            own.clone(),
             json!({"amount": {"total": total, "refund": refund, "payer_total": total, "payer_refund": refund}}),
-        );
-        let mut shown = pick(&order.shown, "out_trade_no transaction_id");
-        put(&mut shown, common);
-        put(
-            &mut shown,
+        ]);
+        let amounts = merged([
+            pick(request.get("amount").unwrap_or(&Value::Null), "from"),
+            json!({"refund": refund, "payer_refund": refund, "discount_refund": 0, "currency": "CNY"}),
+            own_amounts,
+        ]);
+        let shown = merged([
+            common,
+            own,
             json!({
                 "channel": "ORIGINAL",
                 "create_time": format_rfc_3339(now),
                 "status": "PROCESSING",
                 "funds_account": text(&request, "funds_account").unwrap_or("AVAILABLE"),
                 "promotion_detail": [],
+                "amount": amounts,
             }),
-        );
-        let mut amounts = pick(request.get("amount").unwrap_or(&Value::Null), "from");
-        let of_refund = json!({"refund": refund, "payer_refund": refund, "discount_refund": 0, "currency": "CNY"});
-        put(&mut amounts, of_refund);
-        match family {
-            Family::Domestic => put(
-                &mut amounts,
-                json!({"total": total, "payer_total": total, "settlement_total": total, "settlement_refund": refund}),
-            ),
-            Family::Platform => {
-                let account = text(&request, "refund_account");
-                let account = account.unwrap_or("REFUND_SOURCE_SUB_MERCHANT");
-                put(&mut shown, json!({"refund_account": account}));
-                put(&mut notified, json!({"refund_account": account}));
-            }
-        }
-        put(&mut shown, json!({"amount": amounts}));
+        ]);
         Self {
             family,
             request,
