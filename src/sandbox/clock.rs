@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::lock::lock;
+use super::sync::lock;
 use crate::time::unix_seconds;
 
 type Function = dyn Fn() -> SystemTime + Send + Sync;
@@ -46,6 +46,12 @@ impl Clock {
 
     pub(super) fn set_offsets(&self, offsets: Offsets) {
         self.state().offsets = offsets;
+    }
+
+    /// Moves the clock of contracts.
+    pub(super) fn advance(&self, seconds: u64) {
+        let advance = &mut self.state().offsets.advance_seconds;
+        *advance = advance.saturating_add(seconds);
     }
 
     /// Returns the time by which requests are checked and messages signed.

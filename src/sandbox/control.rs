@@ -13,7 +13,6 @@ use super::error::SandboxError;
 use super::faults::{Fault, FaultOrder};
 use super::gateway::Gateway;
 use super::http::{HttpRequest, HttpResponse, Server};
-use super::lock::lock;
 use super::notification::{Event, SentNotification};
 use super::platform::SignsWith;
 use super::pre_sign::SigningFlow;
@@ -21,6 +20,7 @@ use super::record::RecordedRequest;
 use super::response::Response;
 use super::signing::Signing;
 use super::snapshot;
+use super::sync::lock;
 use crate::keys::Validity;
 
 /// The page at `/sandbox/`. `NONCE` stands for a random text that names its own style and script.
@@ -195,8 +195,8 @@ fn move_clock(gateway: &Gateway, order: &Order) -> Result<(), Problem> {
     let mut offsets = gateway.clock.offsets();
     offsets.offset_seconds = order.get_or("offset_seconds", offsets.offset_seconds)?;
     let advance = order.get_or("advance_seconds", 0)?;
-    offsets.advance_seconds = offsets.advance_seconds.saturating_add(advance);
     gateway.clock.set_offsets(offsets);
+    gateway.clock.advance(advance);
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::http::HttpRequest;
-use super::lock::lock;
 use super::signing::Signing;
+use super::sync::lock;
 
 /// A fault that is injected into a request with [`Sandbox::fault`](super::Sandbox::fault).
 ///

@@ -12,7 +12,6 @@ use super::credentials::new_id;
 use super::faults::{Fault, Faults};
 use super::fields::{self, Field, Rule};
 use super::http::{HttpRequest, HttpResponse};
-use super::lock::lock;
 use super::notification::{Event, SentNotification};
 use super::notifier::Notifier;
 use super::orders::{self, Orders, Role};
@@ -22,6 +21,7 @@ use super::record::{Newest, RecordedRequest, size_of};
 use super::refunds::{Family, Refunds};
 use super::response::{Refusal, Response};
 use super::signing::Signing;
+use super::sync::lock;
 use crate::order::RefundStatus;
 use crate::time::format_http_date;
 

@@ -125,7 +125,7 @@
 
 // The files, from the ground up. A file imports only from those before it.
 //
-// lock.rs            Locks a mutex.
+// sync.rs            Locks a mutex, and waits for other threads.
 // http/              The HTTP server, the client that posts notifications, and the sockets of both.
 // browser.rs         Refuses requests that a foreign web page could send.
 // credentials.rs     The published keys and ids.
@@ -162,7 +162,6 @@ mod fields;
 mod gateway;
 mod http;
 mod injection;
-mod lock;
 mod notification;
 mod notifier;
 mod orders;
@@ -173,6 +172,7 @@ mod refunds;
 mod response;
 mod signing;
 mod snapshot;
+mod sync;
 mod x509;
 
 use std::fmt;
@@ -437,9 +437,7 @@ impl Sandbox {
     /// Lets time pass for contracts and payments alone: sessions end after two hours. Signatures are made and checked by the clock
     /// ([`set_clock`](Self::set_clock)) all the same, so that clients need not know.
     pub fn advance_clock(&self, by: Duration) {
-        let mut offsets = self.gateway.clock.offsets();
-        offsets.advance_seconds = offsets.advance_seconds.saturating_add(by.as_secs());
-        self.gateway.clock.set_offsets(offsets);
+        self.gateway.clock.advance(by.as_secs());
     }
 
     /// Delivers notifications to this URL from now on, whatever `notify_url` the requests name: `http://`, a loopback

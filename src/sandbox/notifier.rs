@@ -8,11 +8,11 @@ use super::clock::Clock;
 use super::credentials::new_id;
 use super::error::SandboxError;
 use super::http::{Target, post};
-use super::lock::lock;
 use super::notification::{DeliveryAttempt, SentNotification};
 use super::platform::Platform;
 use super::record::Newest;
 use super::signing::Signing;
+use super::sync::{lock, wait_until};
 
 /// The pauses after each attempt that was not acknowledged, in seconds: WeChat Pay's general schedule.
 const SCHEDULE: [u64; 15] = [
@@ -39,7 +39,6 @@ struct Shared {
 struct State {
     sent: Newest<SentNotification>,
     settings: Settings,
-    under_way: usize,
     closing: bool,
 }
 
@@ -68,7 +67,6 @@ impl Notifier {
         let state = State {
             sent: Newest::new(),
             settings: Settings::new(),
-            under_way: 0,
             closing: false,
         };
         Self {
@@ -137,33 +135,22 @@ impl Notifier {
         let Some(target) = target.filter(|_| is_known) else {
             return false;
         };
-        state.under_way += 1;
         drop(state);
         let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
-        let thread = thread::Builder::new()
-            .name("sandbox-notify".to_owned())
-            .spawn(move || {
-                shared.deliver(&id, &target);
-                shared.end_delivery();
-            });
         let mut threads = lock(&self.threads);
         threads.retain(|thread| !thread.is_finished());
-        match thread {
-            Ok(thread) => threads.push(thread),
-            Err(_) => self.shared.end_delivery(),
-        }
+        let thread = thread::Builder::new().name("sandbox-notify".to_owned());
+        let thread = thread.spawn(move || shared.deliver(&id, &target));
+        // Without a thread for it, the notification counts as not delivered.
+        threads.extend(thread);
         true
     }
 
     /// Waits until no delivery is under way. Returns `false` if one still is when the time is up.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
-        let state = self.shared.state();
-        let is_under_way = |state: &mut State| state.under_way > 0;
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(state, timeout, is_under_way);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        wait_until(timeout, || {
+            lock(&self.threads).iter().all(JoinHandle::is_finished)
+        })
     }
 }
 
@@ -228,11 +215,6 @@ impl Shared {
             .changed
             .wait_timeout_while(self.state(), time, is_wanted);
         waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
-    }
-
-    fn end_delivery(&self) {
-        self.state().under_way -= 1;
-        self.changed.notify_all();
     }
 
     fn headers(&self, signing: Signing, body: &[u8]) -> Vec<(String, String)> {

@@ -13,8 +13,8 @@ use super::credentials::{
     API_V3_KEY, MERCHANT_SERIAL_NO, PLATFORM_KEY_PEMS, PUBLIC_KEY_ID, is_same_serial_no, new_id,
 };
 use super::error::SandboxError;
-use super::lock::lock;
 use super::response::{Refusal, Response};
+use super::sync::lock;
 use super::x509;
 use crate::error::Error;
 use crate::keys::{ApiV3Key, PrivateKey, Validity};

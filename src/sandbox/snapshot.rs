@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::clock::Offsets;
 use super::error::SandboxError;
 use super::gateway::{Books, Gateway};
-use super::lock::lock;
 use super::platform;
+use super::sync::lock;
 
 #[derive(Default, Serialize, Deserialize)]
 struct Snapshot {

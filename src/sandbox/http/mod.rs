@@ -16,11 +16,10 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::connection::Connection;
-use self::socket::POLL_INTERVAL;
-use super::lock::lock;
+use super::sync::{lock, wait_until};
 
 pub(crate) use self::client::{Target, post};
 pub(crate) use self::message::{HttpRequest, HttpResponse};
@@ -129,10 +128,11 @@ impl Server {
     pub(crate) fn close_connections(&self) {
         let finished = self.open().into_iter().filter(|one| one.finish());
         let idle: Vec<_> = finished.map(|one| Arc::downgrade(&one)).collect();
-        if !wait_gone(&idle) {
+        let is_gone = || idle.iter().all(|one| one.strong_count() == 0);
+        if !wait_until(CLOSE_PATIENCE, is_gone) {
             let open = idle.iter().filter_map(Weak::upgrade);
             open.for_each(|connection| connection.close());
-            wait_gone(&idle);
+            wait_until(CLOSE_PATIENCE, is_gone);
         }
     }
 
@@ -160,13 +160,11 @@ impl Server {
     /// Refuses connections for a time.
     pub(crate) fn refuse_for(self: &Arc<Self>, time: Duration) -> io::Result<()> {
         self.set_refusing(true)?;
-        let (server, begun) = (Arc::downgrade(self), Instant::now());
+        let server = Arc::downgrade(self);
         thread::Builder::new()
             .name("sandbox-refuse".into())
             .spawn(move || {
-                while begun.elapsed() < time && server.strong_count() > 0 {
-                    thread::sleep(POLL_INTERVAL);
-                }
+                wait_until(time, || server.strong_count() == 0);
                 server.upgrade().map(|server| server.set_refusing(false))
             })?;
         Ok(())
@@ -246,18 +244,6 @@ impl Server {
         let open = connections.iter().filter_map(|(open, _)| open.upgrade());
         open.collect()
     }
-}
-
-/// Waits until none of these connections is open. Returns `false` if one still is when the time is up.
-fn wait_gone(awaited: &[Weak<Connection>]) -> bool {
-    let begun = Instant::now();
-    while awaited.iter().any(|one| one.strong_count() > 0) {
-        if begun.elapsed() >= CLOSE_PATIENCE {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    true
 }
 
 fn turn_away(mut stream: &TcpStream) {

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 use super::message::Delivery;
 use super::request::{BODY_LIMIT, HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT, Requests, Unread};
