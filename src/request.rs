@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{ApiError, InvalidField, Mismatch, Shown};
-use crate::rules::describe;
+use crate::rules::{consists_of, describe};
 
 /// A typed call: its request, the type of its response, and the fields in which both must agree.
 ///
@@ -370,11 +370,13 @@ fn check_template(template: &str) -> Result<(), InvalidField> {
         "wanted a path that starts with '/'"
     } else if template.starts_with("//") {
         "wanted a path, found the start of an authority"
+    } else if consists_of(template, is_plain) {
+        return Ok(());
     } else if !template.chars().all(is_of_templates) {
         "wanted only characters of a percent-encoded path and {variables}; queries go to query()"
-    } else if template.contains(['{', '}']) && !braces_match(template) {
+    } else if !braces_match(template) {
         "wanted each variable as {name}"
-    } else if template.contains('%') && !escapes_are_whole(template) {
+    } else if !escapes_are_whole(template) {
         "wanted two hexadecimal digits after each '%'"
     } else if template.contains('%') && decoded(template).contains(|c: char| c.is_ascii_control()) {
         "wanted no escape of a control character"
@@ -385,6 +387,11 @@ fn check_template(template: &str) -> Result<(), InvalidField> {
     };
     let found = describe(template, is_of_templates);
     Err(InvalidField::new("path", format!("{found}: {wanted}")))
+}
+
+/// What most templates consist of: no variable, no escape and no dot.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_')
 }
 
 /// RFC 3986 `pchar`, `/`, and the braces of variables: visible ASCII without the characters that a URL never has in its

@@ -14,6 +14,13 @@ pub(crate) fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String
     }
 }
 
+/// Checks whether a text consists of some ASCII characters only.
+pub(crate) fn consists_of(value: &str, is_allowed: impl Fn(char) -> bool) -> bool {
+    // To the end, so that many bytes are looked at at a time.
+    let is_allowed = |byte| is_allowed(char::from(byte));
+    value.bytes().fold(true, |all, byte| all & is_allowed(byte))
+}
+
 type Checked = Result<(), InvalidField>;
 
 /// A text that is not empty.
@@ -67,10 +74,11 @@ pub(crate) fn prepay_id(value: &str, max: usize) -> Checked {
 
 /// A text of at most `max` characters.
 pub(crate) fn up_to(field: &'static str, value: &str, max: usize) -> Checked {
-    let count = value.chars().count();
-    if count <= max {
+    // A character has one byte at least.
+    if value.len() <= max || value.chars().count() <= max {
         return Ok(());
     }
+    let count = value.chars().count();
     Err(InvalidField::new(
         field,
         format!("found {count} characters: wanted at most {max}"),
@@ -112,19 +120,19 @@ pub(crate) fn refund_no(field: &'static str, value: &str) -> Checked {
     only(field, value, is_allowed, wanted)
 }
 
+/// A text of some ASCII characters only.
 fn only(
     field: &'static str,
     value: &str,
     is_allowed: impl Fn(char) -> bool,
     wanted: &str,
 ) -> Checked {
-    match value.chars().find(|c| !is_allowed(*c)) {
-        None => Ok(()),
-        Some(found) => {
-            let problem = format!("found the character {found:?}: wanted {wanted}");
-            Err(InvalidField::new(field, problem))
-        }
+    if consists_of(value, &is_allowed) {
+        return Ok(());
     }
+    let found = value.chars().find(|c| !is_allowed(*c)).unwrap_or_default();
+    let problem = format!("found the character {found:?}: wanted {wanted}");
+    Err(InvalidField::new(field, problem))
 }
 
 /// A text of at most `max` bytes.
@@ -216,8 +224,9 @@ fn wrong_url(field: &'static str, found: &str, wanted: &str) -> Checked {
 fn path_of_url<'a>(value: &'a str, schemes: &[&str]) -> Result<&'a str, String> {
     let refuse = |found: &str| Err(found.to_owned());
     // A backslash is a slash to some readers of URLs.
-    let is_wrong = |c: &char| !c.is_ascii_graphic() || *c == '\\';
-    if let Some(wrong) = value.chars().find(is_wrong) {
+    let is_allowed = |c: char| c.is_ascii_graphic() && c != '\\';
+    if !consists_of(value, &is_allowed) {
+        let wrong = value.chars().find(|c| !is_allowed(*c)).unwrap_or_default();
         return Err(format!("a URL with the character {wrong:?}"));
     }
     let Some((scheme, rest)) = value

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{Cause, Error, InvalidField, InvalidSetting, KeyError};
 use crate::keys::{PrivateKey, PublicKey, is_same_id, serial_number};
-use crate::rules::describe;
+use crate::rules::{consists_of, describe};
 
 /// Signs as one merchant. Cheap to clone; the clones share the key.
 ///
@@ -252,7 +252,7 @@ pub(crate) fn request_message(
 /// Refuses a nonce that is not 1 to 32 ASCII letters and digits, since it is written into lines and quotes.
 pub(crate) fn check_nonce_str(nonce_str: &str) -> Result<(), InvalidField> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric();
-    if (1..=32).contains(&nonce_str.len()) && nonce_str.bytes().all(|b| b.is_ascii_alphanumeric()) {
+    if (1..=32).contains(&nonce_str.len()) && consists_of(nonce_str, is_allowed) {
         return Ok(());
     }
     Err(InvalidField::new(
