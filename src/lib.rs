@@ -2,26 +2,27 @@
 //!
 //! # Start without any key
 //!
-//! The feature `sandbox` brings a local gateway that plays WeChat Pay, with keys of its own:
+//! The feature `sandbox` brings a local gateway that plays WeChat Pay, with keys of its own. After
+//! `cargo add wechatpay-contract --features sandbox` this is a whole program:
 //!
 #![cfg_attr(feature = "sandbox", doc = "```")]
 #![cfg_attr(not(feature = "sandbox"), doc = "```ignore")]
 //! use wechatpay_contract::ecommerce;
 //! use wechatpay_contract::sandbox::Sandbox;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let sandbox = Sandbox::start()?;
-//! let session = sandbox.client().send(&ecommerce::MiniProgramPreSign {
-//!     appid: "wxd678efh567hg6787",
-//!     service_id: 12535,
-//!     out_contract_code: "wxwtdk20200910100000",
-//!     notify_url: "https://yourapp.com/notify",
-//!     contract_display_account: "微信代扣用户A",
-//!     openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
-//! })?;
-//! println!("{}", session.pre_entrustweb_id);
-//! # Ok(())
-//! # }
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let sandbox = Sandbox::start()?;
+//!     let session = sandbox.client().send(&ecommerce::MiniProgramPreSign {
+//!         appid: "wxd678efh567hg6787",
+//!         service_id: 12535,
+//!         out_contract_code: "wxwtdk20200910100000",
+//!         notify_url: "https://yourapp.com/notify",
+//!         contract_display_account: "微信代扣用户A",
+//!         openid: "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+//!     })?;
+//!     println!("{}", session.pre_entrustweb_id);
+//!     Ok(())
+//! }
 //! ```
 //!
 //! # One request
@@ -56,7 +57,11 @@
 //! use std::time::SystemTime;
 //! use wechatpay_contract::{NotificationReceiver, NotificationReply, SignatureHeaders};
 //!
-//! fn receive(receiver: &NotificationReceiver, headers: &SignatureHeaders<'_>, body: &[u8]) -> NotificationReply {
+//! fn receive(
+//!     receiver: &NotificationReceiver,
+//!     headers: &SignatureHeaders<'_>,
+//!     body: &[u8],
+//! ) -> NotificationReply {
 //!     match receiver.open(headers, body, SystemTime::now()) {
 //!         Ok(notification) => {
 //!             println!("{}: {}", notification.event_type, notification.json());
@@ -75,14 +80,16 @@
 //! | query and terminate a contract | [`QueryContract`], [`TerminateContract`] |
 //! | place an order with a contract, query, close and refund it | [`order`] |
 //! | any other call | [`Client::execute`], [`Endpoint`] |
-//! | settings, timeouts, hosts, a log of all exchanges | [`ClientBuilder`] |
+//! | settings: timeouts, hosts, proxy, an observer of all exchanges | [`ClientBuilder`] |
 //! | many merchants in one process | [`Client::for_merchant`] |
 //! | errors, and what to do next | [`Outcome`] |
 //! | keys and their rotation | [`guide::keys`] |
-//! | another HTTP stack, an async one too | [`Merchant`] |
+//! | another HTTP stack, blocking or async | [`Merchant`] |
 //! | credentials that do not work | [`Client::self_test`] |
-//! | tests of one's own | [`sandbox`] |
+//! | tests of your own code | [`sandbox`] |
 //! | security, and what is not guaranteed | [`guide::security`] |
+//! | async services, logs, metrics, pre-forking servers | [`guide::integrations`] |
+//! | other products of WeChat Pay, and their differences | [`guide::products`] |
 //!
 //! # Performance
 //!
@@ -112,7 +119,7 @@
 // client/            The blocking client: methods, settings, one exchange with its attempts.
 // self_test.rs       Checks credentials live, from what an observer of exchanges sees.
 // sandbox/           A gateway on loopback that plays WeChat Pay, for any client.
-// guide/             Pages of documentation without code.
+// guide/             Pages of documentation, without items.
 
 // Only docs.rs sets this, whose toolchain is a nightly one.
 #![cfg_attr(docsrs, feature(doc_cfg))]

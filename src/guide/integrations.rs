@@ -12,19 +12,18 @@
 //! .await??;
 //! ```
 //!
-//! Or send what [`Merchant::prepare`](crate::Merchant::prepare) signed with an HTTP stack of your own, and give the response to
-//! [`Merchant::accept_for`](crate::Merchant::accept_for). A [`NotificationReceiver`](crate::NotificationReceiver) does no I/O and
+//! Or use an HTTP stack of your own: send the request that [`Merchant::prepare`](crate::Merchant::prepare) signed, and pass the
+//! response to [`Merchant::accept_for`](crate::Merchant::accept_for). A [`NotificationReceiver`](crate::NotificationReceiver) does no I/O and
 //! fits any framework. `tests/async` in the repository is a service with axum and hyper that does all three.
 //!
 //! # One log line for each failure
 //!
-//! `{error:#}` writes an error and its causes in one line. The line below has the outcome and the id for WeChat Pay's support
-//! too, and no secret:
+//! `{error:#}` writes an error, its causes, its outcome and the `Request-ID` for WeChat Pay's support in one line. It shows no
+//! secret:
 //!
 //! ```
 //! fn log_failure(error: &wechatpay_contract::Error) {
-//!     let request_id = error.request_id().unwrap_or("none");
-//!     eprintln!("wechat pay: {error:#}; {}; Request-ID {request_id}", error.outcome());
+//!     eprintln!("wechat pay: {error:#}");
 //! }
 //! ```
 //!

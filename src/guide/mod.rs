@@ -1,14 +1,14 @@
-//! Pages without code, for questions that more than one type answers.
+//! Pages on topics that concern several types.
 //!
-//! | page | question |
+//! | page | topic |
 //! |---|---|
-//! | [`products`] | Which 免密 or 代扣 product do you have? |
-//! | [`keys`] | Which key is which, and how are they rotated? |
-//! | [`integrations`] | How does it fit into async services, logs, metrics and pre-forking servers? |
-//! | [`security`] | What is guaranteed, and what is not? |
-//! | [`Outcome`](crate::Outcome) | Which failure means what, and what is next? |
-//! | [`sandbox`](crate::sandbox) | How is an integration tested? |
-//! | [`order`](crate::order) | How is an order placed, paid, closed and refunded? |
+//! | [`products`] | the 免密 and 代扣 products, and how to tell them apart |
+//! | [`keys`] | the keys, their files and their rotation |
+//! | [`integrations`] | async services, logs, metrics, pre-forking servers |
+//! | [`security`] | the guarantees, and their limits |
+//! | [`Outcome`](crate::Outcome) | each failure, its meaning, and what to do next |
+//! | [`sandbox`](crate::sandbox) | tests of an integration |
+//! | [`order`](crate::order) | orders: placed, paid, closed and refunded |
 
 pub mod integrations;
 pub mod keys;

@@ -1,17 +1,23 @@
-//! Which 免密 or 代扣 product do you have?
+//! The 免密 and 代扣 products of WeChat Pay, and how to tell them apart.
 //!
-//! WeChat Pay has several products in which a user agrees once and is not asked again. Their paths and fields look alike, but
-//! the contract of one cannot be used in another. Compare the ids that Tencent gave you with the product, and the paths in
-//! your documentation:
+//! In several products of WeChat Pay a user agrees once and is not asked again. Their paths and fields resemble each other, but
+//! the contract of one cannot be used in another. Compare the ids that Tencent assigned to you, and the paths in your
+//! documentation:
 //!
-//! | id | path | product | in this crate |
-//! |---|---|---|---|
-//! | `service_id` 免密支付服务ID | `/v3/password-exempt-contract/contracts/…` | **免密支付** | all calls: [`ecommerce`](crate::ecommerce), [`normal`](crate::normal), [`service_provider`](crate::service_provider), [`qs`](crate::qs), [`QueryContract`](crate::QueryContract), [`TerminateContract`](crate::TerminateContract) |
-//! | `password_free_contract_id` 免密协议ID of a signed contract | `/v3/pay/transactions/jsapi-with-contract`, with `partner` for partners | the order of 免密支付 | all calls: [`order`](crate::order) |
-//! | `plan_id` 委托代扣模板ID | `/v3/papay/…`, or `/papay/…` in APIv2 | 委托代扣 | notifications as [`ContractEvent`](crate::ContractEvent), APIv3 calls by [`Client::execute`](crate::Client::execute) |
-//! | `plan_id`, and combined orders | notifications `ECOMMERCE_ENTRUST.…` | 收付通合单代扣 | the same |
-//! | `token` 扣费服务预授权token | `/v3/pay/transactions/jsapi-with-contract` | a pre-authorized deduction service 扣费服务 | the order, as [`ContractInfo::Token`](crate::order::ContractInfo::Token) |
-//! | `out_contract_code` of an applicant, no service and no plan | `/v3/ecommerce/individual-contracts/…` | 收付通个人收款, by which persons receive money | by [`Client::execute`](crate::Client::execute) |
+//! - **免密支付** has a `service_id` 免密支付服务ID and the paths `/v3/password-exempt-contract/contracts/…`. This crate has all its
+//!   calls: [`ecommerce`](crate::ecommerce), [`normal`](crate::normal), [`service_provider`](crate::service_provider),
+//!   [`qs`](crate::qs), [`QueryContract`](crate::QueryContract) and [`TerminateContract`](crate::TerminateContract).
+//! - **Orders of 免密支付** name the `password_free_contract_id` 免密协议ID of a signed contract. Their paths are
+//!   `/v3/pay/transactions/jsapi-with-contract` and `/v3/pay/partner/transactions/jsapi-with-contract`. All calls are in
+//!   [`order`](crate::order).
+//! - **委托代扣** has a `plan_id` 委托代扣模板ID and the paths `/v3/papay/…`, or `/papay/…` in APIv2. Its notifications are read as
+//!   [`ContractEvent`](crate::ContractEvent), and its APIv3 calls go through [`Client::execute`](crate::Client::execute).
+//! - **收付通合单代扣** has a `plan_id`, combined orders and the notifications `ECOMMERCE_ENTRUST.…`. It is served like 委托代扣.
+//! - **扣费服务**, a pre-authorized deduction service, has a `token` 扣费服务预授权token and the path
+//!   `/v3/pay/transactions/jsapi-with-contract`. Its order is made with
+//!   [`ContractInfo::Token`](crate::order::ContractInfo::Token).
+//! - **收付通个人收款**, by which persons receive money, has the `out_contract_code` of an applicant, neither service nor plan,
+//!   and the paths `/v3/ecommerce/individual-contracts/…`. Its calls go through [`Client::execute`](crate::Client::execute).
 //!
 //! # Traps
 //!

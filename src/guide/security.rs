@@ -3,7 +3,7 @@
 //! # Guaranteed
 //!
 //! - Nothing unverified is returned as success. The signature is verified over the raw bytes before they are parsed, and no
-//!   switch turns that off. A message 300 seconds or more from the clock is refused.
+//!   switch turns that off. A message 300 seconds or more off the clock is refused.
 //! - [`Outcome::NotSent`](crate::Outcome::NotSent) means that nothing of the request was sent. The client itself retries only a
 //!   call for which no connection could be made and, once, a `GET` whose connection broke.
 //! - Plain `http://` is refused except for loopback. Redirects are never followed. No proxy is taken from the environment.
