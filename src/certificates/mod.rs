@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::error::{ApiError, CertificateError, Error, Shown, VerifyError};
 use crate::json;
@@ -141,112 +141,102 @@ fn no_certificates(response: ApiError, headers: &SignatureHeaders<'_>) -> Certif
     }
 }
 
+/// The list of platform certificates, as far as it is needed.
+#[derive(Deserialize)]
+struct List {
+    data: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    serial_no: String,
+    /// Tencent's own example has a space behind another key: `"effective_time "`.
+    #[serde(alias = "expire_time ")]
+    expire_time: String,
+    encrypt_certificate: Encrypted,
+}
+
+#[derive(Deserialize)]
+struct Encrypted {
+    algorithm: String,
+    nonce: String,
+    associated_data: String,
+    ciphertext: String,
+}
+
 /// Returns the certificates of the list, none only if it is empty.
 fn open_list(
     body: &[u8],
     now: u64,
     api_v3_key: &ApiV3Key,
 ) -> Result<Vec<PublicKey>, CertificateError> {
-    let list: Value =
-        json::from_slice(body).map_err(|error| unusable(format!("not JSON: {error}")))?;
-    let entries = member(&list, "data")
-        .and_then(Value::as_array)
-        .ok_or_else(|| unusable("data is missing or not an array"))?;
-    let mut serials = Vec::with_capacity(entries.len());
-    let mut certificates = Vec::with_capacity(entries.len());
-    for (position, entry) in entries.iter().enumerate() {
-        let entry = Entry::parse(position, entry)?;
-        let is_expired = now > entry.expire_time;
-        let certificate = entry.open(api_v3_key)?;
-        if serials.iter().any(|serial| serial == certificate.id()) {
+    let List { data } = json::from_slice(body).map_err(|error| unusable(error.to_string()))?;
+    let listed = data.len();
+    let mut certificates: Vec<PublicKey> = Vec::with_capacity(listed);
+    for (position, entry) in data.into_iter().enumerate() {
+        let certificate = entry.open(position, api_v3_key)?;
+        if certificates.iter().any(|one| one.id() == certificate.id()) {
             let problem = format!("it has platform certificate {} twice", certificate.id());
             return Err(unusable(problem));
         }
-        serials.push(certificate.id().to_owned());
-        if !is_expired {
-            certificates.push(certificate);
-        }
+        certificates.push(certificate);
     }
-    if serials.is_empty() || certificates.iter().any(|one| one.is_valid_at(now)) {
+    let is_expired = |one: &PublicKey| one.validity().is_some_and(|valid| now > valid.not_after);
+    certificates.retain(|one| !is_expired(one));
+    if listed == 0 || certificates.iter().any(|one| one.is_valid_at(now)) {
         return Ok(certificates);
     }
-    Err(CertificateError::NoneValid {
-        listed: serials.len(),
-        now,
-    })
+    Err(CertificateError::NoneValid { listed, now })
 }
 
-/// One certificate as it is listed.
-struct Entry<'a> {
-    serial_no: &'a str,
-    expire_time: u64,
-    nonce: &'a str,
-    ciphertext: Vec<u8>,
-}
-
-impl<'a> Entry<'a> {
-    fn parse(position: usize, entry: &'a Value) -> Result<Self, CertificateError> {
+impl Entry {
+    /// Decrypts the certificate, compares it with what the list says of it, and ends it with the list.
+    fn open(self, position: usize, api_v3_key: &ApiV3Key) -> Result<PublicKey, CertificateError> {
         let wrong = |field: &str, wanted: &str| {
             unusable(format!("data[{position}].{field}: wanted {wanted}"))
         };
-        let text = |object: &'a Value, field: &str| {
-            member(object, field)
-                .and_then(Value::as_str)
-                .ok_or_else(|| wrong(field, "a text"))
-        };
-        let encrypted = member(entry, "encrypt_certificate")
-            .ok_or_else(|| wrong("encrypt_certificate", "an object"))?;
-        let algorithm = text(encrypted, "algorithm")?;
-        if algorithm != ALGORITHM {
-            return Err(wrong(
-                "algorithm",
-                &format!("{ALGORITHM}, found \"{}\"", Shown::id(algorithm)),
-            ));
+        let encrypted = self.encrypt_certificate;
+        if encrypted.algorithm != ALGORITHM {
+            let wanted = format!("{ALGORITHM}, found \"{}\"", Shown::id(&encrypted.algorithm));
+            return Err(wrong("algorithm", &wanted));
         }
-        if text(encrypted, "associated_data")? != ASSOCIATED_DATA {
+        if encrypted.associated_data != ASSOCIATED_DATA {
             return Err(wrong("associated_data", ASSOCIATED_DATA));
         }
-        Ok(Self {
-            serial_no: text(entry, "serial_no")?,
-            expire_time: parse_rfc_3339(text(entry, "expire_time")?.trim())
-                .ok_or_else(|| wrong("expire_time", A_TIME))?,
-            nonce: text(encrypted, "nonce")?,
-            ciphertext: STANDARD
-                .decode(text(encrypted, "ciphertext")?)
-                .map_err(|_| wrong("ciphertext", "base64"))?,
-        })
-    }
-
-    /// Decrypts the certificate, compares it with what the list says of it, and ends it with the list.
-    fn open(mut self, api_v3_key: &ApiV3Key) -> Result<PublicKey, CertificateError> {
-        let pem = api_v3_key
-            .decrypt(
-                self.nonce.as_bytes(),
-                ASSOCIATED_DATA.as_bytes(),
-                &mut self.ciphertext,
-            )
-            .ok_or_else(|| CertificateError::Undecryptable {
-                serial_no: self.serial_no.to_owned(),
-            })?;
+        let expire_time =
+            parse_rfc_3339(self.expire_time.trim()).ok_or_else(|| wrong("expire_time", A_TIME))?;
+        let mut ciphertext = STANDARD
+            .decode(encrypted.ciphertext)
+            .map_err(|_| wrong("ciphertext", "base64"))?;
+        let nonce = encrypted.nonce.as_bytes();
         let serial_no = self.serial_no;
-        let not_one = |source| {
-            let listed = Shown::id(serial_no);
-            let problem = format!("what it gives as platform certificate \"{listed}\" is not one");
-            CertificateError::unusable(problem, source)
+        let Some(pem) = api_v3_key.decrypt(nonce, ASSOCIATED_DATA.as_bytes(), &mut ciphertext)
+        else {
+            return Err(CertificateError::Undecryptable { serial_no });
         };
-        // The text of a notification, which is encrypted under the same key, may hold a block as well.
-        if !is_block_alone(pem) {
-            return Err(not_one(None));
-        }
-        let certificate =
-            PublicKey::from_certificate_pem(pem).map_err(|source| not_one(Some(source)))?;
-        if !is_same_id(serial_no, certificate.id()) {
-            let id = certificate.id();
-            let listed = Shown::id(serial_no);
-            let problem = format!("it gives platform certificate {id} the serial_no \"{listed}\"");
-            return Err(unusable(problem));
-        }
-        Ok(certificate.ending_at(self.expire_time))
+        let certificate = read_certificate(pem, &serial_no)?;
+        Ok(certificate.ending_at(expire_time))
+    }
+}
+
+/// Reads a decrypted certificate, which must have the serial number that the list gives it.
+fn read_certificate(pem: &[u8], serial_no: &str) -> Result<PublicKey, CertificateError> {
+    let listed = Shown::id(serial_no);
+    let not_one = |source| {
+        let problem = format!("what it gives as platform certificate \"{listed}\" is not one");
+        CertificateError::unusable(problem, source)
+    };
+    // The text of a notification, which is encrypted under the same key, may hold a block as well.
+    if !is_block_alone(pem) {
+        return Err(not_one(None));
+    }
+    let certificate = PublicKey::from_certificate_pem(pem).map_err(|error| not_one(Some(error)))?;
+    match is_same_id(serial_no, certificate.id()) {
+        true => Ok(certificate),
+        false => Err(unusable(format!(
+            "it gives platform certificate {} the serial_no \"{listed}\"",
+            certificate.id()
+        ))),
     }
 }
 
@@ -254,17 +244,6 @@ fn is_block_alone(pem: &[u8]) -> bool {
     let pem = pem.trim_ascii();
     let dashes = pem.iter().filter(|byte| **byte == b'-').count();
     pem.starts_with(b"-----BEGIN ") && pem.ends_with(b"-----") && dashes == 4 * 5
-}
-
-/// A member of a JSON object. WeChat Pay's own example has a key with a space behind it: `"effective_time "`.
-fn member<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
-    object.get(name).or_else(|| {
-        object
-            .as_object()?
-            .iter()
-            .find(|(key, _)| key.trim() == name)
-            .map(|(_, value)| value)
-    })
 }
 
 fn unusable(problem: impl Into<String>) -> CertificateError {
