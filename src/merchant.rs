@@ -21,7 +21,7 @@ pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_P
 ///
 /// For services that bring their own HTTP stack, blocking or async: [`prepare`](Self::prepare) a request, send it, and
 /// [`accept`](Self::accept) the response, or [`accept_for`](Self::accept_for) the response to a typed request. Time and
-/// nonce are arguments: nothing is read from the clock, the network or a random source. Cheap to clone; the clones share
+/// nonce are arguments: nothing is read from the clock, the network or a random source. Cheap to clone. The clones share
 /// the keys.
 ///
 /// ```
@@ -87,7 +87,9 @@ impl Merchant {
         for certificate in &certificates {
             refuse_own(&self.signer, certificate)?;
         }
-        self.verifier.keys().replace_certificates(certificates)
+        self.verifier
+            .keys()
+            .replace(certificates, PublicKey::is_certificate)
     }
 
     /// Signs `request`, to be sent within 5 minutes of `now`.
@@ -222,7 +224,7 @@ impl Merchant {
         }
     }
 
-    /// Returns only a verified response of success; every other one is an error.
+    /// Returns a verified response of success, and an error for any other.
     pub(crate) fn verify<'h, 'b, N, V>(
         &self,
         status: u16,

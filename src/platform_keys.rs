@@ -8,7 +8,7 @@ use crate::keys::{PublicKey, is_same_id};
 use crate::time::unix_seconds;
 
 /// The platform keys of a verifier and its clones, no two of them with the same id.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct PlatformKeys {
     /// Replaced as a whole: a reader goes on with the keys that it began with.
     current: Arc<RwLock<Arc<[PublicKey]>>>,
@@ -16,17 +16,8 @@ pub(crate) struct PlatformKeys {
 
 impl PlatformKeys {
     pub(crate) fn new(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, KeyError> {
-        Ok(Self::of(checked(keys)?))
-    }
-
-    pub(crate) fn none() -> Self {
-        Self::of(Arc::new([]))
-    }
-
-    fn of(keys: Arc<[PublicKey]>) -> Self {
-        Self {
-            current: Arc::new(RwLock::new(keys)),
-        }
+        let current = Arc::new(RwLock::new(checked(keys)?));
+        Ok(Self { current })
     }
 
     /// Returns the keys held at this moment.
@@ -53,31 +44,8 @@ impl PlatformKeys {
         valid.max_by_key(end).cloned()
     }
 
-    /// Replaces all keys.
+    /// Replaces the keys for which `is_replaced` returns `true`, and any key with the id of a new one.
     pub(crate) fn replace(
-        &self,
-        keys: impl IntoIterator<Item = PublicKey>,
-    ) -> Result<(), KeyError> {
-        self.replace_where(keys, |_| true)
-    }
-
-    /// Replaces the public keys, and any certificate whose serial number is the id of a new key.
-    pub(crate) fn replace_public_keys(
-        &self,
-        keys: impl IntoIterator<Item = PublicKey>,
-    ) -> Result<(), KeyError> {
-        self.replace_where(keys, |old| !old.is_certificate())
-    }
-
-    /// Replaces the certificates, and any public key whose id is the serial number of a new certificate.
-    pub(crate) fn replace_certificates(
-        &self,
-        certificates: Vec<PublicKey>,
-    ) -> Result<(), KeyError> {
-        self.replace_where(certificates, PublicKey::is_certificate)
-    }
-
-    fn replace_where(
         &self,
         new: impl IntoIterator<Item = PublicKey>,
         is_replaced: fn(&PublicKey) -> bool,

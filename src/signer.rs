@@ -12,7 +12,7 @@ use crate::error::{Cause, Error, InvalidField, InvalidSetting, KeyError};
 use crate::keys::{PrivateKey, PublicKey, is_same_id, serial_number};
 use crate::rules::{consists_of, describe};
 
-/// Signs as one merchant. Cheap to clone; the clones share the key.
+/// Signs as one merchant. Cheap to clone. The clones share the key.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012365336>.
 #[derive(Clone)]
@@ -202,9 +202,7 @@ impl Signer {
 
     fn raw_signature(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         match &self.merchant.key {
-            SigningKey::Private(key) => key
-                .sign(message)
-                .map_err(|error| Error::Sign(Box::new(error))),
+            SigningKey::Private(key) => key.sign(message).map_err(Error::Sign),
             SigningKey::Function(sign) => {
                 let signature = sign(message).map_err(Error::Sign)?;
                 check_signature(&signature)?;

@@ -90,13 +90,8 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
 /// Returns the Unix seconds of a time such as `2018-06-08T10:34:56+08:00`, without its fraction of a second. Letters may
 /// be small. Returns `None` if it is no such time, or before 1970.
 pub(crate) fn parse_rfc_3339(text: &str) -> Option<u64> {
-    let (local, zone) = rfc_3339_parts(&text.to_ascii_uppercase())?;
+    let (local, (is_west, hours, minutes)) = rfc_3339_parts(&text.to_ascii_uppercase())?;
     let local = local.unix_seconds()?;
-    let Zone {
-        is_west,
-        hours,
-        minutes,
-    } = zone;
     let offset = (hours < 24 && minutes < 60).then_some((hours * 60 + minutes) * 60)?;
     match is_west {
         true => Some(local + offset),
@@ -109,12 +104,8 @@ pub(crate) fn has_form_of_rfc_3339(text: &str) -> bool {
     rfc_3339_parts(text).is_some()
 }
 
-/// The difference from UTC, as written.
-struct Zone {
-    is_west: bool,
-    hours: u64,
-    minutes: u64,
-}
+/// The difference from UTC, as written: true if it is west of it, hours and minutes.
+type Zone = (bool, u64, u64);
 
 fn rfc_3339_parts(text: &str) -> Option<(Civil, Zone)> {
     let (date_time, rest) = text.as_bytes().split_at_checked(19)?;
@@ -160,16 +151,10 @@ fn without_fraction(rest: &[u8]) -> Option<&[u8]> {
 
 fn zone(text: &[u8]) -> Option<Zone> {
     match *text {
-        [b'Z'] => Some(Zone {
-            is_west: false,
-            hours: 0,
-            minutes: 0,
-        }),
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => Some(Zone {
-            is_west: sign == b'-',
-            hours: decimal(&[h1, h2])?,
-            minutes: decimal(&[m1, m2])?,
-        }),
+        [b'Z'] => Some((false, 0, 0)),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            Some((sign == b'-', decimal(&[h1, h2])?, decimal(&[m1, m2])?))
+        }
         _ => None,
     }
 }

@@ -67,7 +67,7 @@ impl Verifier {
     /// [`replace`](Self::replace) or by the download of the platform certificates.
     pub fn without_keys() -> Self {
         Self {
-            keys: PlatformKeys::none(),
+            keys: PlatformKeys::default(),
         }
     }
 
@@ -79,9 +79,9 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// Those of [`Verifier::new`]; the old keys are kept then.
+    /// Those of [`Verifier::new`]. The old keys are kept then.
     pub fn replace(&self, keys: impl IntoIterator<Item = PublicKey>) -> Result<(), KeyError> {
-        self.keys.replace(keys)
+        self.keys.replace(keys, |_| true)
     }
 
     /// Replaces the public keys held by this verifier and its clones with `keys`, and keeps the certificates, except one
@@ -95,12 +95,12 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// Those of [`Verifier::new`]; the old keys are kept then.
+    /// Those of [`Verifier::new`]. The old keys are kept then.
     pub fn replace_public_keys(
         &self,
         keys: impl IntoIterator<Item = PublicKey>,
     ) -> Result<(), KeyError> {
-        self.keys.replace_public_keys(keys)
+        self.keys.replace(keys, |old| !old.is_certificate())
     }
 
     /// Returns the ids of the keys held: the ids of public keys and the serial numbers of certificates.
@@ -114,7 +114,7 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`VerifyError`] names the first condition that is not met; nothing in the message is to be believed then. The
+    /// [`VerifyError`] names the first condition that is not met. Nothing in the message is to be believed then. The
     /// signature comes last: before it, only the form of the headers, the time and the key's id are checked.
     pub fn verify(
         &self,
@@ -303,7 +303,7 @@ impl<'a> SignatureHeaders<'a> {
     }
 }
 
-/// Verifies a message against these keys; see [`Verifier::verify`].
+/// Verifies a message against these keys as [`Verifier::verify`] does.
 pub(crate) fn verify_with(
     keys: &[PublicKey],
     headers: &SignatureHeaders<'_>,

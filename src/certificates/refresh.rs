@@ -1,4 +1,4 @@
-//! When the platform certificates are downloaded, and by which thread. Does no I/O and reads no clock.
+//! Decides when the platform certificates are downloaded, and by which thread. Does no I/O and reads no clock.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ const MAX_AGE: Duration = Duration::from_secs(10 * 60 * 60);
 const PAUSE: Duration = Duration::from_secs(60);
 /// The first backoff without a valid key. It doubles with each failure.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-/// How many failures in a row that sent nothing are retried without a backoff.
+/// Failures in a row that sent nothing and are retried without a backoff.
 const UNSENT_AT_ONCE: u32 = 10;
 
 /// Decides when a verifier's platform certificates are downloaded, and keeps the result of the last download.
@@ -47,7 +47,7 @@ struct State {
     unsent: u32,
 }
 
-/// What to do about a message that names an unknown key.
+/// The decision about a message that names an unknown key.
 #[derive(Debug)]
 pub(crate) enum ForSerial<'a> {
     /// The key is held by now: verify again.
@@ -181,34 +181,22 @@ impl State {
 
     /// Returns how long after the start of the last download the next may start.
     fn pause(&self, has_key: bool) -> Duration {
-        match self.error.as_deref() {
-            Some(error) if is_interrupted(error) => self.pause_after_unsent(),
-            _ if has_key => PAUSE,
-            Some(error) if is_unsent(error) => self.pause_after_unsent(),
-            _ => (FIRST_BACKOFF * (1 << self.failures.saturating_sub(1).min(6))).min(PAUSE),
-        }
-    }
-
-    fn pause_after_unsent(&self) -> Duration {
+        let is_interrupted = self.error.as_deref().is_some_and(is_interrupted);
         match self.unsent {
-            ..=UNSENT_AT_ONCE => Duration::ZERO,
+            _ if has_key && !is_interrupted => PAUSE,
+            0 => (FIRST_BACKOFF * (1 << self.failures.saturating_sub(1).min(6))).min(PAUSE),
+            1..=UNSENT_AT_ONCE => Duration::ZERO,
             _ => FIRST_BACKOFF,
         }
     }
 
     fn finish(&mut self, started: SystemTime, result: Result<(), Arc<Error>>) {
         let error = result.err();
-        let is_unsent = error.as_deref().is_some_and(is_unsent);
-        self.unsent = if is_unsent {
-            self.unsent.saturating_add(1)
-        } else {
-            0
+        (self.failures, self.unsent) = match error.as_deref() {
+            None => (0, 0),
+            Some(error) if is_unsent(error) => (self.failures, self.unsent.saturating_add(1)),
+            Some(_) => (self.failures.saturating_add(1), 0),
         };
-        match error.as_deref() {
-            None => self.failures = 0,
-            Some(_) if !is_unsent => self.failures = self.failures.saturating_add(1),
-            Some(_) => {}
-        }
         if error.as_deref().is_none_or(has_no_certificates) {
             self.checked = Some(started);
         }
@@ -216,19 +204,27 @@ impl State {
     }
 }
 
-/// Whether the request for the certificates was not sent, or a panic leaves that open.
+/// Returns `true` if the request for the certificates was not sent, or if a panic leaves that open.
 fn is_unsent(error: &Error) -> bool {
     is_interrupted(error) || error.outcome() == Outcome::NotSent
 }
 
 fn is_interrupted(error: &Error) -> bool {
-    matches!(error, Error::Certificates { source, .. }
-        if matches!(**source, CertificateError::Interrupted))
+    matches!(list_error(error), Some(CertificateError::Interrupted))
 }
 
 fn has_no_certificates(error: &Error) -> bool {
-    matches!(error, Error::Certificates { source, .. }
-        if matches!(**source, CertificateError::NoCertificates { .. }))
+    matches!(
+        list_error(error),
+        Some(CertificateError::NoCertificates { .. })
+    )
+}
+
+fn list_error(error: &Error) -> Option<&CertificateError> {
+    match error {
+        Error::Certificates { source, .. } => Some(source),
+        _ => None,
+    }
 }
 
 fn failed(source: CertificateError) -> Arc<Error> {

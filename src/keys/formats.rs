@@ -14,27 +14,15 @@ pub(super) struct RsaNumbers<'a> {
 impl RsaNumbers<'_> {
     /// Refuses numbers with which no signature could be verified.
     pub(super) fn check_public(&self) -> Result<(), KeyError> {
-        let bits = self.modulus_bits();
-        if !(2048..=4096).contains(&bits) {
-            return Err(KeyError::UnsupportedSize {
-                bits,
-                wanted: "2048 to 4096",
-            });
-        }
-        self.check_parity()?;
+        let is_supported = (2048..=4096).contains(&self.modulus_bits());
+        self.check_modulus(is_supported, "2048 to 4096")?;
         self.check_exponent(3, "an odd number from 3 to 8589934591")
     }
 
     /// Refuses numbers with which ring could not sign.
     pub(super) fn check_private(&self) -> Result<(), KeyError> {
-        let bits = self.modulus_bits();
-        if ![2048, 3072, 4096].contains(&bits) {
-            return Err(KeyError::UnsupportedSize {
-                bits,
-                wanted: "2048, 3072 or 4096",
-            });
-        }
-        self.check_parity()?;
+        let is_supported = [2048, 3072, 4096].contains(&self.modulus_bits());
+        self.check_modulus(is_supported, "2048, 3072 or 4096")?;
         self.check_exponent(65537, "65537 or another odd number up to 8589934591")
     }
 
@@ -46,7 +34,11 @@ impl RsaNumbers<'_> {
         (self.modulus.len() * 8).saturating_sub(usize::try_from(unused).unwrap_or_default())
     }
 
-    fn check_parity(&self) -> Result<(), KeyError> {
+    fn check_modulus(&self, is_supported: bool, wanted: &'static str) -> Result<(), KeyError> {
+        if !is_supported {
+            let bits = self.modulus_bits();
+            return Err(KeyError::UnsupportedSize { bits, wanted });
+        }
         match self.modulus.last() {
             Some(last) if last % 2 == 1 => Ok(()),
             _ => Err(malformed("RSA key", "its modulus is even")),
@@ -169,7 +161,7 @@ pub(super) fn rsa_public_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
     read().ok_or_else(|| malformed(PUBLIC_KEY, "it does not hold a complete RSA public key"))
 }
 
-/// Reads an `RSAPrivateKey` of PKCS#1 (RFC 8017, A.1.2); all that is public in it.
+/// Reads an `RSAPrivateKey` of PKCS#1 (RFC 8017, A.1.2). Returns what is public in it.
 fn rsa_private_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
     let read = || {
         let mut key = Reader::whole(der::SEQUENCE, input)?;

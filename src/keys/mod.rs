@@ -1,4 +1,4 @@
-//! Private, public and APIv3 keys; PEM and DER; the only place that names ring.
+//! Private, public and APIv3 keys, with PEM and DER. The only place that names ring.
 
 mod der;
 mod file;
@@ -20,7 +20,7 @@ use ring::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
 };
 
-use crate::error::KeyError;
+use crate::error::{Cause, KeyError};
 
 use self::id::checked_id;
 
@@ -40,7 +40,7 @@ const FUZZING: &[u8] = b"fuzzing";
 /// The merchant's private RSA key, with which requests are signed: the content of `apiclient_key.pem`
 /// (商户API证书私钥).
 ///
-/// It cannot be cloned, compared, serialized or printed; share it by reference or in an `Arc`.
+/// It cannot be cloned, compared, serialized or printed. Share it by reference or in an `Arc`.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053053>.
 pub struct PrivateKey {
@@ -51,7 +51,7 @@ impl PrivateKey {
     /// Reads an RSA key of 2048, 3072 or 4096 bits from PEM text: `BEGIN PRIVATE KEY` or `BEGIN RSA PRIVATE KEY`, with a
     /// key in PKCS#8 or PKCS#1 in it.
     ///
-    /// Pass the file's content; [`from_file`](Self::from_file) takes its name. The text may have passed through an
+    /// Pass the file's content. [`from_file`](Self::from_file) takes its name. The text may have passed through an
     /// environment variable, JSON or a Kubernetes secret: text around the block, any line width, a byte order mark, line
     /// breaks as `\n`, a missing BEGIN and END line, and the base64 of all this are read too.
     ///
@@ -81,7 +81,7 @@ impl PrivateKey {
         Ok(Self { pair })
     }
 
-    /// Reads the file `apiclient_key.pem`; see [`from_pem`](Self::from_pem).
+    /// Reads the file `apiclient_key.pem` as [`from_pem`](Self::from_pem) does.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl PrivateKey {
     /// Signs with RSA PKCS#1 v1.5 and SHA-256. Returns as many bytes as the modulus has.
     ///
     /// Fails if the key's numbers turn out not to belong together: some of them can only be checked by signing.
-    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Cause> {
         let mut signature = vec![0; self.pair.public().modulus_len()];
         // This padding has nothing random in it. ring asks for a random source all the same and does not use it.
         self.pair
@@ -103,7 +103,7 @@ impl PrivateKey {
                 message,
                 &mut signature,
             )
-            .map_err(|_| SigningFailed)?;
+            .map_err(|_| "the numbers of the RSA private key do not belong together")?;
         Ok(signature)
     }
 
@@ -136,18 +136,6 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// The private key could not make a signature.
-#[derive(Debug)]
-pub(crate) struct SigningFailed;
-
-impl fmt::Display for SigningFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the numbers of the RSA private key do not belong together")
-    }
-}
-
-impl std::error::Error for SigningFailed {}
-
 /// A platform key: a public RSA key of WeChat Pay, with which responses and notifications are verified, and the id by
 /// which `Wechatpay-Serial` names it.
 ///
@@ -157,7 +145,7 @@ impl std::error::Error for SigningFailed {}
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012153196> (public key),
 /// <https://pay.weixin.qq.com/doc/v3/merchant/4012068814> (certificate).
 ///
-/// Cheap to clone; the clones share the key.
+/// Cheap to clone. The clones share the key.
 #[derive(Clone)]
 pub struct PublicKey {
     id: Arc<str>,
@@ -188,7 +176,7 @@ impl PublicKey {
         Self::new(id, &formats::public_key(&der)?, None)
     }
 
-    /// Reads the file `pub_key.pem`; see [`from_pem`](Self::from_pem).
+    /// Reads the file `pub_key.pem` as [`from_pem`](Self::from_pem) does.
     ///
     /// # Errors
     ///
@@ -217,7 +205,7 @@ impl PublicKey {
         )
     }
 
-    /// Reads the file of a certificate; see [`from_certificate_pem`](Self::from_certificate_pem).
+    /// Reads the file of a certificate as [`from_certificate_pem`](Self::from_certificate_pem) does.
     ///
     /// # Errors
     ///
@@ -251,7 +239,7 @@ impl PublicKey {
     /// Returns when the certificate may be used, `None` for a public key, which has no expiry.
     ///
     /// The validity ends before the certificate's own end if the list of platform certificates that it was downloaded
-    /// with says so; see [`certificates::accept`](crate::certificates::accept).
+    /// with says so, see [`certificates::accept`](crate::certificates::accept).
     pub fn validity(&self) -> Option<Validity> {
         self.validity
     }
@@ -308,13 +296,13 @@ impl fmt::Debug for PublicKey {
 pub struct Validity {
     /// First second of validity (`notBefore`), in Unix seconds.
     pub not_before: u64,
-    /// Last second of validity (`notAfter`, or an earlier one; see [`PublicKey::validity`]), in Unix seconds.
+    /// Last second of validity (`notAfter`, or an earlier one, see [`PublicKey::validity`]), in Unix seconds.
     pub not_after: u64,
 }
 
 /// The APIv3 key (APIv3密钥), with which notifications and platform certificates are decrypted.
 ///
-/// It cannot be cloned, compared, serialized or printed; share it by reference or in an `Arc`.
+/// It cannot be cloned, compared, serialized or printed. Share it by reference or in an `Arc`.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053267>.
 pub struct ApiV3Key {
@@ -373,11 +361,8 @@ impl ApiV3Key {
             Aad::from(associated_data),
             &mut in_out,
         );
-        match sealed {
-            Ok(()) => in_out,
-            // Only for a plaintext of 64 GiB and more. Too short to hold a tag, so that it never decrypts.
-            Err(_) => Vec::new(),
-        }
+        // Empty only for a plaintext of 64 GiB and more: too short to hold a tag, so that it never decrypts.
+        sealed.map_or_else(|_| Vec::new(), |()| in_out)
     }
 }
 

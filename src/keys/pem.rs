@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-/// Decodes the only block of the input. Its label must be of this kind; the format is for the content to say.
+/// Decodes the only block of the input. Its label must be of this kind. The content decides the format.
 ///
 /// Also reads what can mean nothing else: line breaks and slashes escaped with backslashes, as in JSON and environment
 /// variables, the base64 of a whole PEM file, as in a Kubernetes secret, and the base64 of a block without its BEGIN and
@@ -125,7 +125,7 @@ fn labelled_block(text: &[u8], kind: Kind) -> Result<Option<Vec<u8>>, KeyError> 
 fn only_begin(text: &[u8], kind: Kind) -> Result<Option<(&str, &[u8])>, KeyError> {
     let mut begins: Vec<_> = begins(text).collect();
     if begins.len() > 1 {
-        // `openssl ecparam -genkey` puts the curve before the key; the key is the better thing to name.
+        // `openssl ecparam -genkey` puts the curve before the key. The key is the better thing to name.
         begins.retain(|(label, _)| *label != Some("EC PARAMETERS"));
     }
     match *begins.as_slice() {

@@ -42,7 +42,7 @@ pub use self::reply::NotificationReply;
 /// ) -> Result<NotificationReply, NotificationError> {
 ///     let headers = SignatureHeaders::from_pairs(headers.iter().map(|(name, value)| (name, value)))?;
 ///     let event = receiver.open(&headers, body, SystemTime::now())?;
-///     // Here: insert what names the event where it can be only once, see below; stop if it is there already.
+///     // Here: insert what names the event where it can be only once, see below. Stop if it is there already.
 ///     match &event.content {
 ///         Event::Contract(contract) => match event.kind {
 ///             EventKind::Signed => println!("{} is signed", contract.out_contract_code),
@@ -70,7 +70,7 @@ pub use self::reply::NotificationReply;
 ///
 /// - **Raw bytes.** Pass the body exactly as it was received, before the framework decodes, decompresses or parses it.
 ///   Read at most [`MAX_BODY`](Self::MAX_BODY) bytes and one more.
-/// - **Five seconds.** WeChat Pay waits that long for the reply. Store the event and reply; do slow work later.
+/// - **Five seconds.** WeChat Pay waits that long for the reply. Store the event and reply, and do slow work later.
 /// - **Duplicates.** The same notification arrives more than once, also at the same moment on two connections. Insert a key
 ///   of the event into a unique index, in one atomic step. Act only if the insert succeeded, and reply success either way.
 ///   The key of a contract is the merchant, `out_contract_code` and the [`kind`](Notification::kind), if that is
@@ -89,7 +89,7 @@ pub use self::reply::NotificationReply;
 /// - **Reply** with [`NotificationReply::success`], with [`NotificationError::reply`] when opening failed, and with
 ///   [`NotificationReply::failure`] when the event could not be stored. What is not acknowledged is sent again, in the
 ///   general schedule after 15 s, 15 s, 30 s, 3 min, 10 min, 20 min, three times 30 min, 60 min, three times 3 h and
-///   twice 6 h; other schedules exist.
+///   twice 6 h. Other schedules exist.
 ///
 /// # Many merchants
 ///
@@ -132,7 +132,7 @@ pub use self::reply::NotificationReply;
 /// (委托代扣 and others). So the kind is read from the end of the event type, every field but `out_contract_code` is
 /// optional, and [`Notification::json`] returns the decrypted JSON.
 ///
-/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012075420>; of the sister products
+/// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012075420>, and of the sister products
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012160323>, <https://pay.weixin.qq.com/doc/v3/partner/4012881605> and
 /// <https://pay.weixin.qq.com/doc/global/v3/zh/4013015481>.
 #[derive(Debug, Clone)]
@@ -168,7 +168,7 @@ impl NotificationReceiver {
     ///
     /// # Errors
     ///
-    /// See [`NotificationError`]; nothing in a notification that was refused is to be believed unless the variant says
+    /// See [`NotificationError`]. Nothing in a notification that was refused is to be believed unless the variant says
     /// so. A notification of another product is no error but [`Event::Other`].
     pub fn open(
         &self,
@@ -236,7 +236,7 @@ impl NotificationReceiver {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notification<T = Event> {
-    /// The notification's id 通知ID, up to 36 characters. Documented as unique; that it stays the same when the
+    /// The notification's id 通知ID, up to 36 characters. Documented as unique. That it stays the same when the
     /// notification is sent again is inferred.
     pub id: String,
     /// The time at which the notification was made 通知创建时间: RFC 3339 (`2020-09-10T13:29:35+08:00`), in old examples
@@ -294,7 +294,7 @@ impl<T: fmt::Debug> fmt::Debug for Notification<T> {
 open_enum! {
     /// The kind of an event: the part of the event's type after the last dot.
     ///
-    /// Inferred from the sister products; for password-exempt contracts the event types are not public. For
+    /// Inferred from the sister products, since the event types of password-exempt contracts are not public. For
     /// [`Other`](Self::Other), [`contract_state`](ContractEvent::contract_state) or the query may say what happened.
     EventKind {
         /// The user signed the contract.

@@ -283,7 +283,12 @@ mod messages {
             let headers = Headers::signed_as(&NOW.to_string(), &nonce, &body);
             prop_assert_eq!(verify(&headers, &body), Ok(()));
             if other != body {
-                prop_assert_eq!(verify(&headers, &other), Err(wrong_signature(KEY_ID)));
+                // What to check depends on whether the body is empty.
+                let is_refused = matches!(
+                    verify(&headers, &other),
+                    Err(VerifyError::WrongSignature { key_id, .. }) if key_id == KEY_ID
+                );
+                prop_assert!(is_refused);
             }
         }
 
