@@ -26,8 +26,8 @@
 //! | `WECHATPAY_DISPLAY_ACCOUNT` | `pre-sign` | the user's name on the signing page |
 //! | `WECHATPAY_HOST` | optional | another host, such as that of `cargo run --example sandbox` |
 //!
-//! Exit codes: 0 done; 1 not done, since nothing was sent or WeChat Pay refused; 2 the command line or the environment is
-//! wrong, and nothing was sent; 3 it may have been done.
+//! Exit codes: 0 if it is done, 1 if nothing was sent or WeChat Pay refused, 2 if the command line or the environment is
+//! wrong and nothing was sent, 3 if it may have been done.
 
 #[macro_use]
 mod common;
@@ -184,13 +184,13 @@ fn show(label: &str, value: &str) {
     say!("{label:<12}{value}");
 }
 
-/// Prints whether the call may have taken effect, what to do, and the id for WeChat Pay's support.
+/// Prints the outcome of a failed call, what to do next, and the id that WeChat Pay's support asks for.
 fn advise(error: &wechatpay_contract::Error, words: &[&str]) -> ExitCode {
     let (advice, exit_code) = match (error.outcome(), words) {
         (Outcome::NotSent, _) => ("correct what is named above, then run it again", 1),
         (Outcome::Refused, _) => ("correct what WeChat Pay names, then run it again", 1),
         (Outcome::Unknown, ["terminate", _]) => ("run `contract query` before this again", 3),
-        // That pre-signing again is harmless is inferred: only the user's signature makes a contract.
+        // That pre-signing again does no harm is inferred: there is a contract only when the user signs.
         (Outcome::Unknown, _) => ("run it again with the same values", 3),
     };
     warn!("outcome: {}", error.outcome());

@@ -33,7 +33,7 @@ const CODE: &str = "wxwtdk20200910100000";
 const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
 const SUB_MCHID: &str = "1900000110";
 const NUMBER: &str = "1217752501201407033233368018";
-/// What the platform keeps of its order.
+/// The platform's own record of its order.
 const OWN_ORDER: OwnOrder<'static> = OwnOrder {
     payee: Payee::SubMerchant {
         sp_mchid: Sandbox::MCHID,
@@ -45,7 +45,7 @@ const OWN_ORDER: OwnOrder<'static> = OwnOrder {
     total: 100,
     currency: "CNY",
 };
-/// How long a notification may take to arrive.
+/// The longest time that a notification may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -96,7 +96,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 /// Starts a server that replies to notifications and passes the events on.
 fn receive_notifications(sandbox: &Sandbox) -> Result<Receiver<Notification>, Box<dyn Error>> {
-    // A port that is free now, since the server does not tell the one that the system picks.
+    // Picks a free port here, since the server would not tell which one the system picked.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     sandbox.deliver_notifications_to(&format!("http://{address}/notify"))?;
     let key = ApiV3Key::new(Sandbox::API_V3_KEY)?;
@@ -132,7 +132,7 @@ fn pre_sign(client: &Client) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A service compares the content with its own records.
+/// Waits for the next notification. A real service also compares its content with its own records.
 fn next_event(events: &Receiver<Notification>, event_type: &str) -> Result<Event, Box<dyn Error>> {
     let event = events.recv_timeout(PATIENCE)?;
     show(&event.event_type, event.json());

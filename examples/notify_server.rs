@@ -1,4 +1,4 @@
-//! The smallest correct receiver of notifications: it verifies them, knows duplicates, and replies.
+//! The smallest correct receiver of notifications: it verifies them, detects duplicates, and replies.
 //!
 //! It serves at any path until it is interrupted, within the limits of `common/http.rs`. These environment variables are
 //! required:
@@ -10,8 +10,8 @@
 //! | `WECHATPAY_API_V3_KEY` | the APIv3 key, 32 characters |
 //! | `WECHATPAY_LISTEN` | address to listen at, such as `127.0.0.1:8080` |
 //!
-//! WeChat Pay only calls HTTPS. Put a reverse proxy in front that terminates TLS, limits the time for a whole head (here
-//! each read is limited), and passes the body on unchanged.
+//! WeChat Pay only calls HTTPS. Put a reverse proxy in front that terminates TLS and passes the body on unchanged. It also
+//! limits the time for a whole head, since only each read is limited here.
 
 #[macro_use]
 mod common;
@@ -32,7 +32,7 @@ use wechatpay_contract::{
 
 struct Service {
     receiver: NotificationReceiver,
-    /// Stands in for a table with a unique index: what happened, and to which contract, payment or refund.
+    /// In place of a table with a unique index: the event, and its contract, payment or refund.
     ledger: Mutex<HashSet<(String, String)>>,
 }
 
@@ -41,7 +41,7 @@ impl Service {
         match http::open(&self.receiver, request, body) {
             Ok(event) => self.record(event),
             Err(error) => {
-                // WeChat Pay tests now and then that a wrong signature is refused: no reason for an alarm.
+                // A probe needs no alarm: WeChat Pay tests with it that a wrong signature is refused.
                 if !error.is_probe() {
                     report(&error);
                 }
@@ -50,16 +50,16 @@ impl Service {
         }
     }
 
-    /// A real service also compares the event with its own records, and queries when in doubt.
+    /// Records the event. A real service also compares it with its own records, and queries when in doubt.
     fn record(&self, event: Notification) -> NotificationReply {
         let name = match event.content {
-            // Each happens once to a contract, whose code is never used again.
+            // A contract is signed and terminated once, and its code is never used again.
             Event::Contract(contract)
                 if matches!(event.kind, EventKind::Signed | EventKind::Terminated) =>
             {
                 contract.out_contract_code
             }
-            Event::Payment(paid) => paid.out_trade_no,
+            Event::Payment(paid) => paid.transaction_id.unwrap_or(event.id),
             Event::Refund(refund) => refund.refund_id,
             _ => event.id,
         };

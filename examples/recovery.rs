@@ -1,7 +1,7 @@
-//! Recovery after an unknown outcome: the call may have taken effect, and nobody knows. A function for each call that
-//! changes something: send again with the same number, or query first, but never take a new number.
+//! Recovery after an unknown outcome, when a call may have taken effect. There is a function for each call that changes
+//! something. It sends the call again with the same number, or queries first, and never takes a new number.
 //!
-//! `cargo run --example recovery` loses the response to each call in the sandbox. `tests/it/recovery.rs` has all faults.
+//! `cargo run --example recovery` loses the response to each call in the sandbox. `tests/it/recovery.rs` tests all faults.
 
 #[macro_use]
 mod common;
@@ -22,7 +22,7 @@ use wechatpay_contract::{
     TerminateContract, ecommerce,
 };
 
-/// How often a call is made at most. A pause lies before each repetition; a minute for a platform's refund.
+/// The greatest number of attempts. Between two of them is a pause, for a platform's refund of a minute.
 const ATTEMPTS: usize = 3;
 
 /// Makes a call again while its outcome is unknown.
@@ -80,8 +80,8 @@ pub(crate) fn terminate(
     })
 }
 
-/// Order: send again unchanged. The same `out_trade_no` with the same fields gives a `prepay_id` again; other fields are
-/// refused. No money moves before the user pays.
+/// Order: send again unchanged. For the same `out_trade_no` with the same fields, WeChat Pay returns a `prepay_id` again. Other
+/// fields are refused. No money moves before the user pays.
 pub(crate) fn order<E>(client: &Client, order: &E, pause: Duration) -> Result<Prepay, Error>
 where
     E: Endpoint<Response = Prepay>,
@@ -181,7 +181,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn StdError>> {
     let (sandbox, pause) = (Sandbox::start()?, Duration::from_millis(10));
     let client = sandbox.client();
-    // Each call that changes something is carried out, and its response lost.
+    // Each call that changes something is carried out, and its response is lost.
     let lose = || sandbox.fault(Fault::Close { took_effect: true }.on("POST", "/v3/"));
     let code = "wxwtdk20200910100000";
     lose();

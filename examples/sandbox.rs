@@ -7,13 +7,13 @@
 //!
 //! | option | meaning |
 //! |---|---|
-//! | `--port PORT` | the port on loopback; by default the system picks one |
-//! | `--keys FOLDER` | the folder to write the keys to; by default one among the system's temporary files |
+//! | `--port PORT` | the port on loopback, by default one that the system picks |
+//! | `--keys FOLDER` | the folder to write the keys to, by default one among the system's temporary files |
 //! | `--seed FILE` | a snapshot to start from, as `GET /sandbox/snapshot` returned it |
 //!
-//! It prints one line of JSON: the address, that of a page to look at and to click on, the ids, and the absolute names of the
-//! files that it wrote (the merchant's key, the platform's public key and certificate, the APIv3 key). Scripts do the same
-//! as the page through the paths that the documentation of the module `sandbox` lists:
+//! It prints one line of JSON: its address, the address of a page with buttons, the ids, and the absolute paths of the files
+//! that it wrote (the merchant's key, the platform's public key and certificate, the APIv3 key). Scripts do the same as the
+//! page through the paths that the documentation of the module `sandbox` lists:
 //!
 //! ```sh
 //! curl -d '{"out_contract_code": "wxwtdk20200910100000"}' http://127.0.0.1:8765/sandbox/sign
@@ -44,7 +44,7 @@ use serde_json::{Value, json};
 use wechatpay_contract::Validity;
 use wechatpay_contract::sandbox::Sandbox;
 
-/// For clients in certificate mode; valid from 2020 to 2099.
+/// A certificate for clients in certificate mode, valid from 2020 to 2099.
 const CERTIFICATE_SERIAL_NO: &str = "7132D72A03E93CDDF8C03BBD1F37EEDF38F77E0A";
 
 fn main() -> ExitCode {

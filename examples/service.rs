@@ -1,4 +1,4 @@
-//! A synchronous service: a page starts the signing, WeChat Pay notifies, and the page asks what became of the contract.
+//! A synchronous service: a page starts the signing, WeChat Pay notifies, and the page asks for the contract's state.
 //!
 //! | request | response |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | `POST /notify` | for WeChat Pay |
 //!
 //! `cargo run --example service` serves until it is interrupted. Without any of these environment variables the sandbox
-//! plays WeChat Pay. With them it talks to WeChat Pay; the public key may be left out in platform-certificate mode:
+//! plays WeChat Pay. With them it talks to WeChat Pay. The public key may be left out in platform-certificate mode:
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -96,7 +96,7 @@ impl Service {
         let code = new_code();
         // Stored before it is sent, so that the notification finds it.
         self.contracts.add(&code, &user.openid);
-        // After any error the user tries again with another code: unsigned, this one has no effect (inferred).
+        // After any error the user tries again with another code. That this one then has no effect is inferred.
         let session = self.client.send(&ecommerce::MiniProgramPreSign {
             appid: &self.appid,
             service_id: self.service_id,
@@ -108,7 +108,7 @@ impl Service {
         Ok(json!({"out_contract_code": code, "launch": session.launch()}))
     }
 
-    /// Asks WeChat Pay, the authority, also when a notification was lost. A real service shows a contract to its user only.
+    /// Asks WeChat Pay, which knows the state even if a notification was lost. A real service asks only for the user's own.
     fn query(&self, code: &str) -> Result<Value, Failure> {
         let known = self.contracts.openid(code);
         known.ok_or_else(|| Failure(404, "there is no such contract".to_owned()))?;
@@ -137,10 +137,10 @@ impl Service {
         match http::open(&self.receiver, request, body) {
             Ok(event) => match &event.content {
                 Event::Contract(contract) => self.record(&event, contract),
-                _ => NotificationReply::success(),
+                _ => NotificationReply::success(), // This service places no orders.
             },
             Err(error) => {
-                // WeChat Pay tests now and then that a wrong signature is refused: no reason for an alarm.
+                // A probe needs no alarm: WeChat Pay tests with it that a wrong signature is refused.
                 if !error.is_probe() {
                     report(&error);
                 }
@@ -158,7 +158,7 @@ impl Service {
         let is_new = match event.kind {
             EventKind::Signed => self.contracts.advance(code, State::Signed),
             EventKind::Terminated => self.contracts.advance(code, State::Terminated),
-            // The query tells what it was about. Only its id tells duplicates.
+            // Query to learn more. Such events have only their id to detect duplicates by.
             _ => false,
         };
         let what = if is_new { "new" } else { "nothing new" };
@@ -166,7 +166,7 @@ impl Service {
         NotificationReply::success()
     }
 
-    /// Returns whether the event says nothing else than what was pre-signed. An absent field says nothing.
+    /// Returns `true` if every field that the event has is as it was pre-signed.
     fn is_ours(&self, content: &ContractEvent) -> bool {
         let openid = self.contracts.openid(&content.out_contract_code);
         let mchid = self.client.merchant().signer().mchid();
@@ -183,11 +183,11 @@ impl Service {
     }
 }
 
-/// Stands in for a table whose key is the code, and the merchant too if the service is that of several.
+/// In place of a table whose key is the code, together with the merchant if there are several.
 #[derive(Default)]
 struct Contracts(Mutex<HashMap<String, (String, State)>>);
 
-/// In the order in which a contract goes through them, never back.
+/// The states of a contract, in their order. A contract never goes back.
 #[derive(PartialEq, PartialOrd)]
 enum State {
     PreSigned,
@@ -219,7 +219,7 @@ impl Contracts {
 }
 
 impl From<wechatpay_contract::Error> for Failure {
-    /// Logs the whole error; the page gets what its user can do.
+    /// Logs the whole error. The page only gets what its user can act on.
     fn from(error: wechatpay_contract::Error) -> Self {
         report(&error);
         warn!("  Request-ID: {}", error.request_id().unwrap_or("none"));
@@ -272,7 +272,7 @@ fn with_wechat_pay() -> Result<(), Box<dyn Error>> {
 fn with_sandbox() -> Result<(), Box<dyn Error>> {
     let sandbox = Sandbox::start()?;
     let client = sandbox.client();
-    // A port that is free now, since the server does not tell the one that the system picks.
+    // Picks a free port here, since the server would not tell which one the system picked.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     sandbox.deliver_notifications_to(&format!("http://{address}/notify"))?;
     say!("sandbox at {}", sandbox.url());

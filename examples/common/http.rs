@@ -1,5 +1,5 @@
-//! A blocking HTTP server with the limits that a receiver of notifications needs (head, body, time, connections), and the
-//! way from its requests to events, and from replies to its responses.
+//! A blocking HTTP server with the limits that a receiver of notifications needs (head, body, time, connections). Its requests
+//! become events, and replies become its responses.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Each connection needs a thread, two file descriptors and up to 100 KiB.
 const MAX_CONNECTIONS: usize = 512;
 
-/// Serves forever. `respond` gets each request with its body, exactly as it was received.
+/// Serves forever. `respond` takes each request and its body, exactly as received.
 pub(crate) fn serve(
     address: SocketAddr,
     respond: impl Fn(&Request<Body>, &[u8]) -> Response<Body> + Send + Sync + 'static,
@@ -28,7 +28,7 @@ pub(crate) fn serve(
             Ok(body) => respond(request, &body),
             Err(error) => response(&NotificationReply::failure(&error.to_string())),
         };
-        // One request per connection, as in HTTP/1.0: the rest of a body, or a second request, is not read.
+        // One request per connection, as in HTTP/1.0. The rest of a body, or a second request, is never read.
         *request.body_mut() = Body::empty();
         *request.version_mut() = Version::HTTP_10;
         *response.version_mut() = Version::HTTP_10;
@@ -61,6 +61,7 @@ pub(crate) fn open(
     receiver.open(&headers, body, SystemTime::now())
 }
 
+/// Makes an HTTP response of a reply.
 pub(crate) fn response(reply: &NotificationReply) -> Response<Body> {
     let mut response = Response::builder().status(reply.status());
     for (name, value) in reply.headers() {

@@ -1,4 +1,4 @@
-//! What the examples share beside their titles: `--help`, error reports, output, and environment variables.
+//! The parts that several examples use: `--help`, error reports, output, and environment variables.
 
 #![allow(dead_code)] // Each example uses a part.
 
@@ -7,7 +7,7 @@ use std::error::Error;
 use std::iter;
 use std::process::ExitCode;
 
-/// Prints a line. A closed pipe, such as that of `| head`, changes nothing about what was done.
+/// Prints a line. A closed pipe, such as that of `| head`, is no error.
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -56,13 +56,13 @@ pub(crate) fn report(error: &(dyn Error + 'static)) {
     }
 }
 
-/// Returns whether any of this project's variables is set, so that WeChat Pay is meant and not the sandbox.
+/// Returns `true` if any of this project's variables is set. The example then talks to WeChat Pay, not to the sandbox.
 pub(crate) fn is_configured() -> bool {
     env::vars_os()
         .any(|(name, value)| name.to_string_lossy().starts_with("WECHATPAY_") && !value.is_empty())
 }
 
-/// Returns an environment variable, `None` if it is not set or empty.
+/// Returns an environment variable, or `None` if it is not set or is empty.
 pub(crate) fn optional(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,4 +1,4 @@
-//! `examples/contract.rs` as a shell sees it: environment variables and arguments in, exit code and messages out.
+//! `examples/contract.rs` as a shell sees it: environment variables and arguments, exit code and messages.
 
 use std::env;
 use std::path::PathBuf;
@@ -10,11 +10,11 @@ use crate::raw_client::Folder;
 
 const CODE: &str = "wxwtdk20200910100000";
 
-/// The example, with variables that lead it to a sandbox.
+/// The example, with variables for a sandbox.
 pub(crate) struct Tool {
     pub(crate) sandbox: Sandbox,
     pub(crate) variables: Vec<(&'static str, String)>,
-    // The key files exist as long as this.
+    // The key files are deleted when this is dropped.
     folder: Folder,
 }
 
@@ -54,7 +54,7 @@ impl Tool {
         }
     }
 
-    /// The same with another value.
+    /// Changes the value of a variable.
     fn with(mut self, name: &str, value: &str) -> Self {
         for (known, old) in &mut self.variables {
             if *known == name {
@@ -69,7 +69,7 @@ impl Tool {
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 struct Run {
     exit_code: Option<i32>,
     output: String,

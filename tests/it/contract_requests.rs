@@ -1,4 +1,4 @@
-//! The ten calls of the product: what is sent for the documented examples, and what is refused before sending.
+//! The ten calls of the product: the requests of the documented examples, and the values that are refused before sending.
 
 use serde_json::{Value, json};
 use wechatpay_contract::{
@@ -67,7 +67,7 @@ const TERMINATE: TerminateContract<'static> = TerminateContract {
     contract_termination_remark: "用户解约",
 };
 
-/// Asserts what is sent; the body as a whole, so that a missing, additional or `null` key is found.
+/// Asserts the request. The whole body is compared, which finds a missing, additional or `null` key.
 #[track_caller]
 fn assert_posted(endpoint: &impl Endpoint, path: &str, body: &Value) {
     let request = endpoint.request().unwrap();
@@ -90,7 +90,7 @@ fn assert_accepted(endpoint: &impl Endpoint) {
     request.target().unwrap();
 }
 
-/// `body` with `prepay_id` beside the rest.
+/// Adds `prepay_id` to `body`.
 fn with_prepay_id(mut body: Value) -> Value {
     body["prepay_id"] = PREPAY_ID.into();
     body
@@ -377,7 +377,7 @@ fn qs_requires_every_field() {
 
 #[test]
 fn codes_are_digits_and_letters_in_every_call() {
-    // A full-width digit is a digit elsewhere, but not an ASCII one.
+    // A full-width digit is no ASCII digit.
     for (code, found) in [("a_b", '_'), ("a b", ' '), ("a/b", '/'), ("１", '１')] {
         let problem =
             format!("found the character {found:?}: wanted ASCII digits and letters only");
@@ -442,7 +442,7 @@ fn notify_urls_are_https_with_a_path_and_no_query() {
         "HTTPS://yourapp.com:8443/notify",
         "https://[2001:db8::1]:443/notify",
         "https://yourapp.com/@/:/notify",
-        // Nothing is documented about user information and fragments.
+        // User information and fragments are not documented.
         "https://user@yourapp.com/notify",
         "https://user:SECRET@yourapp.com:8443/notify",
         "https://@yourapp.com/notify",
@@ -558,14 +558,14 @@ fn display_accounts_have_no_four_byte_characters() {
         field,
         problem,
     );
-    // Three bytes each, the border of what is allowed.
+    // Three bytes each, the longest that is allowed.
     assert_accepted(&normal::MiniProgramPreSign {
         contract_display_account: "用户￭",
         ..NORMAL
     });
 }
 
-/// A text of `count` characters, three bytes each: lengths count characters, not bytes.
+/// A text of `count` characters of three bytes each, since lengths count characters.
 fn chinese(count: usize) -> String {
     "户".repeat(count)
 }
@@ -741,7 +741,7 @@ fn query_and_termination_take_every_code_that_can_be_pre_signed() {
         out_contract_code,
         ..TERMINATE
     };
-    // The second is too long for a direct merchant, not for an e-commerce platform.
+    // The second code is too long for a direct merchant only.
     let (at_32, over_32) = ("c".repeat(32), "c".repeat(33));
     for out_contract_code in [&*at_32, &over_32] {
         assert_accepted(&ecommerce::MiniProgramPreSign {
@@ -797,7 +797,7 @@ fn identifiers_are_visible_ascii_characters_in_every_mode() {
 }
 
 #[test]
-fn a_user_comes_from_two_nullable_columns() {
+fn a_user_is_made_of_two_nullable_columns() {
     let user = |openid, sub_openid| qs::User::try_from((openid, sub_openid));
     assert_eq!(user(Some("o1"), None), Ok(qs::User::Openid("o1")));
     assert_eq!(user(None, Some("o2")), Ok(qs::User::SubOpenid("o2")));

@@ -1,4 +1,4 @@
-//! The responses of the product's calls: the documented values, and what is tolerated beside them.
+//! The responses of the product's calls: the documented values, and the deviations that are tolerated.
 
 use serde_json::{Value, json};
 use wechatpay_contract::{
@@ -6,8 +6,8 @@ use wechatpay_contract::{
     TerminateContract, TerminationMode, ecommerce, normal, qs, service_provider,
 };
 
-/// Reads an answer as the call's `Endpoint::Response`.
-fn answer<E: Endpoint>(body: &Value) -> Result<E::Response, String> {
+/// Reads a response as the call's `Endpoint::Response`.
+fn response<E: Endpoint>(body: &Value) -> Result<E::Response, String> {
     serde_json::from_str(&body.to_string()).map_err(|error| error.to_string())
 }
 
@@ -80,16 +80,16 @@ fn assert_key(key: &ContractId) {
 
 #[test]
 fn every_mode_returns_a_session() {
-    assert_session(&answer::<normal::MiniProgramPreSign<'_>>(&session()).unwrap());
-    assert_session(&answer::<ecommerce::MiniProgramPreSign<'_>>(&session()).unwrap());
-    assert_session(&answer::<qs::MiniProgramPreSign<'_>>(&session()).unwrap());
+    assert_session(&response::<normal::MiniProgramPreSign<'_>>(&session()).unwrap());
+    assert_session(&response::<ecommerce::MiniProgramPreSign<'_>>(&session()).unwrap());
+    assert_session(&response::<qs::MiniProgramPreSign<'_>>(&session()).unwrap());
 
     let body = with(session(), "sub_mchid", json!("1900000110"));
-    let answer = answer::<service_provider::MiniProgramPreSign<'_>>(&body).unwrap();
-    assert_eq!(answer.sub_mchid.as_deref(), Some("1900000110"));
-    assert_session(&answer);
+    let response = response::<service_provider::MiniProgramPreSign<'_>>(&body).unwrap();
+    assert_eq!(response.sub_mchid.as_deref(), Some("1900000110"));
+    assert_session(&response);
     assert_eq!(
-        serde_json::to_value(answer.launch()).unwrap(),
+        serde_json::to_value(response.launch()).unwrap(),
         json!({
             "appId": "wxbd687630cd02ce1d",
             "path": "pages/PwdExemptContract/index",
@@ -100,20 +100,20 @@ fn every_mode_returns_a_session() {
 
 #[test]
 fn pay_redirect_sign_and_termination_return_the_contracts_id() {
-    assert_key(&answer::<normal::PayRedirectPreSign<'_>>(&key()).unwrap());
-    assert_key(&answer::<ecommerce::PayRedirectPreSign<'_>>(&key()).unwrap());
-    assert_key(&answer::<qs::PayRedirectPreSign<'_>>(&key()).unwrap());
-    assert_key(&answer::<TerminateContract<'_>>(&key()).unwrap());
+    assert_key(&response::<normal::PayRedirectPreSign<'_>>(&key()).unwrap());
+    assert_key(&response::<ecommerce::PayRedirectPreSign<'_>>(&key()).unwrap());
+    assert_key(&response::<qs::PayRedirectPreSign<'_>>(&key()).unwrap());
+    assert_key(&response::<TerminateContract<'_>>(&key()).unwrap());
 
     let body = with(key(), "sub_mchid", json!("1900000110"));
-    let answer = answer::<service_provider::PayRedirectPreSign<'_>>(&body).unwrap();
-    assert_eq!(answer.sub_mchid.as_deref(), Some("1900000110"));
-    assert_key(&answer);
+    let response = response::<service_provider::PayRedirectPreSign<'_>>(&body).unwrap();
+    assert_eq!(response.sub_mchid.as_deref(), Some("1900000110"));
+    assert_key(&response);
 }
 
 #[test]
 fn the_query_returns_every_documented_field() {
-    let contract = answer::<QueryContract<'_>>(&contract()).unwrap();
+    let contract = response::<QueryContract<'_>>(&contract()).unwrap();
     assert_eq!(contract.mchid, "1900000109");
     assert_eq!(contract.contract_id, "201710180325670965");
     assert_eq!(contract.appid, "wxd678efh567hg6787");
@@ -181,7 +181,7 @@ fn optional_fields_may_be_absent_or_null() {
             without(contract(), missing),
             with(contract(), missing, Value::Null),
         ] {
-            let contract = answer::<QueryContract<'_>>(&body).unwrap();
+            let contract = response::<QueryContract<'_>>(&body).unwrap();
             for field in OPTIONAL {
                 assert_eq!(optional(&contract, field), field != missing, "{field}");
             }
@@ -202,7 +202,7 @@ fn optional_fields_may_be_absent_or_null() {
         ),
     ] {
         let body = with(contract(), "contract_terminate_info", info);
-        let info = answer::<QueryContract<'_>>(&body)
+        let info = response::<QueryContract<'_>>(&body)
             .unwrap()
             .contract_terminate_info
             .unwrap();
@@ -212,20 +212,20 @@ fn optional_fields_may_be_absent_or_null() {
     }
 }
 
-/// The error of an answer that lacks `field`.
+/// The error of a response that lacks `field`.
 fn missing(field: &str) -> String {
     format!("missing field `{field}`")
 }
 
-/// Asserts that `body` is read, and that each of its fields but the optional ones is missed.
+/// Asserts that `body` is read, and that it is refused without any field but the optional ones.
 #[track_caller]
 fn assert_requires_all<E: Endpoint>(body: &Value, optional: &[&str]) {
-    assert!(answer::<E>(body).is_ok());
+    assert!(response::<E>(body).is_ok());
     for field in body.as_object().unwrap().keys() {
         if optional.contains(&field.as_str()) {
             continue;
         }
-        let error = answer::<E>(&without(body.clone(), field)).err().unwrap();
+        let error = response::<E>(&without(body.clone(), field)).err().unwrap();
         assert!(error.starts_with(&missing(field)), "{field}: {error}");
     }
 }
@@ -241,30 +241,30 @@ fn a_response_without_a_required_field_is_refused() {
 #[test]
 fn unknown_fields_are_ignored() {
     let more = |body| with(body, "a_new_field", json!({"of": ["any", "shape", null]}));
-    assert_session(&answer::<normal::MiniProgramPreSign<'_>>(&more(session())).unwrap());
-    assert_key(&answer::<normal::PayRedirectPreSign<'_>>(&more(key())).unwrap());
-    assert_key(&answer::<TerminateContract<'_>>(&more(key())).unwrap());
-    assert!(answer::<QueryContract<'_>>(&more(contract())).is_ok());
+    assert_session(&response::<normal::MiniProgramPreSign<'_>>(&more(session())).unwrap());
+    assert_key(&response::<normal::PayRedirectPreSign<'_>>(&more(key())).unwrap());
+    assert_key(&response::<TerminateContract<'_>>(&more(key())).unwrap());
+    assert!(response::<QueryContract<'_>>(&more(contract())).is_ok());
     let body = more(with(session(), "sub_mchid", json!("1900000110")));
-    let answer = answer::<service_provider::MiniProgramPreSign<'_>>(&body).unwrap();
-    assert_session(&answer);
+    let response = response::<service_provider::MiniProgramPreSign<'_>>(&body).unwrap();
+    assert_session(&response);
 }
 
 #[test]
 fn service_ids_may_be_numeric_texts() {
     let text = |body| with(body, "service_id", json!("12535"));
-    assert_session(&answer::<qs::MiniProgramPreSign<'_>>(&text(session())).unwrap());
-    assert_key(&answer::<qs::PayRedirectPreSign<'_>>(&text(key())).unwrap());
-    assert_key(&answer::<TerminateContract<'_>>(&text(key())).unwrap());
-    let queried = answer::<QueryContract<'_>>(&text(contract())).unwrap();
+    assert_session(&response::<qs::MiniProgramPreSign<'_>>(&text(session())).unwrap());
+    assert_key(&response::<qs::PayRedirectPreSign<'_>>(&text(key())).unwrap());
+    assert_key(&response::<TerminateContract<'_>>(&text(key())).unwrap());
+    let queried = response::<QueryContract<'_>>(&text(contract())).unwrap();
     assert_eq!(queried.service_id, 12535);
     let body = text(with(session(), "sub_mchid", json!("1900000110")));
-    let provider = answer::<service_provider::MiniProgramPreSign<'_>>(&body).unwrap();
+    let provider = response::<service_provider::MiniProgramPreSign<'_>>(&body).unwrap();
     assert_session(&provider);
 
     for wrong in [json!("12a"), json!(""), json!(-1), json!(1.5), json!(null)] {
         let body = with(key(), "service_id", wrong.clone());
-        let error = answer::<TerminateContract<'_>>(&body).err().unwrap();
+        let error = response::<TerminateContract<'_>>(&body).err().unwrap();
         assert!(
             error.contains("wanted digits") || error.contains("expected a whole number"),
             "{wrong}: {error}"
@@ -281,12 +281,12 @@ fn states_are_known_or_kept() {
         ("TO_BE_RENEWED", ContractState::ToBeRenewed),
         ("TERMINATE_PENDING", ContractState::TerminatePending),
         ("FROZEN", ContractState::Other("FROZEN".to_owned())),
-        // Not the same text, so not the same value.
+        // States are compared with regard to case.
         ("signed", ContractState::Other("signed".to_owned())),
     ];
     for (text, state) in rows {
         let body = with(contract(), "contract_state", json!(text));
-        let contract = answer::<QueryContract<'_>>(&body).unwrap();
+        let contract = response::<QueryContract<'_>>(&body).unwrap();
         assert_eq!(contract.contract_state, state);
         assert_eq!(state.as_str(), text);
         assert_eq!(state.to_string(), text);
@@ -313,7 +313,7 @@ fn termination_modes_are_known_or_kept() {
     for (text, mode) in rows {
         let info = json!({"contract_termination_mode": text});
         let body = with(contract(), "contract_terminate_info", info);
-        let contract = answer::<QueryContract<'_>>(&body).unwrap();
+        let contract = response::<QueryContract<'_>>(&body).unwrap();
         let info = contract.contract_terminate_info.unwrap();
         assert_eq!(info.contract_termination_mode.as_ref(), Some(&mode));
         assert_eq!(mode.as_str(), text);
@@ -349,7 +349,7 @@ fn a_contract_is_in_force_while_it_is_signed() {
         ("NEW", false),
     ] {
         let body = with(contract(), "contract_state", json!(state));
-        let contract = answer::<QueryContract<'_>>(&body).unwrap();
+        let contract = response::<QueryContract<'_>>(&body).unwrap();
         assert_eq!(contract.is_in_force(), is_in_force, "{state}");
     }
 }

@@ -1,4 +1,4 @@
-//! Notifications: the content of WeChat Pay's own, and everything that is refused, with the reason and the reply.
+//! Notifications: the contents that are read, and everything that is refused, with the reason and the reply.
 //!
 //! `tests/notification/signed.json` was encrypted by Python's `cryptography` (`AESGCM(key).encrypt(b"uluk4a9R25RW",
 //! content, b"entrust")`) and signed by `openssl dgst -sha256 -sign tests/platform/private.pem`. The other
@@ -38,12 +38,12 @@ fn receiver() -> NotificationReceiver {
     NotificationReceiver::new(verifier(), ApiV3Key::new(KEY).unwrap())
 }
 
-/// What Python and OpenSSL made, as WeChat Pay sends it.
+/// The headers of the notification that Python and OpenSSL made.
 fn signed_by_openssl() -> Headers {
     Headers::of(&NOW.to_string(), NONCE, SIGNED_SIGNATURE)
 }
 
-/// Opens a body whatever its headers are.
+/// Opens a body with any headers.
 fn open_with(
     headers: &Headers,
     body: &[u8],
@@ -53,7 +53,7 @@ fn open_with(
     receiver().open_as(&headers, body, at(now))
 }
 
-/// Opens a body that is rightly signed, whatever it is.
+/// Opens any body, signed correctly.
 fn open(body: impl AsRef<[u8]>) -> Result<ContractNotification, NotificationError> {
     let body = body.as_ref();
     open_with(&Headers::signed(body), body, NOW)
@@ -70,7 +70,7 @@ fn encrypt(content: &[u8], associated_data: &str) -> Vec<u8> {
         .unwrap()
 }
 
-/// The envelope of a content, whatever it is.
+/// The envelope of any content.
 fn sealed_bytes(event_type: &str, content: &[u8]) -> Value {
     json!({
         "id": "EV-2018022511223320873",
@@ -96,7 +96,7 @@ fn minimal() -> Value {
     json!({"out_contract_code": "wxwtdk20200910100000"})
 }
 
-/// The messages from the error to its last cause, and the answer.
+/// The messages of an error and its causes, and the status and body of the reply.
 #[track_caller]
 fn refused<T>(result: Result<T, NotificationError>) -> (String, u16, String) {
     let Err(error) = result else {
@@ -199,7 +199,7 @@ mod opens {
             Some("o-MYE42l80oelYMDE34nYD456Xoz")
         );
         assert_eq!(contract.mchid, None);
-        // What has no field of its own stays within reach.
+        // A value without a field of its own is in the JSON.
         let json: Value = event.parse().unwrap();
         assert_eq!(json["deduct_schedule"]["deduct_date"], "2019-11-22");
         assert_eq!(json, content);
@@ -269,7 +269,7 @@ mod opens {
             Some(&TerminationMode::MchApiTerminate)
         );
 
-        // Beside an empty object the other field still tells.
+        // With an empty object, the other field is read.
         content["contract_terminate_info"] = json!({});
         let event = open(sealed("ECOMMERCE_ENTRUST.TERMINATE", &content).to_string()).unwrap();
         assert!(event.content.contract_terminate_info.is_some());
@@ -303,7 +303,7 @@ mod opens {
     }
 
     #[test]
-    fn an_event_of_any_kind_is_opened() {
+    fn an_event_of_any_type_is_opened() {
         let other = |text: &str| EventKind::Other(text.to_owned());
         for (event_type, kind) in [
             ("PASSWORD_EXEMPT.CONTRACT.SIGN", EventKind::Signed),
@@ -359,7 +359,7 @@ mod opens {
     }
 
     #[test]
-    fn one_address_serves_several_products() {
+    fn one_url_serves_several_products() {
         #[derive(serde::Deserialize)]
         struct Transaction<'a> {
             out_trade_no: &'a str,
@@ -413,7 +413,7 @@ mod opens {
         let mut envelope = sealed("ENTRUST.SIGN", &minimal());
         envelope["summary"] = json!({"not": ["a", "text"]});
         envelope["resource"]["new"] = json!([1, 2, 3]);
-        // Deeper than a parser that recurses would stand.
+        // Nested deeper than a recursive parser could read.
         let deep = format!("{{\"deep\":{}{},", "[".repeat(100_000), "]".repeat(100_000));
         let body = envelope.to_string().replacen('{', &deep, 1);
         assert_eq!(
@@ -433,7 +433,7 @@ mod opens {
         assert_eq!(open(body).unwrap().event_type, "ENTRUST.SIGN");
     }
 
-    /// Nothing is documented about them, so that no surprise may cost the news itself.
+    /// None of these fields is documented, so no value of another type may make the notification unreadable.
     #[test]
     fn optional_fields_of_unexpected_types_are_absent() {
         for (field, value) in [
@@ -506,7 +506,7 @@ mod opens {
             "the body is too long",
         );
         assert_refused("one byte more", open(&body), too_large);
-        // Before any work is done on it.
+        // Its length is checked first.
         let unsigned = open_with(&Headers::unsigned(), &body, NOW);
         assert_refused("not signed", unsigned, too_large);
     }
@@ -586,7 +586,7 @@ mod refuses {
                 wrong_signature(KEY_ID)
             );
         }
-        // The same JSON in other bytes, as a framework would hand it on.
+        // The same JSON in other bytes, as a framework would write it again.
         let reserialized = serde_json::from_slice::<Value>(SIGNED).unwrap().to_string();
         assert_eq!(
             verify_error(open_with(
@@ -769,7 +769,7 @@ mod refuses {
         assert_eq!(error.reply().status(), 400);
     }
 
-    /// The reason and the answer when a field of `resource` is changed; each of them is right before.
+    /// Asserts the reason and the reply for a changed field of `resource`. The unchanged one is accepted.
     #[track_caller]
     fn assert_resource(field: &str, value: Value, wanted: (&str, u16, &str)) {
         let mut envelope = sealed("ENTRUST.SIGN", &minimal());
@@ -847,7 +847,7 @@ mod refuses {
     }
 
     #[test]
-    fn other_associated_data_are_refused() {
+    fn different_associated_data_are_refused() {
         for value in [json!("entrusT"), json!(""), json!("entrust "), Value::Null] {
             assert_resource("associated_data", value, DECRYPT);
         }
@@ -929,7 +929,7 @@ mod refuses {
 }
 
 #[test]
-fn keys_replaced_in_the_verifier_are_the_receivers() {
+fn a_receiver_uses_the_keys_replaced_in_its_verifier() {
     let verifier = Verifier::new([certificate(CURRENT)]).unwrap();
     let key = Arc::new(ApiV3Key::new(KEY).unwrap());
     let receiver = NotificationReceiver::new(verifier.clone(), Arc::clone(&key)).clone();
@@ -1044,7 +1044,7 @@ mod kinds {
                 assert_eq!(paid.trade_state, TradeState::Success);
                 assert_eq!(paid.mchid.as_deref(), mchid);
                 assert_eq!(paid.sub_mchid.as_deref(), sub_mchid);
-                // What was read is what is written.
+                // All that was read is written again.
                 assert_eq!(present(serde_json::to_value(paid).unwrap()), value(json));
             }
         }
@@ -1090,7 +1090,7 @@ mod kinds {
     }
 
     #[test]
-    fn what_is_not_known_is_other() {
+    fn an_unknown_content_is_other() {
         let in_state = |state| {
             let mut content = value(PAID);
             content["trade_state"] = json!(state);

@@ -75,7 +75,7 @@ fn partner(options: OrderOptions<'_>) -> PartnerJsapiOrder<'_> {
     }
 }
 
-/// What both pages' examples have in common, with every optional field.
+/// The fields that both pages' examples have in common, with every optional one.
 fn full_body() -> Value {
     json!({
         "description": "Image形象店-深圳腾大-QQ公仔",
@@ -185,7 +185,7 @@ fn a_partner_sends_the_documented_example() {
     );
 }
 
-/// What both kinds of order send at least.
+/// The fields that both kinds of order always send.
 fn least_body() -> Value {
     json!({
         "description": "Image形象店-深圳腾大-QQ公仔",
@@ -226,7 +226,7 @@ fn absent_fields_are_left_out() {
 }
 
 #[test]
-fn absent_fields_are_left_out_of_the_parts_too() {
+fn absent_fields_are_left_out_of_nested_objects_too() {
     let order = direct(OrderOptions {
         detail: Some(Detail {
             goods_detail: &[GoodsDetail {
@@ -281,7 +281,7 @@ fn both_kinds_of_order_return_a_prepay_id() {
 
 const EMPTY: &str = "is empty: wanted a value";
 
-/// A text of `count` characters, three bytes each: lengths count characters, not bytes.
+/// A text of `count` characters of three bytes each, since lengths count characters.
 fn chinese(count: usize) -> String {
     "公".repeat(count)
 }
@@ -473,7 +473,7 @@ fn order_numbers_have_documented_characters_and_lengths() {
         );
         assert_both_refused(order(number), "out_trade_no", &problem);
     }
-    // The least length is on the direct merchant's page only.
+    // The minimum length is documented only for direct merchants.
     let (direct, partner) = order("12345");
     assert_refused(
         &direct,
@@ -493,7 +493,7 @@ fn notify_urls_are_https_without_a_query_and_up_to_255_characters() {
     let (at_255, over_255) = (url(255), url(256));
     assert_both_accepted(order(&at_255));
     assert_both_refused(order(&over_255), "notify_url", &too_long(255));
-    // That there is a path is documented for contracts only.
+    // A path is required only for contracts.
     assert_both_accepted(order("https://example.com"));
     assert_both_accepted(order("https://user@example.com:8443#a?b"));
     for (url, found) in [
@@ -508,7 +508,7 @@ fn notify_urls_are_https_without_a_query_and_up_to_255_characters() {
         let (direct, partner) = order(url);
         let problem = format!("found {found}: wanted an https:// URL with a host, without a query");
         assert_refused(&direct, "notify_url", &problem);
-        // A partner may have a dedicated line, with plain HTTP.
+        // A partner may use plain HTTP on a dedicated line.
         let problem = format!("{problem} (http:// on a dedicated line)")
             .replace("that is not https", "that is not https or http");
         assert_refused(&partner, "notify_url", &problem);
@@ -586,7 +586,7 @@ fn attachments_and_tags_have_their_lengths() {
 }
 
 #[test]
-fn required_fields_of_the_parts_are_checked() {
+fn required_fields_of_nested_objects_are_checked() {
     let none = OrderOptions::default();
     let goods = |second| {
         let goods = ["1", second].map(|merchant_goods_id| GoodsDetail {
@@ -697,7 +697,7 @@ fn identifiers_are_visible_ascii_characters() {
 }
 
 #[test]
-fn a_payer_comes_from_two_nullable_columns() {
+fn a_payer_is_made_of_two_nullable_columns() {
     let payer = |sp_openid, sub_openid| PartnerPayer::try_from((sp_openid, sub_openid));
     assert_eq!(payer(Some("o1"), None), Ok(PartnerPayer::SpOpenid("o1")));
     assert_eq!(payer(None, Some("o2")), Ok(PartnerPayer::SubOpenid("o2")));
@@ -781,7 +781,7 @@ fn pay_parameters_are_the_published_ones() {
 }
 
 #[test]
-fn pay_parameters_are_refused_when_a_line_would_be_another() {
+fn pay_parameters_with_characters_that_would_change_a_signed_line_are_refused() {
     let v = vector();
     let sign = |appid: &str, prepay_id: &str, nonce: &str| {
         PayParameters::sign(&v.signer, appid, prepay_id, v.now, nonce)

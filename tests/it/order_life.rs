@@ -1,5 +1,5 @@
-//! Orders after they are placed: what the query, closing and refund send and read, with the documented examples, and
-//! what is refused before sending or compared afterwards.
+//! Orders after they are placed: the requests and responses of query, closing and refund, by the documented examples. Also
+//! the rules before sending and the comparisons after it.
 
 use std::fmt::Debug;
 
@@ -79,7 +79,7 @@ mod query {
     use super::*;
 
     #[test]
-    fn an_order_is_queried_by_either_number_and_kind_of_merchant() {
+    fn an_order_is_queried_by_either_number_for_either_kind_of_merchant() {
         let by = |payee, order| QueryOrder { payee, order };
         let (own, wechat) = (
             OrderNumber::OutTradeNo(NUMBER),
@@ -126,7 +126,7 @@ mod query {
     }
 
     #[test]
-    fn a_paid_order_is_read_whole() {
+    fn every_field_of_a_paid_order_is_read() {
         let paid: Transaction = read(PAID);
         assert_eq!(paid.trade_state, TradeState::Success);
         assert_eq!(paid.trade_type, Some(TradeType::Jsapi));
@@ -169,7 +169,7 @@ mod query {
     }
 
     #[test]
-    fn states_and_ways_of_paying_are_known_or_kept() {
+    fn unknown_states_and_ways_of_paying_are_kept() {
         for text in [
             "SUCCESS",
             "REFUND",
@@ -249,7 +249,7 @@ mod query {
         };
         assert_eq!(difference(&value(PAID), &own), None);
         assert_eq!(difference(&value(UNPAID), &own), None);
-        // The user's part is lower with a coupon.
+        // The user pays less with a coupon.
         assert_eq!(
             difference(&with(PAID, "/amount/payer_total", json!(1)), &own),
             None
@@ -330,7 +330,7 @@ mod outcomes {
     use super::*;
     use crate::support::{Headers, NOW, at, merchant};
 
-    /// The error by which the call failed, as the gate for responses makes it.
+    /// Returns the error of a call with this signed response.
     fn failed(endpoint: &impl Endpoint, status: u16, code: &str) -> Error {
         let body = json!({"code": code, "message": "m"})
             .to_string()
@@ -591,7 +591,7 @@ mod refund {
     }
 
     #[test]
-    fn refund_numbers_and_reasons_are_of_documented_characters_and_bytes() {
+    fn refund_numbers_and_reasons_have_documented_characters_and_lengths() {
         let number = |out_refund_no| CreateRefund {
             out_refund_no,
             ..CREATE
@@ -646,7 +646,7 @@ mod refund {
     }
 
     #[test]
-    fn amounts_of_a_refund_fit_together() {
+    fn inconsistent_amounts_of_a_refund_are_refused() {
         let amount = |amount| CreateRefund { amount, ..CREATE };
         let fen = |refund, total| amount(RefundAmount::fen(refund, total));
         assert_accepted(&fen(1, 100));
@@ -699,7 +699,7 @@ mod refund {
     }
 
     #[test]
-    fn refunds_are_read_whole() {
+    fn every_field_of_a_refund_is_read() {
         let refund: Refund = read(REFUND);
         assert_eq!(refund.status, RefundStatus::Success);
         assert_eq!(refund.channel, Some(RefundChannel::Original));

@@ -1,4 +1,4 @@
-//! `examples/pre_sign.rs` as a shell sees it: environment variables in, exit code and messages out.
+//! `examples/pre_sign.rs` as a shell sees it: environment variables, exit code and messages.
 
 use std::process::{Command, Output};
 
@@ -16,7 +16,7 @@ fn run(variables: &[(&str, &str)]) -> Output {
 fn half_of_the_variables_do_not_select_the_sandbox() {
     let output = run(&[
         ("WECHATPAY_MCHID", "1900000109"),
-        // Empty is not set.
+        // An empty variable counts as not set.
         ("WECHATPAY_PRIVATE_KEY", ""),
     ]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

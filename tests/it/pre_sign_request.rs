@@ -1,4 +1,4 @@
-//! The e-commerce platform's pre-sign: what it sends, what it refuses to send, and the session that it reads.
+//! The e-commerce platform's pre-sign: the request, the values that are refused, and the session that is read.
 
 use std::time::{Duration, SystemTime};
 
@@ -207,13 +207,13 @@ mod refuses {
 mod session {
     use super::*;
 
-    fn answer() -> Value {
+    fn response() -> Value {
         serde_json::from_slice(include_bytes!("../platform/answer.json")).unwrap()
     }
 
-    /// The session that the gate for answers makes of this body, or the reason why it makes none.
-    fn session(answer: &Value) -> Result<MiniProgramSession, String> {
-        let body = answer.to_string().into_bytes();
+    /// Returns the session that is read from this body, or the error.
+    fn session(response: &Value) -> Result<MiniProgramSession, String> {
+        let body = response.to_string().into_bytes();
         let headers = Headers::signed(&body);
         merchant()
             .accept(200, headers.pairs(), &body, at(NOW))
@@ -222,7 +222,7 @@ mod session {
 
     #[test]
     fn a_session_has_every_documented_field() {
-        let session = session(&answer()).unwrap();
+        let session = session(&response()).unwrap();
         assert_eq!(session.pre_entrustweb_id, "5778aadY9nltAsZzXixCkFIGYnV2V");
         assert_eq!(session.mchid, "1900000109");
         assert_eq!(session.service_id, 12535);
@@ -234,9 +234,9 @@ mod session {
     #[test]
     fn a_service_id_is_a_number_or_digits() {
         let service_id = |value: Value| {
-            let mut answer = answer();
-            answer["service_id"] = value;
-            session(&answer).map(|session| session.service_id)
+            let mut response = response();
+            response["service_id"] = value;
+            session(&response).map(|session| session.service_id)
         };
         assert_eq!(service_id(json!(0)), Ok(0));
         assert_eq!(service_id(json!(u64::MAX)), Ok(u64::MAX));
@@ -269,14 +269,14 @@ mod session {
 
     #[test]
     fn a_session_needs_every_field_and_ignores_others() {
-        let mut more = answer();
+        let mut more = response();
         more["sub_appid"] = json!("wxd678efh567hg6999");
         more["anything"] = json!({"deep": [1, 2]});
-        assert_eq!(session(&more), session(&answer()));
-        let names: Vec<String> = answer().as_object().unwrap().keys().cloned().collect();
+        assert_eq!(session(&more), session(&response()));
+        let names: Vec<String> = response().as_object().unwrap().keys().cloned().collect();
         assert_eq!(names.len(), 6);
         for name in names {
-            let mut less = answer();
+            let mut less = response();
             less.as_object_mut().unwrap().remove(&name);
             let error = session(&less).unwrap_err();
             assert!(
@@ -288,7 +288,7 @@ mod session {
 
     #[test]
     fn a_session_launches_the_signing_mini_program() {
-        let session = session(&answer()).unwrap();
+        let session = session(&response()).unwrap();
         let launch = session.launch();
         assert_eq!(launch.app_id, "wxbd687630cd02ce1d");
         assert_eq!(launch.path, "pages/PwdExemptContract/index");
@@ -305,14 +305,14 @@ mod session {
 
     #[test]
     fn a_session_lasts_two_hours() {
-        let session = session(&answer()).unwrap();
+        let session = session(&response()).unwrap();
         assert_eq!(MiniProgramSession::LIFETIME, Duration::from_secs(7_200));
         assert_eq!(session.expires_at(at(NOW)), at(NOW + 7_200));
     }
 
     #[test]
     fn the_end_of_a_session_does_not_overflow() {
-        let session = session(&answer()).unwrap();
+        let session = session(&response()).unwrap();
         let mut last = SystemTime::UNIX_EPOCH;
         for power in (0..63).rev() {
             let step = Duration::from_secs(1 << power);

@@ -1,5 +1,5 @@
-//! `examples/recovery.rs`: each recipe with a fault before the effect, after it, and with none, against the sandbox. What
-//! is counted is the effect, which must be there once.
+//! `examples/recovery.rs` against the sandbox: each recipe without a fault, with a fault before the effect, and after it. The
+//! effect must happen exactly once.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use self::recipes::Closing;
 const NUMBER: &str = "1217752501201407033233368018";
 const PAUSE: Duration = Duration::ZERO;
 
-/// The ways in which an outcome becomes unknown, before the effect and after it.
+/// The faults that make an outcome unknown, before the effect and after it.
 fn faults() -> Vec<Fault> {
     let error = |status, code: &str, took_effect| Fault::Error {
         status,
@@ -171,7 +171,7 @@ fn a_refund_with_429_is_not_sent_under_a_new_number() {
     }
 }
 
-/// Of 100, 60 are refunded: the other 40 can be, and no more.
+/// Of 100, 60 are refunded. So 40 can still be refunded, and no more.
 #[track_caller]
 fn assert_refunded_once(shop: &Shop) {
     assert!(
@@ -213,7 +213,7 @@ fn a_refusal_and_a_request_that_was_not_sent_are_not_repeated() {
     assert_eq!(shop.sandbox.requests().iter().filter(refunds).count(), 1);
 }
 
-/// The first attempt of each call is carried out, and its response lost. Whatever comes then says nothing about it.
+/// The first attempt of each call takes effect, and its response is lost. Later refusals say nothing about it.
 #[test]
 fn a_refusal_after_an_unknown_outcome_is_not_returned() {
     let refusals = || {
@@ -273,7 +273,7 @@ fn a_request_that_cannot_be_sent_after_an_unknown_outcome_leaves_it_unknown() {
     let shop = Shop::open();
     shop.paid(DIRECT, NUMBER);
     let refund = refund_of(NUMBER, "r1", 60);
-    // The gateway carries the refund out, and is gone.
+    // The refund takes effect, and then the gateway stops.
     let lost = Fault::Close { took_effect: true };
     shop.sandbox.fault(lost.on("POST", "/v3/refund/"));
     let error = shop.client.send(&refund).unwrap_err();
