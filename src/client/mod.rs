@@ -90,8 +90,11 @@ impl Client {
     ///
     /// Every [`Error`] says whether the request may have taken effect: [`Outcome`](crate::Outcome) has the table.
     pub fn send<E: Endpoint + ?Sized>(&self, endpoint: &E) -> Result<E::Response, Error> {
-        let (response, _) = self.send_with_request_id(endpoint)?;
-        Ok(response)
+        let request = endpoint.request()?;
+        self.refresh_if_due()?;
+        let response = self.http.exchange(&self.merchant, &request)?;
+        let result = self.merchant.read_for(endpoint, self.verify(&response));
+        self.http.finish(&request, response, result)
     }
 
     /// Does the same as [`send`](Self::send), and returns the `Request-ID` of the response as well, if it has one.
