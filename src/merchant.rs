@@ -147,7 +147,8 @@ impl Merchant {
     ///
     /// `headers` are all headers of the response as pairs of name and value, `body` its raw bytes, not decoded in any
     /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`. For a response whose content does not
-    /// matter, let `R` be [`serde::de::IgnoredAny`].
+    /// matter, let `R` be [`serde::de::IgnoredAny`]. An array is never read as a struct, except inside of a type with
+    /// serde's `flatten`, `untagged` or `tag`, for which serde reads the JSON first.
     ///
     /// WeChat Pay signs the body, neither the `status` nor the request that it belongs to:
     ///

@@ -338,6 +338,35 @@ fn a_response_that_is_not_compared_is_an_error_if_more_follows() {
     }
 }
 
+/// Any other response takes the place of the one that follows, so that its connection is not used again.
+#[test]
+fn informational_responses_before_a_response_are_passed_over() {
+    let good = Platform::new().answer(200, SESSION).bytes;
+    for (before, wanted, connections) in [
+        ("HTTP/1.1 100 Continue\r\n\r\n", "success", 1),
+        (
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+            "success",
+            1,
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "api: 101 unsigned",
+            2,
+        ),
+        (
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            "unverified: 204 MissingHeader Wechatpay-Serial",
+            2,
+        ),
+    ] {
+        let (server, client) = first_badly(Answer::keep([before.as_bytes(), &good].concat()));
+        assert_eq!(told(&client.send(&PRE_SIGN)), wanted);
+        client.send(&PRE_SIGN).unwrap();
+        assert_eq!(server.connections(), connections, "{before}");
+    }
+}
+
 /// An error repeats nothing of its request: what follows may be the success of a request that seems refused.
 #[test]
 fn no_request_is_refused_by_an_error_that_a_second_response_follows() {
