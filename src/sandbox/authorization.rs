@@ -36,8 +36,8 @@ impl Identity {
         })
     }
 
-    /// Refuses with 401 whatever is wrong with the request's signature, in the order in which it is read. The merchant's
-    /// oldest certificates, so many of them, are revoked.
+    /// Refuses with 401 whatever is wrong with the request's signature, in the order in which it is read. `revoked`
+    /// is the number of the merchant's certificates that are revoked, the oldest ones.
     pub(super) fn check(
         &self,
         request: &HttpRequest,

@@ -279,7 +279,7 @@ impl Order {
 
     fn fault_alone(&self) -> Result<Fault, Problem> {
         let name = self.text("fault")?;
-        // The fault with the one value, or the fields, that it has.
+        // The fault's one value, or all of its fields.
         let value: Value = match name.as_str() {
             "late" => self.get("milliseconds")?,
             "informational" => self.get("status")?,
@@ -289,7 +289,7 @@ impl Order {
             _ => self.0.clone(),
         };
         let with_value = Fault::deserialize(json!({name.as_str(): value}));
-        // Or without any.
+        // Otherwise the fault has no value.
         with_value.or_else(|error| {
             let problem = |_| Problem(400, format!("fault: {error}"));
             Fault::deserialize(Value::from(name.as_str())).map_err(problem)

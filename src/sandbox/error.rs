@@ -1,4 +1,4 @@
-//! What a sandbox cannot use.
+//! The error for an input that a sandbox cannot use.
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -78,7 +78,7 @@ pub enum Fault {
         /// The status.
         #[serde(deserialize_with = "status")]
         status: u16,
-        /// `true` if the request is carried out. For statuses other than 2xx and from 500 on it never is.
+        /// `true` if the request is carried out. It never is with a status of 1xx, 3xx or 4xx.
         #[serde(default)]
         took_effect: bool,
     },
@@ -87,7 +87,7 @@ pub enum Fault {
         /// The status.
         #[serde(deserialize_with = "status")]
         status: u16,
-        /// `true` if the request is carried out. For statuses other than 2xx and from 500 on it never is.
+        /// `true` if the request is carried out. It never is with a status of 1xx, 3xx or 4xx.
         #[serde(default)]
         took_effect: bool,
     },
@@ -108,7 +108,7 @@ pub enum Fault {
     },
     /// The body is filled up with blanks, rightly signed. The request is carried out.
     LargeBody {
-        /// The body's length in bytes; more than 128 MiB count as 128 MiB.
+        /// The body's length in bytes, 128 MiB at most. A larger number counts as that.
         length: usize,
     },
     /// The body is compressed with gzip after it was signed, as proxies do it. The request is carried out.
@@ -118,7 +118,7 @@ pub enum Fault {
     /// A member with this many arrays inside each other is added to the body, rightly signed. The request is carried
     /// out.
     DeepJson {
-        /// The number of arrays; more than 1,000,000 count as 1,000,000.
+        /// The number of arrays, 1,000,000 at most. A larger number counts as that.
         depth: usize,
     },
     /// Each member of the body comes twice, rightly signed. The request is carried out.
@@ -149,12 +149,12 @@ impl Fault {
         FaultOrder::from(self).times(times)
     }
 
-    /// Orders this fault for the next request with this method and a path that starts so, instead of the next of all.
+    /// Orders this fault for the next request that has this method and a path that starts so.
     pub fn on(self, method: impl Into<String>, path: impl Into<String>) -> FaultOrder {
         FaultOrder::from(self).on(method, path)
     }
 
-    /// Returns whether a request is carried out under this fault.
+    /// Returns `true` if a request is carried out under this fault.
     pub(super) fn lets_pass(&self) -> bool {
         match *self {
             Self::Redirect { .. } => false,

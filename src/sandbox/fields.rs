@@ -1,5 +1,5 @@
-//! Checks the fields of a request's JSON body as WeChat Pay's pages describe them; written apart from the client's own
-//! checks, so that each shows the other's mistakes.
+//! Checks the fields of a request's JSON body as WeChat Pay's pages describe them. It is written apart from the client's
+//! own checks, so that each shows the other's mistakes.
 
 use serde_json::{Value, json};
 
@@ -34,11 +34,11 @@ pub(super) enum Rule {
         /// The least number of characters.
         from: usize,
     },
-    /// `https://`, without a query; up to so many characters.
+    /// An `https://` URL without a query, of at most so many characters.
     NotifyUrl(usize),
-    /// The same, or `http://`, as on a dedicated line.
+    /// The same, or an `http://` URL, as it is allowed on a dedicated line.
     PartnerNotifyUrl(usize),
-    /// `https://`, with a path.
+    /// An `https://` URL with a path and without a query.
     NotifyUrlWithPath(usize),
     /// Text of at most so many bytes.
     Bytes(usize),
@@ -86,7 +86,7 @@ pub(super) fn check(body: &Value, fields: &[Field]) -> Checked {
     check_object("", body, fields)
 }
 
-/// The text `name`, or nothing.
+/// Returns the text in the field `name`.
 pub(super) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
     body.get(name).and_then(Value::as_str)
 }

@@ -305,8 +305,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Sends a notification and returns its id. Of a change it is called with the books locked, so that notifications are
-    /// in the order of the changes.
+    /// Sends a notification and returns its id. Whoever notifies of a change holds the lock of the books, so that
+    /// notifications are in the order of the changes.
     pub(super) fn notify(&self, event: Event<'_>, content: &Value, now: u64) -> String {
         self.notifier
             .send(SentNotification::new(event, content, &self.platform, now))
@@ -354,7 +354,7 @@ fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
     serde_json::from_slice(&request.body).map_err(|_| Refusal::malformed("the body is not JSON"))
 }
 
-/// Returns a segment of a path with its `%XX` decoded; as it is if that is no UTF-8.
+/// Returns a segment of a path with its `%XX` decoded, or as it is if the result is not UTF-8.
 fn percent_decoded(segment: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = segment.as_bytes();

@@ -21,8 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It plays the ten calls about contracts; the orders with one, their queries, closing, refunds and queries of refunds, for
-//! direct merchants, partners and platforms; the list of platform certificates ([`Sandbox::platform`]) and the self-test. A
+//! It plays the ten calls about contracts, the list of platform certificates ([`Sandbox::platform`]) and the self-test. For
+//! direct merchants, partners and platforms it plays orders with a contract, which are queried, closed and refunded. A
 //! contract is pre-signed for two hours, then signed by the user ([`Sandbox::user_signs`]), then terminated. An order is
 //! paid by the user ([`Sandbox::user_pays`]), and a refund ends on demand ([`Sandbox::settle_refund`]). Each change is
 //! notified, signed and encrypted ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). A test can send
@@ -36,10 +36,10 @@
 //! - A query for a contract that nobody signed gives 404 `RESOURCE_NOT_EXISTS`.
 //! - A code that cannot be used any more, a termination without a signed contract, and an order with a contract that is not
 //!   in force give 400 `INVALID_REQUEST`.
-//! - An order with the number of a paid one, and the closing of a paid one, give 400 `ORDER_PAID`; one with the number of
-//!   an unpaid order and other fields gives 403 `OUT_TRADE_NO_USED`.
-//! - A refund with a number that was used with other fields, of another total, of more than is left, or beyond the fiftieth
-//!   of an order gives 400 `INVALID_REQUEST`. The minute between two refunds and the year after the payment are not checked.
+//! - An order with the number of a paid one, and the closing of a paid one, give 400 `ORDER_PAID`. An order with the
+//!   number of an unpaid one and other fields gives 403 `OUT_TRADE_NO_USED`.
+//! - A refund gives 400 `INVALID_REQUEST` if its number was used with other fields, if its total is not the order's, if
+//!   less is left to be refunded, or if the order has fifty refunds already. The minute between two refunds and the year after the payment are not checked.
 //! - An order that is paid has no field for its contract, `trade_type` `JSAPI` and `bank_type` `OTHERS`.
 //! - A `Wechatpay-Serial` that names no key of the platform gives 400 `PARAM_ERROR`.
 //! - A user who gives up ends the session.
@@ -59,7 +59,7 @@
 //!
 //! # From other languages
 //!
-//! `cargo run --example sandbox` runs a sandbox by itself. Everything is ordered through these paths, unsigned, as JSON. The
+//! `cargo run --example sandbox` runs a sandbox by itself. Its paths take JSON without a signature. The
 //! response is 200 with JSON, or 400, 404 or 409 with `code` and `message`.
 //!
 //! | path | body | does |
@@ -69,22 +69,22 @@
 //! | `POST /sandbox/reset` | | makes everything as it was at the start |
 //! | `GET /sandbox/snapshot` | | returns contracts, orders, refunds, keys and clock |
 //! | `POST /sandbox/snapshot` | what `GET` returned | loads it |
-//! | `POST /sandbox/sign` | `out_contract_code` | the user signs; returns `contract_id` |
-//! | `POST /sandbox/pay-and-sign` | `out_contract_code` | the user pays and signs; returns `contract_id` |
+//! | `POST /sandbox/sign` | `out_contract_code` | the user signs, returns `contract_id` |
+//! | `POST /sandbox/pay-and-sign` | `out_contract_code` | the user pays and signs, returns `contract_id` |
 //! | `POST /sandbox/give-up` | `out_contract_code` | the user gives up |
 //! | `POST /sandbox/terminate` | `out_contract_code` | the user terminates |
-//! | `POST /sandbox/pay` | `out_trade_no` | the user pays an order; returns `transaction_id` |
+//! | `POST /sandbox/pay` | `out_trade_no` | the user pays an order, returns `transaction_id` |
 //! | `POST /sandbox/refund` | `out_refund_no`, `status`: `SUCCESS`, `ABNORMAL` or `CLOSED` | a refund ends |
-//! | `POST /sandbox/clock` | `advance_seconds`, `offset_seconds` | time passes for contracts; the clock of signatures is that far from the system's |
+//! | `POST /sandbox/clock` | `advance_seconds`, `offset_seconds` | time passes for contracts, and the clock of signatures is set to this distance from the system's |
 //! | `POST /sandbox/notify-url` | `url` | notifications go to this URL on loopback |
-//! | `POST /sandbox/notify` | `event_type`, `original_type`, `content`, `summary` if wanted | a notification of any kind is sent; returns `id` |
-//! | `POST /sandbox/notify-again` | `id` | a notification is sent once more; returns `sent` |
+//! | `POST /sandbox/notify` | `event_type`, `original_type`, `content`, `summary` if wanted | a notification of any kind is sent, returns `id` |
+//! | `POST /sandbox/notify-again` | `id` | a notification is sent once more, returns `sent` |
 //! | `POST /sandbox/notify-schedule` | `seconds`, a list | the pauses between the attempts to deliver |
 //! | `POST /sandbox/notify-timeout` | `milliseconds` | how long a receiver may take to reply |
 //! | `POST /sandbox/notify-signing` | `signing` | how notifications are signed |
-//! | `POST /sandbox/sign-body` | `body`, `signing` | nothing is sent; returns signature `headers` for the text `body` |
+//! | `POST /sandbox/sign-body` | `body`, `signing` | nothing is sent, returns signature `headers` for the text `body` |
 //! | `POST /sandbox/public-key` | `offered` | whether the merchant has the WeChat Pay public key |
-//! | `POST /sandbox/issue-certificate` | `serial_no`, `not_before`, `not_after` in Unix seconds | a platform certificate is listed; returns `pem` |
+//! | `POST /sandbox/issue-certificate` | `serial_no`, `not_before`, `not_after` in Unix seconds | a platform certificate is listed, returns `pem` |
 //! | `POST /sandbox/withdraw-certificate` | `serial_no` | it is listed no longer |
 //! | `POST /sandbox/forge-list` | `forgery`: `other_api_v3_key`, `other_serial_no`, `no_certificate`, `merchants_own` or `null` | the list of certificates is wrong, see [`Forgery`] |
 //! | `POST /sandbox/sign-with` | `key`, or `moving_permille`, or nothing | which key signs, see [`SignsWith`] |
@@ -94,14 +94,15 @@
 //! | `POST /sandbox/hang-up` | `connections` | the next connections are closed at once |
 //! | `POST /sandbox/close-connections` | | all connections are closed |
 //! | `POST /sandbox/refuse-connections` | `milliseconds` | connections are refused for that time |
-//! | `GET /sandbox/contracts` | | all contracts; states `PRE_SIGNED` and `GIVEN_UP` beside the documented ones |
+//! | `GET /sandbox/contracts` | | all contracts, with the states `PRE_SIGNED` and `GIVEN_UP` beside the documented ones |
 //! | `GET /sandbox/orders`, `GET /sandbox/refunds` | | all orders, all refunds |
 //! | `GET /sandbox/requests` | | all requests, with `status` and `took_effect` |
 //! | `GET /sandbox/notifications` | | all notifications, with headers, body and the statuses of the replies |
 //! | `GET /sandbox/connections` | | how many connections were `accepted` and are `open` |
 //!
-//! The body of `/sandbox/fault` has the name of a [`Fault`] and its parameters. `times` and, together, `method` and `path`
-//! (the start of one) say for which requests. Without them it is the next one.
+//! The body of `/sandbox/fault` has the name of a [`Fault`] and its parameters. `times` is the number
+//! of requests, 1 if absent. `method` and `path`, which are given together, limit the fault to requests with this method and
+//! a path that starts so.
 //!
 //! | `fault` | parameters |
 //! |---|---|
@@ -129,14 +130,14 @@
 // http/              The HTTP server, the client that posts notifications, and the sockets of both.
 // browser.rs         Refuses requests that a foreign web page could send.
 // credentials.rs     The published keys and ids.
-// error.rs           What a sandbox cannot use.
+// error.rs           The error for an input that a sandbox cannot use.
 // clock.rs           The clocks of signatures and of contracts.
-// record.rs          What was received, and a bound on what is kept.
+// record.rs          The requests received, and a bound on what is kept.
 // response.rs        Responses before they are signed.
 // x509.rs            Certificates made at run time.
 // platform.rs        The platform's keys, and which of them signs.
 // signing.rs         Signs a message, rightly or wrongly.
-// faults.rs          What can be ordered to go wrong, and for which requests.
+// faults.rs          The faults that can be injected, and the requests that they are for.
 // injection.rs       Injects a fault into a response.
 // fields.rs          The rules for the fields of a body.
 // authorization.rs   Checks the merchant's signature.
@@ -244,7 +245,7 @@ impl Sandbox {
         Self::start_with(mchid.into(), 0)
     }
 
-    /// Starts a sandbox on a port of one's choice.
+    /// Starts a sandbox on the given port.
     ///
     /// # Errors
     ///
@@ -290,7 +291,7 @@ impl Sandbox {
         self.client.clone()
     }
 
-    /// Returns the settings of [`client`](Self::client), to be changed before building a client of one's own.
+    /// Returns the settings of [`client`](Self::client), for a client that differs from it in some of them.
     pub fn client_builder(&self) -> ClientBuilder {
         Client::builder(self.signer(), self.verifier()).host(&self.url)
     }
@@ -322,7 +323,7 @@ impl Sandbox {
 
     /// Returns the settings of a client that knows no platform key yet and downloads the platform certificates.
     ///
-    /// It finds some only after [`Platform::issue_certificate`].
+    /// It finds certificates only after [`Platform::issue_certificate`].
     ///
     /// # Errors
     ///
@@ -394,7 +395,7 @@ impl Sandbox {
             .user_signs(out_contract_code, SigningFlow::PayRedirectSign)
     }
 
-    /// The user gives up signing. Nothing is sent, as documented; that the session ends with it is inferred.
+    /// The user gives up signing. As documented, nothing is sent. That the session ends with it is inferred.
     ///
     /// # Errors
     ///
@@ -434,8 +435,8 @@ impl Sandbox {
         self.gateway.settle_refund(out_refund_no, status)
     }
 
-    /// Lets time pass for contracts and payments alone: sessions end after two hours. Signatures are made and checked by the clock
-    /// ([`set_clock`](Self::set_clock)) all the same, so that clients need not know.
+    /// Lets time pass for contracts and payments alone, so that sessions end after two hours. Signatures are still made and
+    /// checked by the clock of [`set_clock`](Self::set_clock), so that clients notice nothing.
     pub fn advance_clock(&self, by: Duration) {
         self.gateway.clock.advance(by.as_secs());
     }
@@ -505,7 +506,8 @@ impl Sandbox {
         self.gateway.notifier.wait(timeout)
     }
 
-    /// Returns contracts, orders, keys and clocks as JSON, to be loaded again. A clock that was set is not a part of it.
+    /// Returns contracts, orders, refunds, keys and clocks as JSON that [`load`](Self::load) takes. A clock that was set with
+    /// [`set_clock`](Self::set_clock) is not a part of it.
     pub fn snapshot(&self) -> Value {
         snapshot::take(&self.gateway)
     }
@@ -519,8 +521,8 @@ impl Sandbox {
         snapshot::load(&self.gateway, snapshot)
     }
 
-    /// Makes everything as it was at the start: no contract, order, notification, recorded request or fault; the first
-    /// keys, clock and settings. Connections stay open.
+    /// Makes everything as it was at the start. No contract, order, notification, recorded request or fault is left, and
+    /// keys, clock and settings are the first ones again. Connections stay open.
     pub fn reset(&self) {
         snapshot::reset(&self.gateway);
         self.server.hang_up(0);
@@ -528,7 +530,7 @@ impl Sandbox {
 
     /// Injects a fault into the next request, or as the [`FaultOrder`] says.
     ///
-    /// Orders are served in turn, one for each request.
+    /// A request gets the oldest fault that is ordered for it.
     ///
     /// ```
     /// use wechatpay_contract::sandbox::{Fault, Sandbox};

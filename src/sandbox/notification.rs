@@ -55,7 +55,7 @@ pub struct SentNotification {
 }
 
 impl SentNotification {
-    /// Returns whether the receiver has replied with 200 or 204.
+    /// Returns `true` if the receiver has replied with 200 or 204.
     pub fn is_acknowledged(&self) -> bool {
         self.attempts
             .iter()

@@ -20,7 +20,7 @@ const SCHEDULE: [u64; 15] = [
 ];
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// No wait is longer: a clock cannot be moved forward by any number of seconds.
+/// The longest wait. The end of an endless one could not be told as a point in time.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The notifications, and the threads that deliver them: one for each under way.
@@ -183,7 +183,7 @@ impl Shared {
         }
     }
 
-    /// Makes one attempt. Returns whether another one is wanted.
+    /// Makes one attempt. Returns `true` if another one is wanted.
     fn attempt(&self, id: &str, target: &Target) -> bool {
         let mut state = self.state();
         let (signing, timeout) = (state.settings.signing, state.settings.reply_timeout);

@@ -26,7 +26,7 @@ const YEAR_10000: u64 = 253_402_300_800;
 
 /// The platform keys that the sandbox plays with: a WeChat Pay public key alone at first.
 ///
-/// A handle that is cheap to clone; see [`Sandbox::platform`](super::Sandbox::platform).
+/// It is a handle that is cheap to clone. [`Sandbox::platform`](super::Sandbox::platform) returns it.
 ///
 /// ```
 /// use wechatpay_contract::Validity;
@@ -85,16 +85,16 @@ struct Certificate {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SignsWith {
-    /// The key that the request names in `Wechatpay-Serial`. A response to a request that names none, and a
-    /// notification, is signed with the certificate that is valid and ends last, or if there is none, with the public key.
+    /// The key that the request names in `Wechatpay-Serial`. A notification, and the response to a request that names no
+    /// key, are signed with the certificate that is valid and ends last. If there is none, the public key signs.
     Requested,
     /// This key for everything, whatever the request names: as before a merchant's move to the public key, or as in a
     /// rotation of certificates. If there is no such key, the certificate that is valid and ends last.
     Key(String),
-    /// The public key for so many of 1000 messages, spread evenly, and for the others the certificate that is valid and
-    /// ends last: as WeChat Pay moves notifications, by 1, 10, 50, 100, 200, 500 and 1000.
+    /// The public key for some messages, spread evenly, and for the others the certificate that is valid and ends last.
+    /// WeChat Pay moves a merchant's notifications so, in steps of 1, 10, 50, 100, 200, 500 and 1000 permille.
     Moving {
-        /// 0 to 1000.
+        /// The number of messages in 1000 that the public key signs, 0 to 1000.
         permille: u16,
     },
 }

@@ -1,4 +1,4 @@
-//! What the sandbox received, with the truth about each request, and a bound on what is kept.
+//! The requests that the sandbox received, with the truth about each, and a bound on what is kept.
 
 use std::collections::VecDeque;
 

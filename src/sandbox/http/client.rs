@@ -10,7 +10,7 @@ use super::socket::Socket;
 
 /// The time after which a pending connection is checked for being still wanted.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(250);
-/// The longest head of a response, in bytes, and how much of its body is waited for.
+/// The longest head of a response, and the part of its body that is waited for, in bytes.
 const RESPONSE_LIMIT: usize = 64 * 1024;
 
 /// A URL on loopback.
@@ -74,7 +74,8 @@ fn connect(address: SocketAddr, is_wanted: impl Fn() -> bool) -> io::Result<TcpS
     }
 }
 
-/// Returns the status once the body has come as far as it is waited for: a receiver that still writes is not cut off.
+/// Returns the status as soon as the body has arrived to its end or to the limit, so that no receiver is cut off that still
+/// writes.
 fn parse(response: &[u8], is_ended: bool) -> io::Result<Option<u16>> {
     let mut headers = [EMPTY_HEADER; 100];
     let mut parsed = httparse::Response::new(&mut headers);

@@ -42,7 +42,7 @@ impl Connection {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    /// Lets no request follow. Returns whether none is under way.
+    /// Lets no request follow. Returns `true` if none is under way.
     pub(super) fn finish(&self) -> bool {
         self.finishing.store(true, Ordering::SeqCst);
         !self.in_call.load(Ordering::SeqCst)
@@ -66,7 +66,7 @@ impl Connection {
         self.socket.shut_down(Shutdown::Both);
     }
 
-    /// Responds to a request. Returns whether another one may follow.
+    /// Responds to a request. Returns `true` if another one may follow.
     fn exchange(&self, handler: &Handler<'_>, request: HttpRequest) -> bool {
         self.in_call.store(true, Ordering::SeqCst);
         let head_only = request.method == "HEAD";

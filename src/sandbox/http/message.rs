@@ -32,7 +32,7 @@ pub(crate) struct HttpResponse {
     pub(crate) delivery: Delivery,
 }
 
-/// The way in which a response is sent: at first at once and whole, on a connection that is kept.
+/// The way in which a response is sent. The default is at once and whole, on a connection that is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Delivery {
     /// The pause before anything is sent.

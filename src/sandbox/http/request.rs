@@ -38,7 +38,7 @@ use Unread::{Ended, Refused};
 /// The requests of one connection.
 pub(super) struct Requests<'a, W> {
     socket: &'a Socket,
-    /// Tells whether requests are still wanted.
+    /// Returns `true` as long as requests are wanted.
     is_wanted: W,
     patience: Duration,
     buffer: Vec<u8>,
@@ -77,7 +77,7 @@ impl<'a, W: Fn() -> bool> Requests<'a, W> {
         Ok(request)
     }
 
-    /// Reads until the parser finds what it wants. It returns the length and the value, or a status on failure.
+    /// Reads until the parser returns a value and its length, or refuses the request with a status.
     fn parsed<T>(
         &mut self,
         parse: impl Fn(&[u8]) -> Result<Option<(usize, T)>, u16>,
