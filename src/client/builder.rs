@@ -34,7 +34,7 @@ impl Client {
     }
 
     /// Returns a client that downloads the platform certificates 平台证书 by itself, for a merchant that has no WeChat
-    /// Pay public key; see [`ClientBuilder::platform_certificates`].
+    /// Pay public key. See [`ClientBuilder::platform_certificates`].
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl Client {
     }
 }
 
-/// Settings of a [`Client`]; see [`Client::builder`].
+/// The settings of a [`Client`], made by [`Client::builder`].
 pub struct ClientBuilder {
     signer: Signer,
     verifier: Verifier,
@@ -215,10 +215,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets whether a connection is kept for the next call, for at most 5 seconds; `true` by default.
+    /// Keeps each connection for the next call, for at most 5 seconds, if `true`, which is the default.
     ///
-    /// `false` costs a TLS handshake for each call. It is for a gateway or proxy that closes each connection behind its
-    /// response: a request that meets the closing is lost, and its outcome unknown.
+    /// `false` costs a TLS handshake for each call. It is for a gateway or proxy that closes each connection after its
+    /// response. A request that is sent while the connection closes is lost, and its outcome is unknown.
     ///
     /// No thread closes an idle connection. It stays open until the next call of any client that shares it, or
     /// [`Client::close_idle_connections`]. A process that was forked never uses a connection of its parent.
@@ -350,7 +350,7 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-/// The parts of a call's time. Both attempts together stay within the whole.
+/// The timeouts of a call's parts. Both attempts together stay within the timeout of the call.
 struct Limits {
     connect: Duration,
     /// The age of a call until which a `GET` whose connection broke is retried.
@@ -375,7 +375,7 @@ impl Limits {
                 ),
             ));
         }
-        // A first attempt that used up its time for connecting ends a little late.
+        // A first attempt whose connect timeout expires ends a little later than that.
         let late = rest / 10;
         Ok(Self {
             connect,

@@ -38,8 +38,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Sends a request and returns the response, which is not verified yet. Makes a second attempt if that cannot carry
-    /// anything out twice. Reports each attempt that got no response.
+    /// Sends a request and returns the response, which is not verified yet. Makes a second attempt if the request cannot
+    /// take effect twice. Reports each attempt without a response.
     pub(super) fn exchange<'h>(
         &'h self,
         merchant: &'h Merchant,
@@ -63,14 +63,14 @@ impl Http {
         }
     }
 
-    /// Ends an exchange with a response: keeps its connection if the response was the request's, and tells the observer.
+    /// Ends an exchange with a response: keeps its connection if the response is the request's, and calls the observer.
     pub(super) fn finish<R>(
         &self,
         request: &Request,
         mut response: Response<'_>,
         mut result: Result<R, Error>,
     ) -> Result<R, Error> {
-        // Anything else may have been another request's response, and so would be all that follow on the connection.
+        // Any other response may be another request's, and then so are all later ones on the connection.
         if matches!(result, Ok(_) | Err(Error::Api(_))) {
             response.received.keep_connection();
         }
@@ -112,7 +112,7 @@ impl Http {
     ) -> Option<Attempt<'h>> {
         let began = Instant::now();
         let host = match error {
-            // At any age: only a DNS lookup can have exceeded the limit, and it says nothing about the other host.
+            // After any time, since only a DNS lookup can have exceeded the limit, and the other host may be fast.
             Error::Connect { .. } => self.hosts.second(first.host, began)?,
             Error::Transport { source, .. }
                 if request.method() == Method::Get
@@ -170,7 +170,7 @@ impl Http {
             );
             return Err(InvalidField::new("path", problem).into());
         }
-        // As long as need be, so that it becomes a URI without being copied.
+        // Of the exact length, so that it becomes a URI without a copy.
         let uri = [attempt.host.url.as_str(), signed.target()].concat();
         let request = http::Request::builder()
             .method(signed.method().as_str())
@@ -227,7 +227,7 @@ impl Http {
     }
 }
 
-/// One attempt: whose it is, its host and its number.
+/// One attempt: its merchant, its host and its number.
 #[derive(Clone, Copy)]
 struct Attempt<'h> {
     merchant: &'h Merchant,
@@ -279,7 +279,7 @@ impl Response<'_> {
     }
 }
 
-/// Adds to the error of the second host why the first could not be reached. A firewall may know only one of them.
+/// Adds the first host's error to that of the second. A firewall may allow only one of the hosts.
 fn with_first_host(first_host: &str, first: &Cause, second: Error) -> Error {
     match second {
         Error::Connect { host, source } => {
@@ -299,7 +299,7 @@ fn is_not_sent(error: &Error) -> bool {
     error.outcome() == Outcome::NotSent
 }
 
-/// Whether the connection broke, as opposed to a timeout or an unreadable response.
+/// Returns `true` if the connection broke, as opposed to a timeout or an unreadable response.
 fn is_broken(source: &Cause) -> bool {
     source
         .downcast_ref::<io::Error>()

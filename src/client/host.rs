@@ -1,4 +1,4 @@
-//! The hosts that requests go to: their URLs, and which of them a call tries first.
+//! The hosts that requests are sent to: their URLs, and their order for a call.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -11,10 +11,10 @@ use ureq::http::uri::Authority;
 use crate::error::InvalidSetting;
 use crate::merchant::USER_AGENT;
 
-/// How long a host that could not be connected to is not tried, while there is another.
+/// The time for which a host that could not be connected to is not tried while there is another.
 const DOWN_FOR: Duration = Duration::from_secs(10);
 
-/// From this time on a failed attempt to connect counts as slow.
+/// The time from which a failed attempt to connect counts as slow.
 const SLOW: Duration = Duration::from_millis(500);
 
 /// Tells WeChat Pay that the main host could not be reached.
@@ -126,7 +126,7 @@ impl Host {
         })
     }
 
-    /// Records that no connection could be made, in an attempt that began then.
+    /// Records that no connection could be made in an attempt that began at `began`.
     pub(super) fn set_down(&self, began: Instant, now: Instant) {
         *self.lock() = Some(Down {
             until: now + DOWN_FOR,
@@ -170,7 +170,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Says what is wrong with a text that is no URL, and nothing of the text, which may be anything.
+/// Returns the problem of a text that is no URL, without the text, which may be a secret.
 fn not_a_url(text: &str) -> &'static str {
     match text {
         "" => "found an empty text",
@@ -180,7 +180,7 @@ fn not_a_url(text: &str) -> &'static str {
     }
 }
 
-/// Checks the path that a relay puts before WeChat Pay's: as it is sent, so with nothing to resolve or to decode.
+/// Checks the path that a relay puts before WeChat Pay's. It is sent as it is, so it must need no resolving or decoding.
 fn check_path(path: &str) -> Result<(), &'static str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let mut segments = path.split('/').skip(1);
@@ -197,7 +197,7 @@ fn check_path(path: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Whether the port is absent or usable. `http` takes one that is too large for none.
+/// Returns `true` if the port is absent or usable. The `http` crate treats a port that is too large as absent.
 fn has_usable_port(authority: &Authority) -> bool {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("") => true,

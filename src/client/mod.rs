@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, with the current
-    /// time and a new nonce; see [`PayParameters`]. Sends nothing.
+    /// time and a new nonce, as [`PayParameters`] describes. Sends nothing.
     ///
     /// # Errors
     ///
@@ -237,7 +237,7 @@ impl Client {
     }
 
     /// Does the same as [`for_merchant`](Self::for_merchant) for a client that downloads the merchant's platform
-    /// certificates 平台证书 by itself; see [`ClientBuilder::platform_certificates`].
+    /// certificates 平台证书 by itself, as [`ClientBuilder::platform_certificates`] describes.
     ///
     /// `verifier` holds the merchant's WeChat Pay public key if it has one, and else is
     /// [`Verifier::without_keys`].
@@ -297,8 +297,8 @@ impl Client {
     /// other case, and while another thread downloads, so that a slow download or forged notifications hold up one
     /// thread only.
     ///
-    /// The download counts in the 5 seconds in which a notification is to be replied to. WeChat Pay sends again what is
-    /// not acknowledged in time.
+    /// The download counts towards the 5 seconds in which a notification must get its reply. WeChat Pay sends a
+    /// notification again that is not acknowledged in time.
     ///
     /// ```
     /// # use std::time::SystemTime;

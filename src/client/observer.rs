@@ -41,7 +41,7 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Returns whether a failed exchange may have taken effect, or `None` for a success.
+    /// Returns the outcome of a failed exchange, or `None` for a success.
     pub fn outcome(&self) -> Option<Outcome> {
         self.error.map(Error::outcome)
     }
