@@ -20,6 +20,13 @@
 //! curl -d '{"fault": "error", "status": 503, "code": "SERVICE_UNAVAILABLE"}' http://127.0.0.1:8765/sandbox/fault
 //! ```
 //!
+//! It signs notifications with the certificate. For a receiver that has the public key, such as the example `notify_server`:
+//!
+//! ```sh
+//! curl -d '{"key": "PUB_KEY_ID_0000000000000024101100397200000006"}' http://127.0.0.1:8765/sandbox/sign-with
+//! curl -d '{"url": "http://127.0.0.1:8080/notify"}' http://127.0.0.1:8765/sandbox/notify-url
+//! ```
+//!
 //! It listens on loopback only. In a container it is for clients that share the container's network, such as those of a
 //! CI job (`docker run --network host`):
 //!

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::contracts::UserError;
 use super::credentials::new_id;
@@ -192,6 +192,7 @@ fn notify(gateway: &Gateway, order: &Order) -> Controlled {
 }
 
 fn move_clock(gateway: &Gateway, order: &Order) -> Result<(), Problem> {
+    order.only(&["advance_seconds", "offset_seconds"])?;
     let mut offsets = gateway.clock.offsets();
     offsets.offset_seconds = order.get_or("offset_seconds", offsets.offset_seconds)?;
     let advance = order.get_or("advance_seconds", 0)?;
@@ -231,8 +232,20 @@ impl Order {
     fn parse(body: &[u8]) -> Result<Self, Problem> {
         let body = if body.is_empty() { b"{}" } else { body };
         serde_json::from_slice(body)
-            .map(Self)
-            .map_err(|error| Problem(400, format!("the body is not JSON: {error}")))
+            .map(|fields: Map<_, _>| Self(fields.into()))
+            .map_err(|error| Problem(400, format!("the body is not a JSON object: {error}")))
+    }
+
+    /// Refuses other fields than these where all are optional: one misspelt would be ignored.
+    fn only(&self, names: &[&str]) -> Result<(), Problem> {
+        let mut fields = self.0.as_object().into_iter().flat_map(Map::keys);
+        match fields.find(|field| !names.contains(&field.as_str())) {
+            None => Ok(()),
+            Some(other) => Err(Problem(
+                400,
+                format!("{other}: unknown field, known: {}", names.join(", ")),
+            )),
+        }
     }
 
     fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, Problem> {
@@ -257,6 +270,7 @@ impl Order {
     }
 
     fn signs_with(&self) -> Result<SignsWith, Problem> {
+        self.only(&["key", "moving_permille"])?;
         let permille = self.get_or("moving_permille", None)?;
         match (self.get_or("key", None)?, permille) {
             (Some(key), _) => Ok(SignsWith::Key(key)),

@@ -206,6 +206,30 @@ fn an_order_that_cannot_be_carried_out_is_refused_with_a_reason() {
             400,
             "advance_seconds: invalid value: integer `-1`, expected u64",
         ),
+        (
+            "clock",
+            json!({"advance_second": 1}),
+            400,
+            "advance_second: unknown field, known: advance_seconds, offset_seconds",
+        ),
+        (
+            "sign-with",
+            json!({"permille": 1}),
+            400,
+            "permille: unknown field, known: key, moving_permille",
+        ),
+        (
+            "clock",
+            json!(7200),
+            400,
+            "the body is not a JSON object: invalid type: integer `7200`, expected a map at line 1 column 4",
+        ),
+        (
+            "clear-faults",
+            json!(null),
+            400,
+            "the body is not a JSON object: invalid type: null, expected a map at line 1 column 4",
+        ),
         ("fault", json!({"fault": "nonsense"}), 400, UNKNOWN_FAULT),
         (
             "fault",
@@ -373,7 +397,10 @@ fn a_value_that_is_no_snapshot_changes_nothing() {
         json!([{"serial_no": "x", "not_before": 1, "not_after": 2, "has_second_key": true}]);
     for (snapshot, problem) in [
         (json!({}), "snapshot: missing field `platform`"),
-        (json!([]), "snapshot: invalid type: sequence"),
+        (
+            json!([]),
+            "the body is not a JSON object: invalid type: sequence",
+        ),
         (
             with("/contracts", json!(1)),
             "snapshot: invalid type: integer `1`, expected a map",
