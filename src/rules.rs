@@ -225,7 +225,7 @@ fn path_of_url<'a>(value: &'a str, schemes: &[&str]) -> Result<&'a str, String> 
     let refuse = |found: &str| Err(found.to_owned());
     // A backslash is a slash to some readers of URLs.
     let is_allowed = |c: char| c.is_ascii_graphic() && c != '\\';
-    if !consists_of(value, &is_allowed) {
+    if !consists_of(value, is_allowed) {
         let wrong = value.chars().find(|c| !is_allowed(*c)).unwrap_or_default();
         return Err(format!("a URL with the character {wrong:?}"));
     }
