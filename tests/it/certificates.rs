@@ -81,7 +81,7 @@ fn list(entries: impl Into<Vec<Value>>) -> Vec<u8> {
     json!({"data": entries.into()}).to_string().into_bytes()
 }
 
-/// The headers of an answer, signed with this key under this id.
+/// The headers of a response, signed with this key under this id.
 fn headers(serial: &str, key_pem: &str, timestamp: u64, body: &[u8]) -> Vec<(String, String)> {
     let nonce = "c5ac7061fccab6bf3e254dcf98995b8c";
     let mut message = format!("{timestamp}\n{nonce}\n").into_bytes();

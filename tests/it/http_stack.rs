@@ -58,7 +58,7 @@ async fn send<E: Endpoint>(
     )
 }
 
-/// Answers like the platform, after one turn of the executor.
+/// Responses like the platform, after one turn of the executor.
 async fn platform(request: Request<Vec<u8>>, body: &[u8]) -> Response<Vec<u8>> {
     let mut was_polled = false;
     std::future::poll_fn(|_| match std::mem::replace(&mut was_polled, true) {

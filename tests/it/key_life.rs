@@ -252,7 +252,7 @@ fn certificates_are_downloaded_again_after_ten_hours_of_use() {
     call(&client).unwrap();
     assert_eq!(world.downloads(), 2);
     assert_eq!(held(&client), [OLD, NEW]);
-    // Answers are asked for by the one that ends last.
+    // Responses are asked for by the one that ends last.
     assert_eq!(world.asked().as_deref(), Some(NEW));
 }
 

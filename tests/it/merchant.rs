@@ -18,8 +18,8 @@ use crate::support::{
     wrong_signature,
 };
 
-const ANSWER: &[u8] = include_bytes!("../platform/answer.json");
-const ANSWER_SIGNATURE: &str = include_str!("../platform/answer_signature.txt");
+const RESPONSE: &[u8] = include_bytes!("../platform/answer.json");
+const RESPONSE_SIGNATURE: &str = include_str!("../platform/answer_signature.txt");
 const REQUEST_ID: &str = "08F78BB5AF0610D3";
 
 fn header<'s>(signed: &'s SignedRequest<'_>, name: &str) -> &'s str {
@@ -413,7 +413,7 @@ mod accept {
         }
     }
 
-    /// The error's reason, after checking all that goes for every answer that cannot be verified.
+    /// The error's reason, after checking all that goes for every response that cannot be verified.
     fn unverified(status: u16, headers: &Headers, body: &[u8]) -> VerifyError {
         let error = accept(status, headers, body).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown);
@@ -430,32 +430,32 @@ mod accept {
 
     #[test]
     fn a_verified_response_is_a_value() {
-        let headers = Headers::of(&NOW.to_string(), NONCE, ANSWER_SIGNATURE);
+        let headers = Headers::of(&NOW.to_string(), NONCE, RESPONSE_SIGNATURE);
         let session: MiniProgramSession = merchant()
-            .accept(200, headers.pairs(), ANSWER, at(NOW))
+            .accept(200, headers.pairs(), RESPONSE, at(NOW))
             .unwrap();
         assert_eq!(session.pre_entrustweb_id, "5778aadY9nltAsZzXixCkFIGYnV2V");
         for status in [200, 201, 203, 206, 299] {
-            let value = accept(status, &headers, ANSWER).unwrap();
+            let value = accept(status, &headers, RESPONSE).unwrap();
             assert_eq!(value["service_id"], 12535);
         }
     }
 
     #[test]
     fn a_success_without_a_right_signature_is_an_error() {
-        let headers = Headers::signed(ANSWER);
-        assert!(accept(200, &headers, ANSWER).is_ok());
+        let headers = Headers::signed(RESPONSE);
+        assert!(accept(200, &headers, RESPONSE).is_ok());
         let name = "Wechatpay-Signature";
-        let other = [ANSWER, b" "].concat();
+        let other = [RESPONSE, b" "].concat();
         for status in [200, 201, 202, 204, 299] {
             assert_eq!(
-                unverified(status, &Headers::unsigned(), ANSWER),
+                unverified(status, &Headers::unsigned(), RESPONSE),
                 VerifyError::MissingHeader {
                     name: "Wechatpay-Serial"
                 }
             );
             assert_eq!(
-                unverified(status, &headers.clone().without(name), ANSWER),
+                unverified(status, &headers.clone().without(name), RESPONSE),
                 VerifyError::MissingHeader { name }
             );
             assert_eq!(
@@ -463,13 +463,13 @@ mod accept {
                 wrong_signature(KEY_ID)
             );
             let probe = headers.clone().set(name, "WECHATPAY/SIGNTEST/abc");
-            assert!(unverified(status, &probe, ANSWER).is_probe());
+            assert!(unverified(status, &probe, RESPONSE).is_probe());
         }
     }
 
     #[test]
     fn an_unverified_success_says_what_may_have_happened() {
-        let error = accept(200, &Headers::signed(ANSWER), b"").unwrap_err();
+        let error = accept(200, &Headers::signed(RESPONSE), b"").unwrap_err();
         assert_eq!(
             chain(&error),
             [
@@ -494,9 +494,9 @@ mod accept {
             assert_eq!(null, Value::Null);
             let IgnoredAny = merchant.accept(status, pairs(), b"", at(NOW)).unwrap();
         }
-        let headers = Headers::signed(ANSWER);
+        let headers = Headers::signed(RESPONSE);
         let IgnoredAny = merchant
-            .accept(200, headers.pairs(), ANSWER, at(NOW))
+            .accept(200, headers.pairs(), RESPONSE, at(NOW))
             .unwrap();
     }
 
@@ -539,8 +539,11 @@ mod accept {
             "expected value at line 1 column 1"
         );
         assert_eq!(
-            undecoded(200, &[ANSWER, b"x"].concat()),
-            format!("trailing characters at line 1 column {}", ANSWER.len() + 1)
+            undecoded(200, &[RESPONSE, b"x"].concat()),
+            format!(
+                "trailing characters at line 1 column {}",
+                RESPONSE.len() + 1
+            )
         );
         assert_eq!(
             undecoded(200, b"\xEF\xBB\xBF{}"),
@@ -550,7 +553,7 @@ mod accept {
             undecoded(200, b"{\"mchid\":\"\xFF\"}"),
             "invalid utf-8 sequence of 1 bytes from index 10"
         );
-        assert!(undecoded(200, &ANSWER[..100]).starts_with("EOF while parsing"));
+        assert!(undecoded(200, &RESPONSE[..100]).starts_with("EOF while parsing"));
     }
 
     #[test]
@@ -570,7 +573,7 @@ mod accept {
 
     #[test]
     fn a_verified_202_is_accepted_but_not_carried_out() {
-        for body in [&b""[..], ANSWER] {
+        for body in [&b""[..], RESPONSE] {
             let error = accept(202, &Headers::signed(body), body).unwrap_err();
             assert!(matches!(error, Error::Accepted { .. }), "{error:?}");
             assert_eq!(error.outcome(), Outcome::Unknown);
@@ -817,7 +820,7 @@ mod accept {
 
     #[test]
     fn the_request_id_is_in_every_error() {
-        let right = Headers::signed(ANSWER);
+        let right = Headers::signed(RESPONSE);
         // Also when something before it is wrong.
         let first = |name: &str, value: &[u8]| {
             let mut headers = right.clone();
@@ -831,7 +834,7 @@ mod accept {
             Headers::unsigned(),
         ] {
             for status in [200, 202, 400, 500] {
-                for body in [ANSWER, b"x"] {
+                for body in [RESPONSE, b"x"] {
                     let answer =
                         merchant().accept::<(), _, _>(status, headers.pairs(), body, at(NOW));
                     assert_eq!(answer.unwrap_err().request_id(), Some(REQUEST_ID));
