@@ -13,7 +13,8 @@ use wechatpay_contract::{
 
 /// The longest body in bytes. The server itself limits a head to 8 KiB.
 const MAX_BODY: usize = 16 << 10;
-/// The timeout of each read and write, and of a whole body.
+/// The timeout of each read and write, and of a whole body. A head that comes byte by byte takes longer: a reverse proxy limits
+/// that.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Each connection needs a thread, two file descriptors and up to 100 KiB.
 const MAX_CONNECTIONS: usize = 512;

@@ -289,6 +289,21 @@ fn a_second_request_on_a_connection_is_not_read() {
     }
 }
 
+/// The server's thread panics on the target of `CONNECT`, which no handler sees.
+#[test]
+fn a_connection_that_panics_is_given_back() {
+    for example in ["notify_server", "service"] {
+        let mut receiver = Receiver::start(example, &format!("connect_{example}"));
+        receiver.notify_first(example);
+        // More than the examples serve at the same time.
+        for _ in 0..600 {
+            receiver.exchange("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        assert_eq!(receiver.notify_again(), [204, 204]);
+        receiver.assert_healthy();
+    }
+}
+
 #[test]
 fn an_honest_notification_is_replied_to_among_attacks() {
     for example in ["notify_server", "service"] {
