@@ -1,35 +1,39 @@
-//! Reads verified JSON. Errors name fields, types and places, and never a value. An array is no object.
+//! Reading of verified JSON. Errors name fields, types and places, and never a value. An array is no object.
 
-use std::borrow::Cow;
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::str::Utf8Error;
-use std::vec;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
 };
-use serde::forward_to_deserialize_any;
-use serde_json::value::RawValue;
 
-/// The reason why JSON could not be read, and the place in it.
+/// The reason why JSON could not be read: what did not fit, and where.
 ///
-/// Responses and notifications hold personal data, such as the user's name and openid, and errors end in logs. This error
+/// Responses and notifications hold personal data, such as the user's name and openid, and errors end in logs. So this
 /// names fields, types and places, and no value and no name that came with the JSON: `amount.total: invalid type: string,
-/// expected u64 at line 1 column 20`. If a caller's type refuses a value with a message of its own, the message is left
-/// out, since it may repeat the value. Only what such a type names as expected is shown.
+/// expected u64 at line 1 column 20`. If a type of the caller's refuses a value in words of its own, the words are left
+/// out too, since they may repeat the value. Only what such a type names as expected is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError(
     /// Boxed, since every result of a call has room for its error.
     Box<Problem>,
 );
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Problem {
+    field: String,
+    problem: String,
+    line: usize,
+    column: usize,
+}
+
 impl DecodeError {
-    /// Returns the path of the field that did not fit, from the outermost object: `goods_detail[0].quantity`. A name that
-    /// the type does not know is `*`. The path is empty if the problem is not in a field.
+    /// Returns the field that did not fit, as a path from the outermost object: `goods_detail[0].quantity`. A name that
+    /// the type does not know is `*`. Empty if the problem is not in a field, or has no place.
     pub fn field(&self) -> &str {
         &self.0.field
     }
@@ -45,150 +49,149 @@ impl DecodeError {
     }
 
     pub(crate) fn not_utf8(error: Utf8Error) -> Self {
-        Problem::new(error.to_string()).into()
+        Self::without_place(error.to_string())
     }
 
     pub(crate) fn empty_body() -> Self {
-        Problem::new("the body is empty").into()
+        Self::without_place("the body is empty".to_owned())
+    }
+
+    fn without_place(problem: String) -> Self {
+        Self(Box::new(Problem {
+            field: String::new(),
+            problem,
+            line: 0,
+            column: 0,
+        }))
+    }
+
+    fn of(error: &serde_json::Error, mistake: Option<Mistake>) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let Mistake { field, problem } = mistake.unwrap_or_else(|| Mistake {
+            field: String::new(),
+            problem: match error.is_data() {
+                true => REFUSED.to_owned(),
+                // Without its place these texts of serde_json are fixed.
+                false => without_place(&error.to_string(), line, column),
+            },
+        });
+        Self(Box::new(Problem {
+            field,
+            problem,
+            line,
+            column,
+        }))
     }
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let Problem {
+            field,
+            problem,
+            line,
+            column,
+        } = &*self.0;
+        if !field.is_empty() {
+            write!(f, "{field}: ")?;
+        }
+        match line {
+            0 => f.write_str(problem),
+            line => write!(f, "{problem} at line {line} column {column}"),
+        }
     }
 }
 
 impl StdError for DecodeError {}
 
-impl From<Problem> for DecodeError {
-    fn from(problem: Problem) -> Self {
-        Self(Box::new(problem))
-    }
+const REFUSED: &str = "a value was refused by the type that reads it";
+
+fn without_place(text: &str, line: usize, column: usize) -> String {
+    let place = format!(" at line {line} column {column}");
+    text.strip_suffix(&place).unwrap_or(text).to_owned()
 }
 
 /// Reads `json` as a `T`.
 pub(crate) fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeError> {
+    // Checked once for all of it. serde_json would check each text by itself.
     from_str(std::str::from_utf8(json).map_err(DecodeError::not_utf8)?)
 }
 
 /// Reads `json` as a `T`.
 pub(crate) fn from_str<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, DecodeError> {
-    let text: &RawValue = serde_json::from_str(json).map_err(|error| Problem {
-        line: error.line(),
-        column: error.column(),
-        ..error.into()
-    })?;
-    let part = Part {
-        whole: json,
-        text: text.get(),
-        depth: 0,
-        is_key: false,
-    };
-    T::deserialize(part).map_err(|problem| problem.at(part).into())
+    let mistake = Cell::new(None);
+    let place = Place::new(None, &[]);
+    let context = Context::new(&place, &mistake);
+    let mut parser = serde_json::Deserializer::from_str(json);
+    context
+        .settle(T::deserialize(context.strict(&mut parser)))
+        .and_then(|value| parser.end().map(|()| value))
+        .map_err(|error| DecodeError::of(&error, mistake.take()))
 }
 
-/// A [`DecodeError`] while it is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Problem {
+/// A value that does not fit, and its field.
+struct Mistake {
     field: String,
     problem: String,
-    line: usize,
-    column: usize,
 }
 
-impl Problem {
-    fn new(problem: impl Into<String>) -> Self {
-        Self {
-            field: String::new(),
-            problem: problem.into(),
-            line: 0,
-            column: 0,
-        }
-    }
-
-    /// Adds the place, which is the end of `part`, unless there is a place.
-    fn at(mut self, part: Part<'_>) -> Self {
-        if self.line == 0 {
-            let end = part.text.as_ptr().addr() + part.text.len() - part.whole.as_ptr().addr();
-            let before = part.whole.get(..end).unwrap_or_default();
-            self.line = before.matches('\n').count() + 1;
-            self.column = end - before.rfind('\n').map_or(0, |position| position + 1);
-        }
-        self
-    }
-
-    /// Puts the name of an outer field or index in front of the path.
-    fn inside(mut self, name: &str) -> Self {
-        if !self.field.is_empty() && !self.field.starts_with('[') {
-            self.field.insert(0, '.');
-        }
-        self.field.insert_str(0, name);
-        self
-    }
+/// An error of the parser, or of the type that reads. The latter is made of its parts, to leave out the values.
+#[derive(Debug)]
+enum Fault<E> {
+    Parser(E),
+    Type(String),
 }
 
-impl From<serde_json::Error> for Problem {
-    /// Makes it without the place, which is one in a part.
-    fn from(error: serde_json::Error) -> Self {
-        // Without its place, the message of a syntax error is fixed text.
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let message = error.to_string();
-        Self::new(message.strip_suffix(&place).unwrap_or(&message))
-    }
-}
-
-impl fmt::Display for Problem {
+impl<E: fmt::Display> fmt::Display for Fault<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        f.write_str(&self.problem)?;
-        match self.line {
-            0 => Ok(()),
-            line => write!(f, " at line {line} column {}", self.column),
+        match self {
+            Self::Parser(error) => error.fmt(f),
+            Self::Type(problem) => f.write_str(problem),
         }
     }
 }
 
-impl StdError for Problem {}
+impl<E: StdError> StdError for Fault<E> {}
 
-/// Each message is made of its parts, to leave out the values.
-impl de::Error for Problem {
+impl<E: StdError> de::Error for Fault<E> {
     fn custom<T: fmt::Display>(_: T) -> Self {
-        Self::new("a value was refused by the type that reads it")
+        Self::Type(REFUSED.to_owned())
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
-        Self::new(format!("invalid type: {}, expected {wanted}", kind(&found)))
+        Self::Type(format!("invalid type: {}, expected {wanted}", kind(&found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
-        let found = kind(&found);
-        Self::new(format!("invalid value: {found}, expected {wanted}"))
+        Self::Type(format!(
+            "invalid value: {}, expected {wanted}",
+            kind(&found)
+        ))
     }
 
     fn invalid_length(length: usize, wanted: &dyn Expected) -> Self {
-        Self::new(format!("invalid length {length}, expected {wanted}"))
+        Self::Type(format!("invalid length {length}, expected {wanted}"))
     }
 
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        let known = known.join("`, `");
-        Self::new(format!("unknown variant, expected one of `{known}`"))
+        Self::Type(format!("unknown variant, expected {}", one_of(known)))
     }
 
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
-        let known = known.join("`, `");
-        Self::new(format!("unknown field, expected one of `{known}`"))
+        Self::Type(format!("unknown field, expected {}", one_of(known)))
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("missing field `{field}`"))
+        Self::Type(format!("missing field `{field}`"))
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new(format!("duplicate field `{field}`"))
+        Self::Type(format!("duplicate field `{field}`"))
     }
+}
+
+fn one_of(names: &[&str]) -> String {
+    format!("one of `{}`", names.join("`, `"))
 }
 
 fn kind(found: &Unexpected<'_>) -> &'static str {
@@ -204,273 +207,362 @@ fn kind(found: &Unexpected<'_>) -> &'static str {
     }
 }
 
-/// One value in a JSON text that is known to be well-formed, as a deserializer. Unlike serde_json's, it has an error type
-/// that keeps no value, and refuses an array in the place of a struct.
-#[derive(Clone, Copy)]
-struct Part<'de> {
-    whole: &'de str,
-    text: &'de str,
-    depth: u8,
-    /// True for the name of a member, which is a number or boolean in quotes if the type wants one.
-    is_key: bool,
+/// An object or array, and the member or element of it that is being read.
+struct Place<'p, 'de> {
+    /// Absent around the outermost value.
+    outer: Option<&'p Self>,
+    /// The names that the type knows. Others are not shown.
+    fields: &'static [&'static str],
+    key: Cell<&'de str>,
+    index: Cell<Option<usize>>,
 }
 
-impl<'de> Part<'de> {
-    fn starts_with(self, first: char) -> bool {
-        self.text.starts_with(first)
-    }
-
-    fn string(self) -> Result<Cow<'de, str>, Problem> {
-        match self.text.contains('\\') {
-            true => Ok(Cow::Owned(serde_json::from_str(self.text)?)),
-            false => Ok(Cow::Borrowed(self.text.trim_matches('"'))),
-        }
-    }
-
-    fn members(self, fields: &'static [&'static str]) -> Result<Members<'de>, Problem> {
-        // A limit against stack overflow, the same as serde_json's.
-        if self.depth == 127 {
-            return Err(Problem::new("recursion limit exceeded"));
-        }
-        let Pairs(pairs) = serde_json::from_str(self.text)?;
-        Ok(Members {
-            outer: self,
+impl<'p, 'de> Place<'p, 'de> {
+    fn new(outer: Option<&'p Self>, fields: &'static [&'static str]) -> Self {
+        Self {
+            outer,
             fields,
-            pairs: pairs.into_iter(),
-            index: 0,
+            key: Cell::new(""),
+            index: Cell::new(None),
+        }
+    }
+
+    fn path(&self) -> String {
+        let Some(outer) = self.outer else {
+            return String::new();
+        };
+        let (mut path, key) = (outer.path(), self.key.get());
+        if let Some(index) = self.index.get() {
+            return path + &format!("[{index}]");
+        }
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path + if self.fields.contains(&key) { key } else { "*" }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Context<'p, 'de> {
+    at: &'p Place<'p, 'de>,
+    /// The first mistake.
+    mistake: &'p Cell<Option<Mistake>>,
+    /// True while the key of a member is read.
+    is_key: bool,
+    /// The fields of the struct that is wanted, if one is.
+    fields: Option<&'static [&'static str]>,
+}
+
+impl<'p, 'de> Context<'p, 'de> {
+    fn new(at: &'p Place<'p, 'de>, mistake: &'p Cell<Option<Mistake>>) -> Self {
+        Self {
+            at,
+            mistake,
+            is_key: false,
+            fields: None,
+        }
+    }
+
+    fn strict<T>(self, inner: T) -> Strict<'p, 'de, T> {
+        Strict {
+            inner,
+            context: self,
+        }
+    }
+
+    /// Notes a mistake with its place. The error of the parser then only ends the reading, and gets line and column.
+    fn settle<T, E: de::Error>(self, result: Result<T, Fault<E>>) -> Result<T, E> {
+        result.map_err(|fault| match fault {
+            Fault::Parser(error) => error,
+            Fault::Type(problem) => {
+                let at = self.at.outer.filter(|_| self.is_key).unwrap_or(self.at);
+                let field = at.path();
+                self.mistake.set(Some(Mistake { field, problem }));
+                E::custom(REFUSED)
+            }
         })
     }
 }
 
-/// Numbers and booleans, which may be in quotes as the name of a member.
-macro_rules! scalars {
+/// A deserializer, visitor, seed or access that does as the inner one, but refuses an array in the place of a struct and
+/// notes where a type refuses a value.
+struct Strict<'p, 'de, T> {
+    inner: T,
+    context: Context<'p, 'de>,
+}
+
+macro_rules! deserialize {
     ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-            let unquoted = self.text.trim_matches('"');
-            match self.is_key && serde_json::from_str::<&RawValue>(unquoted).is_ok() {
-                true => Self { text: unquoted, ..self }.deserialize_any(visitor),
-                false => self.deserialize_any(visitor),
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+            if !self.context.is_key {
+                // By `deserialize_u64` and the like the parser would refuse another type itself, and quote the value.
+                return self.deserialize_any(visitor);
             }
+            let visitor = self.context.strict(visitor);
+            self.inner.$method(visitor).map_err(Fault::Parser)
         }
     )*};
 }
 
-impl<'de> Deserializer<'de> for Part<'de> {
-    type Error = Problem;
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, 'de, D> {
+    type Error = Fault<D::Error>;
 
-    forward_to_deserialize_any! {
-        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct identifier
-    }
-
-    scalars! {
+    deserialize! {
         deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32
-        deserialize_f64
+        deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes
+        deserialize_byte_buf deserialize_unit deserialize_seq deserialize_map deserialize_identifier
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.text.as_bytes().first() {
-            Some(b'{') => visitor.visit_map(self.members(&[])?),
-            Some(b'[') => {
-                let mut elements = self.members(&[])?;
-                let value = visitor.visit_seq(&mut elements)?;
-                match elements.pairs.len() {
-                    0 => Ok(value),
-                    _ => Err(Problem::new("more elements than expected")),
-                }
-            }
-            Some(b'"') => match self.string()? {
-                Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
-                Cow::Owned(text) => visitor.visit_string(text),
-            },
-            Some(b'n') => visitor.visit_unit(),
-            Some(b't') => visitor.visit_bool(true),
-            Some(b'f') => visitor.visit_bool(false),
-            _ => visit_number(self.text, visitor),
-        }
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner.deserialize_any(visitor).map_err(Fault::Parser)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.text {
-            "null" => visitor.visit_none(),
-            _ => visitor.visit_some(self),
-        }
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .deserialize_option(visitor)
+            .map_err(Fault::Parser)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.inner
+            .deserialize_ignored_any(visitor)
+            .map_err(Fault::Parser)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Problem> {
-        if name.starts_with("$serde_json::private::") {
-            // Such as `RawValue`, which fits any value.
-            let raw = serde_json::Deserializer::from_str(self.text)
-                .deserialize_newtype_struct(name, visitor);
-            return raw.map_err(de::Error::custom);
-        }
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Problem> {
-        if self.starts_with('{') {
-            return visitor.visit_map(self.members(fields)?);
-        }
-        self.deserialize_map(visitor)
-    }
-
-    /// Reads a map, a struct with flattened fields, or the fields of an enum's variant.
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.starts_with('[') {
-            true => Err(de::Error::invalid_type(Unexpected::Seq, &visitor)),
-            false => self.deserialize_any(visitor),
-        }
+    ) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .deserialize_newtype_struct(name, visitor)
+            .map_err(Fault::Parser)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
-        _: &'static [&'static str],
+        name: &'static str,
+        variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Problem> {
-        if self.starts_with('"') {
-            return visitor.visit_enum(self.string()?.into_deserializer());
-        }
-        if self.starts_with('{') {
-            let members = self.members(&[])?;
-            if members.pairs.len() == 1 {
-                return visitor.visit_enum(MapAccessDeserializer::new(members));
-            }
-        }
+    ) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .deserialize_enum(name, variants, visitor)
+            .map_err(Fault::Parser)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        mut self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.context.fields = Some(fields);
         self.deserialize_any(visitor)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        visitor.visit_unit()
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.deserialize_any(visitor)
     }
 }
 
-fn visit_number<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, Problem> {
-    if let Ok(number) = text.parse() {
-        return visitor.visit_u64(number);
-    }
-    if let Ok(number) = text.parse() {
-        return visitor.visit_i64(number);
-    }
-    match text.parse() {
-        Ok(number) if f64::is_finite(number) => visitor.visit_f64(number),
-        _ => Err(Problem::new("number out of range")),
-    }
-}
-
-/// The names and values of an object, or the values of an array with empty names, each as its JSON text.
-struct Pairs<'de>(Vec<(&'de str, &'de str)>);
-
-impl<'de> Deserialize<'de> for Pairs<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Pairs<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object or array")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                // One allocation for most objects.
-                let mut pairs = Vec::with_capacity(16);
-                while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                    pairs.push((name.get(), value.get()));
-                }
-                Ok(Pairs(pairs))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(value) = array.next_element::<&RawValue>()? {
-                    pairs.push(("", value.get()));
-                }
-                Ok(Pairs(pairs))
-            }
+macro_rules! visit {
+    ($($method:ident($value:ty))*) => {$(
+        fn $method<E: de::Error>(self, value: $value) -> Result<V::Value, E> {
+            self.context.settle(self.inner.$method(value))
         }
+    )*};
+}
 
-        deserializer.deserialize_any(Collect)
+impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<'_, 'de, V> {
+    type Value = V::Value;
+
+    visit! { visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64) visit_str(&str) }
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<V::Value, E> {
+        if self.context.is_key {
+            self.context.at.key.set(value);
+        }
+        self.context.settle(self.inner.visit_borrowed_str(value))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
+        self.context.settle(self.inner.visit_unit())
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
+        self.context.settle(self.inner.visit_none())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let Self {
+            context,
+            inner: visitor,
+        } = self;
+        context.settle(visitor.visit_some(context.strict(inner)))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let Self {
+            context,
+            inner: visitor,
+        } = self;
+        context.settle(visitor.visit_newtype_struct(context.strict(inner)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<V::Value, A::Error> {
+        let Context { at, mistake, .. } = self.context;
+        if self.context.fields.is_some() {
+            let fault = de::Error::invalid_type(Unexpected::Seq, &self.inner);
+            return self.context.settle(Err(fault));
+        }
+        let place = Place::new(Some(at), &[]);
+        let array = Context::new(&place, mistake).strict(array);
+        self.context.settle(self.inner.visit_seq(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<V::Value, A::Error> {
+        let Context {
+            at,
+            mistake,
+            fields,
+            ..
+        } = self.context;
+        let place = Place::new(Some(at), fields.unwrap_or_default());
+        let object = Context::new(&place, mistake).strict(object);
+        self.context.settle(self.inner.visit_map(object))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
+        let variant = self.context.strict(variant);
+        self.context.settle(self.inner.visit_enum(variant))
     }
 }
 
-/// The members of an object, or the elements of an array, that are still to be read.
-struct Members<'de> {
-    outer: Part<'de>,
-    /// The names that the type knows. Others are not shown in errors.
-    fields: &'static [&'static str],
-    pairs: vec::IntoIter<(&'de str, &'de str)>,
-    index: usize,
-}
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, 'de, S> {
+    type Value = S::Value;
 
-impl<'de> Members<'de> {
-    fn read<S: DeserializeSeed<'de>>(
-        &self,
-        text: &'de str,
-        is_key: bool,
-        seed: S,
-    ) -> Result<S::Value, Problem> {
-        let part = Part {
-            text,
-            is_key,
-            depth: self.outer.depth + 1,
-            ..self.outer
-        };
-        seed.deserialize(part).map_err(|problem| problem.at(part))
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        let deserializer = self.context.strict(deserializer);
+        self.context.settle(self.inner.deserialize(deserializer))
     }
 }
 
-impl<'de> MapAccess<'de> for Members<'de> {
-    type Error = Problem;
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<'_, 'de, A> {
+    type Error = Fault<A::Error>;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
+        let mut seed = self.context.strict(seed);
+        seed.context.is_key = true;
+        self.context.at.key.set("");
+        self.inner.next_key_seed(seed).map_err(Fault::Parser)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Problem> {
-        match self.pairs.as_slice().first() {
-            Some((name, _)) => self.read(name, true, seed).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Problem> {
-        let (name, value) = self.pairs.next().unwrap_or_default();
-        let name = name.trim_matches('"');
-        self.read(value, false, seed).map_err(|problem| {
-            problem.inside(if self.fields.contains(&name) {
-                name
-            } else {
-                "*"
-            })
-        })
+    ) -> Result<S::Value, Self::Error> {
+        let seed = self.context.strict(seed);
+        self.inner.next_value_seed(seed).map_err(Fault::Parser)
     }
 }
 
-impl<'de> SeqAccess<'de> for Members<'de> {
-    type Error = Problem;
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<'_, 'de, A> {
+    type Error = Fault<A::Error>;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Problem> {
-        let Some((_, value)) = self.pairs.next() else {
-            return Ok(None);
-        };
-        let index = self.index;
-        self.index += 1;
-        let value = self.read(value, false, seed);
-        value
-            .map(Some)
-            .map_err(|problem| problem.inside(&format!("[{index}]")))
+    ) -> Result<Option<S::Value>, Self::Error> {
+        let index = &self.context.at.index;
+        index.set(Some(index.get().map_or(0, |index| index + 1)));
+        let seed = self.context.strict(seed);
+        self.inner.next_element_seed(seed).map_err(Fault::Parser)
+    }
+}
+
+impl<'p, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Strict<'p, 'de, A> {
+    type Error = Fault<A::Error>;
+    type Variant = Strict<'p, 'de, A::Variant>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Self::Variant), Self::Error> {
+        let seed = self.context.strict(seed);
+        let (value, variant) = self.inner.variant_seed(seed).map_err(Fault::Parser)?;
+        Ok((value, self.context.strict(variant)))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Strict<'_, 'de, A> {
+    type Error = Fault<A::Error>;
+
+    fn unit_variant(self) -> Result<(), Self::Error> {
+        self.inner.unit_variant().map_err(Fault::Parser)
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<S::Value, Self::Error> {
+        let seed = self.context.strict(seed);
+        self.inner.newtype_variant_seed(seed).map_err(Fault::Parser)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .tuple_variant(length, visitor)
+            .map_err(Fault::Parser)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        mut self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.context.fields = Some(fields);
+        let visitor = self.context.strict(visitor);
+        self.inner
+            .struct_variant(fields, visitor)
+            .map_err(Fault::Parser)
     }
 }
 

@@ -211,7 +211,10 @@ impl Merchant {
         verified: Result<Verified<'_, '_>, Error>,
     ) -> Result<E::Response, Error> {
         let verified = verified.map_err(|error| match error {
-            Error::Api(error) if endpoint.is_inconclusive(&error) => error.inconclusive().into(),
+            Error::Api(mut error) => {
+                error.is_inconclusive = endpoint.is_inconclusive(&error);
+                Error::Api(error)
+            }
             error => error,
         })?;
         let request_id = verified.request_id;

@@ -1,11 +1,11 @@
 //! The documented rules for fields, checked before anything is sent. A rule that is only inferred is not here. Each function
-//! returns an error unless the value is as its comment says.
+//! returns an error unless the value is what the function's comment describes.
 
 use crate::error::InvalidField;
 use crate::time;
 
-/// Says what is wrong with a value that must be made of some characters only, without showing it: it may be a secret in
-/// the wrong place.
+/// Describes the mistake in a value that must consist of allowed characters, without showing the value, which may be a
+/// secret in the wrong place.
 pub(crate) fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String {
     match value.chars().find(|c| !is_allowed(*c)) {
         _ if value.is_empty() => "is empty".to_owned(),
@@ -14,21 +14,27 @@ pub(crate) fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String
     }
 }
 
-/// Checks whether a text consists of some ASCII characters only.
+/// Returns `true` if a text consists of allowed ASCII characters.
 pub(crate) fn consists_of(value: &str, is_allowed: impl Fn(char) -> bool) -> bool {
-    // To the end, so that many bytes are looked at at a time.
+    // No early exit, so that many bytes are checked at a time.
     let is_allowed = |byte| is_allowed(char::from(byte));
     value.bytes().fold(true, |all, byte| all & is_allowed(byte))
 }
 
 type Checked = Result<(), InvalidField>;
 
+fn ensure(is_right: bool, field: &'static str, problem: impl FnOnce() -> String) -> Checked {
+    match is_right {
+        true => Ok(()),
+        false => Err(InvalidField::new(field, problem())),
+    }
+}
+
 /// A text that is not empty.
 pub(crate) fn required(field: &'static str, value: &str) -> Checked {
-    if !value.is_empty() {
-        return Ok(());
-    }
-    Err(InvalidField::new(field, "is empty: wanted a value"))
+    ensure(!value.is_empty(), field, || {
+        "is empty: wanted a value".to_owned()
+    })
 }
 
 /// A required text of at most `max` characters.
@@ -38,7 +44,7 @@ pub(crate) fn required_up_to(field: &'static str, value: &str, max: usize) -> Ch
 }
 
 /// An identifier that WeChat Pay gave out, such as an AppID, a merchant id or an openid: visible ASCII characters, at most
-/// `max` of them. So a blank around it is found, and a line break, which would move the border of a signed line.
+/// `max` of them. This excludes spaces around it, and a line break, which would start another line of the signed text.
 pub(crate) fn id(field: &'static str, value: &str, max: usize) -> Checked {
     required_up_to(field, value, max)?;
     let is_allowed = |c: char| c.is_ascii_graphic();
@@ -63,38 +69,36 @@ pub(crate) fn goods_ids<'a>(field: &str, mut ids: impl Iterator<Item = &'a str>)
 
 /// A `prepay_id`, without the `prepay_id=` of the pay parameters.
 pub(crate) fn prepay_id(value: &str, max: usize) -> Checked {
-    match value.starts_with("prepay_id=") {
-        false => id("prepay_id", value, max),
-        true => Err(InvalidField::new(
-            "prepay_id",
-            "starts with \"prepay_id=\": wanted the id alone, as the order returned it",
-        )),
-    }
+    ensure(!value.starts_with("prepay_id="), "prepay_id", || {
+        "starts with \"prepay_id=\": wanted the id alone, as the order returned it".to_owned()
+    })?;
+    id("prepay_id", value, max)
 }
 
 /// A text of at most `max` characters.
 pub(crate) fn up_to(field: &'static str, value: &str, max: usize) -> Checked {
     // A character has one byte at least.
-    if value.len() <= max || value.chars().count() <= max {
-        return Ok(());
-    }
-    let count = value.chars().count();
-    Err(InvalidField::new(
-        field,
-        format!("found {count} characters: wanted at most {max}"),
-    ))
+    let is_right = value.len() <= max || value.chars().count() <= max;
+    ensure(is_right, field, || {
+        let count = value.chars().count();
+        format!("found {count} characters: wanted at most {max}")
+    })
 }
 
 /// A text of at least `min` characters.
 pub(crate) fn at_least(field: &'static str, value: &str, min: usize) -> Checked {
     let count = value.chars().count();
-    if count >= min {
-        return Ok(());
-    }
-    Err(InvalidField::new(
-        field,
-        format!("found {count} characters: wanted at least {min}"),
-    ))
+    ensure(count >= min, field, || {
+        format!("found {count} characters: wanted at least {min}")
+    })
+}
+
+/// A text of at most `max` bytes.
+pub(crate) fn up_to_bytes(field: &'static str, value: &str, max: usize) -> Checked {
+    let count = value.len();
+    ensure(count <= max, field, || {
+        format!("found {count} bytes: wanted at most {max}")
+    })
 }
 
 /// A required text of ASCII digits and letters only, such as `out_contract_code`.
@@ -127,114 +131,78 @@ fn only(
     is_allowed: impl Fn(char) -> bool,
     wanted: &str,
 ) -> Checked {
-    if consists_of(value, &is_allowed) {
-        return Ok(());
-    }
-    let found = value.chars().find(|c| !is_allowed(*c)).unwrap_or_default();
-    let problem = format!("found the character {found:?}: wanted {wanted}");
-    Err(InvalidField::new(field, problem))
+    ensure(consists_of(value, &is_allowed), field, || {
+        let found = value.chars().find(|c| !is_allowed(*c)).unwrap_or_default();
+        format!("found the character {found:?}: wanted {wanted}")
+    })
 }
 
-/// A text of at most `max` bytes.
-pub(crate) fn up_to_bytes(field: &'static str, value: &str, max: usize) -> Checked {
-    match value.len() {
-        length if length <= max => Ok(()),
-        length => Err(InvalidField::new(
-            field,
-            format!("found {length} bytes: wanted at most {max}"),
-        )),
-    }
-}
-
-/// A time in the form of RFC 3339, with a fraction of the second or without. WeChat Pay
+/// A time in the form of RFC 3339, with or without a fraction of the second. WeChat Pay
 /// checks that there is such a day and hour.
 pub(crate) fn rfc_3339(field: &'static str, value: &str) -> Checked {
-    if time::has_form_of_rfc_3339(value) {
-        return Ok(());
-    }
-    Err(InvalidField::new(
-        field,
-        format!(
-            "{}: wanted a time like 2018-06-08T10:34:56+08:00",
-            describe(value, |c| c.is_ascii_digit() || "-T:.+Zz".contains(c))
-        ),
-    ))
+    ensure(time::has_form_of_rfc_3339(value), field, || {
+        let found = describe(value, |c| c.is_ascii_digit() || "-T:.+Zz".contains(c));
+        format!("{found}: wanted a time like 2018-06-08T10:34:56+08:00")
+    })
 }
 
 /// A required text without characters of four UTF-8 bytes.
 pub(crate) fn no_four_byte_characters(field: &'static str, value: &str) -> Checked {
     required(field, value)?;
-    // Only characters of four bytes have such a byte.
-    if value.bytes().all(|byte| byte < 0xF0) {
-        return Ok(());
-    }
-    match value.chars().find(|c| c.len_utf8() > 3) {
-        None => Ok(()),
-        Some(found) => Err(InvalidField::new(
-            field,
-            format!(
-                "found the character {found:?} of four UTF-8 bytes: wanted characters of one to three bytes"
-            ),
-        )),
-    }
+    let wanted = "characters of one to three bytes";
+    value
+        .chars()
+        .find(|c| c.len_utf8() > 3)
+        .map_or(Ok(()), |found| {
+            let problem =
+                format!("found the character {found:?} of four UTF-8 bytes: wanted {wanted}");
+            Err(InvalidField::new(field, problem))
+        })
 }
 
 /// A contract's `notify_url`: HTTPS, with a host and a path, without a query.
 pub(crate) fn notify_url_with_path(field: &'static str, value: &str) -> Checked {
     let wanted = "an https:// URL with a host and a path, without a query";
-    match path_of_url(value, &["https"]) {
-        Ok("") => wrong_url(field, "a URL without a path", wanted),
-        Ok(_) => Ok(()),
-        Err(found) => wrong_url(field, &found, wanted),
-    }
+    let path = url(field, value, &["https"], wanted)?;
+    ensure(!path.is_empty(), field, || {
+        format!("found a URL without a path: wanted {wanted}")
+    })
 }
 
 /// The `notify_url` of an order or a refund: HTTPS, with a host, without a query.
 pub(crate) fn notify_url(field: &'static str, value: &str) -> Checked {
-    match path_of_url(value, &["https"]) {
-        Ok(_) => Ok(()),
-        Err(found) => wrong_url(
-            field,
-            &found,
-            "an https:// URL with a host, without a query",
-        ),
-    }
+    let wanted = "an https:// URL with a host, without a query";
+    url(field, value, &["https"], wanted).map(drop)
 }
 
-/// The `notify_url` of a partner's order: the same, or plain HTTP for a dedicated line.
+/// The `notify_url` of a partner's order: as for [`notify_url`], or plain HTTP for a dedicated line.
 pub(crate) fn partner_notify_url(field: &'static str, value: &str) -> Checked {
-    match path_of_url(value, &["https", "http"]) {
-        Ok(_) => Ok(()),
-        Err(found) => wrong_url(
-            field,
-            &found,
-            "an https:// URL with a host, without a query (http:// on a dedicated line)",
-        ),
-    }
+    let wanted = "an https:// URL with a host, without a query (http:// on a dedicated line)";
+    url(field, value, &["https", "http"], wanted).map(drop)
 }
 
-fn wrong_url(field: &'static str, found: &str, wanted: &str) -> Checked {
-    let problem = format!("found {found}: wanted {wanted}");
-    Err(InvalidField::new(field, problem))
+/// Returns the path of a URL.
+fn url<'a>(
+    field: &'static str,
+    value: &'a str,
+    schemes: &[&str],
+    wanted: &str,
+) -> Result<&'a str, InvalidField> {
+    path_of_url(value, schemes)
+        .map_err(|found| InvalidField::new(field, format!("found {found}: wanted {wanted}")))
 }
 
 /// Returns the path of a URL with one of these schemes, with a host and without a query, or says what the URL is instead.
-/// It may hold a secret of the merchant's, so no more of it is shown than the wrong character. Nothing is documented about
-/// user information and fragments.
+/// A URL may hold a secret of the merchant's, so at most its wrong character is shown. User information and fragments are
+/// allowed, since nothing is documented about them.
 fn path_of_url<'a>(value: &'a str, schemes: &[&str]) -> Result<&'a str, String> {
-    let refuse = |found: &str| Err(found.to_owned());
-    // A backslash is a slash to some readers of URLs.
+    // Some parsers of URLs read a backslash as a slash.
     let is_allowed = |c: char| c.is_ascii_graphic() && c != '\\';
     if !consists_of(value, is_allowed) {
         let wrong = value.chars().find(|c| !is_allowed(*c)).unwrap_or_default();
         return Err(format!("a URL with the character {wrong:?}"));
     }
-    let Some((scheme, rest)) = value
-        .split_once(':')
-        .and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix("//")?)))
-    else {
-        return refuse("no URL");
-    };
+    let (scheme, rest) = value.split_once("://").ok_or("no URL")?;
     if !schemes
         .iter()
         .any(|allowed| scheme.eq_ignore_ascii_case(allowed))
@@ -243,14 +211,13 @@ fn path_of_url<'a>(value: &'a str, schemes: &[&str]) -> Result<&'a str, String> 
     }
     let (rest, _fragment) = rest.split_once('#').unwrap_or((rest, ""));
     if rest.contains('?') {
-        return refuse("a URL with a query");
+        return Err("a URL with a query".to_owned());
     }
-    let (authority, path) = rest
-        .split_at_checked(rest.find('/').unwrap_or(rest.len()))
-        .unwrap_or((rest, ""));
+    let slash = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(slash).unwrap_or((rest, ""));
     let (_user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     if host.is_empty() || host.starts_with(':') {
-        return refuse("a URL without a host");
+        return Err("a URL without a host".to_owned());
     }
     Ok(path)
 }

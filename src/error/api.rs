@@ -5,10 +5,11 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::text::write_request_id;
 use super::{Advice, Outcome, Shown};
 
-/// A response of failure, with any status but 2xx. Only
-/// [`CertificateError::NoCertificates`](crate::CertificateError::NoCertificates) has one with 200.
+/// A response of failure, with any status except 2xx. The one in
+/// [`CertificateError::NoCertificates`](crate::CertificateError::NoCertificates) may have status 200.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,31 +17,31 @@ use super::{Advice, Outcome, Shown};
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
-    /// `code`, such as `PARAM_ERROR`; empty when the body has none, or one that is no text, which other gateways write.
+    /// `code`, such as `PARAM_ERROR`. Empty if the body has none, or one that is not a text, as of other gateways.
     pub code: String,
-    /// `message`, meant for people; empty when the body has none. A `code` that is no text stands before it:
+    /// `message`, meant for people. Empty if the body has none. It starts with a `code` that is not a text:
     /// `code 404: not found`.
     pub message: String,
-    /// `detail` as it came: usually `field`, `value`, `issue` and `location`.
+    /// `detail` as received: usually `field`, `value`, `issue` and `location`.
     pub detail: Option<Value>,
     /// `Request-ID`, which WeChat Pay's support asks for.
     pub request_id: Option<String>,
-    /// The kind of proof that it is WeChat Pay's. An unsigned response is only as trustworthy as the TLS connection.
+    /// The proof that the response is WeChat Pay's. An unsigned response is only as trustworthy as the TLS connection.
     pub authenticity: Authenticity,
-    /// The platform key, not held, with which the response claims to be signed. It is not verified, so
-    /// [`authenticity`](Self::authenticity) is [`Authenticity::Unsigned`].
+    /// The id of the platform key that the response names, if the verifier does not hold that key. The signature could not
+    /// be verified, so [`authenticity`](Self::authenticity) is [`Authenticity::Unsigned`].
     pub unknown_key: Option<String>,
     /// The header `Server` of a response without WeChat Pay's error body.
     pub server: Option<String>,
-    /// The start of a body that is not WeChat Pay's, as plain text without invisible characters, such as of the page of a
-    /// proxy or firewall.
+    /// The start of a body that is not WeChat Pay's, such as the page of a proxy or firewall, as plain text without
+    /// invisible characters.
     pub excerpt: Option<String>,
-    /// True if the call may have taken effect although WeChat Pay refuses calls with this error.
-    is_inconclusive: bool,
+    /// True if the call may have taken effect, although this error means a refusal in other calls.
+    pub(crate) is_inconclusive: bool,
 }
 
 impl ApiError {
-    /// Reads whatever came with the status; never fails.
+    /// Reads the response. Never fails.
     pub(crate) fn from_response(
         status: u16,
         body: &[u8],
@@ -48,7 +49,7 @@ impl ApiError {
         server: Option<&str>,
         authenticity: Authenticity,
     ) -> Self {
-        // It may be anything, such as the error page of a proxy: then the status alone has to do.
+        // The body may be anything, such as the error page of a proxy.
         let json = std::str::from_utf8(body).unwrap_or_default();
         let mut failure: Value = serde_json::from_str(json).unwrap_or_default();
         let is_foreign = !failure.is_object();
@@ -65,29 +66,19 @@ impl ApiError {
             server: server
                 .filter(|_| is_foreign)
                 .map(|server| Shown::id(server).to_string()),
-            excerpt: is_foreign
-                .then(|| excerpt(body))
-                .filter(|text| !text.is_empty()),
+            excerpt: Some(excerpt(body)).filter(|text| is_foreign && !text.is_empty()),
             is_inconclusive: false,
         }
     }
 
-    /// Returns the same error of a call for which it says nothing about the effect.
-    pub(crate) fn inconclusive(self) -> Self {
-        Self {
-            is_inconclusive: true,
-            ..self
-        }
-    }
-
-    /// Returns `true` if this is the error `code`, with or without the underscores of it: WeChat Pay's older pages write
+    /// Returns `true` if this is the error `code`. Underscores are ignored, since WeChat Pay's older pages write
     /// `ORDERNOTEXIST` and `SYSTEMERROR` for `ORDER_NOT_EXIST` and `SYSTEM_ERROR`.
     pub fn has_code(&self, code: &str) -> bool {
-        let letters = |text: &'_ str| text.replace('_', "");
+        let letters = |text: &str| text.replace('_', "");
         letters(&self.code) == letters(code)
     }
 
-    /// Returns whether there were too many requests: status 429, or the code `FREQUENCY_LIMITED` or `RATELIMIT_EXCEEDED`.
+    /// Returns `true` if there were too many requests: status 429, or the code `FREQUENCY_LIMITED` or `RATELIMIT_EXCEEDED`.
     pub fn is_rate_limited(&self) -> bool {
         let codes = ["FREQUENCY_LIMITED", "RATELIMIT_EXCEEDED"];
         self.status == 429 || codes.iter().any(|code| self.has_code(code))
@@ -101,12 +92,13 @@ impl ApiError {
         }
     }
 
-    /// Returns whether the request may have taken effect: [`Outcome::Refused`] for the statuses with which WeChat Pay, or
-    /// HTTP itself, turns a request away; [`Outcome::Unknown`] for all others, 5xx among them.
+    /// Returns [`Outcome::Refused`] for the statuses by which WeChat Pay or HTTP itself refuses a request, and
+    /// [`Outcome::Unknown`] for all others, which include 5xx.
     ///
-    /// A response without a `code` of WeChat Pay's, which is made of upper-case letters, digits and `_`, is
-    /// [`Outcome::Unknown`] whatever its status: something on the way may have written it, after the request had passed.
-    /// So is an error for which the call says so, see [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive).
+    /// WeChat Pay's `code` consists of upper-case letters, digits and `_`. Without such a code, the outcome is
+    /// [`Outcome::Unknown`] with any status, since a proxy may have written the response after it passed the request on.
+    /// It is `Unknown` as well if the call says so, see
+    /// [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive).
     pub fn outcome(&self) -> Outcome {
         if self.is_inconclusive || !is_code(&self.code) {
             return Outcome::Unknown;
@@ -114,7 +106,7 @@ impl ApiError {
         match self.status {
             // Documented by WeChat Pay.
             400 | 401 | 403 | 404 | 429 => Outcome::Refused,
-            // RFC 9110 and RFC 6585: turned away because of the request's form, before it is acted upon.
+            // RFC 9110 and RFC 6585: refused for the form of the request, before it is acted upon.
             405 | 406 | 411 | 413 | 414 | 415 | 417 | 431 => Outcome::Refused,
             _ => Outcome::Unknown,
         }
@@ -126,20 +118,14 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_short(f)?;
         if let Some(key) = &self.unknown_key {
-            write!(
-                f,
-                ", signed with the unknown platform key \"{}\"",
-                Shown::id(key)
-            )?;
+            let key = Shown::id(key);
+            write!(f, ", signed with the unknown platform key \"{key}\"")?;
         }
         if !f.alternate() {
             return Ok(());
         }
         write!(f, "; {}", self.outcome())?;
-        match &self.request_id {
-            Some(id) => write!(f, "; Request-ID {}", Shown::id(id)),
-            None => Ok(()),
-        }
+        write_request_id(f, self.request_id.as_deref())
     }
 }
 
@@ -149,14 +135,14 @@ impl ApiError {
         if is_unsigned && self.is_foreign() {
             return self.write_foreign(f);
         }
-        write!(f, "WeChat Pay answered HTTP {}", self.status)?;
+        write!(f, "WeChat Pay responded with HTTP {}", self.status)?;
         if !self.code.is_empty() {
             write!(f, " {}", Shown::sentence(&self.code))?;
         }
         if !self.message.is_empty() {
             write!(f, ": {}", Shown::sentence(&self.message))?;
         }
-        // After SIGN_ERROR the issue stands one level deeper.
+        // After SIGN_ERROR, the issue is one level deeper.
         let issue = self
             .detail_text("/issue")
             .or_else(|| self.detail_text("/detail/issue"));
@@ -173,16 +159,16 @@ impl ApiError {
         value.as_str().map(Shown::sentence)
     }
 
-    /// Returns whether nothing of the body is WeChat Pay's.
+    /// Returns `true` if nothing of the body is WeChat Pay's.
     fn is_foreign(&self) -> bool {
         self.code.is_empty() && self.message.is_empty() && self.detail.is_none()
     }
 
     fn write_foreign(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status;
         write!(
             f,
-            "HTTP {} without WeChat Pay's error body, unsigned, perhaps of a proxy or firewall",
-            self.status
+            "HTTP {status} without WeChat Pay's error body, unsigned, perhaps of a proxy or firewall"
         )?;
         if let Some(server) = &self.server {
             write!(f, " (Server: {server})")?;
@@ -194,12 +180,12 @@ impl ApiError {
     }
 }
 
-/// The start of a page as plain text: without tags, and with a space between its words.
+/// Returns the start of a page as plain text, without tags and with one space between its words.
 fn excerpt(body: &[u8]) -> String {
     let start = String::from_utf8_lossy(body.get(..4096).unwrap_or(body));
     let mut text = String::new();
     for part in start.split('<') {
-        // Without a tag before it, as in plain text, all of the part is text.
+        // A part without `>` has no tag: it is text, as the whole of a page in plain text.
         let (_, words) = part.split_once('>').unwrap_or(("", part));
         text.push_str(words);
         text.push(' ');
@@ -215,7 +201,8 @@ fn is_code(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(is_of_codes)
 }
 
-/// WeChat Pay's codes are texts. Another one must not pass for its refusal, but is worth reading.
+/// Returns `code` if it is a text, as WeChat Pay's codes are. Otherwise puts it in front of the message, so that it is shown
+/// but not taken for WeChat Pay's refusal.
 fn code_and_message(code: Option<Value>, message: String) -> (String, String) {
     match code {
         Some(Value::String(code)) => (code, message),
@@ -228,12 +215,12 @@ fn code_and_message(code: Option<Value>, message: String) -> (String, String) {
     }
 }
 
-/// A text as it is; anything else that is there as JSON, so that nothing said about a failure is lost.
+/// Returns a text unchanged, and any other value as JSON, so that nothing about the failure is lost.
 fn text(value: Option<Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text,
-        // Not `to_string`, which would link the way with line breaks and indents as well.
+        // `to_string` would add the code for pretty printing to the program.
         Some(other) => serde_json::to_string(&other).unwrap_or_default(),
     }
 }
@@ -241,10 +228,10 @@ fn text(value: Option<Value>) -> String {
 /// The proof that a response of failure is WeChat Pay's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Authenticity {
-    /// The signature of its body was verified. The HTTP status is not part of what is signed: it is only as
-    /// trustworthy as the TLS connection, and so is what [`ApiError::outcome`] reads from it.
+    /// The signature of the body was verified. The HTTP status is not signed: the status, and the
+    /// [`outcome`](ApiError::outcome) read from it, are only as trustworthy as the TLS connection.
     Signed,
-    /// It had no signature, as every 401 and some other errors, or one of a key that is not held, see
-    /// [`ApiError::unknown_key`]. A proxy could have written it as well.
+    /// The response has no signature, as every 401 and some other errors, or one of a key that is not held, see
+    /// [`ApiError::unknown_key`]. A proxy could have written it.
     Unsigned,
 }

@@ -91,10 +91,7 @@ impl CertificateError {
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_short(f)?;
-        match f.alternate() {
-            true => write_causes(f, self),
-            false => Ok(()),
-        }
+        write_causes(f, self)
     }
 }
 
@@ -119,12 +116,7 @@ impl CertificateError {
                  merchant platform, or the list was altered",
                 Shown::id(serial_no)
             ),
-            Self::Unusable { problem, .. } => {
-                write!(
-                    f,
-                    "the list of platform certificates is unusable: {problem}"
-                )
-            }
+            Self::Unusable { problem, .. } => write!(f, "the list of platform certificates is unusable: {problem}"),
             Self::NoneValid { listed, now } => write!(
                 f,
                 "none of the {listed} platform certificates of the list is valid at {now}: check this machine's clock"

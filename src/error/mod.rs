@@ -23,6 +23,7 @@ pub use self::field::InvalidField;
 pub use self::key::KeyError;
 pub use self::mismatch::Mismatch;
 pub use self::setting::InvalidSetting;
+use self::text::write_request_id;
 pub(crate) use self::text::{Shown, write_causes};
 pub use self::verify::VerifyError;
 
@@ -170,20 +171,18 @@ impl Error {
     /// Returns whether the request may have taken effect.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::InvalidField(_)
-            | Self::InvalidSetting(_)
-            | Self::Key(_)
-            | Self::NoPlatformKey { .. }
-            | Self::Download(_)
-            | Self::Sign(_)
-            | Self::Connect { .. } => Outcome::NotSent,
+            Self::InvalidField(_) | Self::InvalidSetting(_) | Self::Key(_) | Self::Sign(_) => {
+                Outcome::NotSent
+            }
+            Self::NoPlatformKey { .. } | Self::Download(_) | Self::Connect { .. } => {
+                Outcome::NotSent
+            }
             Self::Api(error) => error.outcome(),
             Self::Certificates { source, .. } => source.outcome(),
-            Self::Transport { .. }
-            | Self::Unverified { .. }
-            | Self::Accepted { .. }
-            | Self::Mismatch { .. }
-            | Self::Decode { .. } => Outcome::Unknown,
+            Self::Transport { .. } | Self::Unverified { .. } | Self::Accepted { .. } => {
+                Outcome::Unknown
+            }
+            Self::Mismatch { .. } | Self::Decode { .. } => Outcome::Unknown,
         }
     }
 
@@ -273,61 +272,52 @@ impl fmt::Display for Error {
             }
             write_causes(f, innermost)?;
             write!(f, "; {}", self.outcome())?;
-            return match self.request_id() {
-                Some(id) => write!(f, "; Request-ID {}", Shown::id(id)),
-                None => Ok(()),
-            };
+            return write_request_id(f, self.request_id());
         }
         match self {
-            Self::NoPlatformKey { .. }
-            | Self::Download(_)
-            | Self::Sign(_)
-            | Self::Connect { .. }
-            | Self::Transport { .. }
-            | Self::Unverified { .. }
-            | Self::Mismatch { .. }
-            | Self::Decode { .. } => write!(f, "; {}", self.outcome()),
-            _ => Ok(()),
+            // These say it themselves.
+            Self::InvalidField(_)
+            | Self::InvalidSetting(_)
+            | Self::Key(_)
+            | Self::Accepted { .. } => Ok(()),
+            Self::Api(_) | Self::Certificates { .. } => Ok(()),
+            _ => write!(f, "; {}", self.outcome()),
         }
     }
 }
 
 impl Error {
-    /// Says what failed, without the outcome.
+    /// Writes what failed, without the outcome.
     fn write_short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidField(error) => write!(f, "{error}"),
-            Self::InvalidSetting(error) => write!(f, "{error}"),
-            Self::Key(error) => write!(f, "{error}"),
-            Self::NoPlatformKey { held } if held.is_empty() => {
-                f.write_str("there is no platform key, so no response could be verified")
+        f.write_str(match self {
+            Self::InvalidField(error) => return write!(f, "{error}"),
+            Self::InvalidSetting(error) => return write!(f, "{error}"),
+            Self::Key(error) => return write!(f, "{error}"),
+            Self::Api(error) => return write!(f, "{error}"),
+            Self::Certificates { source, .. } => return write!(f, "{source}"),
+            Self::NoPlatformKey { held } if !held.is_empty() => {
+                let held = held.join(", ");
+                return write!(
+                    f,
+                    "none of the platform keys ({held}) is valid at this clock's time, so no response could be verified"
+                );
             }
-            Self::NoPlatformKey { held } => write!(
-                f,
-                "none of the platform keys ({}) is valid at this clock's time, so no response could be verified",
-                held.join(", ")
-            ),
-            Self::Download(_) => f.write_str(
-                "the platform certificates could not be downloaded, so no response could be verified",
-            ),
-            Self::Certificates { source, .. } => write!(f, "{source}"),
-            Self::Sign(_) => f.write_str("the request could not be signed"),
-            Self::Connect { host, .. } => write!(f, "no connection to {host}"),
-            Self::Transport { host, .. } => write!(f, "the exchange with {host} broke off"),
+            Self::NoPlatformKey { .. } => "there is no platform key, so no response could be verified",
+            Self::Download(_) => {
+                "the platform certificates could not be downloaded, so no response could be verified"
+            }
+            Self::Sign(_) => "the request could not be signed",
+            Self::Connect { host, .. } => return write!(f, "no connection to {host}"),
+            Self::Transport { host, .. } => return write!(f, "the exchange with {host} broke off"),
             Self::Unverified { status, .. } => {
-                write!(f, "the response (HTTP {status}) could not be verified")
+                return write!(f, "the response (HTTP {status}) could not be verified");
             }
-            Self::Api(error) => write!(f, "{error}"),
-            Self::Accepted { .. } => {
-                f.write_str("accepted but not carried out yet (HTTP 202); query later")
-            }
-            Self::Mismatch { .. } => {
-                f.write_str("a verified response belongs to another request")
-            }
+            Self::Accepted { .. } => "accepted but not carried out yet (HTTP 202); query later",
+            Self::Mismatch { .. } => "a verified response belongs to another request",
             Self::Decode { status, .. } => {
-                write!(f, "a verified response (HTTP {status}) has an unexpected body")
+                return write!(f, "a verified response (HTTP {status}) has an unexpected body");
             }
-        }
+        })
     }
 }
 
@@ -342,11 +332,7 @@ impl StdError for Error {
             Self::Decode { source, .. } => Some(source),
             Self::Download(source) => Some(&**source),
             Self::Certificates { source, .. } => source.source(),
-            Self::InvalidField(error) => error.source(),
-            Self::InvalidSetting(error) => error.source(),
-            Self::Key(error) => error.source(),
-            Self::Api(error) => error.source(),
-            Self::NoPlatformKey { .. } | Self::Accepted { .. } => None,
+            _ => None,
         }
     }
 }

@@ -1,16 +1,24 @@
-//! Text from the network in the form in which it may be shown.
+//! Parts that error messages share: causes, the `Request-ID`, and text from the network made fit for a log.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
 
-/// Writes the causes of an error, each after a colon.
+/// Writes the causes of an error for `{:#}`, each after a colon, and nothing for `{}`.
 pub(crate) fn write_causes(f: &mut fmt::Formatter<'_>, error: &dyn StdError) -> fmt::Result {
-    let mut cause = error.source();
+    let mut cause = error.source().filter(|_| f.alternate());
     while let Some(error) = cause {
         write!(f, ": {error}")?;
         cause = error.source();
     }
     Ok(())
+}
+
+/// Writes the `Request-ID` for `{:#}`, if there is one.
+pub(super) fn write_request_id(f: &mut fmt::Formatter<'_>, id: Option<&str>) -> fmt::Result {
+    match id {
+        Some(id) => write!(f, "; Request-ID {}", Shown::id(id)),
+        None => Ok(()),
+    }
 }
 
 /// The longest id shown, in characters: a serial number, a `Request-ID`, a code.
@@ -19,7 +27,7 @@ pub(crate) const ID: usize = 64;
 pub(crate) const SENTENCE: usize = 512;
 
 /// Text from the network, which may be unsigned, made fit for one line of a log: without line breaks and invisible
-/// characters, and shortened. In a sentence a line break is a space.
+/// characters, and shortened. In a sentence, a line break becomes a space.
 #[derive(Clone, Copy)]
 pub(crate) struct Shown<'a> {
     text: &'a str,
@@ -36,10 +44,8 @@ impl<'a> Shown<'a> {
     }
 
     pub(crate) fn sentence(text: &'a str) -> Self {
-        Self {
-            text,
-            longest: SENTENCE,
-        }
+        let longest = SENTENCE;
+        Self { text, longest }
     }
 }
 
@@ -51,7 +57,7 @@ impl fmt::Display for Shown<'_> {
                 c if self.longest == SENTENCE && (c.is_whitespace() || c.is_control()) => {
                     f.write_char(' ')?;
                 }
-                // Escapes what is invisible or changes how its neighbours look, such as U+202E.
+                // Escapes characters that are invisible or change how their neighbours look, such as U+202E.
                 c => write!(f, "{}", c.escape_debug())?,
             }
         }

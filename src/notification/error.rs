@@ -111,10 +111,7 @@ impl NotificationError {
 impl fmt::Display for NotificationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_short(f)?;
-        match f.alternate() {
-            true => write_causes(f, self),
-            false => Ok(()),
-        }
+        write_causes(f, self)
     }
 }
 

@@ -637,6 +637,29 @@ fn a_list_signed_with_a_certificate_that_is_not_in_it_is_refused() {
 }
 
 #[test]
+fn not_found_means_no_certificates_like_resource_not_exists() {
+    for (status, code, is_none) in [
+        (404, "RESOURCE_NOT_EXISTS", true),
+        (404, "NOT_FOUND", true),
+        (404, "NO_AUTH", false),
+        (403, "NOT_FOUND", false),
+    ] {
+        let body = format!(r#"{{"code":"{code}","message":"m"}}"#);
+        let body = body.as_bytes();
+        let error = accept_with(&Verifier::without_keys(), status, &[], body, BOTH_VALID);
+        match error.unwrap_err() {
+            Error::Certificates { source, .. } => {
+                assert!(is_none, "{status} {code}");
+                let right = matches!(*source, CertificateError::NoCertificates { .. });
+                assert!(right, "{source:?}");
+            }
+            Error::Api(error) => assert!(!is_none, "{error:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_merchant_without_certificates_is_told_what_to_configure() {
     let body = br#"{"code":"RESOURCE_NOT_EXISTS","message":"no certificates"}"#;
     let public_key = "PUB_KEY_ID_0000000000000024101100397200000006";

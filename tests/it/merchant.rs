@@ -669,13 +669,13 @@ mod accept {
         let unknown = known.set("Wechatpay-Serial", "A\n1");
         assert_eq!(
             api_error(400, &unknown, FAILURE).to_string(),
-            "WeChat Pay answered HTTP 400 PARAM_ERROR: 参数错误 (field /notify_url: 应为 https), signed with the \
+            "WeChat Pay responded with HTTP 400 PARAM_ERROR: 参数错误 (field /notify_url: 应为 https), signed with the \
              unknown platform key \"A\\n1\""
         );
         // Only WeChat Pay or someone who pretends to be it signs.
         assert_eq!(
             api_error(502, &unknown, b"<html>").to_string(),
-            "WeChat Pay answered HTTP 502, signed with the unknown platform key \"A\\n1\""
+            "WeChat Pay responded with HTTP 502, signed with the unknown platform key \"A\\n1\""
         );
     }
 
@@ -684,7 +684,9 @@ mod accept {
         let error = accept(400, &Headers::signed(FAILURE), FAILURE).unwrap_err();
         assert_eq!(
             chain(&error),
-            ["WeChat Pay answered HTTP 400 PARAM_ERROR: 参数错误 (field /notify_url: 应为 https)"]
+            [
+                "WeChat Pay responded with HTTP 400 PARAM_ERROR: 参数错误 (field /notify_url: 应为 https)"
+            ]
         );
         let error = api_error(502, &Headers::unsigned(), b"<html>");
         assert_eq!(
@@ -704,7 +706,7 @@ mod accept {
             "{shown}"
         );
         assert!(
-            shown.starts_with("WeChat Pay answered HTTP 400 A  B: C [2J  D数数"),
+            shown.starts_with("WeChat Pay responded with HTTP 400 A  B: C [2J  D数数"),
             "{shown}"
         );
         assert!(shown.ends_with("数... (field E : F G)"), "{shown}");
@@ -802,7 +804,7 @@ mod accept {
         assert_eq!(error.outcome(), Outcome::Unknown);
         assert_eq!(
             error.to_string(),
-            "WeChat Pay answered HTTP 404: code 404: B"
+            "WeChat Pay responded with HTTP 404: code 404: B"
         );
     }
 

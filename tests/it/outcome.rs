@@ -365,8 +365,8 @@ fn each_error_is_told_in_one_line_with_causes_outcome_and_request_id() {
         ),
         (
             refused(403, "NO_AUTH"),
-            "WeChat Pay answered HTTP 403 NO_AUTH: m",
-            "WeChat Pay answered HTTP 403 NO_AUTH: m; WeChat Pay refused the request; Request-ID 08F78BB5AF0610D3",
+            "WeChat Pay responded with HTTP 403 NO_AUTH: m",
+            "WeChat Pay responded with HTTP 403 NO_AUTH: m; WeChat Pay refused the request; Request-ID 08F78BB5AF0610D3",
         ),
         (
             download(Error::Connect {
@@ -586,11 +586,14 @@ fn a_response_of_a_middle_box_is_told_as_one() {
         (from(Some("nginx")), r#"{"message":"m"}"#, "m"),
     ] {
         let said = responded(401, headers, body).to_string();
-        assert!(said.starts_with("WeChat Pay answered HTTP 401"), "{said}");
+        assert!(
+            said.starts_with("WeChat Pay responded with HTTP 401"),
+            "{said}"
+        );
         assert!(said.ends_with(wanted), "{said}");
     }
     let signed = responded(502, Headers::signed(b"<html>"), "<html>");
-    assert_eq!(signed.to_string(), "WeChat Pay answered HTTP 502");
+    assert_eq!(signed.to_string(), "WeChat Pay responded with HTTP 502");
 }
 
 /// As users of the real gateway report it.
@@ -614,7 +617,7 @@ fn a_wrong_request_signature_is_told_with_its_issue_and_can_be_compared() {
     let error = responded(401, Headers::unsigned(), &body.to_string());
     assert_eq!(
         error.to_string(),
-        "WeChat Pay answered HTTP 401 SIGN_ERROR: 错误的签名，验签失败 (field signature: sign not match)"
+        "WeChat Pay responded with HTTP 401 SIGN_ERROR: 错误的签名，验签失败 (field signature: sign not match)"
     );
     let request = Request::post("/v3/a").json(&json!({"openid": "o"}));
     let merchant = merchant();
