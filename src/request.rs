@@ -45,11 +45,11 @@ pub trait Endpoint {
         Ok(())
     }
 
-    /// Returns whether this call may have taken effect although it failed with `error`, by which WeChat Pay refuses other
+    /// Returns `true` if this call may have taken effect although it failed with `error`, by which WeChat Pay refuses other
     /// calls. [`ApiError::outcome`] is [`Outcome::Unknown`](crate::Outcome::Unknown) then. Returns `false` unless
     /// overridden.
     ///
-    /// For example, a refund that is answered with 429 may be under way.
+    /// For example, a refund whose response is 429 may be under way.
     fn is_inconclusive(&self, error: &ApiError) -> bool {
         let _ = error;
         false
@@ -209,7 +209,7 @@ impl Request {
         self.body.as_deref()
     }
 
-    /// Returns whether this asks for the platform certificates, the one request that may be sent without a platform key.
+    /// Returns `true` if this asks for the platform certificates, the one request that may be sent without a platform key.
     pub(crate) fn is_certificate_download(&self) -> bool {
         self.method == Method::Get && self.template == CERTIFICATES
     }
@@ -227,7 +227,7 @@ impl Request {
         self
     }
 
-    /// Returns whether another request's response could be taken for the success of this one.
+    /// Returns `true` if another request's response could be taken for the success of this one.
     #[cfg(feature = "client")]
     pub(crate) fn is_unrepeated(&self) -> bool {
         self.is_unrepeated

@@ -563,11 +563,7 @@ mod accept {
         assert!(matches!(error, Error::Decode { .. }), "{error:?}");
         assert_eq!(
             chain(&error)[1],
-            format!(
-                "{}: recursion limit exceeded at line 1 column {}",
-                "[0]".repeat(127),
-                1_000_000 - 127
-            )
+            "recursion limit exceeded at line 1 column 128"
         );
     }
 

@@ -383,7 +383,7 @@ mod opens {
             notification.parse::<u64>(),
             (
                 "the content of notification \"EV-2018022511223320873\" of type \"TRANSACTION.SUCCESS\" is not of \
-                 the type asked for: invalid type: map, expected u64 at line 1 column 47",
+                 the type asked for: invalid type: map, expected u64 at line 1 column 1",
                 500,
                 "the content could not be read",
             ),
@@ -886,7 +886,7 @@ mod refuses {
             ),
             (
                 br#"{"out_contract_code":"a","out_contract_code":"b"}"#,
-                "duplicate field `out_contract_code` at line 1 column 49",
+                "duplicate field `out_contract_code` at line 1 column 44",
             ),
             (
                 br#"{"out_contract_code":"a"}{}"#,
@@ -918,13 +918,12 @@ mod refuses {
             receiver().open_as::<Value>(&headers, body.as_bytes(), at(NOW))
         };
         assert_eq!(nested(100).unwrap().kind, EventKind::Other("DEEP".into()));
-        let reason = format!(
-            "the content of notification \"EV-2018022511223320873\" of type \"DEEP\" is not of the type asked for: {}: \
-             recursion limit exceeded at line 1 column {}",
-            "[0]".repeat(127),
-            200_000 - 127
+        let wanted = (
+            "the content of notification \"EV-2018022511223320873\" of type \"DEEP\" is not of the type asked for: \
+             recursion limit exceeded at line 1 column 128",
+            500,
+            "the content could not be read",
         );
-        let wanted = (&*reason, 500, "the content could not be read");
         assert_refused("deep", nested(100_000), wanted);
     }
 }
