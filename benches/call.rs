@@ -40,7 +40,7 @@ fn main() {
     let by_hand = allocations(|| world.by_hand());
     report.value("heap allocations of a call by hand", "", by_hand, None);
     let by_crate = allocations(|| world.by_crate());
-    report.value("heap allocations of a call", "", by_crate, Some(105.0));
+    report.value("heap allocations of a call", "", by_crate, Some(95.0));
 
     // The limit is 15.5 times the calls of one thread.
     let distant = World::new(Duration::from_millis(30));

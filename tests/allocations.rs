@@ -129,7 +129,7 @@ fn a_call_over_tls_takes_few_allocations() {
     let found = allocations(|| client.send(&PRE_SIGN).unwrap());
     assert_eq!(server.connections(), 1);
     // With the 16 headers of a real response, and an agent of ureq for each exchange.
-    assert_at_most("a call over TLS", found, 105);
+    assert_at_most("a call over TLS", found, 95);
 }
 
 /// What a merchant's keys hold in memory, beside the pool that all merchants share.
