@@ -6,7 +6,7 @@ use std::mem::size_of;
 use std::ptr;
 
 use wechatpay_contract::sandbox::{
-    DeliveryAttempt, Fault, FaultOrder, Forgery, Platform, RecordedRequest, Sandbox,
+    DeliveryAttempt, Fault, FaultOrder, Forgery, Platform, RecordedRequest, Sandbox, SandboxError,
     SentNotification, Signing, SignsWith, UserError,
 };
 use wechatpay_contract::{
@@ -85,6 +85,7 @@ fn all_types_can_be_shared_among_threads() {
         TerminateContract<'_>,
         TerminateInfo,
         TerminationMode,
+        SandboxError,
         UserError,
         Validity,
         Verifier,
@@ -181,6 +182,7 @@ fn all_errors_go_through_threads_and_boxes() {
         KeyError,
         Mismatch,
         NotificationError,
+        SandboxError,
         UserError,
         VerifyError,
     ];
