@@ -7,7 +7,7 @@
 //! cargo run --example contract -- self-test
 //! ```
 //!
-//! With `--sandbox` before the command it starts a sandbox that plays WeChat Pay and the user, and reads no variable.
+//! With `--sandbox` before the command it starts a sandbox that simulates WeChat Pay and the user, and reads no variable.
 //! Otherwise it reads these environment variables:
 //!
 //! | variable | for | meaning |
@@ -21,8 +21,8 @@
 //! | `WECHATPAY_SERVICE_ID` | all but `self-test` | the password-exempt service's id |
 //! | `WECHATPAY_OUT_CONTRACT_CODE` | all but `self-test` | the merchant's code for the contract |
 //! | `WECHATPAY_APPID` | `pre-sign` | the mini program's AppID |
-//! | `WECHATPAY_OPENID` | `pre-sign` | the user |
-//! | `WECHATPAY_NOTIFY_URL` | `pre-sign` | where WeChat Pay notifies |
+//! | `WECHATPAY_OPENID` | `pre-sign` | the user's openid |
+//! | `WECHATPAY_NOTIFY_URL` | `pre-sign` | the URL to which WeChat Pay sends notifications |
 //! | `WECHATPAY_DISPLAY_ACCOUNT` | `pre-sign` | the user's name on the signing page |
 //! | `WECHATPAY_HOST` | optional | another host, such as that of `cargo run --example sandbox` |
 //!

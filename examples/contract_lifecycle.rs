@@ -1,7 +1,7 @@
 //! The life of a contract in the order in which it happens: pre-signed, signed, queried, used for an order that is paid and
 //! refunded, and terminated. Each change is notified.
 //!
-//! `cargo run --example contract_lifecycle` needs no configuration: the sandbox plays WeChat Pay and the user. It ends by
+//! `cargo run --example contract_lifecycle` needs no configuration: the sandbox simulates WeChat Pay and the user. It ends by
 //! itself, with exit code 0 if everything was as expected.
 
 #[macro_use]
@@ -96,7 +96,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 /// Starts a server that replies to notifications and passes the events on.
 fn receive_notifications(sandbox: &Sandbox) -> Result<Receiver<Notification>, Box<dyn Error>> {
-    // Picks a free port here, since the server would not tell which one the system picked.
+    // Picks a free port first, since the server does not report its own port.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     sandbox.deliver_notifications_to(&format!("http://{address}/notify"))?;
     let key = ApiV3Key::new(Sandbox::API_V3_KEY)?;

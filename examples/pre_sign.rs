@@ -1,7 +1,7 @@
 //! Pre-signs a contract for a user of an e-commerce platform's mini program.
 //!
 //! `cargo run --example pre_sign`: without any of these environment variables it talks to the sandbox, a gateway on
-//! this machine that plays WeChat Pay (built without the feature `sandbox`, it only shows the request). With them it
+//! this machine that simulates WeChat Pay (built without the feature `sandbox`, it only shows the request). With them it
 //! talks to WeChat Pay:
 //!
 //! | variable | meaning |
@@ -13,8 +13,8 @@
 //! | `WECHATPAY_PUBLIC_KEY` | path of the WeChat Pay public key, `pub_key.pem` |
 //! | `WECHATPAY_APPID` | the mini program's AppID |
 //! | `WECHATPAY_SERVICE_ID` | the password-exempt service's id |
-//! | `WECHATPAY_OPENID` | the user |
-//! | `WECHATPAY_NOTIFY_URL` | where WeChat Pay notifies |
+//! | `WECHATPAY_OPENID` | the user's openid |
+//! | `WECHATPAY_NOTIFY_URL` | the URL to which WeChat Pay sends notifications |
 //! | `WECHATPAY_OUT_CONTRACT_CODE` | the merchant's code for the contract |
 //! | `WECHATPAY_DISPLAY_ACCOUNT` | the user's name on the signing page |
 

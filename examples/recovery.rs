@@ -22,7 +22,7 @@ use wechatpay_contract::{
     TerminateContract, ecommerce,
 };
 
-/// The greatest number of attempts. Between two of them is a pause, for a platform's refund of a minute.
+/// The maximum number of attempts. The caller sets the pause between two of them: a minute for a platform's refund.
 const ATTEMPTS: usize = 3;
 
 /// Makes a call again while its outcome is unknown.
@@ -89,7 +89,7 @@ where
     until_known(pause, || client.send(order))
 }
 
-/// The end of an order that was to be closed.
+/// The result of closing an order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
     /// It is closed and can never be paid.
@@ -99,8 +99,8 @@ pub(crate) enum Closing {
     Paid(Box<Transaction>),
 }
 
-/// Close: query, since the user may have paid meanwhile. Close again only an order that is not paid. A closing that is
-/// refused is queried too: a paid order is refused, and by some pages a closed one.
+/// Close: query, since the user may have paid meanwhile. Close again only an order that is not paid. Query after a
+/// refusal too: WeChat Pay refuses to close a paid order and, by some pages, a closed one.
 pub(crate) fn close(
     client: &Client,
     close: &CloseOrder<'_>,
@@ -125,8 +125,8 @@ pub(crate) fn close(
 }
 
 /// Refund: query by the same `out_refund_no`. If it is not found, or the query fails, send the same refund again: one number
-/// refunds once, and a new one could refund twice. What the query finds must be this refund, not another one under its
-/// number. The refund that is returned may be under way for days: its notification or a query tells the end.
+/// refunds once, and a new one could refund twice. The refund that the query returns must match this one, not another under
+/// its number. It may be under way for days: its notification or a later query has its final state.
 pub(crate) fn refund(
     client: &Client,
     refund: &CreateRefund<'_>,
@@ -154,7 +154,7 @@ fn is_this(comparison: Result<(), Mismatch>) -> Result<(), Error> {
     })
 }
 
-/// A platform's refund: the same, with its own calls. Returns WeChat Pay's number of the refund, whose state a query tells.
+/// A platform's refund: the same, with its own calls. Returns WeChat Pay's refund number. A query returns the state.
 /// Pause for a minute: more than one request per order and minute is refused.
 pub(crate) fn platform_refund(
     client: &Client,

@@ -8,7 +8,7 @@
 //! | `POST /notify` | for WeChat Pay |
 //!
 //! `cargo run --example service` serves until it is interrupted. Without any of these environment variables the sandbox
-//! plays WeChat Pay. With them it talks to WeChat Pay. The public key may be left out in platform-certificate mode:
+//! simulates WeChat Pay. With them it talks to WeChat Pay. The public key may be left out in platform-certificate mode:
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -96,7 +96,7 @@ impl Service {
         let code = new_code();
         // Stored before it is sent, so that the notification finds it.
         self.contracts.add(&code, &user.openid);
-        // After any error the user tries again with another code. That this one then has no effect is inferred.
+        // After any error the user tries again with another code. That the abandoned code has no effect is inferred.
         let session = self.client.send(&ecommerce::MiniProgramPreSign {
             appid: &self.appid,
             service_id: self.service_id,
@@ -238,7 +238,7 @@ fn page() -> Response<Body> {
     response.body(PAGE.into()).unwrap_or_default()
 }
 
-/// Returns a code that was never used before: up to 32 digits and letters. A number from the database does as well.
+/// Returns a code that was never used before: up to 32 digits and letters. A number from the database works as well.
 fn new_code() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let now = UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -272,7 +272,7 @@ fn with_wechat_pay() -> Result<(), Box<dyn Error>> {
 fn with_sandbox() -> Result<(), Box<dyn Error>> {
     let sandbox = Sandbox::start()?;
     let client = sandbox.client();
-    // Picks a free port here, since the server would not tell which one the system picked.
+    // Picks a free port first, since the server does not report its own port.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     sandbox.deliver_notifications_to(&format!("http://{address}/notify"))?;
     say!("sandbox at {}", sandbox.url());

@@ -2,8 +2,8 @@
 //!
 //! # Start without any key
 //!
-//! The feature `sandbox` brings a local gateway that plays WeChat Pay, with keys of its own. After
-//! `cargo add wechatpay-contract --features sandbox` this is a whole program:
+//! The feature `sandbox` adds a local gateway that simulates WeChat Pay, with its own keys. After
+//! `cargo add wechatpay-contract --features sandbox` this is a complete program:
 //!
 #![cfg_attr(feature = "sandbox", doc = "```")]
 #![cfg_attr(not(feature = "sandbox"), doc = "```ignore")]
@@ -72,7 +72,7 @@
 //! }
 //! ```
 //!
-//! # The way to each part
+//! # Where to find each part
 //!
 //! | part | where |
 //! |---|---|
@@ -93,18 +93,18 @@
 //!
 //! # Performance
 //!
-//! One RSA-2048 signature is most of the processor time of a call. Everything beside it, TLS included, takes about as long as
-//! the same exchange written by hand with ureq and ring. A kept connection costs no DNS lookup, no handshake and no thread.
-//! Memory is about 7 MiB with 16 TLS connections. The figures and the commands that print them are in `benches/README.md`.
+//! One RSA-2048 signature takes most of the processor time of a call. Everything else, TLS included, takes about as long as
+//! the same exchange written by hand with ureq and ring. A call on a pooled connection needs no DNS lookup, no handshake and
+//! no thread. Memory is about 7 MiB with 16 TLS connections. The figures and the commands that print them are in `benches/README.md`.
 
-// The rooms, from the ground up. A file imports only from its own room and from those before it in this list, and no two
-// files import each other. `.ci/rooms.py` checks both.
+// The modules, from the lowest layer up. A file imports only from its own module and from those before it in this list, and
+// no two files import each other. `.ci/rooms.py` checks both.
 //
 // time.rs            Unix seconds and the written forms of a time.
-// json.rs            Reads verified JSON; errors name fields and places, never values.
-// open_enum.rs       Enumerations of texts on the wire that keep unknown values.
+// json.rs            Reads verified JSON. Errors name fields and places, never values.
+// open_enum.rs       Enumerations of wire strings that keep unknown values.
 // error/             What can go wrong, whether the request may have taken effect, and what to do next.
-// keys/              Private, public and APIv3 keys; PEM and DER; the only place that names ring.
+// keys/              Private, public and APIv3 keys in PEM and DER. No other module names ring.
 // rules.rs           The documented rules for fields.
 // request.rs         A request (method, path template, query, body) and the trait for typed ones.
 // platform_keys.rs   WeChat Pay's keys: shared, replaceable, one preferred for `Wechatpay-Serial`.
@@ -117,11 +117,11 @@
 // certificates/      The list of platform certificates, and when it is downloaded.
 // transport/         Connections for ureq: addresses, deadlines, one write per request.
 // client/            The blocking client: methods, settings, one exchange with its attempts.
-// self_test.rs       Checks credentials live, from what an observer of exchanges sees.
-// sandbox/           A gateway on loopback that plays WeChat Pay, for any client.
+// self_test.rs       Checks credentials with real calls, whose exchanges it observes.
+// sandbox/           A gateway on loopback that simulates WeChat Pay, for any client.
 // guide/             Pages of documentation, without items.
 
-// Only docs.rs sets this, whose toolchain is a nightly one.
+// Only docs.rs sets this. It builds with the nightly toolchain.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // A test may panic.
 #![cfg_attr(

@@ -1,5 +1,5 @@
-//! A blocking HTTP server with the limits that a receiver of notifications needs (head, body, time, connections). Its requests
-//! become events, and replies become its responses.
+//! A blocking HTTP server with the limits that a receiver of notifications needs (head, body, time, connections). It
+//! opens requests as notifications, and turns replies into HTTP responses.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use wechatpay_contract::{
 
 /// The longest body in bytes. The server itself limits a head to 8 KiB.
 const MAX_BODY: usize = 16 << 10;
-/// The timeout of each read and write, and of a whole body. A head that comes byte by byte takes longer: a reverse proxy limits
-/// that.
+/// The timeout of each read and write, and of a whole body. A head that arrives byte by byte can take longer: let a reverse
+/// proxy limit it.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Each connection needs a thread, two file descriptors and up to 100 KiB.
 const MAX_CONNECTIONS: usize = 512;

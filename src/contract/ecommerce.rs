@@ -55,7 +55,7 @@ pub struct MiniProgramPreSign<'a> {
     /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters. No emoji: each character has at most
     /// three UTF-8 bytes.
     pub contract_display_account: &'a str,
-    /// The user under `appid` 用户标识, up to 128 characters.
+    /// The user's openid under `appid` 用户标识, up to 128 characters.
     pub openid: &'a str,
 }
 
@@ -72,10 +72,10 @@ impl MiniProgramPreSign<'_> {
     }
 }
 
-/// Pre-signs a contract that the user is offered to sign after paying an order 支付后场景预签约.
+/// Pre-signs a contract that the user can sign after paying an order 支付后场景预签约.
 ///
-/// Place the order first. The user is offered to sign only after a payment within two hours. If this call fails, nothing is
-/// offered.
+/// Place the order first. WeChat Pay offers the contract only if the user pays within two hours. If this call fails,
+/// WeChat Pay offers nothing.
 ///
 /// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///

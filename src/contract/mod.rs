@@ -1,5 +1,5 @@
-//! The calls of the product: password-exempt contracts 免密支付签约 are pre-signed, queried and terminated. Each call refuses
-//! a response about another contract, by [`Endpoint::check`](crate::Endpoint::check).
+//! The calls for password-exempt contracts 免密支付签约: pre-sign, query and terminate. Each call refuses a response about
+//! another contract, by [`Endpoint::check`](crate::Endpoint::check).
 
 pub mod ecommerce;
 mod id;

@@ -6,8 +6,8 @@
 use crate::error::InvalidField;
 use crate::rules;
 
-/// Implements [`Endpoint`](crate::Endpoint) for both requests of a mode, which is named as in the path. `max` is the
-/// documented length of `prepay_id`. If the requests have a `sub_mchid`, `sub_mchid_is_always_repeated` says whether every
+/// Implements [`Endpoint`](crate::Endpoint) for both requests of a mode. `mode` is its segment of the path. `max` is
+/// the documented length of `prepay_id`. If the requests have a `sub_mchid`, `sub_mchid_is_always_repeated` says whether every
 /// response does.
 macro_rules! pre_sign_calls {
     (mode: $mode:literal, max: $max:expr $(, sub_mchid_is_always_repeated: $repeated:literal)?) => {
@@ -71,7 +71,7 @@ macro_rules! pre_sign_calls {
 }
 pub(super) use pre_sign_calls;
 
-/// Checks the fields that every mode has, against the lengths too if the mode's pages state them.
+/// Checks the fields that every mode has, and their lengths if the mode's pages state them.
 pub(super) fn check_common(
     out_contract_code: &str,
     notify_url: &str,

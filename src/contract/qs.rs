@@ -81,10 +81,10 @@ impl MiniProgramPreSign<'_> {
     }
 }
 
-/// Pre-signs a contract that the user is offered to sign after paying an order 支付后场景预签约.
+/// Pre-signs a contract that the user can sign after paying an order 支付后场景预签约.
 ///
-/// Place the order first, and call this before its `prepay_id` is handed to the merchant. The user is offered to sign only
-/// after a payment within two hours. If this call fails, nothing is offered.
+/// Place the order first, and call this before its `prepay_id` is handed to the merchant. WeChat Pay offers the contract
+/// only if the user pays within two hours. If this call fails, WeChat Pay offers nothing.
 ///
 /// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///
@@ -103,8 +103,8 @@ pre_sign_calls!(mode: "qs", max: 64, sub_mchid_is_always_repeated: false);
 one_identifier_of_two! {
     /// The user who signs, named by one of the two identifiers or by both.
     User, max: 128, within: "",
-    /// `openid` 用户标识: the user under `appid`, up to 128 characters.
+    /// `openid` 用户标识: the user's openid under `appid`, up to 128 characters.
     Openid: openid,
-    /// `sub_openid` 用户子标识: the user under `sub_appid`, up to 128 characters.
+    /// `sub_openid` 用户子标识: the user's openid under `sub_appid`, up to 128 characters.
     SubOpenid: sub_openid,
 }

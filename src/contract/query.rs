@@ -72,16 +72,16 @@ impl Endpoint for QueryContract<'_> {
 pub struct Contract {
     /// The merchant id 商户号 that the contract is made with, up to 32 characters.
     pub mchid: String,
-    /// WeChat Pay's id of the contract 免密支付协议ID, up to 32 characters. That an order names the contract by it, as
-    /// `password_free_contract_id`, is inferred from the names.
+    /// WeChat Pay's id of the contract 免密支付协议ID, up to 32 characters. That an order takes it as
+    /// `password_free_contract_id` is inferred from the names.
     pub contract_id: String,
     /// The merchant's AppID 商户AppID, up to 32 characters.
     pub appid: String,
-    /// The user under `appid` 用户标识, up to 64 characters. Documented as always present, but not required here.
+    /// The user's openid under `appid` 用户标识, up to 64 characters. Documented as always present, but not required here.
     pub openid: Option<String>,
     /// The sub-merchant's AppID 子商户AppID, up to 32 characters.
     pub sub_appid: Option<String>,
-    /// The user under `sub_appid` 用户子标识, up to 64 characters.
+    /// The user's openid under `sub_appid` 用户子标识, up to 64 characters.
     pub sub_openid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
     #[serde(deserialize_with = "number_or_text")]
@@ -101,7 +101,7 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// Returns `true` if the contract is signed and has not ended, so that it can be named in an order.
+    /// Returns `true` if the contract is signed and has not ended, so that an order can use it.
     pub fn is_in_force(&self) -> bool {
         self.contract_state == ContractState::Signed
     }
@@ -111,7 +111,7 @@ impl Contract {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TerminateInfo {
-    /// The party that ended it, or the way 协议解约方式. Documented as always present, but not required here.
+    /// The way in which the contract was ended 协议解约方式. Documented as always present, but not required here.
     pub contract_termination_mode: Option<TerminationMode>,
     /// The time 协议解约时间, in the form of RFC 3339.
     pub contract_terminated_time: Option<String>,

@@ -62,11 +62,11 @@ pub struct MiniProgramPreSign<'a> {
     /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters. No emoji: each character has at most
     /// three UTF-8 bytes.
     pub contract_display_account: &'a str,
-    /// The user under `sp_appid` 用户标识, up to 128 characters. That this or `sub_openid` is required is inferred and not
-    /// enforced.
+    /// The user's openid under `sp_appid` 用户标识, up to 128 characters. The rule that one of the two
+    /// openids is required is inferred and not enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sp_openid: Option<&'a str>,
-    /// The user under `sub_appid` 用户子标识, up to 128 characters.
+    /// The user's openid under `sub_appid` 用户子标识, up to 128 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_openid: Option<&'a str>,
 }
@@ -87,10 +87,10 @@ impl MiniProgramPreSign<'_> {
     }
 }
 
-/// Pre-signs a contract that the user is offered to sign after paying an order 支付后场景预签约.
+/// Pre-signs a contract that the user can sign after paying an order 支付后场景预签约.
 ///
-/// Place the order first. The user is offered to sign only after a payment within two hours. If this call fails, nothing is
-/// offered.
+/// Place the order first. WeChat Pay offers the contract only if the user pays within two hours. If this call fails,
+/// WeChat Pay offers nothing.
 ///
 /// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
 ///

@@ -11,8 +11,8 @@ use crate::json::number_or_text;
 /// # After an unknown outcome
 ///
 /// Pre-signing is not documented as idempotent. After an unknown outcome, send it again with the same fields. That should do
-/// no harm, since there is a contract only when the user signs, and at most one for each code. Both is inferred.
-/// [`QueryContract`](crate::QueryContract) tells if there is a contract.
+/// no harm: a contract exists only after the user signs, and at most one exists for each code. Both statements are inferred.
+/// [`QueryContract`](crate::QueryContract) shows if a contract exists.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/partner/4013369177> and the other three modes' pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +29,9 @@ pub struct MiniProgramSession {
     pub service_id: u64,
     /// The merchant's code for the contract 商户签约协议号.
     pub out_contract_code: String,
-    /// AppID of the mini program in which WeChat lets the user sign.
+    /// AppID of WeChat's signing mini program.
     pub sign_mp_appid: String,
-    /// Path of the page in that mini program.
+    /// Path of the page to open in that mini program.
     pub sign_mp_path: String,
 }
 

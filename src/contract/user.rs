@@ -1,7 +1,7 @@
 //! A user who is named by one of two identifiers, or by both.
 
 /// Defines an enumeration of one identifier, the other, or both, which is serialized as one or two fields. `max` is the
-/// greatest length of an identifier. `within` is the object on the wire, with a dot, that errors name before a field.
+/// greatest length of an identifier. `within` is the prefix of both fields in errors: the enclosing JSON object and a dot.
 macro_rules! one_identifier_of_two {
     (
         $(#[$doc:meta])*
@@ -39,7 +39,7 @@ macro_rules! one_identifier_of_two {
             }
         }
 
-        /// From two nullable columns of a database, in the order of the variants.
+        /// Converts two nullable database columns, in the order of the variants.
         impl<'a> TryFrom<(Option<&'a str>, Option<&'a str>)> for $name<'a> {
             type Error = $crate::error::InvalidField;
 

@@ -30,7 +30,8 @@
 //! # Tracing and metrics
 //!
 //! [`ClientBuilder::on_exchange`](crate::ClientBuilder::on_exchange) takes a function that is called after each exchange. Its page
-//! shows `log` and `tracing`. Label counters and histograms with the path's template, since there are only a few of them:
+//! has examples for `log` and `tracing`. Label counters and histograms with the path's template, since there are only
+//! a few of them:
 //!
 //! ```
 //! use std::collections::BTreeMap;

@@ -13,7 +13,7 @@
 //! `Wechatpay-Serial` names.
 //!
 //! `Signer::from_certificate` reads the serial number from `apiclient_cert.pem` and refuses a private key that does not belong to
-//! it. A wrong pair is the commonest cause of HTTP 401.
+//! it. A wrong pair is the most common cause of HTTP 401.
 //!
 //! # A merchant with the public key
 //!
@@ -44,8 +44,8 @@
 //!
 //! # A new public key
 //!
-//! Hold the old and the new key, with the new one last, so that requests ask for responses signed with it. Remove the old key
-//! when no message names it any more.
+//! Give the verifier the old and the new key, the new one last. Requests then ask for responses signed with the new key. Remove
+//! the old key when no message names it any more.
 //!
 //! # Renewing the merchant's certificate
 //!

@@ -16,7 +16,7 @@
 //! - **扣费服务**, a pre-authorized deduction service, has a `token` 扣费服务预授权token and the path
 //!   `/v3/pay/transactions/jsapi-with-contract`. Its order is made with
 //!   [`ContractInfo::Token`](crate::order::ContractInfo::Token).
-//! - **收付通个人收款**, by which persons receive money, has the `out_contract_code` of an applicant, neither service nor plan,
+//! - **收付通个人收款**, by which persons receive money, has no service and no plan. It has the `out_contract_code` of an applicant
 //!   and the paths `/v3/ecommerce/individual-contracts/…`. Its calls go through [`Client::execute`](crate::Client::execute).
 //!
 //! # Traps
@@ -25,8 +25,8 @@
 //!   enters no password. No call of this product debits by itself.
 //! - **`pre-entrust-sign`** is the last part of a path in 免密支付, in 委托代扣 and in 个人收款. A `plan_id` sent as
 //!   `service_id` is refused.
-//! - **`jsapi-with-contract`** serves 免密支付, 扣费服务 and signing while paying (签约 and 支付 in one, of 委托代扣), by
-//!   different fields of `contract_info`. Only `password_free_contract_id` is for 免密支付.
+//! - **`jsapi-with-contract`** serves 免密支付, 扣费服务, and the signing during a payment of 委托代扣. Each uses its own field of
+//!   `contract_info`. Only `password_free_contract_id` is for 免密支付.
 //! - **`contract_id`** is in the notifications of 委托代扣 too. There it does not name a contract of 免密支付.
 //! - **Refunds of a platform** are under `/v3/ecommerce/refunds/`, those of a service provider under
 //!   `/v3/refund/domestic/refunds`: [`CreatePlatformRefund`](crate::order::CreatePlatformRefund) and

@@ -3,16 +3,16 @@
 //! # Guaranteed
 //!
 //! - Nothing unverified is returned as success. The signature is verified over the raw bytes before they are parsed, and no
-//!   switch turns that off. A message 300 seconds or more off the clock is refused.
-//! - [`Outcome::NotSent`](crate::Outcome::NotSent) means that nothing of the request was sent. The client itself retries only a
-//!   call for which no connection could be made and, once, a `GET` whose connection broke.
+//!   switch turns that off. A message dated 300 seconds or more off the clock is refused.
+//! - [`Outcome::NotSent`](crate::Outcome::NotSent) means that nothing of the request was sent. The client itself retries only
+//!   two kinds of calls: a call for which no connection could be made and, once, a `GET` whose connection broke.
 //! - Plain `http://` is refused except for loopback. Redirects are never followed. No proxy is taken from the environment.
 //!   A response body over 1 MiB is an error.
 //! - A connection is used for another call only if the response on it was verified and read to its last byte.
 //! - No input from the network or the caller causes a panic. Fuzzers, property tests and fault injection check that.
 //!   The crate has no `unsafe` code.
 //! - `Debug`, `Display` and errors never show a key or the `Authorization` header. [`DecodeError`](crate::DecodeError) shows none
-//!   of the values that it read. An [`ApiError`](crate::ApiError) may quote what WeChat Pay said of a field, its value included.
+//!   of the values that it read. An [`ApiError`](crate::ApiError) may quote WeChat Pay's message about a field, with its value.
 //!
 //! # Not guaranteed
 //!
@@ -27,7 +27,7 @@
 //!   pinned, and revocation is not checked.
 //! - **A platform certificate given as PEM is trusted.** The authority's signature on it is not checked.
 //! - **Keys are not wiped from memory**, because ring does not wipe them. [`Signer::from_function`](crate::Signer::from_function)
-//!   keeps the private key elsewhere.
+//!   lets you keep the private key elsewhere, such as in an HSM.
 //! - **`Debug` of typed requests, sessions, contracts and events shows their values**: openid, display name, session ids. The log
 //!   level `trace` of `ureq` and `ureq_proto` shows them too. Keep both out of logs.
 //! - **The sandbox's keys are published** with this crate and protect nothing.

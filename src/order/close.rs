@@ -6,9 +6,9 @@ use crate::request::{Endpoint, Request};
 
 /// Closes an order that is not paid, so that it can never be paid 关闭订单.
 ///
-/// Close it when the user cancels or the time to pay is over. An order cannot be closed while the user pays. A paid order
-/// cannot be closed either, but refunded. A closed `out_trade_no` can never be used again. Closing twice does no harm, though
-/// an older page has the error `ORDER_CLOSED` for it.
+/// Close it when the user cancels or the payment deadline has passed. An order cannot be closed while the user pays. A paid
+/// order cannot be closed: refund it. A closed `out_trade_no` can never be used again. Closing an order twice does no harm,
+/// but an older page documents the error `ORDER_CLOSED` for it.
 ///
 /// After an unknown outcome, query the order. If it is `CLOSED`, the closing is done. If it is `NOTPAY`, close it again. If it
 /// is paid, deliver or refund it. Only a response with status 204 means that the order is closed. 202 with `USER_PAYING` is
@@ -21,7 +21,7 @@ use crate::request::{Endpoint, Request};
 pub struct CloseOrder<'a> {
     /// The merchant ids that placed the order.
     pub payee: Payee<'a>,
-    /// The merchant's number of the order 商户订单号, up to 32 characters.
+    /// The merchant's order number 商户订单号, up to 32 characters.
     pub out_trade_no: &'a str,
 }
 

@@ -66,7 +66,7 @@ use crate::error::InvalidField;
 use crate::request::{Endpoint, Request};
 use crate::rules;
 
-/// Orders with a contract as a direct merchant JSAPI下单并授权.
+/// Places an order with a contract, as a direct merchant JSAPI下单并授权.
 ///
 /// The order itself moves no money. The user pays with the `prepay_id`, within two hours.
 ///
@@ -74,9 +74,9 @@ use crate::rules;
 /// `out_trade_no`. Do not order under another number, since the user could pay both. To change an order, close it and place
 /// it under a new number.
 ///
-/// The response repeats nothing of the order. If a broken gateway or proxy returns the response to another order, nothing
-/// shows it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] before delivering, and query if the
-/// user sees another order than theirs.
+/// The response repeats no field of the order. If a broken gateway or proxy returns another order's response, the client
+/// cannot detect it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] before you deliver. Query the
+/// order if the user sees another one than theirs.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -87,7 +87,7 @@ pub struct JsapiOrder<'a> {
     pub mchid: &'a str,
     /// The description of the goods 商品描述, up to 127 characters.
     pub description: &'a str,
-    /// The merchant's number of the order 商户订单号: 6 to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the
+    /// The merchant's order number 商户订单号: 6 to 32 ASCII digits, letters, `_`, `-` and `*`, unique for the
     /// merchant.
     pub out_trade_no: &'a str,
     /// The URL to which WeChat Pay sends the notification of the payment 通知地址: HTTPS, without a query, up to 255
@@ -123,7 +123,7 @@ impl Endpoint for JsapiOrder<'_> {
     }
 }
 
-/// Orders with a contract as a service provider 服务商 or an e-commerce platform 电商收付通: JSAPI下单并授权.
+/// Places an order with a contract, as a service provider 服务商 or an e-commerce platform 电商收付通: JSAPI下单并授权.
 ///
 /// The order itself moves no money. The user pays with the `prepay_id`, within two hours.
 ///
@@ -131,9 +131,9 @@ impl Endpoint for JsapiOrder<'_> {
 /// `out_trade_no`. Do not order under another number, since the user could pay both. To change an order, close it and place
 /// it under a new number.
 ///
-/// The response repeats nothing of the order. If a broken gateway or proxy returns the response to another order, nothing
-/// shows it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] before delivering, and query if the
-/// user sees another order than theirs.
+/// The response repeats no field of the order. If a broken gateway or proxy returns another order's response, the client
+/// cannot detect it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] before you deliver. Query the
+/// order if the user sees another one than theirs.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -142,7 +142,7 @@ pub struct PartnerJsapiOrder<'a> {
     pub sp_appid: &'a str,
     /// The service provider's merchant id 服务商户号, up to 32 characters.
     pub sp_mchid: &'a str,
-    /// The sub-merchant's AppID 子商户应用ID, up to 32 characters. Required when the payer is named by `sub_openid`.
+    /// The sub-merchant's AppID 子商户应用ID, up to 32 characters. Required if the payer is named by `sub_openid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_appid: Option<&'a str>,
     /// The sub-merchant 子商户号, up to 32 characters.
@@ -227,14 +227,15 @@ pub struct Payer<'a> {
 one_identifier_of_two! {
     /// The payer of a sub-merchant's order, named by one of the two identifiers or by both.
     PartnerPayer, max: usize::MAX, within: "payer.",
-    /// `sp_openid` 用户服务标识: the user under `sp_appid`. Up to 128 characters, as inferred from orders without a contract.
-    SpOpenid: sp_openid,
-    /// `sub_openid` 用户子标识: the user under `sub_appid`, which is required then. Up to 128 characters, as inferred from
+    /// `sp_openid` 用户服务标识: the user's openid under `sp_appid`. Up to 128 characters, as inferred from
     /// orders without a contract.
+    SpOpenid: sp_openid,
+    /// `sub_openid` 用户子标识: the user's openid under `sub_appid`, which is required then. Up to 128 characters, as
+    /// inferred from orders without a contract.
     SubOpenid: sub_openid,
 }
 
-/// The contract with which an order is paid 签约授权信息, named as in one of two products.
+/// The contract that an order uses 签约授权信息, of one of two products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContractInfo<'a> {

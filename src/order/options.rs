@@ -12,7 +12,7 @@ use crate::rules;
 /// orders without a contract and not enforced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct OrderOptions<'a> {
-    /// The end of the time to pay 支付结束时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`, up to 64
+    /// The payment deadline 支付结束时间, in the form of RFC 3339: `2018-06-08T10:34:56+08:00`, up to 64
     /// characters. It is 1 minute to 15 days after the order. WeChat Pay moves other times to these limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_expire: Option<&'a str>,
@@ -52,7 +52,7 @@ impl OrderOptions<'_> {
 /// The goods of an order, for coupons 优惠功能.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Detail<'a> {
-    /// The price before any reduction 订单原价, in fen 分.
+    /// The price before any discount 订单原价, in fen 分.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_price: Option<u64>,
     /// The number of the merchant's receipt 商品小票ID, up to 32 characters.
@@ -89,9 +89,9 @@ pub struct GoodsDetail<'a> {
     /// The name of the goods 商品名称, up to 256 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_name: Option<&'a str>,
-    /// The number of pieces 商品数量. Required.
+    /// The quantity 商品数量. Required.
     pub quantity: u64,
-    /// The price of a piece 商品单价, in fen 分. Required.
+    /// The unit price 商品单价, in fen 分. Required.
     pub unit_price: u64,
 }
 
@@ -100,7 +100,7 @@ pub struct GoodsDetail<'a> {
 pub struct SceneInfo<'a> {
     /// The user's IP address 用户终端IP, version 4 or 6, up to 45 characters. Required.
     pub payer_client_ip: &'a str,
-    /// The merchant's number of the device 商户端设备号, up to 32 characters.
+    /// The merchant's device number 商户端设备号, up to 32 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_id: Option<&'a str>,
     /// The shop 商户门店信息.
@@ -120,7 +120,7 @@ impl SceneInfo<'_> {
 /// The shop in which an order is made 商户门店信息.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct StoreInfo<'a> {
-    /// The merchant's number of the shop 门店编号, up to 32 characters. Required.
+    /// The merchant's shop number 门店编号, up to 32 characters. Required.
     pub id: &'a str,
     /// The shop's name 商户门店名称, up to 256 characters.
     #[serde(skip_serializing_if = "Option::is_none")]

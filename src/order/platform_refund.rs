@@ -13,7 +13,7 @@ use crate::rules;
 
 /// Refunds a sub-merchant's paid order in part or in whole, as an e-commerce platform 申请退款.
 ///
-/// A response of success means only that the refund was accepted. [`QueryPlatformRefund`] and the notification have its
+/// A response of success means only that the refund was accepted. [`QueryPlatformRefund`] or the notification has its
 /// status.
 ///
 /// **After an unknown outcome, and after 429, never take a new `out_refund_no`**: that may refund twice. Query, and send the
@@ -33,7 +33,7 @@ pub struct CreatePlatformRefund<'a> {
     /// The paid order.
     #[serde(flatten)]
     pub order: OrderNumber<'a>,
-    /// The platform's number of the refund 商户退款单号: 1 to 64 ASCII digits, letters, `_`, `-`, `|`, `*` and `@`, unique.
+    /// The platform's refund number 商户退款单号: 1 to 64 ASCII digits, letters, `_`, `-`, `|`, `*` and `@`, unique.
     pub out_refund_no: &'a str,
     /// The amounts 订单金额.
     pub amount: RefundAmount<'a>,
@@ -70,9 +70,9 @@ impl Endpoint for CreatePlatformRefund<'_> {
 }
 
 impl CreatePlatformRefund<'_> {
-    /// Compares a refund that a query found under the same number: the numbers, and the amounts that it has.
+    /// Compares a queried refund with this request: the numbers, and the amounts that the response has.
     ///
-    /// After an unknown outcome, another refund under the number must not count as this one's success. For
+    /// After an unknown outcome, this keeps another refund under the same number from counting as this one. For
     /// [`CreateRefund`](super::CreateRefund), [`Endpoint::check`] does the same.
     ///
     /// # Errors
@@ -92,15 +92,15 @@ impl CreatePlatformRefund<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AcceptedRefund {
-    /// WeChat Pay's number of the refund 微信退款单号, up to 32 characters.
+    /// WeChat Pay's refund number 微信退款单号, up to 32 characters.
     pub refund_id: String,
-    /// The platform's number of the refund 商户退款单号, up to 64 characters.
+    /// The platform's refund number 商户退款单号, up to 64 characters.
     pub out_refund_no: String,
     /// The time of the creation 退款创建时间, in the form of RFC 3339.
     pub create_time: String,
     /// The amounts 订单金额.
     pub amount: RefundedAmount,
-    /// The reductions that are refunded 优惠退款详情.
+    /// The discounts that are refunded 优惠退款详情.
     #[serde(default, deserialize_with = "null_as_default")]
     pub promotion_detail: Vec<RefundedPromotion>,
     /// The merchant who pays for the refund 退款出资商户. Absent until that is decided.

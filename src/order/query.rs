@@ -72,7 +72,7 @@ impl Endpoint for QueryOrder<'_> {
     }
 }
 
-/// The merchant who is paid. The ids that placed an order also query and close it.
+/// The merchant who receives the payment. An order is queried and closed with the ids that placed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Payee<'a> {
@@ -146,13 +146,13 @@ impl OrderNumber<'_> {
     }
 }
 
-/// An order as WeChat Pay knows it: the response to [`QueryOrder`], and the content of a payment notification.
+/// An order in WeChat Pay's records: the response to [`QueryOrder`], and the content of a payment notification.
 ///
-/// Before anything is delivered for it, look at [`is_paid`](Self::is_paid) and compare it with your own record by
+/// Before you deliver, check [`is_paid`](Self::is_paid) and compare this with your own record by
 /// [`check_order`](Self::check_order).
 ///
 /// Sources: the pages of [`QueryOrder`], for the notification <https://pay.weixin.qq.com/doc/v3/merchant/4012791902>,
-/// <https://pay.weixin.qq.com/doc/v3/partner/4012085801>. That an order with a contract looks like any other is inferred.
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012085801>. That an order with a contract has the same fields is inferred.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Transaction {
@@ -168,11 +168,11 @@ pub struct Transaction {
     pub sub_appid: Option<String>,
     /// The sub-merchant's id 子商户号.
     pub sub_mchid: Option<String>,
-    /// The merchant's number of the order 商户订单号, up to 32 characters.
+    /// The merchant's order number 商户订单号, up to 32 characters.
     pub out_trade_no: String,
-    /// WeChat Pay's number of the order 微信支付订单号, up to 32 characters. Only paid orders have it.
+    /// WeChat Pay's order number 微信支付订单号, up to 32 characters. Only paid orders have it.
     pub transaction_id: Option<String>,
-    /// The way of paying 交易类型. Only paid orders have it.
+    /// The trade type 交易类型. Only paid orders have it.
     pub trade_type: Option<TradeType>,
     /// The state of the order 交易状态.
     pub trade_state: TradeState,
@@ -290,7 +290,7 @@ pub struct OwnOrder<'a> {
     pub appid: &'a str,
     /// `sub_appid` of a partner's order, if it has one.
     pub sub_appid: Option<&'a str>,
-    /// The merchant's number of the order.
+    /// The merchant's order number.
     pub out_trade_no: &'a str,
     /// The total of the order, in fen 分.
     pub total: u64,
@@ -323,11 +323,11 @@ open_enum! {
 }
 
 open_enum! {
-    /// The way of paying an order 交易类型.
+    /// The trade type of an order 交易类型.
     TradeType {
         /// Official account or mini program. That orders with a contract have it is inferred.
         Jsapi = "JSAPI",
-        /// Scanned code.
+        /// QR code that the user scans.
         Native = "NATIVE",
         /// App.
         App = "APP",
@@ -335,7 +335,7 @@ open_enum! {
         MicroPay = "MICROPAY",
         /// Mobile web page.
         MWeb = "MWEB",
-        /// Face.
+        /// Face recognition.
         FacePay = "FACEPAY",
     }
 }
@@ -346,9 +346,9 @@ open_enum! {
 pub struct TransactionPayer {
     /// The user under the direct merchant's `appid` 用户标识, up to 128 characters.
     pub openid: Option<String>,
-    /// The user under `sp_appid` 用户服务标识, up to 128 characters.
+    /// The user's openid under `sp_appid` 用户服务标识, up to 128 characters.
     pub sp_openid: Option<String>,
-    /// The user under `sub_appid` 用户子标识, up to 128 characters.
+    /// The user's openid under `sub_appid` 用户子标识, up to 128 characters.
     pub sub_openid: Option<String>,
 }
 
@@ -370,7 +370,7 @@ pub struct TransactionAmount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TransactionScene {
-    /// The merchant's number of the device 商户端设备号, up to 32 characters. It may be empty.
+    /// The merchant's device number 商户端设备号, up to 32 characters. It may be empty.
     pub device_id: Option<String>,
 }
 
@@ -387,7 +387,7 @@ pub struct Promotion {
     /// `CASH` for a funded coupon, `NOCASH` for an unfunded one 优惠类型.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// The reduction 优惠券面额, in fen 分.
+    /// The discount 优惠券面额, in fen 分.
     pub amount: u64,
     /// The campaign's id 活动ID, up to 32 characters.
     pub stock_id: Option<String>,
@@ -410,11 +410,11 @@ pub struct Promotion {
 pub struct PromotionGoods {
     /// The merchant's code for the goods 商品编码, up to 32 characters.
     pub goods_id: Option<String>,
-    /// The number of pieces 商品数量.
+    /// The quantity 商品数量.
     pub quantity: Option<u64>,
-    /// The price of a piece 商品单价, in fen 分.
+    /// The unit price 商品单价, in fen 分.
     pub unit_price: Option<u64>,
-    /// The reduction 商品优惠金额, in fen 分.
+    /// The discount 商品优惠金额, in fen 分.
     pub discount_amount: Option<u64>,
     /// A remark 商品备注, up to 128 characters.
     pub goods_remark: Option<String>,

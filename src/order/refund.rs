@@ -15,10 +15,10 @@ use crate::rules;
 /// has its own call, [`CreatePlatformRefund`](super::CreatePlatformRefund).
 ///
 /// A response of success means that the refund was accepted, not that the user has the money. The notification, or a
-/// [`QueryRefund`] a minute later, tells its [`status`](Refund::status).
+/// [`QueryRefund`] a minute later, has its [`status`](Refund::status).
 ///
 /// **After an unknown outcome, never take a new `out_refund_no`**: that may refund twice. One number refunds once, however
-/// often it is sent. Query it. If it is not found, or the query fails, send the same number again with the same fields.
+/// often it is sent. Query the refund. If it is not found, or the query fails, send the same number again with the same fields.
 /// After 429 the outcome is unknown too, since the refund may be under way. Only a refund that is `CLOSED` needs a new
 /// number.
 ///
@@ -50,8 +50,8 @@ pub struct CreateRefund<'a> {
     /// The paid order.
     #[serde(flatten)]
     pub order: OrderNumber<'a>,
-    /// The merchant's number of the refund 商户退款单号: 1 to 64 ASCII digits, letters, `_`, `-`, `|`, `*` and `@`, unique
-    /// for the merchant, for the service provider if there is one.
+    /// The merchant's refund number 商户退款单号: 1 to 64 ASCII digits, letters, `_`, `-`, `|`, `*` and `@`, unique
+    /// for the merchant, or for the service provider if there is one.
     pub out_refund_no: &'a str,
     /// The amounts 金额信息.
     pub amount: RefundAmount<'a>,
@@ -101,7 +101,7 @@ impl Endpoint for CreateRefund<'_> {
 pub struct QueryRefund<'a> {
     /// The sub-merchant 子商户号, up to 32 characters: for service providers only.
     pub sub_mchid: Option<&'a str>,
-    /// The merchant's number of the refund 商户退款单号.
+    /// The merchant's refund number 商户退款单号.
     pub out_refund_no: &'a str,
 }
 
@@ -127,20 +127,20 @@ impl Endpoint for QueryRefund<'_> {
 /// The amounts of a refund that is requested 金额信息.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RefundAmount<'a> {
-    /// The amount to refund 退款金额, in fen 分: from 1 to what is left of the total.
+    /// The amount to refund 退款金额, in fen 分: from 1 to the part of the total that is not refunded yet.
     pub refund: u64,
     /// The total of the **order** 原订单金额, in fen 分.
     pub total: u64,
     /// The currency 退款币种: `CNY`.
     pub currency: &'a str,
-    /// The accounts that pay for the refund 退款出资账户及金额. None of them comes twice, and their sum is `refund`. Empty for
-    /// the usual account.
+    /// The accounts that pay for the refund 退款出资账户及金额. Each is named once, and their sum is `refund`. Empty for the
+    /// default account.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub from: &'a [RefundSource<'a>],
 }
 
 impl RefundAmount<'_> {
-    /// Makes an amount in fen 分 of an order's total in fen 分, in `CNY`, from the usual account.
+    /// Makes an amount in fen 分 of an order's total in fen 分, in `CNY`, from the default account.
     pub const fn fen(refund: u64, total: u64) -> Self {
         Self {
             refund,
@@ -205,8 +205,8 @@ pub struct RefundOptions<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
     /// The URL to which WeChat Pay sends the notification of the refund 退款结果回调url: HTTPS, without a query, up to 256
-    /// characters. It has priority over the one set in the merchant platform. That nothing is notified without both is
-    /// inferred.
+    /// characters. It has priority over the one set in the merchant platform. That no notification is sent if neither
+    /// is set is inferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify_url: Option<&'a str>,
     /// The account that pays for the refund 退款资金来源: `AVAILABLE`, or `UNSETTLED` for travel deposits. Not together with
@@ -226,11 +226,11 @@ pub struct RefundGoods<'a> {
     /// The name of the goods 商品名称, up to 256 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goods_name: Option<&'a str>,
-    /// The price of a piece 商品单价, in fen 分. Required.
+    /// The unit price 商品单价, in fen 分. Required.
     pub unit_price: u64,
     /// The amount to refund for the goods 商品退款金额, in fen 分. Required.
     pub refund_amount: u64,
-    /// The number of pieces 商品退货数量. Required.
+    /// The quantity 商品退货数量. Required.
     pub refund_quantity: u64,
 }
 
@@ -260,22 +260,22 @@ pub(super) fn check_refund(
     }
 }
 
-/// A refund as WeChat Pay knows it: the response to [`CreateRefund`], [`QueryRefund`] and
+/// A refund in WeChat Pay's records: the response to [`CreateRefund`], [`QueryRefund`] and
 /// [`QueryPlatformRefund`](super::QueryPlatformRefund).
 ///
 /// Sources: the pages of the three.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Refund {
-    /// WeChat Pay's number of the refund 微信支付退款单号, up to 32 characters.
+    /// WeChat Pay's refund number 微信支付退款单号, up to 32 characters.
     pub refund_id: String,
-    /// The merchant's number of the refund 商户退款单号, up to 64 characters.
+    /// The merchant's refund number 商户退款单号, up to 64 characters.
     pub out_refund_no: String,
-    /// WeChat Pay's number of the order 微信支付订单号, up to 32 characters.
+    /// WeChat Pay's order number 微信支付订单号, up to 32 characters.
     pub transaction_id: String,
-    /// The merchant's number of the order 商户订单号, up to 32 characters.
+    /// The merchant's order number 商户订单号, up to 32 characters.
     pub out_trade_no: String,
-    /// The way that the money takes 退款渠道. Documented as optional for platforms only.
+    /// The refund channel 退款渠道. Documented as optional for platforms only.
     pub channel: Option<RefundChannel>,
     /// The account that receives the money, in words 退款入账账户, up to 64 characters. Documented as optional for platforms
     /// only.
@@ -290,7 +290,7 @@ pub struct Refund {
     pub funds_account: Option<String>,
     /// The amounts 金额信息.
     pub amount: RefundedAmount,
-    /// The reductions that are refunded 优惠退款信息.
+    /// The discounts that are refunded 优惠退款信息.
     #[serde(default, deserialize_with = "null_as_default")]
     pub promotion_detail: Vec<RefundedPromotion>,
     /// The merchant who pays for a platform's refund 退款出资商户: `REFUND_SOURCE_SUB_MERCHANT` or
@@ -303,8 +303,8 @@ open_enum! {
     RefundStatus {
         /// The money is on the user's account.
         Success = "SUCCESS",
-        /// The refund will not happen. Create it again under a new `out_refund_no`. `CLOSE`, which one description of the
-        /// platform's call has, is read as `CLOSED`.
+        /// The refund will not happen. Create it again under a new `out_refund_no`. The page of the
+        /// platform's call also names `CLOSE`, which is read as `CLOSED`.
         Closed = "CLOSED" | "CLOSE",
         /// The refund is under way.
         Processing = "PROCESSING",
@@ -314,9 +314,9 @@ open_enum! {
 }
 
 open_enum! {
-    /// The way that a refund's money takes 退款渠道.
+    /// The channel of a refund 退款渠道.
     RefundChannel {
-        /// Back to where it came from.
+        /// Back to the original payment method.
         Original = "ORIGINAL",
         /// To the user's balance.
         Balance = "BALANCE",
@@ -346,7 +346,7 @@ pub struct RefundedAmount {
     pub settlement_refund: Option<u64>,
     /// The part of the order that is settled 应结订单金额, in fen 分. Absent for platforms.
     pub settlement_total: Option<u64>,
-    /// The refund of reductions 优惠退款金额, in fen 分.
+    /// The refund of discounts 优惠退款金额, in fen 分.
     pub discount_refund: Option<u64>,
     /// The currency 退款币种: `CNY`. Absent in notifications.
     pub currency: Option<String>,
@@ -366,18 +366,18 @@ pub struct RefundedFrom {
     pub amount: u64,
 }
 
-/// A reduction that is refunded 优惠退款信息.
+/// A discount that is refunded 优惠退款信息.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RefundedPromotion {
-    /// The coupon or reduction 券ID, up to 32 characters.
+    /// The id of the coupon or discount 券ID, up to 32 characters.
     pub promotion_id: String,
     /// `GLOBAL` for the whole order or `SINGLE` for single goods 优惠范围.
     pub scope: Option<String>,
     /// `COUPON` or `DISCOUNT`, on newer pages `CASH` or `NOCASH` 优惠类型.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// The reduction 优惠券面额, in fen 分.
+    /// The discount 优惠券面额, in fen 分.
     pub amount: Option<u64>,
     /// The part of it that is refunded 优惠退款金额, in fen 分.
     pub refund_amount: Option<u64>,
@@ -396,10 +396,10 @@ pub struct RefundedGoods {
     pub wechatpay_goods_id: Option<String>,
     /// The name of the goods 商品名称, up to 256 characters.
     pub goods_name: Option<String>,
-    /// The price of a piece 商品单价, in fen 分.
+    /// The unit price 商品单价, in fen 分.
     pub unit_price: Option<u64>,
     /// The amount refunded for the goods 商品退款金额, in fen 分.
     pub refund_amount: Option<u64>,
-    /// The number of pieces 商品退货数量.
+    /// The quantity 商品退货数量.
     pub refund_quantity: Option<u64>,
 }
