@@ -190,7 +190,7 @@ fn advise(error: &wechatpay_contract::Error, words: &[&str]) -> ExitCode {
         (Outcome::NotSent, _) => ("correct what is named above, then run it again", 1),
         (Outcome::Refused, _) => ("correct what WeChat Pay names, then run it again", 1),
         (Outcome::Unknown, ["terminate", _]) => ("run `contract query` before this again", 3),
-        // That pre-signing again does no harm is inferred: there is a contract only when the user signs.
+        // Inferred: pre-signing again does no harm, since a contract exists only after the user signs.
         (Outcome::Unknown, _) => ("run it again with the same values", 3),
     };
     warn!("outcome: {}", error.outcome());

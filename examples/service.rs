@@ -96,7 +96,7 @@ impl Service {
         let code = new_code();
         // Stored before it is sent, so that the notification finds it.
         self.contracts.add(&code, &user.openid);
-        // After any error the user tries again with another code. That the abandoned code has no effect is inferred.
+        // After any error the user tries again with another code. Inferred: the abandoned code has no effect.
         let session = self.client.send(&ecommerce::MiniProgramPreSign {
             appid: &self.appid,
             service_id: self.service_id,
@@ -116,7 +116,7 @@ impl Service {
             service_id: self.service_id,
             out_contract_code: code,
         }) {
-            // That this is WeChat Pay's response before the user has signed is inferred.
+            // Inferred: WeChat Pay responds so before the user has signed.
             Err(wechatpay_contract::Error::Api(error)) if error.status == 404 => {
                 return Ok(json!({"out_contract_code": code, "state": "NOT_SIGNED"}));
             }

@@ -72,12 +72,13 @@ impl Endpoint for QueryContract<'_> {
 pub struct Contract {
     /// The merchant id 商户号 that the contract is made with, up to 32 characters.
     pub mchid: String,
-    /// WeChat Pay's id of the contract 免密支付协议ID, up to 32 characters. That an order takes it as
-    /// `password_free_contract_id` is inferred from the names.
+    /// WeChat Pay's id of the contract 免密支付协议ID, up to 32 characters. Inferred from the names: an
+    /// order takes it as `password_free_contract_id`.
     pub contract_id: String,
     /// The merchant's AppID 商户AppID, up to 32 characters.
     pub appid: String,
-    /// The user's openid under `appid` 用户标识, up to 64 characters. Documented as always present, but not required here.
+    /// The user's openid under `appid` 用户标识, up to 64 characters. Documented as always present, but a response
+    /// without it is accepted.
     pub openid: Option<String>,
     /// The sub-merchant's AppID 子商户AppID, up to 32 characters.
     pub sub_appid: Option<String>,
@@ -93,7 +94,7 @@ pub struct Contract {
     /// The contract's state 协议状态.
     pub contract_state: ContractState,
     /// The time of signing 协议签署时间, in the form of RFC 3339: `2020-09-10T13:29:35+08:00`. Documented as always
-    /// present, but not required here.
+    /// present, but a response without it is accepted.
     pub contract_signed_time: Option<String>,
     /// The end of the contract 协议解约信息, absent while it is in force. Only `contract_state` proves that the contract has
     /// ended.
@@ -111,7 +112,8 @@ impl Contract {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TerminateInfo {
-    /// The way in which the contract was ended 协议解约方式. Documented as always present, but not required here.
+    /// The way in which the contract was ended 协议解约方式. Documented as always present, but a response
+    /// without it is accepted.
     pub contract_termination_mode: Option<TerminationMode>,
     /// The time 协议解约时间, in the form of RFC 3339.
     pub contract_terminated_time: Option<String>,

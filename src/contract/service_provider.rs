@@ -62,8 +62,8 @@ pub struct MiniProgramPreSign<'a> {
     /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters. No emoji: each character has at most
     /// three UTF-8 bytes.
     pub contract_display_account: &'a str,
-    /// The user's openid under `sp_appid` 用户标识, up to 128 characters. The rule that one of the two
-    /// openids is required is inferred and not enforced.
+    /// The user's openid under `sp_appid` 用户标识, up to 128 characters. Inferred and not enforced: this
+    /// or `sub_openid` is required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sp_openid: Option<&'a str>,
     /// The user's openid under `sub_appid` 用户子标识, up to 128 characters.

@@ -32,5 +32,5 @@
 //!   `/v3/refund/domestic/refunds`: [`CreatePlatformRefund`](crate::order::CreatePlatformRefund) and
 //!   [`CreateRefund`](crate::order::CreateRefund).
 //!
-//! Sources: the pages of the calls, for 委托代扣 <https://pay.weixin.qq.com/doc/v3/merchant/4012978414>. That no
-//! product accepts the ids of another is inferred.
+//! Sources: the pages of the calls, for 委托代扣 <https://pay.weixin.qq.com/doc/v3/merchant/4012978414>. Inferred:
+//! no product accepts the ids of another.

@@ -239,8 +239,8 @@ one_identifier_of_two! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContractInfo<'a> {
-    /// The id of a password-exempt contract 免密协议ID. That it is the [`contract_id`](crate::Contract::contract_id) of the
-    /// query is inferred from the names.
+    /// The id of a password-exempt contract 免密协议ID. Inferred from the names: it is the
+    /// [`contract_id`](crate::Contract::contract_id) of the query.
     PasswordFreeContractId(&'a str),
     /// The token of a pre-authorized deduction service 扣费服务预授权token, which belongs to another product.
     Token(&'a str),

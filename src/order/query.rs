@@ -152,7 +152,7 @@ impl OrderNumber<'_> {
 /// [`check_order`](Self::check_order).
 ///
 /// Sources: the pages of [`QueryOrder`], for the notification <https://pay.weixin.qq.com/doc/v3/merchant/4012791902>,
-/// <https://pay.weixin.qq.com/doc/v3/partner/4012085801>. That an order with a contract has the same fields is inferred.
+/// <https://pay.weixin.qq.com/doc/v3/partner/4012085801>. Inferred: an order with a contract has the same fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Transaction {
@@ -176,7 +176,7 @@ pub struct Transaction {
     pub trade_type: Option<TradeType>,
     /// The state of the order 交易状态.
     pub trade_state: TradeState,
-    /// The state in words 交易状态描述, up to 256 characters.
+    /// The state as text 交易状态描述, up to 256 characters.
     pub trade_state_desc: Option<String>,
     /// The user's bank 银行类型, such as `CMB_DEBIT`, or `OTHERS`. Only paid orders have it.
     pub bank_type: Option<String>,
@@ -325,7 +325,7 @@ open_enum! {
 open_enum! {
     /// The trade type of an order 交易类型.
     TradeType {
-        /// Official account or mini program. That orders with a contract have it is inferred.
+        /// Official account or mini program. Inferred: orders with a contract have it too.
         Jsapi = "JSAPI",
         /// QR code that the user scans.
         Native = "NATIVE",

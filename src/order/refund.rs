@@ -205,8 +205,8 @@ pub struct RefundOptions<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
     /// The URL to which WeChat Pay sends the notification of the refund 退款结果回调url: HTTPS, without a query, up to 256
-    /// characters. It has priority over the one set in the merchant platform. That no notification is sent if neither
-    /// is set is inferred.
+    /// characters. It has priority over the one set in the merchant platform. Inferred: if neither is set, no
+    /// notification is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify_url: Option<&'a str>,
     /// The account that pays for the refund 退款资金来源: `AVAILABLE`, or `UNSETTLED` for travel deposits. Not together with
@@ -277,7 +277,7 @@ pub struct Refund {
     pub out_trade_no: String,
     /// The refund channel 退款渠道. Documented as optional for platforms only.
     pub channel: Option<RefundChannel>,
-    /// The account that receives the money, in words 退款入账账户, up to 64 characters. Documented as optional for platforms
+    /// The account that receives the money, as text 退款入账账户, up to 64 characters. Documented as optional for platforms
     /// only.
     pub user_received_account: Option<String>,
     /// The time of the success 退款成功时间, in the form of RFC 3339. Present only with the status `SUCCESS`.
