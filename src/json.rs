@@ -1,4 +1,5 @@
-//! Reading of verified JSON. Errors name fields, types and places, and never a value. An array is no object.
+//! Deserialization of verified JSON. Errors name fields, types and positions, but never a value. An array is not read
+//! as a struct.
 
 use std::cell::Cell;
 use std::error::Error as StdError;
@@ -11,15 +12,15 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-/// The reason why JSON could not be read: what did not fit, and where.
+/// The reason why JSON could not be read: the problem and its position.
 ///
-/// Responses and notifications hold personal data, such as the user's name and openid, and errors end in logs. So this
-/// names fields, types and places, and no value and no name that came with the JSON: `amount.total: invalid type: string,
-/// expected u64 at line 1 column 20`. If a type of the caller's refuses a value in words of its own, the words are left
-/// out too, since they may repeat the value. Only what such a type names as expected is shown.
+/// Responses and notifications hold personal data, such as the user's name and openid, and errors are logged. So this
+/// error names fields, types and positions, but shows no value and no unknown name of the JSON: `amount.total: invalid
+/// type: string, expected u64 at line 1 column 20`. If a type of the caller's rejects a value with a message of its
+/// own, the message is left out too, since it may repeat the value. Only what such a type names as expected is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError(
-    /// Boxed, since every result of a call has room for its error.
+    /// Boxed to keep the `Result` of a call small.
     Box<Problem>,
 );
 
@@ -32,18 +33,19 @@ struct Problem {
 }
 
 impl DecodeError {
-    /// Returns the field that did not fit, as a path from the outermost object: `goods_detail[0].quantity`. A name that
-    /// the type does not know is `*`. Empty if the problem is not in a field, or has no place.
+    /// Returns the field that could not be read, as a path from the outermost object: `goods_detail[0].quantity`. A
+    /// name that the type does not know is `*`. Empty if the problem is not in a field, or its position is not known.
     pub fn field(&self) -> &str {
         &self.0.field
     }
 
-    /// Returns the line of the JSON, from 1, or 0 if the place is not known.
+    /// Returns the line of the JSON, from 1, or 0 if the position is not known.
     pub fn line(&self) -> usize {
         self.0.line
     }
 
-    /// Returns the column in that line, in bytes from 1, or 0 if nothing of the line was read or the place is not known.
+    /// Returns the column in that line, in bytes from 1, or 0 if nothing of the line was read or the position is not
+    /// known.
     pub fn column(&self) -> usize {
         self.0.column
     }
@@ -71,7 +73,7 @@ impl DecodeError {
             field: String::new(),
             problem: match error.is_data() {
                 true => REFUSED.to_owned(),
-                // Without its place these texts of serde_json are fixed.
+                // Without the position, these texts of serde_json are constant.
                 false => without_place(&error.to_string(), line, column),
             },
         });
@@ -113,7 +115,7 @@ fn without_place(text: &str, line: usize, column: usize) -> String {
 
 /// Reads `json` as a `T`.
 pub(crate) fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeError> {
-    // Checked once for all of it. serde_json would check each text by itself.
+    // Checks the UTF-8 once for the whole JSON. serde_json would check each string separately.
     from_str(std::str::from_utf8(json).map_err(DecodeError::not_utf8)?)
 }
 
@@ -129,13 +131,13 @@ pub(crate) fn from_str<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Decod
         .map_err(|error| DecodeError::of(&error, mistake.take()))
 }
 
-/// A value that does not fit, and its field.
+/// A problem with a value, and the field that holds it.
 struct Mistake {
     field: String,
     problem: String,
 }
 
-/// An error of the parser, or of the type that reads. The latter is made of its parts, to leave out the values.
+/// An error of the parser, or of the type being read. The text of the latter is built here, to leave out the values.
 #[derive(Debug)]
 enum Fault<E> {
     Parser(E),
@@ -209,9 +211,9 @@ fn kind(found: &Unexpected<'_>) -> &'static str {
 
 /// An object or array, and the member or element of it that is being read.
 struct Place<'p, 'de> {
-    /// Absent around the outermost value.
+    /// `None` for the outermost value.
     outer: Option<&'p Self>,
-    /// The names that the type knows. Others are not shown.
+    /// The field names of the type. Others are not shown.
     fields: &'static [&'static str],
     key: Cell<&'de str>,
     index: Cell<Option<usize>>,
@@ -249,7 +251,7 @@ struct Context<'p, 'de> {
     mistake: &'p Cell<Option<Mistake>>,
     /// True while the key of a member is read.
     is_key: bool,
-    /// The fields of the struct that is wanted, if one is.
+    /// The fields of the expected struct, if a struct is expected.
     fields: Option<&'static [&'static str]>,
 }
 
@@ -270,7 +272,7 @@ impl<'p, 'de> Context<'p, 'de> {
         }
     }
 
-    /// Notes a mistake with its place. The error of the parser then only ends the reading, and gets line and column.
+    /// Stores a mistake with its field. The parser's error then only ends the parsing, and supplies line and column.
     fn settle<T, E: de::Error>(self, result: Result<T, Fault<E>>) -> Result<T, E> {
         result.map_err(|fault| match fault {
             Fault::Parser(error) => error,
@@ -284,8 +286,8 @@ impl<'p, 'de> Context<'p, 'de> {
     }
 }
 
-/// A deserializer, visitor, seed or access that does as the inner one, but refuses an array in the place of a struct and
-/// notes where a type refuses a value.
+/// A deserializer, visitor, seed or access that wraps another. It rejects an array in place of a struct and records
+/// where a type rejects a value.
 struct Strict<'p, 'de, T> {
     inner: T,
     context: Context<'p, 'de>,
@@ -295,7 +297,7 @@ macro_rules! deserialize {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
             if !self.context.is_key {
-                // By `deserialize_u64` and the like the parser would refuse another type itself, and quote the value.
+                // With `deserialize_u64` and the like, the parser itself would reject another type and quote the value.
                 return self.deserialize_any(visitor);
             }
             let visitor = self.context.strict(visitor);
@@ -566,7 +568,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Strict<'_, 'de, A> {
     }
 }
 
-/// Reads a number that may be written as a text of digits: peers have received `service_id` in both forms.
+/// Reads a number that may be written as a string of digits. Other clients have received `service_id` in both forms.
 pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     struct NumberOrText;
 
@@ -593,7 +595,7 @@ pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     deserializer.deserialize_any(NumberOrText)
 }
 
-/// Reads `null` as an empty value.
+/// Reads `null` as the default value of the type.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,4 +1,4 @@
-//! Signer and platform keys together: request to signed bytes, response to value.
+//! A merchant, which signs requests, and verifies and reads responses, without I/O.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,12 +17,12 @@ use crate::verifier::{SignatureHeaders, Verifier};
 /// The value of `User-Agent`, without which WeChat Pay's gateway refuses a request.
 pub(crate) const USER_AGENT: &str = concat!("wechatpay-contract/", env!("CARGO_PKG_VERSION"));
 
-/// A merchant's signer and verifier, which do both halves of an exchange without any I/O.
+/// A merchant's signer and verifier, which sign requests and verify responses without any I/O.
 ///
-/// For services that bring their own HTTP stack, blocking or async: [`prepare`](Self::prepare) a request, send it, and
+/// Use it with an HTTP stack of your own, blocking or async: [`prepare`](Self::prepare) a request, send it, and
 /// [`accept`](Self::accept) the response, or [`accept_for`](Self::accept_for) the response to a typed request. Time and
-/// nonce are arguments: nothing is read from the clock, the network or a random source. Cheap to clone. The clones share
-/// the keys.
+/// nonce are arguments: nothing is read from the clock, the network or a random source. Cloning is cheap, and the
+/// clones share the keys.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -49,7 +49,7 @@ pub struct Merchant {
 }
 
 impl Merchant {
-    /// Makes a merchant of its signer and the platform keys.
+    /// Creates a merchant from its signer and the platform keys.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl Merchant {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] if there is none, if one is there twice, or if the merchant's own is among them. The old ones are
-    /// kept then.
+    /// [`KeyError`] if there is no certificate, if one occurs twice, or if the merchant's own is among them. The old
+    /// certificates are then kept.
     pub fn replace_certificates(
         &self,
         certificates: impl IntoIterator<Item = PublicKey>,
@@ -92,19 +92,19 @@ impl Merchant {
             .replace(certificates, PublicKey::is_certificate)
     }
 
-    /// Signs `request`, to be sent within 5 minutes of `now`.
+    /// Signs `request`. Send it within 5 minutes of `now`.
     ///
     /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source, new for each request.
     ///
-    /// The header `Wechatpay-Serial` names the WeChat Pay public key if the verifier holds one (of several the last),
-    /// else the valid certificate that ends last. Without any valid key only the download of the platform certificates is
-    /// signed, and it has no such header, since there is no key to name.
+    /// The header `Wechatpay-Serial` names the WeChat Pay public key if the verifier holds one (the last of several),
+    /// otherwise the valid certificate that expires last. Without any valid key, only the download of the platform
+    /// certificates is signed. It has no such header, since there is no key to name.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidField`] for the nonce and for what is wrong with the request, [`Error::NoPlatformKey`],
-    /// [`Error::Key`] if the merchant's own key is among the platform keys by now, [`Error::Sign`]. All of them are
-    /// [`Outcome::NotSent`](crate::Outcome::NotSent).
+    /// [`Error::InvalidField`] if the nonce or the request is invalid, [`Error::NoPlatformKey`] if no platform key is
+    /// valid, [`Error::Key`] if the merchant's own key is now among the platform keys, and [`Error::Sign`] if the
+    /// signing function fails. The outcome of all of them is [`Outcome::NotSent`](crate::Outcome::NotSent).
     pub fn prepare<'r>(
         &self,
         request: &'r Request,
@@ -145,28 +145,29 @@ impl Merchant {
 
     /// Verifies a response and returns its value or an error.
     ///
-    /// `headers` are all headers of the response as pairs of name and value, `body` its raw bytes, not decoded in any
-    /// way. An empty body, as with status 204, is `()`, `None` or a JSON `null`. For a response whose content does not
-    /// matter, let `R` be [`serde::de::IgnoredAny`]. An array is never read as a struct, except inside of a type with
-    /// serde's `flatten`, `untagged` or `tag`, for which serde reads the JSON first.
+    /// `headers` are all headers of the response as pairs of name and value. `body` is its raw bytes, not decoded in
+    /// any way. An empty body, as with status 204, is read as JSON `null`, such as `()` or `None`. If the content of a
+    /// response does not matter, let `R` be [`serde::de::IgnoredAny`]. An array is never read as a struct, except
+    /// inside a type with serde's `flatten`, `untagged` or `tag`, for which serde buffers the JSON.
     ///
-    /// WeChat Pay signs the body, neither the `status` nor the request that it belongs to:
+    /// The signature covers the body, but neither the `status` nor the request to which the response belongs:
     ///
-    /// - An attacker inside the TLS connection can put 200 on an error that WeChat Pay signed. A type with required
+    /// - An attacker inside the TLS connection can change the status of a signed error to 200. A type with required
     ///   fields of its own, as all responses of this crate are, cannot be read from an error's body: the result is
-    ///   [`Error::Decode`]. `Value`, `IgnoredAny` and other types that take any object can. With them, success is only as
-    ///   trustworthy as the TLS connection, so look for what the response should say.
-    /// - A response to another request, signed within the last 5 minutes, passes too. Compare what it repeats of the
-    ///   request with [`Endpoint::check`](crate::Endpoint::check), as [`accept_for`](Self::accept_for) does.
+    ///   [`Error::Decode`]. `Value`, `IgnoredAny` and other types that take any object can. With them, success is only
+    ///   as trustworthy as the TLS connection, so check that the expected fields are there.
+    /// - A response to another request, signed within the last 5 minutes, is accepted too. Compare the fields that it
+    ///   repeats with the request by [`Endpoint::check`](crate::Endpoint::check), as [`accept_for`](Self::accept_for)
+    ///   does.
     ///
     /// # Errors
     ///
     /// | status | signature | error |
     /// |---|---|---|
-    /// | any | wrong, or 2xx without one or with one of a key not held | [`Error::Unverified`] |
-    /// | 202 | right | [`Error::Accepted`] |
-    /// | other 2xx | right | [`Error::Decode`] if the body is not an `R` |
-    /// | any but 2xx | right, none, or of a key not held | [`Error::Api`], whose [`authenticity`](crate::ApiError::authenticity) says which |
+    /// | any | wrong, or with 2xx: missing, or made with an unknown key | [`Error::Unverified`] |
+    /// | 202 | valid | [`Error::Accepted`] |
+    /// | other 2xx | valid | [`Error::Decode`] if the body cannot be read as an `R` |
+    /// | any but 2xx | valid, missing, or made with an unknown key | [`Error::Api`], whose [`authenticity`](crate::ApiError::authenticity) says which |
     pub fn accept<'a, R, N, V>(
         &self,
         status: u16,
@@ -187,7 +188,7 @@ impl Merchant {
     ///
     /// # Errors
     ///
-    /// Those of [`accept`](Self::accept), and [`Error::Mismatch`] for the response to another request.
+    /// Those of [`accept`](Self::accept), and [`Error::Mismatch`] if it is the response to another request.
     pub fn accept_for<'a, E, N, V>(
         &self,
         endpoint: &E,
@@ -204,7 +205,7 @@ impl Merchant {
         self.read_for(endpoint, self.verify(status, headers, body, now))
     }
 
-    /// Reads the response to a typed request. Returns an error for the response to another request.
+    /// Reads the response to a typed request. Returns an error if it is the response to another request.
     pub(crate) fn read_for<E: Endpoint + ?Sized>(
         &self,
         endpoint: &E,
@@ -228,7 +229,7 @@ impl Merchant {
         }
     }
 
-    /// Returns a verified response of success, and an error for any other.
+    /// Returns a verified success response, and an error for any other.
     pub(crate) fn verify<'h, 'b, N, V>(
         &self,
         status: u16,
@@ -268,7 +269,7 @@ impl Merchant {
     }
 }
 
-/// A verified response of success. Reading it is the only part of accepting a response that is compiled for each type.
+/// A verified success response. Only the code that reads it is compiled for each response type.
 pub(crate) struct Verified<'h, 'b> {
     status: u16,
     request_id: Option<&'h str>,
@@ -289,14 +290,14 @@ impl Verified<'_, '_> {
     }
 }
 
-/// A signed request, to be sent in exactly these bytes.
+/// A signed request. Send exactly these bytes.
 #[must_use = "nothing is sent by itself"]
 pub struct SignedRequest<'r> {
     method: Method,
     target: Cow<'r, str>,
     body: Option<&'r [u8]>,
     authorization: String,
-    /// Absent only for the first download of certificates.
+    /// `None` only for the first download of certificates.
     platform_key: Option<PublicKey>,
     signed_text: Vec<u8>,
 }
@@ -307,7 +308,7 @@ impl SignedRequest<'_> {
         self.method
     }
 
-    /// Returns path and query, to be appended to `https://api.mch.weixin.qq.com` and not to be encoded again.
+    /// Returns path and query. Append them to `https://api.mch.weixin.qq.com`, and do not encode them again.
     pub fn target(&self) -> &str {
         &self.target
     }
@@ -317,15 +318,17 @@ impl SignedRequest<'_> {
         self.body
     }
 
-    /// Returns the text that was signed, to be compared with the one that WeChat Pay names after `SIGN_ERROR`, in
-    /// [`ApiError::detail`](crate::ApiError::detail) under `sign_information`. It holds the body, and so personal data: do not log it.
+    /// Returns the text that was signed. After `SIGN_ERROR`, compare it with the text that WeChat Pay returns in
+    /// [`ApiError::detail`](crate::ApiError::detail) under `sign_information`. It holds the body, and so personal data:
+    /// do not log it.
     ///
-    /// A [`Client`](crate::Client) signs by its [`merchant`](crate::Client::merchant): prepare the same request there.
+    /// A [`Client`](crate::Client) signs with its [`merchant`](crate::Client::merchant): prepare the same request with
+    /// that.
     pub fn signed_text(&self) -> &[u8] {
         &self.signed_text
     }
 
-    /// Returns the headers to be sent beside `Host` and `Content-Length`, as pairs of name and value.
+    /// Returns the headers to send in addition to `Host` and `Content-Length`, as pairs of name and value.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let platform_key = self.platform_key.as_ref();
         [
@@ -333,7 +336,7 @@ impl SignedRequest<'_> {
             platform_key.map(|key| ("Wechatpay-Serial", key.id())),
             Some(("Accept", "application/json")),
             Some(("User-Agent", USER_AGENT)),
-            // On requests without a body too, as Tencent's rules and SDKs have it.
+            // Also on requests without a body, as in Tencent's rules and SDKs.
             Some(("Content-Type", "application/json")),
         ]
         .into_iter()
@@ -352,7 +355,7 @@ impl fmt::Debug for SignedRequest<'_> {
     }
 }
 
-/// Refuses the merchant's own key among the platform keys.
+/// Returns an error if the platform key is the merchant's own.
 fn refuse_own(signer: &Signer, key: &PublicKey) -> Result<(), KeyError> {
     match signer.owns(key) {
         true => Err(KeyError::OwnKey {

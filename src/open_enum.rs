@@ -1,6 +1,6 @@
-//! Enumerations of texts on the wire that keep unknown values.
+//! Enums of strings on the wire that keep unknown values.
 
-/// Defines an enumeration of texts on the wire that keeps a value it does not know as text.
+/// Defines an enum of strings on the wire that keeps an unknown value as received.
 macro_rules! open_enum {
     (
         $(#[$doc:meta])*
@@ -10,8 +10,8 @@ macro_rules! open_enum {
     ) => {
         $(#[$doc])*
         ///
-        /// The list is open: a value that this crate does not know is [`Other`](Self::Other), and may get a variant of its
-        /// own in a later version, so compare texts with [`as_str`](Self::as_str).
+        /// The list is open. A value unknown to this crate is [`Other`](Self::Other). It may get its own variant in a
+        /// later version, so compare strings with [`as_str`](Self::as_str).
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum $name {

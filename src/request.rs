@@ -14,7 +14,7 @@ use crate::rules::{consists_of, describe};
 /// Implement it for calls that this crate has no type for. A one-off call needs only
 /// [`Client::execute`](crate::Client::execute).
 pub trait Endpoint {
-    /// The response of success.
+    /// The success response.
     type Response: DeserializeOwned;
 
     /// Checks the fields against the documented rules and makes the request.
@@ -24,18 +24,18 @@ pub trait Endpoint {
     /// [`InvalidField`] for the first field that breaks a rule.
     fn request(&self) -> Result<Request, InvalidField>;
 
-    /// Compares what a verified response repeats of the request with what was sent. Accepts every response unless
-    /// overridden.
+    /// Compares the fields that a verified response repeats with those of the request. The default accepts every
+    /// response.
     ///
-    /// WeChat Pay signs a response but does not bind it to a request. The response to another request, signed within the
-    /// last 5 minutes, would be accepted if it came through the connection. Only what the response repeats can tell. A
-    /// difference becomes [`Error::Mismatch`](crate::Error::Mismatch).
+    /// WeChat Pay signs a response but does not bind it to a request. The response to another request, signed within
+    /// the last 5 minutes, would be accepted if it arrived on the connection. Only the fields that the response repeats
+    /// reveal this. A difference becomes [`Error::Mismatch`](crate::Error::Mismatch).
     ///
     /// `mchid` is the merchant id that signed the request. [`Client::send`](crate::Client::send) and
     /// [`Merchant::accept_for`](crate::Merchant::accept_for) call this after each success. `Client::execute` and
-    /// `Merchant::accept` know no endpoint, so their callers must compare. The calls of this crate that are about a
-    /// contract compare `mchid`, `sub_mchid`, `service_id` and `out_contract_code` where the response repeats them. The
-    /// response to an order repeats nothing of the order.
+    /// `Merchant::accept` know no endpoint, so their callers must compare. The contract calls of this crate compare
+    /// `mchid`, `sub_mchid`, `service_id` and `out_contract_code` where the response repeats them. The response to an
+    /// order repeats nothing of the order.
     ///
     /// # Errors
     ///
@@ -45,18 +45,18 @@ pub trait Endpoint {
         Ok(())
     }
 
-    /// Returns `true` if this call may have taken effect although it failed with `error`, by which WeChat Pay refuses other
-    /// calls. [`ApiError::outcome`] is [`Outcome::Unknown`](crate::Outcome::Unknown) then. Returns `false` unless
-    /// overridden.
+    /// Returns `true` if this call may have taken effect although it failed with `error`, which means a refusal in
+    /// other calls. [`ApiError::outcome`] is then [`Outcome::Unknown`](crate::Outcome::Unknown). The default returns
+    /// `false`.
     ///
-    /// For example, a refund whose response is 429 may be under way.
+    /// For example, a refund may be in progress although the response is 429.
     fn is_inconclusive(&self, error: &ApiError) -> bool {
         let _ = error;
         false
     }
 }
 
-/// Where the platform certificates are.
+/// The path of the platform certificates.
 pub(crate) const CERTIFICATES: &str = "/v3/certificates";
 
 /// An HTTP method.
@@ -117,41 +117,41 @@ pub struct Request {
     query: Vec<(Cow<'static, str>, String)>,
     body: Option<Vec<u8>>,
     is_unrepeated: bool,
-    /// The first problem with the value or body given, reported before anything is sent.
+    /// A problem with a value or the body, reported before anything is sent.
     problem: Option<InvalidField>,
 }
 
 impl Request {
-    /// Makes a `GET` request; see [`Request::new`].
+    /// Creates a `GET` request. See [`Request::new`].
     pub fn get(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Get, template)
     }
 
-    /// Makes a `POST` request; see [`Request::new`].
+    /// Creates a `POST` request. See [`Request::new`].
     pub fn post(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Post, template)
     }
 
-    /// Makes a `PUT` request; see [`Request::new`].
+    /// Creates a `PUT` request. See [`Request::new`].
     pub fn put(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Put, template)
     }
 
-    /// Makes a `PATCH` request; see [`Request::new`].
+    /// Creates a `PATCH` request. See [`Request::new`].
     pub fn patch(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Patch, template)
     }
 
-    /// Makes a `DELETE` request; see [`Request::new`].
+    /// Creates a `DELETE` request. See [`Request::new`].
     pub fn delete(template: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::Delete, template)
     }
 
-    /// Makes a request for the path `template`, which starts with `/`, has no query, and may hold variables as whole or
-    /// parts of segments: `/v3/pay/transactions/id/{transaction_id}`.
+    /// Creates a request for the path `template`. The template starts with `/`, has no query, and may hold variables as
+    /// whole segments or parts of them: `/v3/pay/transactions/id/{transaction_id}`.
     ///
-    /// A problem with the template, a variable or the body is reported by [`target`](Self::target) and by whatever
-    /// sends the request, before anything is sent.
+    /// If the template, a variable or the body has a problem, [`target`](Self::target) and every method that sends the
+    /// request return an error before anything is sent.
     pub fn new(method: Method, template: impl Into<Cow<'static, str>>) -> Self {
         Self {
             method,
@@ -164,9 +164,9 @@ impl Request {
         }
     }
 
-    /// Fills the variable `{name}` of the path. The value is percent-encoded and never changed otherwise. A value that
-    /// is empty, `.` or `..` is refused, since it would name another path. A variable that is in the path twice gets the
-    /// value in both places.
+    /// Fills the variable `{name}` of the path. The value is percent-encoded and otherwise unchanged. A value that is
+    /// empty, `.` or `..` is refused, since it would name another path. A variable that occurs in the path twice gets
+    /// the value in both places.
     pub fn path(mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
         let value = self.displayed("path", value);
         self.variables.push((name.into(), value));
@@ -180,7 +180,7 @@ impl Request {
         self
     }
 
-    /// Sets the JSON body. WeChat Pay wants absent keys rather than `null`, and refuses characters of four UTF-8
+    /// Sets the JSON body. WeChat Pay expects absent keys rather than `null`, and refuses characters of four UTF-8
     /// bytes, such as emoji.
     pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
         match json_body(body) {
@@ -195,8 +195,8 @@ impl Request {
         self.method
     }
 
-    /// Returns the path template, which is fit for logs: it holds no values. Empty if it is no template of a path, since
-    /// it may be a secret in the wrong place.
+    /// Returns the path template. It holds no values, so it can be logged. Returns an empty string if the template is
+    /// invalid, since it may be a secret passed by mistake.
     pub fn template(&self) -> &str {
         match check_template(&self.template) {
             Ok(()) => &self.template,
@@ -209,25 +209,26 @@ impl Request {
         self.body.as_deref()
     }
 
-    /// Returns `true` if this asks for the platform certificates, the one request that may be sent without a platform key.
+    /// Returns `true` if this downloads the platform certificates, the one request that may be sent without a platform
+    /// key.
     pub(crate) fn is_certificate_download(&self) -> bool {
         self.method == Method::Get && self.template == CERTIFICATES
     }
 
-    /// Says that the response repeats nothing of the request, so that another request's response could be taken for its
-    /// success, as with an order.
+    /// Marks a request whose response repeats none of its fields, such as an order. The response to another request
+    /// could be mistaken for its success.
     ///
-    /// [`Client`](crate::Client) then sends it only on a connection that was silent for long enough to have no other
-    /// response under way, and fails if a second response follows. Calls in quick succession take a few connections in
-    /// turns. What remains is a response that arrives between the request and its own response: only a later query tells.
-    /// [`Client::execute`](crate::Client::execute) sends every request so, since it compares nothing. An
-    /// [`Endpoint`] without [`check`](Endpoint::check) should say it.
+    /// [`Client`](crate::Client) then sends it only on a connection that was idle for so long that no other response is
+    /// in flight, and fails if a second response follows. Calls in quick succession alternate between a few
+    /// connections. One risk remains: another response may arrive between the request and its own response. Only a
+    /// later query reveals this. [`Client::execute`](crate::Client::execute) sends every request this way, since it
+    /// compares nothing. An [`Endpoint`] without [`check`](Endpoint::check) should call this method.
     pub fn unrepeated(mut self) -> Self {
         self.is_unrepeated = true;
         self
     }
 
-    /// Returns `true` if another request's response could be taken for the success of this one.
+    /// Returns `true` if another request's response could be mistaken for the success of this one.
     #[cfg(feature = "client")]
     pub(crate) fn is_unrepeated(&self) -> bool {
         self.is_unrepeated
@@ -237,8 +238,9 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] if the template is not a path, if a variable is unfilled, unknown or filled twice, if a value would
-    /// name another path, if the body could not be made, or if a GET request has one.
+    /// [`InvalidField`] if the template is not a path, if a variable is unfilled, unknown or filled twice, if a value
+    /// cannot be displayed or would name another path, if the body cannot be serialized, or if a GET request has a
+    /// body.
     pub fn target(&self) -> Result<Cow<'_, str>, InvalidField> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
@@ -260,7 +262,7 @@ impl Request {
         Ok(Cow::Owned(target))
     }
 
-    /// `to_string` without its panic: some formatters of dates fail on a wrong pattern.
+    /// Formats a value like `to_string`, but without its panic. Some date formatters fail on an invalid pattern.
     fn displayed(&mut self, field: &str, value: impl fmt::Display) -> String {
         let mut text = String::new();
         if write!(text, "{value}").is_err() {
@@ -303,12 +305,12 @@ impl Request {
         }
     }
 
-    /// Refuses values that the path has no variable for, and variables with two values.
+    /// Returns an error if a value has no variable in the path, or a variable has two values.
     fn check_variables(&self) -> Result<(), InvalidField> {
         for (position, (name, _)) in self.variables.iter().enumerate() {
             let template = &self.template;
             if !has_variable(template, name) {
-                // The name is not shown: it may be a secret in the wrong place.
+                // The name is not shown, since it may be a secret passed by mistake.
                 let found = describe(name, |c| c.is_ascii_alphanumeric() || c == '_');
                 let problem =
                     format!("the name of a variable {found}: wanted one of the path {template}");
@@ -346,14 +348,14 @@ impl fmt::Debug for Request {
 }
 
 fn json_body<T: Serialize + ?Sized>(body: &T) -> Result<Vec<u8>, InvalidField> {
-    // Large enough for every typed request, so that it is one allocation.
+    // Large enough for every typed request, so that there is one allocation.
     let mut bytes = Vec::with_capacity(512);
     serde_json::to_writer(&mut bytes, body).map_err(|error| {
         let error = error.to_string();
         let problem = format!("cannot be written as JSON: {}", Shown::sentence(&error));
         InvalidField::new("body", problem)
     })?;
-    // The largest byte says it, and is found many bytes at a time.
+    // Only characters of four UTF-8 bytes have a byte of 0xF0 or more. The loop for the maximum can be vectorized.
     let largest = bytes.iter().fold(0, |largest: u8, byte| largest.max(*byte));
     if largest >= 0xF0 {
         return Err(InvalidField::new(
@@ -364,7 +366,7 @@ fn json_body<T: Serialize + ?Sized>(body: &T) -> Result<Vec<u8>, InvalidField> {
     Ok(bytes)
 }
 
-/// Refuses what is no template of a path, without showing it: it may be a secret in the wrong place.
+/// Returns an error if the template is invalid. The error does not show it, since it may be a secret passed by mistake.
 fn check_template(template: &str) -> Result<(), InvalidField> {
     let wanted = if !template.starts_with('/') {
         "wanted a path that starts with '/'"
@@ -389,13 +391,13 @@ fn check_template(template: &str) -> Result<(), InvalidField> {
     Err(InvalidField::new("path", format!("{found}: {wanted}")))
 }
 
-/// What most templates consist of: no variable, no escape and no dot.
+/// Returns `true` for the characters of most templates, which have no variable, no escape and no dot.
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_')
 }
 
-/// RFC 3986 `pchar`, `/`, and the braces of variables: visible ASCII without the characters that a URL never has in its
-/// path.
+/// Returns `true` for RFC 3986 `pchar`, `/`, and the braces of variables. The list holds the other visible ASCII
+/// characters.
 fn is_of_templates(c: char) -> bool {
     c.is_ascii_graphic()
         && !matches!(
@@ -443,14 +445,14 @@ fn has_variable(template: &str, name: &str) -> bool {
         .any(|(known, _)| known == name)
 }
 
-/// RFC 3986, 5.2.4: many HTTP stacks resolve these segments, some with parameters too, and then send another path than the
-/// one signed.
+/// Returns `true` if a segment is `.` or `..`, with or without parameters. Many HTTP stacks resolve these segments (RFC
+/// 3986, 5.2.4), some with parameters too, and then send another path than the signed one.
 fn has_dot_segment(template: &str) -> bool {
     let mut segments = template.split('/');
     segments.any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
-/// RFC 3986, 2.3.
+/// Returns `true` for the unreserved characters of RFC 3986, 2.3.
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }

@@ -1,11 +1,11 @@
-//! The documented rules for fields, checked before anything is sent. A rule that is only inferred is not here. Each function
-//! returns an error unless the value is what the function's comment describes.
+//! Checks of fields against the documented rules, before anything is sent. Rules that are only inferred are not
+//! checked. The comment of a check describes the valid value. The check returns an error for any other.
 
 use crate::error::InvalidField;
 use crate::time;
 
-/// Describes the mistake in a value that must consist of allowed characters, without showing the value, which may be a
-/// secret in the wrong place.
+/// Describes the mistake in a value that must consist of allowed characters. The value is not shown, since it may be a
+/// secret passed by mistake.
 pub(crate) fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String {
     match value.chars().find(|c| !is_allowed(*c)) {
         _ if value.is_empty() => "is empty".to_owned(),
@@ -16,7 +16,7 @@ pub(crate) fn describe(value: &str, is_allowed: impl Fn(char) -> bool) -> String
 
 /// Returns `true` if a text consists of allowed ASCII characters.
 pub(crate) fn consists_of(value: &str, is_allowed: impl Fn(char) -> bool) -> bool {
-    // No early exit, so that many bytes are checked at a time.
+    // There is no early exit, so that the loop can be vectorized.
     let is_allowed = |byte| is_allowed(char::from(byte));
     value.bytes().fold(true, |all, byte| all & is_allowed(byte))
 }
@@ -43,20 +43,20 @@ pub(crate) fn required_up_to(field: &'static str, value: &str, max: usize) -> Ch
     up_to(field, value, max)
 }
 
-/// An identifier that WeChat Pay gave out, such as an AppID, a merchant id or an openid: visible ASCII characters, at most
-/// `max` of them. This excludes spaces around it, and a line break, which would start another line of the signed text.
+/// An identifier that WeChat Pay assigned, such as an AppID, a merchant id or an openid: visible ASCII characters, at
+/// most `max` of them. This excludes spaces, and also line breaks, which would start another line of the signed text.
 pub(crate) fn id(field: &'static str, value: &str, max: usize) -> Checked {
     required_up_to(field, value, max)?;
     let is_allowed = |c: char| c.is_ascii_graphic();
     only(field, value, is_allowed, "visible ASCII characters only")
 }
 
-/// An identifier as for [`id`], if there is one.
+/// An optional identifier, see [`id`].
 pub(crate) fn optional_id(field: &'static str, value: Option<&str>, max: usize) -> Checked {
     value.map_or(Ok(()), |value| id(field, value, max))
 }
 
-/// Goods in a list `field` whose `merchant_goods_id` is never empty.
+/// A list `field` of goods, each with a `merchant_goods_id` that is not empty.
 pub(crate) fn goods_ids<'a>(field: &str, mut ids: impl Iterator<Item = &'a str>) -> Checked {
     match ids.position(str::is_empty) {
         None => Ok(()),
@@ -77,7 +77,7 @@ pub(crate) fn prepay_id(value: &str, max: usize) -> Checked {
 
 /// A text of at most `max` characters.
 pub(crate) fn up_to(field: &'static str, value: &str, max: usize) -> Checked {
-    // A character has one byte at least.
+    // Every character has at least one byte, so a short text needs no count.
     let is_right = value.len() <= max || value.chars().count() <= max;
     ensure(is_right, field, || {
         let count = value.chars().count();
@@ -124,7 +124,7 @@ pub(crate) fn refund_no(field: &'static str, value: &str) -> Checked {
     only(field, value, is_allowed, wanted)
 }
 
-/// A text of some ASCII characters only.
+/// A text of allowed ASCII characters only.
 fn only(
     field: &'static str,
     value: &str,
@@ -137,8 +137,8 @@ fn only(
     })
 }
 
-/// A time in the form of RFC 3339, with or without a fraction of the second. WeChat Pay
-/// checks that there is such a day and hour.
+/// A time in the form of RFC 3339, with or without a fraction of the second. WeChat Pay checks that the day and hour
+/// exist.
 pub(crate) fn rfc_3339(field: &'static str, value: &str) -> Checked {
     ensure(time::has_form_of_rfc_3339(value), field, || {
         let found = describe(value, |c| c.is_ascii_digit() || "-T:.+Zz".contains(c));
@@ -175,7 +175,7 @@ pub(crate) fn notify_url(field: &'static str, value: &str) -> Checked {
     url(field, value, &["https"], wanted).map(drop)
 }
 
-/// The `notify_url` of a partner's order: as for [`notify_url`], or plain HTTP for a dedicated line.
+/// The `notify_url` of a partner's order: like [`notify_url`], or plain HTTP on a dedicated line.
 pub(crate) fn partner_notify_url(field: &'static str, value: &str) -> Checked {
     let wanted = "an https:// URL with a host, without a query (http:// on a dedicated line)";
     url(field, value, &["https", "http"], wanted).map(drop)
@@ -192,9 +192,9 @@ fn url<'a>(
         .map_err(|found| InvalidField::new(field, format!("found {found}: wanted {wanted}")))
 }
 
-/// Returns the path of a URL with one of these schemes, with a host and without a query, or says what the URL is instead.
-/// A URL may hold a secret of the merchant's, so at most its wrong character is shown. User information and fragments are
-/// allowed, since nothing is documented about them.
+/// Returns the path of a URL that has one of `schemes`, a host and no query. The error describes any other URL and
+/// shows at most its wrong character, since a URL may hold a secret of the merchant's. User information and fragments
+/// are allowed, since nothing is documented about them.
 fn path_of_url<'a>(value: &'a str, schemes: &[&str]) -> Result<&'a str, String> {
     // Some parsers of URLs read a backslash as a slash.
     let is_allowed = |c: char| c.is_ascii_graphic() && c != '\\';

@@ -6,17 +6,17 @@ use std::fmt;
 ///
 /// | advice | errors |
 /// |---|---|
-/// | [`Mend`](Self::Mend) | a wrong field, setting or key, no platform key, and whatever WeChat Pay refuses |
+/// | [`Mend`](Self::Mend) | a wrong field, setting or key, no platform key, or a refusal by WeChat Pay |
 /// | [`Retry`](Self::Retry) | no connection, or a signing function that failed |
 /// | [`Wait`](Self::Wait) | too many requests, or a download of certificates that failed and may succeed later |
 /// | [`Query`](Self::Query) | every error after which the request may have taken effect |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Advice {
-    /// Nothing has taken effect, and the same request would fail again: mend what the error names.
+    /// Nothing has taken effect, and the same request would fail again: fix what the error names.
     Mend,
     /// Nothing has taken effect: send the same request again.
     Retry,
-    /// Nothing has taken effect: wait, by a backoff that grows, then send the same request again.
+    /// Nothing has taken effect: wait with an increasing backoff, then send the same request again.
     Wait,
     /// The request may have taken effect: query before sending anything again. A request that changes nothing can simply
     /// be sent again, after a backoff.

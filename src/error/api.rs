@@ -1,4 +1,4 @@
-//! A response of failure, from WeChat Pay or from something before it.
+//! An error response, from WeChat Pay or from a proxy or gateway in front of it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::text::write_request_id;
 use super::{Advice, Outcome, Shown};
 
-/// A response of failure, with any status except 2xx. The one in
+/// An error response, with any status except 2xx. The response in
 /// [`CertificateError::NoCertificates`](crate::CertificateError::NoCertificates) may have status 200.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012081714>.
@@ -17,10 +17,11 @@ use super::{Advice, Outcome, Shown};
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
-    /// `code`, such as `PARAM_ERROR`. Empty if the body has none, or one that is not a text, as of other gateways.
+    /// `code`, such as `PARAM_ERROR`. Empty if the body has no `code`, or one that is not a string, as other gateways
+    /// send.
     pub code: String,
-    /// `message`, meant for people. Empty if the body has none. It starts with a `code` that is not a text:
-    /// `code 404: not found`.
+    /// `message`, meant for people. Empty if the body has no `message`. If `code` is not a string, the message starts
+    /// with it: `code 404: not found`.
     pub message: String,
     /// `detail` as received: usually `field`, `value`, `issue` and `location`.
     pub detail: Option<Value>,
@@ -96,9 +97,8 @@ impl ApiError {
     /// [`Outcome::Unknown`] for all others, which include 5xx.
     ///
     /// WeChat Pay's `code` consists of upper-case letters, digits and `_`. Without such a code, the outcome is
-    /// [`Outcome::Unknown`] with any status, since a proxy may have written the response after it passed the request on.
-    /// It is `Unknown` as well if the call says so, see
-    /// [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive).
+    /// [`Outcome::Unknown`] with any status, since a proxy may have written the response after it forwarded the
+    /// request. It is also `Unknown` if [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive) returns `true`.
     pub fn outcome(&self) -> Outcome {
         if self.is_inconclusive || !is_code(&self.code) {
             return Outcome::Unknown;
@@ -113,7 +113,7 @@ impl ApiError {
     }
 }
 
-/// `{}` says in short what failed. `{:#}` adds the outcome and the `Request-ID`.
+/// `{}` shows in short what failed. `{:#}` adds the outcome and the `Request-ID`.
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_short(f)?;
@@ -159,7 +159,7 @@ impl ApiError {
         value.as_str().map(Shown::sentence)
     }
 
-    /// Returns `true` if nothing of the body is WeChat Pay's.
+    /// Returns `true` if the body has nothing of WeChat Pay's error body.
     fn is_foreign(&self) -> bool {
         self.code.is_empty() && self.message.is_empty() && self.detail.is_none()
     }
@@ -185,7 +185,7 @@ fn excerpt(body: &[u8]) -> String {
     let start = String::from_utf8_lossy(body.get(..4096).unwrap_or(body));
     let mut text = String::new();
     for part in start.split('<') {
-        // A part without `>` has no tag: it is text, as the whole of a page in plain text.
+        // A part without `>` has no tag, so all of it is text. A plain-text page is one such part.
         let (_, words) = part.split_once('>').unwrap_or(("", part));
         text.push_str(words);
         text.push(' ');
@@ -201,8 +201,8 @@ fn is_code(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(is_of_codes)
 }
 
-/// Returns `code` if it is a text, as WeChat Pay's codes are. Otherwise puts it in front of the message, so that it is shown
-/// but not taken for WeChat Pay's refusal.
+/// Returns `code` if it is a string, as WeChat Pay's codes are. Otherwise puts it in front of the message, so that it
+/// is shown but not mistaken for a refusal by WeChat Pay.
 fn code_and_message(code: Option<Value>, message: String) -> (String, String) {
     match code {
         Some(Value::String(code)) => (code, message),
@@ -215,23 +215,23 @@ fn code_and_message(code: Option<Value>, message: String) -> (String, String) {
     }
 }
 
-/// Returns a text unchanged, and any other value as JSON, so that nothing about the failure is lost.
+/// Returns a string unchanged and any other value as JSON, so that nothing about the error is lost.
 fn text(value: Option<Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text,
-        // `to_string` would add the code for pretty printing to the program.
+        // `Value::to_string` would link the pretty printer into the program.
         Some(other) => serde_json::to_string(&other).unwrap_or_default(),
     }
 }
 
-/// The proof that a response of failure is WeChat Pay's.
+/// The proof that an error response is WeChat Pay's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Authenticity {
     /// The signature of the body was verified. The HTTP status is not signed: the status, and the
     /// [`outcome`](ApiError::outcome) read from it, are only as trustworthy as the TLS connection.
     Signed,
-    /// The response has no signature, as every 401 and some other errors, or one of a key that is not held, see
-    /// [`ApiError::unknown_key`]. A proxy could have written it.
+    /// The response has no signature, like every 401 and some other errors, or is signed with a key that the verifier
+    /// does not hold (see [`ApiError::unknown_key`]). A proxy could have written it.
     Unsigned,
 }

@@ -1,4 +1,4 @@
-//! The reasons why no platform certificates were taken over from a response.
+//! The reasons why no platform certificates were accepted from a response.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,48 +6,48 @@ use std::time::Duration;
 
 use super::{Advice, ApiError, KeyError, Outcome, Shown, write_causes};
 
-/// The reason why no platform certificates were taken over. The keys held until then are kept, and nothing is taken over
-/// from a list of which a part is wrong.
+/// The reason why no platform certificates were accepted. The keys held until then are kept. If one part of a list is
+/// wrong, none of its certificates is accepted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// WeChat Pay has no platform certificates for this merchant (HTTP 404 `RESOURCE_NOT_EXISTS`, or an empty list): it
-    /// has the WeChat Pay public key 微信支付公钥. Configure that key with
+    /// WeChat Pay has no platform certificates for this merchant (HTTP 404 `RESOURCE_NOT_EXISTS`, or an empty list). It
+    /// has the WeChat Pay public key 微信支付公钥 instead. Configure that key with
     /// [`PublicKey::from_pem`](crate::PublicKey::from_pem): its id `PUB_KEY_ID_…` and the file `pub_key.pem` are in the
     /// merchant platform under account center, API security (账户中心 › API安全 › 微信支付公钥).
     NoCertificates {
         /// WeChat Pay's response. With an empty list the status is 200, and there is no code.
         response: Box<ApiError>,
-        /// The key that the response says it is signed with, if that is a WeChat Pay public key: probably the one to
-        /// configure. Not verified when the key is not held.
+        /// The id of the key that the response names as its signing key, if that is a WeChat Pay public key. It is
+        /// probably the key to configure. The signature is not verified if the verifier does not hold that key.
         public_key_id: Option<String>,
     },
-    /// A certificate of the list does not decrypt: the APIv3 key is not the one set in the merchant platform, or the
+    /// A certificate of the list cannot be decrypted: the APIv3 key is not the one set in the merchant platform, or the
     /// list was altered.
     Undecryptable {
-        /// The serial number that the list gives it.
+        /// The certificate's serial number in the list.
         serial_no: String,
     },
-    /// The response is no list of platform certificates that agrees with itself. Ask WeChat Pay's support if it stays.
+    /// The response is not a consistent list of platform certificates. Ask WeChat Pay's support if the error persists.
     Unusable {
         /// The place, what was found there, and what is wanted.
         problem: String,
-        /// The error of the key in question, if that is the problem.
+        /// The key error, if a key of the list is the problem.
         source: Option<KeyError>,
     },
-    /// None of the certificates that the list has is valid now. Check this machine's clock.
+    /// None of the certificates of the list is valid now. Check this machine's clock.
     NoneValid {
-        /// How many certificates the list has.
+        /// The number of certificates in the list.
         listed: usize,
         /// The time of the check, in Unix seconds.
         now: u64,
     },
     /// A panic in a signing function, a resolver or an observer ended the download. The next call tries again.
     Interrupted,
-    /// The download by another thread has not ended in the time that a call may take. Find out what holds it up, such as
-    /// the DNS lookup of the host. It may still succeed.
+    /// The download by another thread has not ended within the timeout of a call. Find out what delays it, such as the
+    /// DNS lookup of the host. It may still succeed.
     StillRunning {
-        /// How long this thread waited for it.
+        /// The time that this thread waited for the download.
         waited: Duration,
     },
 }
@@ -81,7 +81,7 @@ impl CertificateError {
             Self::NoCertificates { response, .. } => response.outcome(),
             // This thread sent nothing.
             Self::StillRunning { .. } => Outcome::NotSent,
-            // There was a response, but no list to be taken over.
+            // There was a response, but no list that could be accepted.
             _ => Outcome::Unknown,
         }
     }

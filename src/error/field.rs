@@ -11,8 +11,8 @@ pub struct InvalidField {
 }
 
 impl InvalidField {
-    /// Makes the error. `field` is named as on the wire. `problem` says what was found, unless it is secret, and what is
-    /// wanted.
+    /// Creates the error. `field` is the name on the wire. `problem` says what was found, unless it is secret, and what
+    /// is wanted.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             field: field.into(),

@@ -12,7 +12,7 @@ pub enum KeyError {
     NotPem {
         /// The kind of block wanted.
         wanted: &'static str,
-        /// The look of the input.
+        /// A description of the input.
         found: &'static str,
     },
     /// The PEM block is of another kind.
@@ -22,7 +22,7 @@ pub enum KeyError {
         /// The kind of block wanted.
         wanted: &'static str,
     },
-    /// More than one PEM block was found, so that it is not certain which one is meant.
+    /// More than one PEM block was found, so it is unclear which one is meant.
     SeveralBlocks {
         /// The labels found after `BEGIN`.
         found: Vec<String>,
@@ -33,36 +33,36 @@ pub enum KeyError {
     },
     /// The private key is encrypted with a passphrase.
     Encrypted,
-    /// The PEM block is damaged, or what is in it is not of its kind.
+    /// The PEM block is damaged, or its content is not what its label says.
     Malformed {
         /// The kind of key.
         key: &'static str,
         /// The defect.
         what: String,
     },
-    /// The key is of another algorithm than RSA.
+    /// The key is not an RSA key.
     NotRsa {
         /// The kind of key found.
         found: &'static str,
     },
-    /// The RSA key is of a size that is not supported.
+    /// The size of the RSA key is not supported.
     UnsupportedSize {
         /// The size found, in bits.
         bits: usize,
         /// The sizes wanted, in bits.
         wanted: &'static str,
     },
-    /// The RSA key has a public exponent that is not supported.
+    /// The public exponent of the RSA key is not supported.
     UnsupportedExponent {
         /// The exponents wanted.
         wanted: &'static str,
     },
-    /// An id that cannot be one of a platform key. It is not shown, since it may be a key in the wrong place.
+    /// The id is not a valid id of a platform key. It is not shown, since it may be a key passed by mistake.
     InvalidId {
-        /// A description of it.
+        /// A description of the id, without the id itself.
         found: String,
     },
-    /// The APIv3 key is not of 32 bytes.
+    /// The APIv3 key is not 32 bytes long.
     ApiV3KeyLength {
         /// The length found, in bytes.
         bytes: usize,
@@ -83,22 +83,22 @@ pub enum KeyError {
         /// The error of the content.
         error: Box<Self>,
     },
-    /// A file's name is not one, and may be a key. It is not shown.
+    /// The path is not a file's name, and may be a key passed by mistake. It is not shown.
     NotAPath,
     /// The merchant's certificate and private key do not belong together.
     CertificateOfAnotherKey {
         /// The certificate's serial number.
         serial_no: String,
     },
-    /// There is no platform key, so that nothing could be verified.
+    /// There is no platform key, so nothing could be verified.
     NoKeys,
     /// Two platform keys have the same id.
     DuplicateId {
         /// Their id.
         id: String,
     },
-    /// One of the platform keys is the merchant's own, by its serial number or its content. Responses are signed by WeChat
-    /// Pay: configure its public key or platform certificates.
+    /// One of the platform keys is the merchant's own: it has the same serial number or the same content. WeChat Pay
+    /// signs the responses, so configure its public key or platform certificates.
     OwnKey {
         /// The id of the key.
         id: String,

@@ -1,16 +1,17 @@
-//! A difference between a request and the response that it received.
+//! A difference between a request and its response.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use super::Shown;
 
-/// A value that a verified response repeats otherwise than the request sent it: the response belongs to another request.
+/// A field whose value in a verified response differs from the value in the request, so the response belongs to another
+/// request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// The field's name, as on the wire.
     pub field: &'static str,
-    /// The value in the request. It ends in logs: compare no personal data.
+    /// The value in the request. It is shown in logs, so do not compare personal data.
     pub sent: String,
     /// The value in the response.
     pub received: String,

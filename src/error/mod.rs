@@ -30,39 +30,39 @@ pub use self::verify::VerifyError;
 /// The cause of an error that comes from outside this crate, such as a broken connection.
 pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 
-/// The effect that a request which ended in an error may have had at WeChat Pay, as [`Error::outcome`] returns it. It is
-/// the first question after any failure of a payment call:
+/// The possible effect of a failed request at WeChat Pay, as [`Error::outcome`] returns it. Check it first after any
+/// failure of a payment call:
 ///
 /// | failure | error | outcome |
 /// |---|---|---|
 /// | a field breaks a documented rule, or a variable of the path is unfilled | [`Error::InvalidField`] | [`NotSent`](Self::NotSent) |
 /// | a setting of a client cannot be used | [`Error::InvalidSetting`] | [`NotSent`](Self::NotSent) |
 /// | a key cannot be read, or conflicts with another | [`Error::Key`] | [`NotSent`](Self::NotSent) |
-/// | no platform key is there, or none is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
+/// | there is no platform key, or none is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
 /// | no platform key is valid, and the download of certificates fails | [`Error::Download`] | [`NotSent`](Self::NotSent) |
 /// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
-/// | no connection to any host: name unknown, port or proxy closed, TLS refused, or not in time | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
+/// | no connection to any host: DNS lookup, TCP, proxy or TLS failed or timed out | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
 /// | the connection breaks before the whole response has arrived | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
-/// | the time runs out after connecting | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | the request times out after the connection was made | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the response is not HTTP, or longer than 1 MiB | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | 2xx without a signature | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
-/// | any status with a signature that is wrong, a probe or too old, 2xx with one of an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
+/// | any status with a wrong, probe or stale signature, or 2xx signed with an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |
-/// | another 2xx that names another contract than the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
-/// | a download of certificates that ends with no usable list | [`Error::Certificates`] | [`Unknown`](Self::Unknown) |
-/// | another 2xx whose body is not of the expected shape | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
-/// | 400, 401, 403, 404 or 429 with a `code` of upper-case letters, digits and `_`, signed, unsigned or of an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
-/// | 405, 406, 411, 413, 414, 415, 417 or 431 with such a `code`, signed, unsigned or of an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
-/// | 3xx, another 4xx, or any of these without such a `code`, or in a call that says so | [`Error::Api`] | [`Unknown`](Self::Unknown) |
-/// | 5xx, signed, unsigned or of an unknown key | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | 2xx other than 202 that names a different contract than the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
+/// | a download of certificates returns no usable list | [`Error::Certificates`] | [`Unknown`](Self::Unknown) |
+/// | 2xx other than 202 whose body cannot be read as the expected type | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
+/// | 400, 401, 403, 404 or 429 with a `code` of upper-case letters, digits and `_`, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 405, 406, 411, 413, 414, 415, 417 or 431 with such a `code`, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
+/// | 3xx, any other 4xx, one of these without such a `code`, or if [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive) returns `true` | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | 5xx, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 ///
-/// The client itself sends again only what cannot be carried out twice by that: to the backup host when no connection
-/// could be made to the main one, and a `GET` whose connection broke, once.
+/// The client itself retries only where a retry cannot make a request take effect twice. It tries the backup host if no
+/// connection to the main host could be made, and it retries a `GET` once if its connection broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Nothing was sent: the request certainly had no effect. It can be sent again as it is once the cause is mended.
+    /// Nothing was sent, so the request certainly had no effect. Fix the cause, then send the same request again.
     NotSent,
-    /// WeChat Pay refused the request and did not carry it out. Mend the request, or wait, before sending it again.
+    /// WeChat Pay refused the request and did not carry it out. Fix the request, or wait, before sending it again.
     Refused,
     /// The request may have taken effect. Query before sending it again.
     Unknown,
@@ -80,89 +80,89 @@ impl fmt::Display for Outcome {
 
 /// Any failure of a call.
 ///
-/// [`outcome`](Self::outcome) says whether the request may have taken effect, [`advice`](Self::advice) what to do next,
-/// [`request_id`](Self::request_id) names the exchange for WeChat Pay's support, and [`source`](StdError::source) returns
-/// the cause. `{:#}` shows all but the advice in one line.
+/// [`outcome`](Self::outcome) returns whether the request may have taken effect, [`advice`](Self::advice) returns what
+/// to do next, [`request_id`](Self::request_id) returns the id that WeChat Pay's support asks for, and
+/// [`source`](StdError::source) returns the cause. `{:#}` shows everything but the advice in one line.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A value breaks a documented rule. Nothing was sent; mend the named field.
+    /// A value breaks a documented rule. Nothing was sent. Fix the named field.
     InvalidField(InvalidField),
-    /// A setting of a client cannot be used. Nothing was sent; mend the named setting.
+    /// A setting of a client cannot be used. Nothing was sent. Fix the named setting.
     InvalidSetting(InvalidSetting),
-    /// A key could not be read, or conflicts with another. Nothing was sent; the message says what was found and what is
-    /// wanted.
+    /// A key could not be read, or conflicts with another. Nothing was sent. The message says what was found and what
+    /// is wanted.
     Key(KeyError),
-    /// There is no platform key, or none that is valid now, so that no response could be verified. Nothing was sent; give
-    /// the verifier a key that is valid, or check this machine's clock.
+    /// There is no platform key, or none that is valid now, so no response could be verified. Nothing was sent. Give
+    /// the verifier a valid key, or check this machine's clock.
     NoPlatformKey {
         /// The ids of the keys that the verifier holds, none of them valid.
         held: Vec<String>,
     },
-    /// No platform key is valid, and the download of the platform certificates failed; or the download was asked for by
-    /// itself. Nothing of the call was sent; see the source for what to do. All threads that waited for the same download
-    /// share it.
+    /// The download of the platform certificates failed. Either the call needed it because no platform key is valid, or
+    /// the caller requested the download itself. The request of the call was not sent. The source says what to do. All
+    /// threads that waited for the same download share the error.
     Download(Arc<Self>),
-    /// A download of the platform certificates brought none that could be taken over; see the source for what to do. A
-    /// call that needed them returns this inside of [`Download`](Self::Download).
+    /// A download of the platform certificates returned none that could be accepted. The source says what to do. A call
+    /// that needed the certificates returns this error inside [`Download`](Self::Download).
     Certificates {
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
-        /// The reason why nothing was taken over.
+        /// The reason why no certificate was accepted.
         source: Box<CertificateError>,
     },
-    /// The function that signs in place of a private key failed. Nothing was sent; see the source.
+    /// The function that signs in place of a private key failed. Nothing was sent. The source is the function's error.
     Sign(Cause),
-    /// No connection could be made: DNS lookup, TCP or TLS. Nothing was sent; try again later, or see the source for
+    /// No connection could be made: DNS lookup, TCP or TLS failed. Nothing was sent. Try again later. The source says
     /// what is wrong with the network, the proxy or the certificate.
     Connect {
-        /// The host that could not be reached; the last one tried.
+        /// The last host that was tried.
         host: String,
-        /// The error of the network or TLS, with that of the host tried before.
+        /// The network or TLS error. It includes the error of the host tried before, if there is one.
         source: Cause,
     },
-    /// The connection broke, or the time ran out, after the request may have arrived. The outcome is unknown: query
-    /// before sending again.
+    /// The connection broke or the request timed out, and the request may have arrived by then. The outcome is unknown:
+    /// query before sending again.
     Transport {
         /// The host to which the request was sent.
         host: String,
         /// The error of the network.
         source: Cause,
     },
-    /// The signature of a response could not be verified, so nothing in it is to be believed. The outcome is
-    /// unknown: query before sending again.
+    /// The signature of a response could not be verified, so nothing in it can be trusted. The outcome is unknown:
+    /// query before sending again.
     Unverified {
-        /// The HTTP status of the response, which is not to be believed either.
+        /// The HTTP status of the response, which cannot be trusted either.
         status: u16,
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
         /// The reason why the response was not accepted.
         source: VerifyError,
     },
-    /// The response is an error, of WeChat Pay or of something before it. See [`ApiError::outcome`].
+    /// The response is an error from WeChat Pay, or from a proxy or gateway in front of it. See [`ApiError::outcome`].
     Api(Box<ApiError>),
     /// A verified response with status 202: accepted, but not carried out yet. The outcome is unknown: query later.
     Accepted {
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
     },
-    /// A verified response of success that belongs to another request, by what it repeats of it; see
-    /// [`Endpoint::check`](crate::Endpoint::check). The outcome is unknown: query before sending again, and look for
+    /// A verified success response that belongs to another request: a field that it repeats has a different value. See
+    /// [`Endpoint::check`](crate::Endpoint::check). The outcome is unknown: query before sending again, and find out
     /// what mixes up or repeats responses between this machine and WeChat Pay.
     Mismatch {
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
-        /// The first difference.
+        /// The first field that differs.
         source: Mismatch,
     },
-    /// A verified response of success whose body is not of the expected shape. The request has been carried out, or may
-    /// have been: query, and do not send it again.
+    /// A verified success response whose body cannot be read as the expected type. The request has been carried out, or
+    /// may have been: query, and do not send it again.
     Decode {
         /// The HTTP status of the response.
         status: u16,
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
-        /// The field that did not fit, and its place.
+        /// The field that could not be read, and its position.
         source: DecodeError,
     },
 }
@@ -228,8 +228,7 @@ impl Error {
         }
     }
 
-    /// Returns whether WeChat Pay refused the request because there were too many; see
-    /// [`ApiError::is_rate_limited`].
+    /// Returns whether WeChat Pay refused the request because there were too many. See [`ApiError::is_rate_limited`].
     pub fn is_rate_limited(&self) -> bool {
         self.api_error().is_some_and(ApiError::is_rate_limited)
     }
@@ -258,13 +257,14 @@ impl Error {
     }
 }
 
-/// `{}` says in short what failed. `{:#}` adds the causes, the outcome and the `Request-ID`, all in one line for a log.
+/// `{}` shows in short what failed. `{:#}` adds the causes, the outcome and the `Request-ID`, all in one line for a
+/// log.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_short(f)?;
         if f.alternate() {
             let mut innermost = self;
-            // Its own outcome is not that of the call.
+            // The outcome of the download is not that of the call.
             while let Self::Download(error) = innermost {
                 f.write_str(": ")?;
                 error.write_short(f)?;
@@ -275,7 +275,7 @@ impl fmt::Display for Error {
             return write_request_id(f, self.request_id());
         }
         match self {
-            // These say it themselves.
+            // These texts stand without the outcome.
             Self::InvalidField(_)
             | Self::InvalidSetting(_)
             | Self::Key(_)

@@ -19,8 +19,8 @@ impl InvalidSetting {
         }
     }
 
-    /// Returns the setting's name: that of a method of [`ClientBuilder`](crate::ClientBuilder), or of an argument of
-    /// [`Signer`](crate::Signer).
+    /// Returns the setting's name, which is that of a method of [`ClientBuilder`](crate::ClientBuilder) or of an
+    /// argument of [`Signer`](crate::Signer).
     pub fn setting(&self) -> &str {
         self.setting
     }

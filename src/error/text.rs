@@ -1,4 +1,4 @@
-//! Parts that error messages share: causes, the `Request-ID`, and text from the network made fit for a log.
+//! Parts that error messages share: causes, the `Request-ID`, and text from the network, sanitized for a log.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
@@ -26,8 +26,8 @@ pub(crate) const ID: usize = 64;
 /// The longest sentence shown, in characters.
 pub(crate) const SENTENCE: usize = 512;
 
-/// Text from the network, which may be unsigned, made fit for one line of a log: without line breaks and invisible
-/// characters, and shortened. In a sentence, a line break becomes a space.
+/// Text from the network, which may be unsigned, sanitized for one line of a log: line breaks and invisible characters
+/// are escaped, and long text is truncated. In a sentence, a line break becomes a space.
 #[derive(Clone, Copy)]
 pub(crate) struct Shown<'a> {
     text: &'a str,

@@ -15,7 +15,7 @@ pub enum VerifyError {
         /// The header's name.
         name: &'static str,
     },
-    /// A header came more than once, so that it is not certain which one was signed.
+    /// A header occurs more than once, so it is unclear which one was signed.
     DuplicateHeader {
         /// The header's name.
         name: &'static str,
@@ -32,11 +32,11 @@ pub enum VerifyError {
         /// The scheme named.
         found: String,
     },
-    /// The message is too old, or from the future, by 300 seconds or more. Check this machine's clock.
+    /// The message's timestamp is 300 seconds or more in the past or in the future. Check this machine's clock.
     Stale {
-        /// The message's own time, in Unix seconds.
+        /// The message's timestamp, in Unix seconds.
         timestamp: u64,
-        /// The time it was compared with, in Unix seconds.
+        /// The time of the check, in Unix seconds.
         now: u64,
     },
     /// The message is signed with a key that the verifier does not hold.
@@ -57,12 +57,12 @@ pub enum VerifyError {
         /// The time of the check, in Unix seconds.
         now: u64,
     },
-    /// A probe signature, one that starts with `WECHATPAY/SIGNTEST/`: WeChat Pay sends it to see that it is refused. The
+    /// A probe signature, which starts with `WECHATPAY/SIGNTEST/`. WeChat Pay sends it to test that it is refused. The
     /// message is refused like any forged one, but needs no alarm.
     Probe,
-    /// The signature does not belong to the message and the key.
+    /// The signature does not match the message and the key.
     WrongSignature {
-        /// The id of the key with which it was verified.
+        /// The id of the key with which the signature was checked.
         key_id: String,
         /// What to check first.
         check: &'static str,
@@ -70,7 +70,7 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
-    /// Checks whether this is a probe signature of WeChat Pay's, which needs no alarm.
+    /// Returns `true` if this is a probe signature of WeChat Pay's, which needs no alarm.
     pub fn is_probe(&self) -> bool {
         matches!(self, Self::Probe)
     }
