@@ -1,4 +1,4 @@
-//! A merchant, which signs requests, and verifies and reads responses, without I/O.
+//! A merchant, which signs requests and verifies and reads responses without any I/O.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -146,9 +146,10 @@ impl Merchant {
     /// Verifies a response and returns its value or an error.
     ///
     /// `headers` are all headers of the response as pairs of name and value. `body` is its raw bytes, not decoded in
-    /// any way. An empty body, as with status 204, is read as JSON `null`, such as `()` or `None`. If the content of a
-    /// response does not matter, let `R` be [`serde::de::IgnoredAny`]. An array is never read as a struct, except
-    /// inside a type with serde's `flatten`, `untagged` or `tag`, for which serde buffers the JSON.
+    /// any way. An empty body, as with status 204, is read as JSON `null`, which `()`, `Option` and `serde_json::Value`
+    /// accept. If the content of a response does not matter, let `R` be [`serde::de::IgnoredAny`]. An array is never
+    /// read as a struct, except inside a type with serde's `flatten`, `untagged` or `tag`, for which serde buffers the
+    /// JSON.
     ///
     /// The signature covers the body, but neither the `status` nor the request to which the response belongs:
     ///
@@ -164,7 +165,7 @@ impl Merchant {
     ///
     /// | status | signature | error |
     /// |---|---|---|
-    /// | any | wrong, or with 2xx: missing, or made with an unknown key | [`Error::Unverified`] |
+    /// | any | wrong, or on 2xx missing or made with an unknown key | [`Error::Unverified`] |
     /// | 202 | valid | [`Error::Accepted`] |
     /// | other 2xx | valid | [`Error::Decode`] if the body cannot be read as an `R` |
     /// | any but 2xx | valid, missing, or made with an unknown key | [`Error::Api`], whose [`authenticity`](crate::ApiError::authenticity) says which |
@@ -322,8 +323,8 @@ impl SignedRequest<'_> {
     /// [`ApiError::detail`](crate::ApiError::detail) under `sign_information`. It holds the body, and so personal data:
     /// do not log it.
     ///
-    /// A [`Client`](crate::Client) signs with its [`merchant`](crate::Client::merchant): prepare the same request with
-    /// that.
+    /// For a request that a [`Client`](crate::Client) sends, prepare the same request with its
+    /// [`merchant`](crate::Client::merchant).
     pub fn signed_text(&self) -> &[u8] {
         &self.signed_text
     }

@@ -216,7 +216,7 @@ impl Request {
     }
 
     /// Marks a request whose response repeats none of its fields, such as an order. The response to another request
-    /// could be mistaken for its success.
+    /// could therefore be mistaken for its success.
     ///
     /// [`Client`](crate::Client) then sends it only on a connection that was idle for so long that no other response is
     /// in flight, and fails if a second response follows. Calls in quick succession alternate between a few
@@ -396,7 +396,7 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_')
 }
 
-/// Returns `true` for RFC 3986 `pchar`, `/`, and the braces of variables. The list holds the other visible ASCII
+/// Returns `true` for RFC 3986 `pchar`, `/`, and the braces of variables. The `matches!` lists the other visible ASCII
 /// characters.
 fn is_of_templates(c: char) -> bool {
     c.is_ascii_graphic()
@@ -445,8 +445,8 @@ fn has_variable(template: &str, name: &str) -> bool {
         .any(|(known, _)| known == name)
 }
 
-/// Returns `true` if a segment is `.` or `..`, with or without parameters. Many HTTP stacks resolve these segments (RFC
-/// 3986, 5.2.4), some with parameters too, and then send another path than the signed one.
+/// Returns `true` if a segment is `.` or `..`, with or without parameters. Many HTTP stacks resolve such segments (RFC
+/// 3986, 5.2.4), and then send a path other than the signed one.
 fn has_dot_segment(template: &str) -> bool {
     let mut segments = template.split('/');
     segments.any(|segment| matches!(segment.split(';').next(), Some("." | "..")))

@@ -193,8 +193,8 @@ fn url<'a>(
 }
 
 /// Returns the path of a URL that has one of `schemes`, a host and no query. The error describes any other URL and
-/// shows at most its wrong character, since a URL may hold a secret of the merchant's. User information and fragments
-/// are allowed, since nothing is documented about them.
+/// shows at most its wrong character, since a URL may hold a secret. User information and fragments are allowed, since
+/// nothing is documented about them.
 fn path_of_url<'a>(value: &'a str, schemes: &[&str]) -> Result<&'a str, String> {
     // Some parsers of URLs read a backslash as a slash.
     let is_allowed = |c: char| c.is_ascii_graphic() && c != '\\';

@@ -113,7 +113,7 @@ impl ApiError {
     }
 }
 
-/// `{}` shows in short what failed. `{:#}` adds the outcome and the `Request-ID`.
+/// `{}` shows a short description. `{:#}` adds the outcome and the `Request-ID`.
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_short(f)?;
@@ -159,7 +159,7 @@ impl ApiError {
         value.as_str().map(Shown::sentence)
     }
 
-    /// Returns `true` if the body has nothing of WeChat Pay's error body.
+    /// Returns `true` if the body has no field of WeChat Pay's error body.
     fn is_foreign(&self) -> bool {
         self.code.is_empty() && self.message.is_empty() && self.detail.is_none()
     }

@@ -53,7 +53,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | 2xx other than 202 whose body cannot be read as the expected type | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
 /// | 400, 401, 403, 404 or 429 with a `code` of upper-case letters, digits and `_`, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
 /// | 405, 406, 411, 413, 414, 415, 417 or 431 with such a `code`, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
-/// | 3xx, any other 4xx, one of these without such a `code`, or if [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive) returns `true` | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | 3xx, any other 4xx, a status of the two rows above without such a `code` or in a call whose [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive) returns `true` | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 /// | 5xx, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 ///
 /// The client itself retries only where a retry cannot make a request take effect twice. It tries the backup host if no
@@ -121,8 +121,8 @@ pub enum Error {
         /// The network or TLS error. It includes the error of the host tried before, if there is one.
         source: Cause,
     },
-    /// The connection broke or the request timed out, and the request may have arrived by then. The outcome is unknown:
-    /// query before sending again.
+    /// The connection broke, or the request timed out. The request may have arrived. The outcome is unknown: query
+    /// before sending again.
     Transport {
         /// The host to which the request was sent.
         host: String,
@@ -257,8 +257,7 @@ impl Error {
     }
 }
 
-/// `{}` shows in short what failed. `{:#}` adds the causes, the outcome and the `Request-ID`, all in one line for a
-/// log.
+/// `{}` shows a short description. `{:#}` adds the causes, the outcome and the `Request-ID`, all in one line for a log.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_short(f)?;
@@ -275,7 +274,7 @@ impl fmt::Display for Error {
             return write_request_id(f, self.request_id());
         }
         match self {
-            // These texts stand without the outcome.
+            // These texts are shown without the outcome.
             Self::InvalidField(_)
             | Self::InvalidSetting(_)
             | Self::Key(_)

@@ -10,7 +10,7 @@ use super::Shown;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// A header is missing or empty. A message without these headers counts as forged.
+    /// A header is missing or empty. A message without the signature headers counts as forged.
     MissingHeader {
         /// The header's name.
         name: &'static str,
