@@ -13,7 +13,7 @@ use crate::time::unix_seconds;
 
 /// WeChat Pay and this crate refuse a message whose time differs from the clock by this much, in seconds.
 const CLOCK_LIMIT: u64 = 300;
-/// A smaller difference that is doubtful, in seconds.
+/// The difference from which the clock is reported as doubtful, in seconds.
 const CLOCK_DOUBTFUL: u64 = 60;
 /// The number of digits that serial numbers of merchants' API certificates have in practice.
 const SERIAL_DIGITS: usize = 40;
@@ -31,7 +31,7 @@ pub struct Report {
     /// The findings, in the order of the checks.
     pub findings: Vec<Finding>,
     /// The seconds by which the server's clock is ahead of the client's, from the header `Date` of the response. Negative
-    /// if it is behind, absent without that header.
+    /// if it is behind, `None` without that header.
     pub clock_difference: Option<i64>,
     /// The id of the platform key with which the response was verified.
     pub verified_by: Option<String>,
@@ -63,7 +63,7 @@ pub enum Check {
     PrivateKey,
     /// The merchant's serial number looks like one.
     SerialNumber,
-    /// The platform certificates can be downloaded. Only for a client that downloads them.
+    /// The platform certificates can be downloaded. Checked only for a client that downloads them.
     PlatformCertificates,
     /// There is a platform key that is valid now.
     PlatformKeys,
@@ -149,7 +149,7 @@ impl Client {
     /// Signs a text with the private key, downloads the platform certificates if the client does so, and sends
     /// `POST /v3/security/echo`. The report has a verdict for each step, and the likely cause and the remedy for a
     /// failure. Blocks for the time of two calls, or of three if another thread downloads. A service may call it when it
-    /// starts. Now and then it fails because WeChat Pay sends a probe signature, and the report says so.
+    /// starts. Occasionally it fails because WeChat Pay sends a probe signature, and the report says so.
     ///
     /// ```
     /// # fn test(client: &wechatpay_contract::Client) {
@@ -238,7 +238,7 @@ impl SelfTest {
         }
         self.add(Check::PlatformKeys, self.platform_keys());
         let result = match downloaded {
-            // No response could be verified.
+            // Without a platform key no response could be verified.
             Err(error) if !self.has_platform_key() => Err(error),
             _ => self.echo(),
         };
@@ -274,7 +274,7 @@ impl SelfTest {
             Ok(_) => passed("it can be read and it signs"),
             Err(error) => failed(
                 with_causes(&error),
-                "mend the function that signs, or take the key file apiclient_key.pem anew from the tool that made it",
+                "mend the function that signs, or copy the key file apiclient_key.pem again from the tool that made it",
             ),
         }
     }
@@ -304,7 +304,7 @@ impl SelfTest {
         failed(
             found,
             "configure the WeChat Pay public key, its id PUB_KEY_ID_… and pub_key.pem, from the merchant platform: \
-             账户中心 › API安全 › 微信支付公钥; a merchant without one downloads the platform certificates with the APIv3 key",
+             账户中心 › API安全 › 微信支付公钥, or without one the download of the platform certificates with the APIv3 key",
         )
     }
 
@@ -400,7 +400,7 @@ fn serial_number(serial_no: &str) -> Judgement {
         count => (
             Verdict::Doubtful,
             format!(
-                "{serial_no} has {count} digits, those of merchants' API certificates usually have 40"
+                "{serial_no} has {count} digits, but serial numbers of merchants' API certificates usually have 40"
             ),
             Some(
                 "compare it with the merchant platform: 账户中心 › API安全 › 商户API证书"
@@ -415,8 +415,8 @@ fn connection(seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
         (Some(seen), _) => passed(format!("{} responds, HTTP {}", seen.host, seen.status)),
         (None, Some(error @ Error::Connect { .. })) => failed(
             with_causes(error),
-            "check that this machine finds the host's name and may connect to it (WeChat Pay's port is 443), directly \
-             or through the proxy that is configured; the proxy's environment variables are not read",
+            "check that this machine can resolve the host's name and connect to it (WeChat Pay's port is 443), directly \
+             or through the configured proxy (environment variables are not read)",
         ),
         (None, Some(error @ Error::Transport { .. })) => failed(
             with_causes(error),
@@ -428,7 +428,7 @@ fn connection(seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
 
 fn clock(difference: Option<i64>) -> Judgement {
     let Some(difference) = difference else {
-        return unknown("no response with a time");
+        return unknown("no response with a header Date");
     };
     let found = match difference {
         0 => "agrees with the server's".to_owned(),
@@ -441,7 +441,7 @@ fn clock(difference: Option<i64>) -> Judgement {
         _ => return passed(found),
     };
     let remedy =
-        "set this machine's clock, with NTP for example; from 300 s on messages are refused";
+        "set this machine's clock, with NTP for example: a message that is 300 s off is refused";
     (verdict, found, Some(remedy.to_owned()))
 }
 
@@ -457,7 +457,7 @@ fn refusal(error: &ApiError) -> Judgement {
         (Authenticity::Unsigned, _) => (
             Verdict::Unknown,
             format!("{error}, unsigned"),
-            Some("try again later; if it stays, look for a proxy that responds in WeChat Pay's place".to_owned()),
+            Some("try again later, and if the error persists, look for a proxy that responds in WeChat Pay's place".to_owned()),
         ),
     }
 }
@@ -486,7 +486,7 @@ fn response_signature(seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
 }
 
 fn echoed(result: Result<&bool, &Error>) -> Judgement {
-    let remedy = "the credentials are right; ask WeChat Pay's support, with the Request-ID";
+    let remedy = "the credentials are right: send the Request-ID to WeChat Pay's support";
     match result {
         Ok(true) => passed("the text that was sent came back"),
         Ok(false) => failed("another text came back", remedy),
@@ -511,7 +511,7 @@ fn certificate_remedy(error: &Error) -> &'static str {
     };
     match &**source {
         CertificateError::NoCertificates { .. } => {
-            "configure the WeChat Pay public key, and no longer the download of certificates"
+            "configure the WeChat Pay public key instead of the download of certificates"
         }
         CertificateError::Undecryptable { .. } => {
             "compare the APIv3 key with the one set in the merchant platform: 账户中心 › API安全 › APIv3密钥"
@@ -520,7 +520,7 @@ fn certificate_remedy(error: &Error) -> &'static str {
         CertificateError::StillRunning { .. } => {
             "find out what holds the other download up, such as the DNS lookup of the host's name, and test again"
         }
-        _ => "no certificate of the list is used; if it stays, ask WeChat Pay's support",
+        _ => "no certificate of the list is used: if the error persists, ask WeChat Pay's support",
     }
 }
 
@@ -533,8 +533,8 @@ fn unknown_key_remedy(id: &str) -> String {
              微信支付公钥) and configure it beside the other keys"
         ),
         false => format!(
-            "{id} is a platform certificate: configure the download of the platform certificates with the APIv3 key; \
-             while WeChat Pay moves a merchant to the public key both kinds are needed"
+            "{id} is a platform certificate: configure the download of the platform certificates with the APIv3 key \
+             (both kinds are needed while WeChat Pay moves a merchant to the public key)"
         ),
     }
 }
@@ -544,18 +544,18 @@ fn verify_remedy(error: &VerifyError) -> String {
         VerifyError::UnknownSerial { received, .. } => unknown_key_remedy(received),
         VerifyError::Stale { .. } => "set this machine's clock, with NTP for example".to_owned(),
         VerifyError::OutsideValidity { .. } => {
-            "check this machine's clock; if it is right, give the verifier the certificate that took this one's place"
+            "check this machine's clock, and if it is right, give the verifier the certificate that replaced this one"
                 .to_owned()
         }
         VerifyError::Probe => {
-            "nothing is wrong: WeChat Pay sends such a signature now and then to see that it is refused; test again"
+            "nothing is wrong: WeChat Pay occasionally sends such a signature to check that it is refused, so test again"
                 .to_owned()
         }
         VerifyError::MissingHeader { .. } => {
-            "look for a proxy that responds in WeChat Pay's place or removes headers; do not believe the response".to_owned()
+            "look for a proxy that responds in WeChat Pay's place or removes headers, and do not trust the response".to_owned()
         }
         _ => "check that the platform key under this id is the one of the merchant platform, and look for a proxy that \
-              alters responses; do not believe the response"
+              alters responses, and do not trust the response"
             .to_owned(),
     }
 }

@@ -48,7 +48,7 @@ impl Client {
             .build()
     }
 
-    /// Returns the settings of a client, to be changed and [built](ClientBuilder::build).
+    /// Returns a builder with the default settings. Change them, then call [`build`](ClientBuilder::build).
     pub fn builder(signer: Signer, verifier: Verifier) -> ClientBuilder {
         ClientBuilder::new(signer, verifier)
     }
@@ -94,14 +94,15 @@ impl ClientBuilder {
 
     /// Lets the client download the platform certificates 平台证书 with the merchant's APIv3 key and keep them fresh.
     ///
-    /// For a merchant without a WeChat Pay public key, and for the move from certificates to the public key, when
-    /// messages come signed with either. Public keys of the verifier stay, and certificates are replaced.
+    /// Use it for a merchant without a WeChat Pay public key, and during the migration from certificates to the public
+    /// key, when WeChat Pay signs messages with either. A download replaces the verifier's certificates and keeps its
+    /// public keys.
     ///
-    /// A call downloads the certificates first if they are older than 10 hours or if no key is valid, and so nothing is
-    /// downloaded before the first call. A response that is signed with an unknown certificate leads to a download as
-    /// well, and is then verified again. One thread downloads, and the others go on with the keys they have. A thread
-    /// without a valid key waits for the download, at most for the [`timeout`](Self::timeout). So a call can take twice
-    /// that time, or three times if it waits as well.
+    /// A call first downloads the certificates if they are older than 10 hours or if no key is valid. Nothing is
+    /// downloaded before the first call. A response signed with an unknown certificate also causes a download, and is
+    /// then verified again. One thread downloads, and the other threads continue with the keys they have. A thread
+    /// without a valid key waits for the download, at most for the [`timeout`](Self::timeout). A call can therefore take
+    /// twice the timeout, or three times if it also waits.
     ///
     /// While a valid key is held, downloads start at most once a minute. Without one, a download that was sent and
     /// failed is retried after 1 s, 2 s, 4 s … 60 s: at most 6 requests in the first minute and one in each further
@@ -109,10 +110,10 @@ impl ClientBuilder {
     /// row, and then once a second.
     ///
     /// A failed download leaves the keys as they are. It fails the call, with [`Error::Download`], only if no key is
-    /// valid. Nothing is taken over from a list of which a part is wrong.
+    /// valid. If any part of a downloaded list is wrong, no certificate of the list is used.
     ///
     /// Requests ask for responses signed with the public key if there is one. Otherwise they ask for the valid
-    /// certificate that ends last.
+    /// certificate that expires last.
     ///
     /// `api_v3_key` is an [`ApiV3Key`], or an `Arc` of one that is shared, for example with a
     /// [`NotificationReceiver`](crate::NotificationReceiver).
@@ -122,12 +123,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the host to send to, instead of `https://api.mch.weixin.qq.com`, and no backup host. Set
-    /// [`backup_host`](Self::backup_host) afterwards for one.
+    /// Sets the host to send to, instead of `https://api.mch.weixin.qq.com`, and removes the backup host. To have one,
+    /// call [`backup_host`](Self::backup_host) afterwards.
     ///
     /// The URL has a scheme, a name and optionally a port. Plain `http` is refused except for loopback. The path of a
     /// relay, as in `https://relay.internal/wechatpay`, is put before the path of each request and is not signed. The
-    /// relay removes it, names WeChat Pay's host in `Host`, and passes everything else on unchanged.
+    /// relay must remove it, set the header `Host` to WeChat Pay's host, and forward everything else unchanged.
     #[must_use]
     pub fn host(mut self, url: impl Into<String>) -> Self {
         self.host = url.into();
@@ -135,11 +136,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the backup host, instead of `https://api2.mch.weixin.qq.com`. `None` is for none.
+    /// Sets the backup host, instead of `https://api2.mch.weixin.qq.com`. `None` disables it.
     ///
-    /// It is tried once when no connection to the main host can be made. For the next 10 seconds calls start with it
-    /// and do not wait for the main host. Then one call probes the main host again, and after a success all calls do.
-    /// While both hosts are down, a call tries one that was slow to fail and every one that failed within half a second.
+    /// A call tries it once if no connection to the main host can be made. For the next 10 seconds calls start with the
+    /// backup host and do not wait for the main host. Then one call probes the main host, and after a success all calls
+    /// use the main host again. While both hosts are down, a call tries one of them, and then the other only if that
+    /// one failed within half a second the last time.
     #[must_use]
     pub fn backup_host(mut self, url: Option<&str>) -> Self {
         self.backup_host = url.map(str::to_owned);
@@ -153,10 +155,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the longest time to make one connection: DNS lookup, TCP, proxy and TLS together. The default is 5 seconds,
+    /// Sets the timeout for making one connection: DNS lookup, TCP, proxy and TLS together. The default is 5 seconds,
     /// or half of the [`timeout`](Self::timeout) if that is less.
     ///
-    /// A DNS lookup by the operating system cannot be interrupted. One that takes longer ends the attempt when it
+    /// A DNS lookup by the operating system cannot be interrupted. If it takes longer, the attempt fails when the lookup
     /// returns.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -164,38 +166,40 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the longest time of a call, from the start of connecting to the last byte of the response, a second attempt
-    /// included. The default is 15 seconds.
+    /// Sets the timeout of a call, from the start of connecting to the last byte of the response, including a second
+    /// attempt. The default is 15 seconds.
     ///
-    /// Not included are a DNS lookup by the operating system that takes longer, functions of the application such as
-    /// a signing function or an observer, and a download of platform certificates, which has the same time again.
+    /// The timeout does not interrupt a DNS lookup by the operating system, or a function of the application such as a
+    /// signing function or an observer. A download of platform certificates has a timeout of its own, of the same
+    /// length.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets an HTTP proxy, `http://[user:password@]host:port`, with user and password percent-encoded. The default is
-    /// none, also if environment variables name one.
+    /// Sets an HTTP proxy, `http://[user:password@]host:port`, with user and password percent-encoded. By default
+    /// there is no proxy. Environment variables are not read.
     #[must_use]
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Some(url.into());
         self
     }
 
-    /// Sets the certificate authorities to trust, as PEM, instead of the public ones: for a gateway of one's own.
+    /// Sets the certificate authorities to trust, as PEM, instead of the public ones, for example for
+    /// an internal gateway.
     #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificates = Some(pem.into());
         self
     }
 
-    /// Sets the function that finds the addresses of a host and port, instead of the operating system: for pinned
-    /// addresses, a resolver of one's own, or tests.
+    /// Sets the function that finds the addresses of a host and port, instead of the operating system, for
+    /// example for pinned addresses, a custom resolver, or tests.
     ///
-    /// It is called when a connection has to be made, at most once in 60 seconds for each host while connections to the
-    /// found addresses succeed. Threads that connect at the same moment may each call it. It is not called for a literal
-    /// address. Its time counts as a part of connecting and cannot be cut short.
+    /// It is called when a connection is made, at most once in 60 seconds for each host as long as connections to the
+    /// returned addresses succeed. Threads that connect at the same moment may each call it. It is not called for a
+    /// literal address. Its time counts towards the connect timeout, but it cannot be interrupted.
     ///
     /// The certificate is still checked against the name, and plain `http` still goes to loopback only. With a
     /// [`proxy`](Self::proxy) the function is called for the proxy's name.
@@ -215,7 +219,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps each connection for the next call, for at most 5 seconds, if `true`, which is the default.
+    /// Sets whether each connection is kept for the next call, for at most 5 seconds. The default is `true`.
     ///
     /// `false` costs a TLS handshake for each call. It is for a gateway or proxy that closes each connection after its
     /// response. A request that is sent while the connection closes is lost, and its outcome is unknown.
@@ -228,18 +232,18 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the clock for signing and verifying, instead of the system's: for tests. Timeouts do not use it.
+    /// Sets the clock for signing and verifying, instead of the system clock, for tests. Timeouts do not use it.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Sets the function that is called after each exchange, for logs and metrics. A call with two attempts is two
-    /// exchanges, and a download of platform certificates is one by itself. The function must not use this client.
+    /// Sets the function that is called after each exchange, for logs and metrics. Each attempt of
+    /// a call or of a download of platform certificates is one exchange. The function must not use this client.
     ///
-    /// It runs on the thread of the call, which waits for it. A panic in it is not caught. It leaves through the call,
-    /// whose response is lost, and no second attempt is made. The client can be used afterwards.
+    /// It runs on the thread of the call, which waits for it. A panic in it is not caught: it propagates through the
+    /// call, the response is lost, and no second attempt is made. The client can be used afterwards.
     ///
     /// ```
     /// # use wechatpay_contract::ClientBuilder;
@@ -353,7 +357,7 @@ impl fmt::Debug for ClientBuilder {
 /// The timeouts of a call's parts. Both attempts together stay within the timeout of the call.
 struct Limits {
     connect: Duration,
-    /// The age of a call until which a `GET` whose connection broke is retried.
+    /// The time since the start of a call within which a `GET` whose connection broke is retried.
     retry_until: Duration,
     second_attempt: Duration,
 }
@@ -363,7 +367,7 @@ impl Limits {
         let connect = connect.unwrap_or_else(|| CONNECT_TIMEOUT.min(whole / 2));
         for (field, time) in [("timeout", whole), ("connect_timeout", connect)] {
             if time.is_zero() {
-                return Err(InvalidSetting::new(field, "found 0: wanted some time"));
+                return Err(InvalidSetting::new(field, "found 0: wanted a longer time"));
             }
         }
         let rest = whole.saturating_sub(connect);
@@ -371,11 +375,11 @@ impl Limits {
             return Err(InvalidSetting::new(
                 "timeout",
                 format!(
-                    "found {whole:?}: wanted more than the {connect:?} for connecting, which are a part of it"
+                    "found {whole:?}: wanted more than the connect timeout, {connect:?}, which is a part of it"
                 ),
             ));
         }
-        // A first attempt whose connect timeout expires ends a little later than that.
+        // A first attempt ends a little later than its connect timeout.
         let late = rest / 10;
         Ok(Self {
             connect,
@@ -385,7 +389,7 @@ impl Limits {
     }
 }
 
-/// Refuses plain http through a proxy, which would leave the machine.
+/// Refuses a proxy for a host of plain `http`, whose requests must not leave the machine.
 fn check_proxy(proxy: Option<&str>, hosts: &Hosts) -> Result<(), InvalidSetting> {
     let is_plain = |host: &Host| host.url.starts_with("http://");
     if proxy.is_none() || !hosts.iter().any(is_plain) {

@@ -18,19 +18,19 @@ use crate::verifier::SignatureHeaders;
 
 const WECHATPAY_SERIAL: HeaderName = HeaderName::from_static("wechatpay-serial");
 
-/// The longest path with query, in bytes, as encoded.
+/// The maximum length of an encoded path with its query, in bytes.
 const MAX_TARGET: usize = 8 * 1024;
 
 pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
-/// The HTTP side of a client: hosts, connections and settings, and no merchant's keys.
+/// The HTTP side of a client: hosts, connections and settings. It holds no merchant's keys.
 #[derive(Clone)]
 pub(super) struct Http {
     pub(super) hosts: Arc<Hosts>,
     pub(super) transport: Transport,
-    /// The longest call.
+    /// The timeout of a call, including a second attempt.
     pub(super) timeout: Duration,
-    /// The age of a call until which a `GET` whose connection broke is retried.
+    /// The time since the start of a call within which a `GET` whose connection broke is retried.
     pub(super) retry_until: Duration,
     pub(super) accept_language: Option<String>,
     pub(super) clock: Arc<Clock>,
@@ -57,26 +57,27 @@ impl Http {
             (Error::Connect { host, source }, Err(second)) => {
                 Err(with_first_host(&host, &source, second))
             }
-            // That the second attempt was not sent says nothing about the first.
+            // A second attempt that was not sent does not change the outcome of the first.
             (first, Err(second)) if is_not_sent(&second) && !is_not_sent(&first) => Err(first),
             (_, second) => second,
         }
     }
 
-    /// Ends an exchange with a response: keeps its connection if the response is the request's, and calls the observer.
+    /// Ends an exchange with a response. Keeps the connection if the response belongs to the request, and calls the
+    /// observer.
     pub(super) fn finish<R>(
         &self,
         request: &Request,
         mut response: Response<'_>,
         mut result: Result<R, Error>,
     ) -> Result<R, Error> {
-        // Any other response may be another request's, and then so are all later ones on the connection.
+        // In any other case the response, and all later ones on the connection, may belong to other requests.
         if matches!(result, Ok(_) | Err(Error::Api(_))) {
             response.received.keep_connection();
         }
         let may_be_anothers = match &result {
             Ok(_) => request.is_unrepeated(),
-            // A refusal repeats nothing of any request.
+            // A refusal contains nothing that shows which request it belongs to.
             Err(error) => error.outcome() == Outcome::Refused,
         };
         if may_be_anothers && response.received.is_followed() {
@@ -102,8 +103,8 @@ impl Http {
         }
     }
 
-    /// Returns the attempt that may follow a failed one: at the other host when no connection could be made, at the same
-    /// host when the connection of a `GET` broke.
+    /// Returns the attempt that may follow a failed one: at the other host if no connection could be made, at the same
+    /// host if the connection of a `GET` broke.
     fn second_attempt<'h>(
         &'h self,
         request: &Request,
@@ -112,7 +113,7 @@ impl Http {
     ) -> Option<Attempt<'h>> {
         let began = Instant::now();
         let host = match error {
-            // After any time, since only a DNS lookup can have exceeded the limit, and the other host may be fast.
+            // No time limit applies: only a DNS lookup can have exceeded it, and the other host may be fast.
             Error::Connect { .. } => self.hosts.second(first.host, began)?,
             Error::Transport { source, .. }
                 if request.method() == Method::Get
@@ -170,7 +171,7 @@ impl Http {
             );
             return Err(InvalidField::new("path", problem).into());
         }
-        // Of the exact length, so that it becomes a URI without a copy.
+        // Allocated with the exact length, so that it becomes a URI without a copy.
         let uri = [attempt.host.url.as_str(), signed.target()].concat();
         let request = http::Request::builder()
             .method(signed.method().as_str())
@@ -178,12 +179,12 @@ impl Http {
             .body(());
         let mut request = request.map_err(|error| InvalidField::new("path", error.to_string()))?;
         let headers = request.headers_mut();
-        // For ureq's own too, so that the map never grows.
+        // Leaves room for the headers that ureq adds, so that the map never grows.
         headers.reserve(12);
         let language = self.accept_language.as_deref();
         let language = language.map(|language| ("Accept-Language", language));
         for (name, value) in signed.headers().chain(language) {
-            // Constants are not copied. The others were checked when they were set.
+            // Constant values need no copy. The other values were checked when they were set.
             let value = match name {
                 "User-Agent" => HeaderValue::from_static(attempt.host.user_agent),
                 "Accept" | "Content-Type" => HeaderValue::from_static("application/json"),
@@ -279,7 +280,7 @@ impl Response<'_> {
     }
 }
 
-/// Adds the first host's error to that of the second. A firewall may allow only one of the hosts.
+/// Adds the first host's error to the second host's. A firewall may allow only one of the hosts, so both are needed.
 fn with_first_host(first_host: &str, first: &Cause, second: Error) -> Error {
     match second {
         Error::Connect { host, source } => {

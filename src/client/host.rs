@@ -11,20 +11,20 @@ use ureq::http::uri::Authority;
 use crate::error::InvalidSetting;
 use crate::merchant::USER_AGENT;
 
-/// The time for which a host that could not be connected to is not tried while there is another.
+/// The time for which calls avoid a host after a failed connection, if there is another host.
 const DOWN_FOR: Duration = Duration::from_secs(10);
 
-/// The time from which a failed attempt to connect counts as slow.
+/// The duration from which a failed attempt to connect counts as slow.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// Tells WeChat Pay that the main host could not be reached.
+/// The `User-Agent` at the backup host. It tells WeChat Pay that the main host could not be reached.
 const BACKUP_USER_AGENT: &str = concat!(
     "wechatpay-contract/",
     env!("CARGO_PKG_VERSION"),
     " (backup-host)"
 );
 
-/// The longest path of a host, in bytes.
+/// The maximum length of a host's path, in bytes.
 const MAX_PATH: usize = 256;
 
 /// The main host, and its backup if there is one.
@@ -47,8 +47,8 @@ impl Hosts {
         [&self.main].into_iter().chain(&self.backup)
     }
 
-    /// Returns the host for the first attempt of a call: the main host, the backup host while the main one is down. One
-    /// call in 10 seconds probes a host that is down. If both are, calls try the one that failed earlier.
+    /// Returns the host for the first attempt of a call: the main host, or the backup host while the main host is down.
+    /// One call in 10 seconds probes a host that is down. If both hosts are down, calls try the one that failed earlier.
     pub(super) fn first(&self, now: Instant) -> &Host {
         let Some(backup) = &self.backup else {
             return &self.main;
@@ -60,8 +60,8 @@ impl Hosts {
         })
     }
 
-    /// Returns the host for the second attempt of a call that could not connect to `first`, unless it is down and was
-    /// slow to fail.
+    /// Returns the other host for the second attempt of a call that could not connect to `first`, or `None` if that
+    /// host is down and was slow to fail.
     pub(super) fn second(&self, first: &Host, now: Instant) -> Option<&Host> {
         let other = self.iter().find(|host| !std::ptr::eq(*host, first))?;
         (other.is_fast_to_fail() || other.may_try(now)).then_some(other)
@@ -139,7 +139,7 @@ impl Host {
         *self.lock() = None;
     }
 
-    /// Returns whether a call may try the host. While it is down that is one call in 10 seconds, which probes it.
+    /// Returns `true` if a call may try the host. While the host is down, one call in 10 seconds may, as a probe.
     fn may_try(&self, now: Instant) -> bool {
         match &mut *self.lock() {
             Some(down) if now < down.until => false,
@@ -170,7 +170,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Returns the problem of a text that is no URL, without the text, which may be a secret.
+/// Returns the reason why a text is not a URL. The reason omits the text, which may be a secret.
 fn not_a_url(text: &str) -> &'static str {
     match text {
         "" => "found an empty text",
@@ -180,7 +180,8 @@ fn not_a_url(text: &str) -> &'static str {
     }
 }
 
-/// Checks the path that a relay puts before WeChat Pay's. It is sent as it is, so it must need no resolving or decoding.
+/// Checks the path of a relay, which is put before WeChat Pay's path. It is sent unchanged, so it must not need
+/// normalization or decoding.
 fn check_path(path: &str) -> Result<(), &'static str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let mut segments = path.split('/').skip(1);
@@ -228,7 +229,7 @@ mod tests {
         Hosts::parse(MAIN, Some(BACKUP)).unwrap()
     }
 
-    /// The first hosts of `calls` calls at the same moment.
+    /// Returns the first host of each of `calls` calls at the same moment.
     fn first(hosts: &Hosts, calls: usize, now: Instant) -> Vec<&str> {
         (0..calls).map(|_| hosts.first(now).url.as_str()).collect()
     }

@@ -40,12 +40,12 @@ pub use self::observer::Exchange;
 /// ```
 ///
 /// [`Client::with_certificates`] is for a merchant without a WeChat Pay public key, and [`Client::builder`] for other
-/// settings. With many merchants, make the others with [`Client::for_merchant`].
+/// settings. For many merchants, make one client, and the others from it with [`Client::for_merchant`].
 ///
 /// # Threads, connections and processes
 ///
 /// A client is `Send` and `Sync`. Clones are cheap and share keys and connections, so that one client serves all threads
-/// of a service. No thread is started, and no I/O is done before the first call.
+/// of a service. A client starts no thread, and does no I/O before the first call.
 ///
 /// A connection that has been idle for 5 seconds is not used again. Since there is no thread to close it, it stays open
 /// until the next call of any client that shares it, or until
@@ -57,7 +57,7 @@ pub use self::observer::Exchange;
 #[derive(Clone)]
 pub struct Client {
     merchant: Arc<Merchant>,
-    /// In certificate mode.
+    /// `Some` if the client downloads platform certificates.
     certificates: Option<Arc<PlatformCertificates>>,
     http: Arc<Http>,
 }
@@ -65,7 +65,7 @@ pub struct Client {
 impl Client {
     /// Checks, signs and sends a typed request, and returns the verified response.
     ///
-    /// Blocks until the response is there, at most for the [timeout](ClientBuilder::timeout).
+    /// Blocks until the response has arrived, at most for the [timeout](ClientBuilder::timeout).
     ///
     /// ```
     /// use wechatpay_contract::{Outcome, QueryContract};
@@ -99,7 +99,7 @@ impl Client {
 
     /// Does the same as [`send`](Self::send), and returns the `Request-ID` of the response as well, if it has one.
     ///
-    /// The Request-ID names the call for WeChat Pay's support. It is not signed. For a failed call,
+    /// The Request-ID identifies the call for WeChat Pay's support. It is not signed. For a failed call,
     /// [`Error::request_id`] returns it.
     pub fn send_with_request_id<E: Endpoint + ?Sized>(
         &self,
@@ -130,7 +130,7 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// Nothing compares the response with the request, so that each request is sent as an
+    /// The client does not compare the response with the request. It therefore sends each request as an
     /// [unrepeated](Request::unrepeated) one.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidField`] if a value is not one of its kind, [`Error::Sign`] if signing fails.
+    /// [`Error::InvalidField`] if a value is invalid, [`Error::Sign`] if signing fails.
     pub fn pay_parameters(&self, appid: &str, prepay_id: &str) -> Result<PayParameters, Error> {
         let nonce_str = random_nonce().map_err(Error::Sign)?;
         PayParameters::sign(
@@ -163,17 +163,17 @@ impl Client {
 
     /// Returns the merchant: signer and platform keys.
     ///
-    /// Clones of its verifier share the platform keys with this client. Give one to whatever receives notifications, so
-    /// that both know a key that either downloads.
+    /// Clones of its verifier share the platform keys with this client. Give one to the receiver of notifications.
+    /// Then both have the keys that either downloads.
     pub fn merchant(&self) -> &Merchant {
         &self.merchant
     }
 
     /// Returns a client that signs with another certificate of the same merchant, and shares connections, platform keys
-    /// and settings with this one: for the renewal of the merchant's own API certificate 商户API证书.
+    /// and settings with this one. Use it to renew the merchant's own API certificate 商户API证书.
     ///
-    /// No request is lost if both certificates are valid while one client replaces the other. Calls that are under way
-    /// end with the certificate that they began with.
+    /// No request is lost if both certificates are valid while one client replaces the other. Calls in progress
+    /// finish with the certificate that they started with.
     ///
     /// ```
     /// use std::sync::RwLock;
@@ -218,12 +218,12 @@ impl Client {
     }
 
     /// Returns a client of another merchant that shares connections and settings with this one: hosts, timeouts, proxy,
-    /// root certificates, clock and observer. Keys are each merchant's own.
+    /// root certificates, clock and observer. The two share no keys.
     ///
-    /// For a platform or a service provider with many merchants. Connections carry no merchant's identity, so that as
-    /// many are open as there are calls at the same moment, for any number of merchants. Make a client of its own with
-    /// [`builder`](Self::builder) for a merchant that needs another host, proxy or timeout, and for one whose traffic
-    /// must not meet the others', for example on the way out through another network.
+    /// Use it for a platform or a service provider with many merchants. Connections carry no merchant's identity, so
+    /// their number depends on the number of concurrent calls, not of merchants. Use [`builder`](Self::builder) instead
+    /// for a merchant that needs another host, proxy or timeout, or whose traffic must be separate, for example
+    /// because it leaves through another network.
     ///
     /// # Errors
     ///
@@ -239,7 +239,7 @@ impl Client {
     /// Does the same as [`for_merchant`](Self::for_merchant) for a client that downloads the merchant's platform
     /// certificates 平台证书 by itself, as [`ClientBuilder::platform_certificates`] describes.
     ///
-    /// `verifier` holds the merchant's WeChat Pay public key if it has one, and else is
+    /// `verifier` holds the merchant's WeChat Pay public key. If the merchant has none, pass
     /// [`Verifier::without_keys`].
     ///
     /// # Errors
@@ -261,21 +261,21 @@ impl Client {
 
     /// Closes the idle connections of this client and of all that share them.
     ///
-    /// Idle connections are closed by a call that finds them older than 5 seconds, and by nothing else, since there is
-    /// no thread to do it. To be called when no call follows for long, and before a fork. It does not touch calls that
-    /// are under way.
+    /// Otherwise an idle connection stays open until a later call finds it older than 5 seconds, since no thread closes
+    /// it. Call this before a long time without calls, and before a fork. It does not affect calls in progress.
     pub fn close_idle_connections(&self) {
         self.http.transport.close_idle();
     }
 
-    /// Downloads the platform certificates now and replaces those held, without the pause between downloads.
+    /// Downloads the platform certificates now and replaces those held, even if the last download was less
+    /// than a minute ago.
     ///
     /// Rarely needed, since a client made with [`ClientBuilder::platform_certificates`] downloads them by itself.
     ///
     /// # Errors
     ///
-    /// [`Error::Download`] if that fails, and the keys held are kept. [`Error::InvalidSetting`] for a client without
-    /// APIv3 key. The outcome of both is [`Outcome::NotSent`](crate::Outcome::NotSent): the download changes nothing at
+    /// [`Error::Download`] if the download fails, which keeps the keys held. [`Error::InvalidSetting`] if the client has
+    /// no APIv3 key. The outcome of both is [`Outcome::NotSent`](crate::Outcome::NotSent): the download changes nothing at
     /// WeChat Pay and can be repeated.
     pub fn refresh_certificates(&self) -> Result<(), Error> {
         let Some(certificates) = &self.certificates else {
@@ -289,16 +289,16 @@ impl Client {
             .map_err(Error::Download)
     }
 
-    /// Downloads the platform certificates if a notification could not be verified for lack of one, and returns whether
-    /// it is worth verifying once more.
+    /// Downloads the platform certificates if a notification is signed with an unknown one, and returns `true` if the
+    /// notification should be verified again.
     ///
-    /// Returns `true` if `error` names an unknown platform certificate and the verifier holds it now. Downloads only in a
-    /// client made with [`ClientBuilder::platform_certificates`], at most once a minute. Returns `false` at once in any
-    /// other case, and while another thread downloads, so that a slow download or forged notifications hold up one
-    /// thread only.
+    /// Returns `true` if `error` names an unknown platform certificate and the verifier holds it now. Only a client
+    /// made with [`ClientBuilder::platform_certificates`] downloads, at most once a minute. In any other case, and while
+    /// another thread downloads, this returns `false` at once. A slow download or forged notifications therefore block
+    /// one thread only.
     ///
     /// The download counts towards the 5 seconds in which a notification must get its reply. WeChat Pay sends a
-    /// notification again that is not acknowledged in time.
+    /// notification again if it is not acknowledged in time.
     ///
     /// ```
     /// # use std::time::SystemTime;
@@ -326,7 +326,7 @@ impl Client {
 
     /// Returns the error of the last download of platform certificates, or `None` if it succeeded or if there was none.
     ///
-    /// A download that fails while a valid key is held fails no call. It shows here and in
+    /// A download that fails while a valid key is held fails no call. It is reported here and to
     /// [`ClientBuilder::on_exchange`].
     pub fn last_certificate_error(&self) -> Option<Arc<Error>> {
         self.certificates.as_ref()?.last_error()
@@ -341,7 +341,7 @@ impl Client {
         (self.http.clock)()
     }
 
-    /// Returns a client whose exchanges `observer` sees too, before the observer that was set.
+    /// Returns a client that reports each exchange to `observer`, and then to the observer that was set.
     pub(crate) fn observed_by(
         &self,
         observer: impl Fn(&Exchange<'_>) + Send + Sync + 'static,
@@ -360,8 +360,8 @@ impl Client {
         }
     }
 
-    /// Verifies a response. One signed with an unknown certificate is verified once more if the certificate can be
-    /// downloaded, and waits for a download that is running. The request, which may have taken effect, is not sent again.
+    /// Verifies a response. If it is signed with an unknown certificate, downloads the certificate, or waits for a
+    /// running download, and verifies again. The request may have taken effect, so it is not sent again.
     fn verify<'r>(&self, response: &'r Response<'_>) -> Result<Verified<'r, 'r>, Error> {
         let verify = || {
             let headers = response.headers().iter();
@@ -383,7 +383,7 @@ impl Client {
         }
     }
 
-    /// Downloads the platform certificates if they are due. A failure matters only without a valid key.
+    /// Downloads the platform certificates if they are due. A failed download is an error only if no key is valid.
     fn refresh_if_due(&self) -> Result<(), Error> {
         let Some(certificates) = &self.certificates else {
             return Ok(());
@@ -398,8 +398,8 @@ impl Client {
         Ok(())
     }
 
-    /// Downloads the platform certificates if one with this serial number is worth looking for. Returns whether it is
-    /// held now. Waits for the download of another thread only if `can_wait`.
+    /// Downloads the platform certificates if the one with this serial number is not held and a download is allowed now.
+    /// Returns `true` if it is held afterwards. Waits for the download of another thread only if `can_wait`.
     fn fetch_certificate(&self, serial: &str, can_wait: bool) -> bool {
         let Some(certificates) = &self.certificates else {
             return false;
@@ -414,7 +414,7 @@ impl Client {
         }
     }
 
-    /// Downloads the platform certificates and replaces those held, or keeps them if that fails.
+    /// Downloads the platform certificates and replaces those held. A failed download keeps them.
     fn download(
         &self,
         certificates: &PlatformCertificates,

@@ -10,7 +10,8 @@ pub(super) type Observer = dyn Fn(&Exchange<'_>) + Send + Sync;
 /// The report of one exchange to [`ClientBuilder::on_exchange`](crate::ClientBuilder::on_exchange). It never contains a
 /// body, a value of the path or a secret.
 ///
-/// Only [`error`](Self::error) may quote a single value, from WeChat Pay's error message or from a check.
+/// The exception is [`error`](Self::error), which may quote a single value from WeChat Pay's error message or from a
+/// check.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exchange<'a> {
@@ -20,23 +21,23 @@ pub struct Exchange<'a> {
     pub method: Method,
     /// The path's template, without values.
     pub template: &'a str,
-    /// The host and, if it was given, the port.
+    /// The host, and the port if one was set.
     pub host: &'a str,
     /// 1, or 2 for the second attempt of a call.
     pub attempt: u8,
     /// The HTTP status, if there was a complete response. Not signed.
     pub status: Option<u16>,
-    /// `Request-ID` of the response, which names the exchange for WeChat Pay's support. Not signed.
+    /// `Request-ID` of the response, which identifies the exchange for WeChat Pay's support. Not signed.
     pub request_id: Option<&'a str>,
-    /// `Wechatpay-Serial` of the response, the id of the platform key that it says it is signed with. Verified if
+    /// `Wechatpay-Serial` of the response, the id of the platform key that signed it. The id is verified only if
     /// [`error`](Self::error) is `None`.
     pub serial: Option<&'a str>,
     /// `Date` of the response, the time by the server's clock. Not signed.
     pub date: Option<SystemTime>,
-    /// The time from before signing to after verifying.
+    /// The duration from the start of signing to the end of verifying.
     pub elapsed: Duration,
-    /// The error of the exchange, if it failed. The call's own error may be another: a second attempt may follow, and of
-    /// two hosts that cannot be reached it names both.
+    /// The error of the exchange, if it failed. The call may return another error: a second attempt may follow, and if
+    /// neither host can be reached, the call's error names both.
     pub error: Option<&'a Error>,
 }
 

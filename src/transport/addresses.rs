@@ -1,4 +1,4 @@
-//! The addresses of hosts, kept for a minute, the address of the last connection first.
+//! A cache of DNS lookups, which keeps addresses for a minute and returns the address of the last connection first.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,13 +6,13 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the result of a DNS lookup may be used.
+/// The time for which the result of a DNS lookup is used.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// Finds the addresses of a host and port.
 pub(crate) type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
-/// The addresses of each host and port that a connection was made to.
+/// The cached addresses of each host and port.
 pub(crate) struct Addresses {
     lookup: Lookup,
     known: Mutex<Known>,
@@ -23,9 +23,9 @@ type Known = HashMap<(String, u16), Entry>;
 #[derive(Default)]
 struct Entry {
     addresses: Vec<SocketAddr>,
-    /// The time of the DNS lookup, or `None` if no connection could be made since.
+    /// The time of the DNS lookup, or `None` if a later connection failed.
     looked_up: Option<Instant>,
-    /// The address of the last connection. It outlives a DNS lookup.
+    /// The address of the last connection. A new DNS lookup does not clear it.
     preferred: Option<SocketAddr>,
 }
 
@@ -35,7 +35,7 @@ impl Entry {
             .is_some_and(|at| now.saturating_duration_since(at) < MAX_AGE)
     }
 
-    /// Returns the addresses, the preferred one first, so that the next connection need not wait for a dead one.
+    /// Returns the addresses, the preferred one first, so that no connection waits for an unreachable one.
     fn sorted(&self) -> Vec<SocketAddr> {
         let mut sorted = self.addresses.clone();
         sorted.sort_by_key(|address| Some(*address) != self.preferred);
@@ -61,8 +61,8 @@ impl Addresses {
         if let Some(entry) = self.lock().get(&key).filter(|entry| entry.is_fresh(now)) {
             return Ok(entry.sorted());
         }
-        // Without the lock, so that a slow DNS lookup does not delay calls to other hosts. Threads that connect at the
-        // same moment may each look the name up.
+        // The lock is not held, so that a slow DNS lookup does not delay calls to other hosts. Threads that connect at
+        // the same moment may each look the name up.
         let addresses = (self.lookup)(host, port)?;
         let mut known = self.lock();
         let entry = known.entry(key).or_default();
@@ -78,14 +78,14 @@ impl Addresses {
         }
     }
 
-    /// Lets the next connection to the host look its name up again.
+    /// Makes the next connection to the host look its name up again.
     pub(super) fn forget(&self, host: &str, port: u16) {
         if let Some(entry) = self.lock().get_mut(&(host.to_owned(), port)) {
             entry.looked_up = None;
         }
     }
 
-    /// No panic under the lock can leave an entry half-changed, so a poisoned lock is used like any other.
+    /// Ignores poisoning: no panic under the lock can leave an entry half-changed.
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(of(now), [at(1), at(2), at(3)]);
         addresses.prefer("a.test", 443, at(2));
         assert_eq!(of(now), [at(2), at(1), at(3)]);
-        // Old, and forgotten after a failure.
+        // The name is looked up again when the entry is too old, and after each failure.
         assert_eq!(of(now + MAX_AGE), [at(2), at(3), at(1)]);
         addresses.forget("a.test", 443);
         assert_eq!(of(now + MAX_AGE), [at(1), at(3)]);

@@ -16,7 +16,7 @@ use super::addresses::Addresses;
 use super::failure::{labelled, plain};
 use super::tcp::{LONGEST_TIMEOUT, Tcp, is_timeout};
 
-/// The longest time that connecting to one address may take while there are others to try.
+/// The longest time for connecting to one address while other addresses remain.
 const MAX_SHARE: Duration = Duration::from_millis(300);
 
 /// A resolver that returns no address. ureq asks it before every exchange, also on a pooled connection, which needs none.
@@ -38,7 +38,7 @@ impl Resolver for NoLookup {
 /// Makes connections. It holds the TLS configuration, which the first connection creates.
 pub(super) struct Dialer {
     addresses: Addresses,
-    /// If so, TCP connections are made to the proxy only.
+    /// True if TCP connections are made to the proxy only.
     has_proxy: bool,
     tunnel: ConnectProxyConnector,
     tls: RustlsConnector,
@@ -59,7 +59,7 @@ impl Dialer {
         }
     }
 
-    /// Returns `true` if ureq, in making a tunnel, asks for the connection to the proxy itself.
+    /// Returns `true` if ureq asks for the TCP connection to the proxy, over which it then makes the tunnel.
     pub(super) fn is_for_proxy(&self, details: &ConnectionDetails<'_>) -> bool {
         self.has_proxy && details.config.proxy().is_none()
     }
@@ -67,7 +67,7 @@ impl Dialer {
     /// Makes the connection to the host, through the proxy if there is one.
     pub(super) fn dial(&self, details: &ConnectionDetails<'_>) -> io::Result<Stack> {
         self.stack(details).map_err(|error| {
-            // The addresses have led nowhere.
+            // The addresses may be outdated.
             let proxy = details.config.proxy();
             let (host, port) = target(proxy.map_or(details.uri, ureq::Proxy::uri));
             self.addresses.forget(host, port);
@@ -102,13 +102,13 @@ impl Dialer {
         check(&found, is_plain).map_err(unusable)?;
         let stream = dial(&found, connect_by)?;
         self.addresses.prefer(host, port, stream.peer_addr()?);
-        // Head and body leave in one write, which must not wait for more.
+        // Head and body are sent in one write, which must not wait for more output.
         stream.set_nodelay(true)?;
         Ok(Tcp::new(stream, connect_by))
     }
 }
 
-/// Adds to a timeout how long it was.
+/// Adds the length of the timeout to its error.
 fn within(limit: Duration, error: io::Error) -> io::Error {
     let message = error.to_string();
     match message.strip_suffix(&io::Error::from(io::ErrorKind::TimedOut).to_string()) {
@@ -120,14 +120,14 @@ fn within(limit: Duration, error: io::Error) -> io::Error {
     }
 }
 
-/// Returns the error of opening a socket if the process has no file descriptor left. A DNS lookup fails then too, with a
-/// message that does not say so.
+/// Returns the error of opening a socket if the process has no file descriptor left. The error of a DNS lookup does not
+/// name this cause.
 fn out_of_files() -> Option<io::Error> {
     let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
     is_out_of_files(&error).then(|| labelled("socket", &error))
 }
 
-/// Rewords messages of ureq and rustls that speak of their own internals.
+/// Rewords messages of ureq and rustls that name their internals.
 fn in_words(error: io::Error) -> io::Error {
     let message = error.to_string();
     let status = message.strip_prefix("proxy server responded ");
@@ -142,12 +142,12 @@ fn in_words(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), words)
 }
 
-/// EMFILE, ENFILE and WSAEMFILE.
+/// Returns `true` for EMFILE, ENFILE and WSAEMFILE.
 fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(24 | 23 | 10024))
 }
 
-/// Checks that there is an address, and that plain `http` goes to loopback, whatever name led there.
+/// Checks that there is an address, and that all addresses are loopback for plain `http`, whatever the host's name.
 fn check(addresses: &[SocketAddr], is_plain: bool) -> io::Result<()> {
     let foreign = addresses.iter().find(|one| !one.ip().is_loopback());
     let (kind, problem) = match foreign {
@@ -186,10 +186,10 @@ fn dial(addresses: &[SocketAddr], connect_by: Instant) -> io::Result<TcpStream> 
     Err(last)
 }
 
-/// Returns the time for one address, of the time that is `left` for it and the `others` after it.
+/// Returns the time for one address, if the time `left` is for this address and `others` after it.
 ///
-/// Happy Eyeballs (RFC 8305) has such a delay too, but keeps waiting for the first address beside the second, which would
-/// take a thread.
+/// Happy Eyeballs (RFC 8305) has a similar delay, but then tries both addresses at the same time, which would need a
+/// thread.
 fn share(left: Duration, others: usize) -> Duration {
     match u32::try_from(others).unwrap_or(u32::MAX) {
         0 => left,

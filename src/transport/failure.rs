@@ -4,7 +4,7 @@ use std::io;
 
 use crate::error::Cause;
 
-/// The failure of an exchange, by what is certain about the request.
+/// The failure of an exchange, by whether the request may have arrived.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// No connection was made, or nothing of the request was written to it.

@@ -1,7 +1,7 @@
-//! Connections for ureq, and in this file every HTTP setting that matters.
+//! Connections for ureq. This file contains every HTTP setting that matters.
 //!
-//! The transport uses ureq's `unversioned` modules, which may change in any minor version of ureq. For that reason
-//! `Cargo.toml` has a range of versions. The modules are needed because ureq by itself makes a DNS lookup for every call,
+//! The transport uses ureq's `unversioned` modules, which may change in any minor version of ureq. Therefore
+//! `Cargo.toml` limits the range of versions. The modules are needed because ureq by itself makes a DNS lookup for every call,
 //! starts a thread for it if the whole call has a timeout, sends head and body in two writes, and pools a connection
 //! before the response is verified.
 //!
@@ -37,13 +37,13 @@ pub(crate) use self::failure::Failure;
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::roots::Roots;
 
-/// The longest body of a response, in bytes. WeChat Pay's are much shorter.
+/// The longest body of a response, in bytes. WeChat Pay's responses are much shorter.
 const MAX_BODY: u64 = 1024 * 1024;
 
 /// The settings of the transport.
 pub(crate) struct TransportOptions {
-    /// The longest time of making a connection: DNS lookup, TCP, proxy and TLS together. A DNS lookup cannot be
-    /// interrupted without a thread. One that takes longer ends the attempt when it returns.
+    /// The timeout for making a connection: DNS lookup, TCP, proxy and TLS together. A DNS lookup cannot be interrupted
+    /// without a thread. If it takes longer, the attempt fails when the lookup returns.
     pub(crate) connect_timeout: Duration,
     /// The longest time from the start of connecting, or of sending on a pooled connection, to the last byte of the
     /// response.
@@ -68,10 +68,10 @@ impl Default for TransportOptions {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
             second_timeout: Duration::from_secs(9),
-            // The server is reported to close after 8 s.
+            // WeChat Pay's server is reported to close idle connections after 8 s.
             idle: Duration::from_secs(5),
-            // More than the threads that share it. Each connection beyond the limit is closed after its exchange, and
-            // the next one costs a TLS handshake.
+            // Should exceed the number of threads that share the pool. Each connection beyond the limit is closed after
+            // its exchange, and the next one costs a TLS handshake.
             max_idle: 64,
             proxy: None,
             roots: Roots::default(),
@@ -84,11 +84,11 @@ impl Default for TransportOptions {
 #[derive(Clone)]
 pub(crate) struct Transport {
     pool: Arc<Pool>,
-    /// For first and second attempts.
+    /// The configurations of first and second attempts.
     configs: Arc<[Config; 2]>,
 }
 
-/// The attempt of a call. A second one has less time.
+/// The attempt of a call. A second attempt has a shorter timeout.
 #[derive(Clone, Copy)]
 pub(crate) enum Attempt {
     First,
@@ -106,8 +106,8 @@ impl Transport {
         }
     }
 
-    /// Sends a request and reads the whole response. A request `is_unrepeated` if its response repeats nothing of it, so
-    /// that another request's response could be mistaken for it.
+    /// Sends a request and reads the whole response. `is_unrepeated` is `true` if the response repeats nothing of
+    /// the request, so that another request's response could be mistaken for it.
     pub(crate) fn exchange(
         &self,
         request: http::Request<()>,
@@ -126,7 +126,7 @@ impl Transport {
             is_unrepeated,
             usage: Arc::clone(&usage),
         };
-        // One for each exchange, so that exchanges share nothing but the pool.
+        // Each exchange has its own agent, so that exchanges share nothing but the pool.
         let agent = Agent::with_parts(config.clone(), connector, NoLookup);
         // An absent body has a Content-Length only if the method usually has a body (RFC 9110, 8.6).
         let is_expected = !matches!(*request.method(), http::Method::GET | http::Method::DELETE);
@@ -157,7 +157,7 @@ impl Transport {
     }
 }
 
-/// A complete response. Dropping it closes its connection, unless that was kept.
+/// A complete response. Dropping it closes its connection, unless the connection was kept.
 pub(crate) struct Response {
     pub(crate) head: response::Parts,
     pub(crate) body: Vec<u8>,
@@ -167,16 +167,16 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Puts the connection back into the pool. To be called only if the response is the request's. After another
-    /// request's response, all later responses on the connection would be for other requests too.
+    /// Puts the connection back into the pool. Must be called only if the response belongs to the request. Otherwise all
+    /// later responses on the connection would belong to other requests too.
     pub(crate) fn keep_connection(&mut self) {
         if let Some(connection) = self.connection.take() {
             self.is_followed |= self.pool.put(connection);
         }
     }
 
-    /// Returns `true` if more bytes followed the response before the connection was kept. Then one of the two is another
-    /// request's response.
+    /// Returns `true` if more bytes followed the response before the connection was kept. Then one of the two
+    /// responses belongs to another request.
     pub(crate) fn is_followed(&self) -> bool {
         self.is_followed
     }
@@ -192,7 +192,7 @@ fn config(options: &TransportOptions, timeout: Duration) -> Config {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .save_redirect_history(false)
-        // Never from the environment.
+        // The proxy never comes from the environment.
         .proxy(options.proxy.as_ref().map(|proxy| proxy.0.clone()))
         // The client sets its headers itself. Without compression, the bytes received are the bytes that were signed.
         .user_agent("")
@@ -200,9 +200,9 @@ fn config(options: &TransportOptions, timeout: Duration) -> Config {
         .accept_encoding("")
         .input_buffer_size(BUFFER)
         .output_buffer_size(BUFFER)
-        // One byte less than the buffer, so that a longer head is refused as too long and not as cut off.
+        // One byte less than the buffer, so that a longer head is refused as too long, and not as truncated.
         .max_response_header_size(BUFFER - 1)
-        // For these timeouts ureq's own resolver, which is not used here, would start a thread for each exchange.
+        // With these timeouts ureq's own resolver would start a thread for each exchange. It is not used here.
         .timeout_connect(Some(options.connect_timeout.min(timeout)))
         .timeout_global(Some(timeout))
         .tls_config(
@@ -213,12 +213,12 @@ fn config(options: &TransportOptions, timeout: Duration) -> Config {
         .build()
 }
 
-/// Reads the body to its end, so that the connection can be used again, but not more than [`MAX_BODY`] bytes.
+/// Reads the body to its end, so that the connection can be used again. Fails if it is longer than [`MAX_BODY`] bytes.
 fn read(response: http::Response<ureq::Body>) -> io::Result<(response::Parts, Vec<u8>)> {
     let (head, mut body) = response.into_parts();
     let announced = body.content_length().unwrap_or(0);
     let mut bytes = Vec::new();
-    // One byte more, to tell a body of just the limit from a longer one.
+    // Reads one byte more than the limit, to detect a longer body.
     let mut reader = body.as_reader().take(MAX_BODY + 1);
     if announced <= MAX_BODY {
         bytes.reserve_exact(usize::try_from(announced).unwrap_or(0));

@@ -16,10 +16,11 @@ use ureq::unversioned::transport::{
 use super::connect::{Dialer, Stack};
 use super::tcp::{EXCHANGE, Tcp, probe};
 
-/// The longest time that an exchange waits until a connection has been silent for long enough, instead of using another.
+/// The longest time that an exchange waits for a pooled connection to be silent for long enough. If the wait would be
+/// longer, the exchange uses another connection.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// The idle connections, and the way to new ones.
+/// The idle connections, and the dialer for new ones.
 pub(super) struct Pool {
     /// In the order in which they became idle.
     idle: Mutex<Vec<Connection>>,
@@ -33,10 +34,10 @@ pub(super) struct Pool {
 pub(super) struct Connection {
     stack: Stack,
     origin: Origin,
-    /// The process that made it. After a fork both processes would write into the same TLS session.
+    /// The process that made the connection. No other uses it: after a fork both would write into the same TLS session.
     process: u32,
     idle_since: Instant,
-    /// The time that connecting took, or the slowest exchange if that was slower.
+    /// The duration of connecting or of the slowest exchange, whichever is longer.
     slowest: Duration,
 }
 
@@ -50,21 +51,21 @@ fn origin(uri: &Uri) -> Origin {
 #[derive(PartialEq, Eq)]
 enum Arrived {
     Nothing,
-    /// Content, such as a response that no request had asked for.
+    /// Content, such as an unsolicited response.
     Content,
-    /// The connection's end, or anything else that ends its use.
+    /// The end of the connection, or an error.
     End,
 }
 
 impl Connection {
-    /// Returns the time until a response that is still under way should have arrived.
+    /// Returns the time until any late response to an earlier request should have arrived.
     fn unquiet(&self, now: Instant) -> Duration {
-        // Twice, since a response to an earlier request seems to take less time than it does.
+        // Doubled, because an exchange that received an earlier request's response seems faster than it is.
         let quiet = now.saturating_duration_since(self.idle_since);
         (self.slowest * 2).saturating_sub(quiet)
     }
 
-    /// Reads all that has arrived, also what TLS has decrypted already.
+    /// Reads all that has arrived, including bytes that TLS has already decrypted.
     fn arrived(&mut self) -> Arrived {
         match self.stack.await_input(probe()) {
             Ok(true) => Arrived::Content,
@@ -88,10 +89,10 @@ impl Pool {
         }
     }
 
-    /// Takes the connection to the same origin that was used last and on which nothing has arrived since. Closes those
-    /// on which something has.
+    /// Takes the most recently used connection to the same origin on which nothing has arrived since. Closes each
+    /// connection on which something has arrived.
     ///
-    /// An unrepeated request gets one that has been silent for so long that no response can be under way.
+    /// An unrepeated request gets a connection that has been silent for so long that no late response is expected.
     fn take(&self, uri: &Uri, is_unrepeated: bool) -> Option<Connection> {
         let (origin, process) = (origin(uri), process::id());
         loop {
@@ -121,7 +122,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection, unless something has arrived on it. Returns `true` if that was content.
+    /// Keeps a connection if nothing has arrived on it. Returns `true` if content has arrived.
     pub(super) fn put(&self, mut connection: Connection) -> bool {
         let arrived = connection.arrived();
         if arrived == Arrived::Nothing && self.max_idle > 0 {
@@ -151,13 +152,13 @@ impl Pool {
         })
     }
 
-    /// No panic under the lock can leave the list half-changed, so a poisoned lock is used like any other.
+    /// Ignores poisoning: no panic under the lock can leave the list half-changed.
     fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The record of what an exchange did with its connection.
+/// The record of how an exchange used its connection.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     /// True if the connection came out of the pool.
@@ -172,11 +173,11 @@ pub(super) struct Usage {
     pub(super) connection: Option<Connection>,
 }
 
-/// The connector of one exchange, which takes a connection out of the pool or makes one. ureq's own pool would share the
-/// connection with the next exchange before the response was verified.
+/// The connector of one exchange, which takes a connection out of the pool or makes one. ureq's own pool would reuse the
+/// connection for the next exchange before the response was verified.
 pub(super) struct PoolConnector {
     pub(super) pool: Arc<Pool>,
-    /// True if the exchange could mistake another's response for its own.
+    /// True if the exchange could mistake another request's response for its own.
     pub(super) is_unrepeated: bool,
     /// Filled when the exchange ends.
     pub(super) usage: Arc<Mutex<Usage>>,
@@ -254,7 +255,7 @@ impl Transport for PooledTransport {
         Ok(has_received)
     }
 
-    /// ureq calls this when it would put the connection into its own pool.
+    /// Records that the response is complete, since ureq then calls this to put the connection into its own pool.
     fn is_open(&mut self) -> bool {
         self.is_complete = true;
         false

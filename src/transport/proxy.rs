@@ -19,7 +19,7 @@ impl Proxy {
         match uri.scheme_str() {
             Some("http") => {}
             None => return Err(refused("found no scheme")),
-            // They must not reach ureq: it panics on SOCKS, for which it was not built.
+            // Other schemes must not reach ureq, which panics on SOCKS because that feature is not enabled.
             Some(_) => return Err(refused("found another scheme than http")),
         }
         if authority.host().is_empty() || authority.port_u16().is_none_or(|port| port == 0) {

@@ -37,7 +37,7 @@ fn root(
     number: u32,
 ) -> Result<Certificate<'static>, String> {
     match item {
-        // rustls would skip a certificate that it cannot read, and only log that.
+        // rustls would skip an unreadable certificate with no more than a log message.
         Ok(PemItem::Certificate(certificate)) if is_certificate(certificate.der()) => {
             Ok(certificate)
         }

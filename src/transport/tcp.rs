@@ -13,26 +13,26 @@ use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport}
 /// response of the API. With ureq's default of 128 KiB each, buffers would take most of the memory of a small service.
 pub(super) const BUFFER: usize = 12 * 1024;
 
-/// The longest timeout, since a clock cannot be moved forward by any number of seconds without an overflow.
+/// The longest timeout. The limit keeps the computation of a deadline from overflowing.
 pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The reason that marks a timeout of an exchange. Any other timeout is one of connecting, for which ureq would give each
-/// part of a proxy's response the whole time again.
+/// The reason that marks a timeout of an exchange. Any other timeout belongs to connecting, where ureq would restart the
+/// timeout for each part of a proxy's response.
 pub(super) const EXCHANGE: Timeout = Timeout::PerCall;
 
-/// A TCP connection as ureq's transport, below TLS, so that the bytes of handshake and proxy pass it too.
+/// A TCP connection as ureq's transport. It is below TLS, so it also carries the handshake and the proxy's bytes.
 ///
-/// It holds output back until a response is awaited, so that head and body leave in one write.
+/// It buffers output until a response is awaited, so that head and body are sent in one write.
 pub(super) struct Tcp {
     stream: TcpStream,
     buffers: LazyBuffers,
-    /// The output that is held back.
+    /// The output that is not sent yet.
     held: Vec<u8>,
     /// The deadline of connecting.
     connect_by: Instant,
     /// True if bytes or the end of the connection arrived between two exchanges.
     was_surprised: bool,
-    /// The error of a write. It is unknown how much of the output was sent, so nothing more is sent.
+    /// The error of a failed write. Nothing is sent after it, because the part of the output that was sent is unknown.
     broken: Option<io::ErrorKind>,
 }
 
@@ -107,7 +107,7 @@ impl Tcp {
     }
 }
 
-/// Returns the time until a deadline, or the error that it has passed.
+/// Returns the time until a deadline. Fails if the deadline has passed.
 fn left(deadline: Instant) -> io::Result<Duration> {
     match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
@@ -115,7 +115,7 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     }
 }
 
-/// Returns `true` for a signal and for the socket's own timeout, after which the deadline decides.
+/// Returns `true` for an interruption by a signal and for the socket's own timeout. The caller then checks the deadline.
 fn is_passing(error: &io::Error) -> bool {
     is_timeout(error) || error.kind() == io::ErrorKind::Interrupted
 }
@@ -143,7 +143,7 @@ impl Transport for Tcp {
         Ok(self.fill(deadline)? > 0)
     }
 
-    /// Reads nothing. [`probe`] does.
+    /// Does not read from the socket, unlike a [`probe`].
     fn is_open(&mut self) -> bool {
         self.broken.is_none() && self.buffers.input().is_empty() && !self.was_surprised
     }
@@ -157,8 +157,8 @@ impl fmt::Debug for Tcp {
     }
 }
 
-/// The timeout with which [`Transport::await_input`] reads what has arrived between two exchanges. ureq itself never waits
-/// for this reason, since the client sets no timeout for it.
+/// Returns the timeout that makes [`Transport::await_input`] read what has arrived between two exchanges. ureq itself
+/// never uses this reason, since the client sets no timeout for it.
 pub(super) fn probe() -> NextTimeout {
     NextTimeout {
         after: UreqDuration::Exact(Duration::ZERO),
@@ -171,7 +171,7 @@ fn is_probe(timeout: &NextTimeout) -> bool {
     timeout.after.is_zero() && timeout.reason == Timeout::RecvResponse
 }
 
-/// Returns `true` for the timeout of a socket, which has one of two kinds by operating system.
+/// Returns `true` for the timeout of a socket, whose error kind depends on the operating system.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -220,7 +220,7 @@ mod tests {
         peeked.is_ok()
     }
 
-    /// What [`probe`] finds, by the kind of the error if there is one.
+    /// Returns the result of a [`probe`], with the kind of its error.
     fn at_once(tcp: &mut Tcp) -> Result<bool, io::ErrorKind> {
         tcp.await_input(probe()).map_err(|error| match error {
             ureq::Error::Io(error) => error.kind(),
@@ -279,7 +279,7 @@ mod tests {
         peer.write_all(b"response").unwrap();
         receive(&mut tcp);
         assert!(tcp.is_open());
-        // Closing resets, since the request was not read.
+        // Closing resets the connection, since the request was not read.
         drop(peer);
         assert_eq!(at_once(&mut tcp), Err(io::ErrorKind::ConnectionReset));
         assert!(!tcp.is_open());

@@ -15,14 +15,14 @@ use crate::error::Cause;
 
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A limit that a loopback exchange never reaches, and one that is soon over.
+/// A timeout that a loopback exchange never reaches, and one that expires soon.
 pub(super) const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(300);
 
 /// The longest body of a response, in bytes.
 const MAX_LENGTH: usize = 1024 * 1024;
 
-/// A port on which nobody may listen without privileges.
+/// An address that refuses connections, since nobody may listen on its port without privileges.
 const REFUSING: &str = "127.0.0.1:1";
 
 /// Made by `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=CA`.
@@ -39,7 +39,7 @@ AwcCIGhlzHrdQNdQ8QDK0LwicEtoZkaRZOfzEvFuNDyuo3Sa
 -----END CERTIFICATE-----
 ";
 
-/// A server on loopback, of which `serve` runs on its own thread.
+/// A server on loopback, which runs on a thread of its own.
 struct Server {
     address: SocketAddr,
     thread: JoinHandle<()>,
@@ -58,13 +58,13 @@ impl Server {
         format!("http://{}/v3/certificates", self.address)
     }
 
-    /// Waits for its thread, and panics if that did.
+    /// Waits for the server's thread. Panics if the thread panicked.
     fn finish(self) {
         self.thread.join().unwrap();
     }
 }
 
-/// Reads one request with its body. Returns nothing at the end of the connection.
+/// Reads one request with its body. Returns an empty vector at the end of the connection.
 fn read_request(stream: &mut TcpStream) -> Vec<u8> {
     let mut request = Vec::new();
     let mut chunk = [0; 64 * 1024];
@@ -105,7 +105,7 @@ fn hurried() -> TransportOptions {
     }
 }
 
-/// Returns a DNS lookup that counts its calls and returns these results in turn, the last one again and again.
+/// Returns a DNS lookup that counts its calls and returns these results in turn, and repeats the last one.
 pub(super) fn counted(results: Vec<io::Result<Vec<SocketAddr>>>) -> (Lookup, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
@@ -124,7 +124,7 @@ pub(super) fn counted(results: Vec<io::Result<Vec<SocketAddr>>>) -> (Lookup, Arc
     (Arc::new(lookup), count)
 }
 
-/// An address that is not loopback, and at which Linux and others let a server on loopback be reached.
+/// Returns an address that is not loopback, but leads to a server on loopback on Linux and others.
 fn not_loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }
@@ -260,7 +260,7 @@ mod calls {
 
     #[test]
     fn an_idle_connection_is_used_only_until_it_is_too_old() {
-        // After no time at all any connection is too old.
+        // With a limit of zero any connection is too old.
         for (idle, connections) in [(LONG, 1), (Duration::ZERO, 2)] {
             let (server, accepted) = keeping(connections);
             let transport = Transport::new(&TransportOptions { idle, ..options() });
@@ -532,7 +532,7 @@ mod failures_to_connect {
             stream
                 .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 .unwrap();
-            // Until the other side has closed, for its sake: closing with unread bytes resets the connection.
+            // Waits until the other side has closed, since closing with unread bytes would reset the connection.
             stream.read_to_end(&mut Vec::new()).unwrap();
         });
         let (kind, reason) = connect_failure(get(
@@ -618,7 +618,7 @@ mod failures_of_the_exchange {
         }
     }
 
-    /// As the client does when the response was not the request's.
+    /// The client does not keep a connection if the response belongs to another request.
     #[test]
     fn a_connection_that_is_not_kept_is_closed() {
         for keep in [true, false] {
@@ -704,7 +704,7 @@ mod failures_of_the_exchange {
             // Nothing is sent: this waits until the client has given up.
             assert!(is_done.recv().is_err());
         });
-        // More than the buffers of both sockets take.
+        // Longer than the buffers of both sockets together.
         let body = vec![b'x'; 64 * 1024 * 1024];
         assert_eq!(
             exchange_failure(post(&Transport::new(&hurried()), &server.url(), &body)),
@@ -745,7 +745,7 @@ mod failures_of_the_exchange {
 
     #[test]
     fn a_body_that_is_too_long_is_refused() {
-        // One that says so is not even read: nothing of it comes here.
+        // A body whose `Content-Length` is too long is not read, so none is sent.
         for (head, sent) in [
             (format!("Content-Length: {}\r\n", MAX_BODY + 1), 0),
             ("Connection: close\r\n".to_owned(), MAX_LENGTH + 1),
@@ -773,7 +773,7 @@ mod failures_of_the_exchange {
     fn a_body_of_just_the_limit_is_read_whole() {
         let server = Server::start(move |listener| {
             let (mut stream, _) = listener.accept().unwrap();
-            // Twice: it is read to its end, so that the connection is kept.
+            // Sent twice: the connection is kept only if the body is read to its end.
             for _ in 0..2 {
                 read_request(&mut stream);
                 write!(
