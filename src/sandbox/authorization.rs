@@ -1,7 +1,7 @@
-//! Checks that a request comes from the sandbox's merchant: the grammar of `Authorization`, the merchant, the clock and
-//! the signature over the raw bytes.
+//! Checks that a request comes from the sandbox's merchant: the grammar of `Authorization`, the merchant, the timestamp
+//! and the signature over the raw bytes.
 //!
-//! The message is put together here and not by the client's code, so that each shows the other's mistakes.
+//! The signed message is built here and not by the client's code, so that each reveals a mistake of the other.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ use super::response::Refusal;
 use crate::error::KeyError;
 use crate::keys::PublicKey;
 
-/// The length of a signed message as a refusal shows it, in characters.
+/// The most characters of the signed message that a refusal shows.
 const SHOWN: usize = 256;
 
 /// The merchant whose requests are accepted.
@@ -36,8 +36,8 @@ impl Identity {
         })
     }
 
-    /// Refuses with 401 whatever is wrong with the request's signature, in the order in which it is read. `revoked`
-    /// is the number of the merchant's certificates that are revoked, the oldest ones.
+    /// Refuses a request with a wrong signature with 401. The parts of the header are checked in order. `revoked` is the
+    /// number of the merchant's oldest certificates that are revoked.
     pub(super) fn check(
         &self,
         request: &HttpRequest,
@@ -74,7 +74,7 @@ fn refusal(message: &str, field: &str) -> Refusal {
     Refusal::new(401, "SIGN_ERROR", message).with_detail(detail)
 }
 
-/// The detail is as users of the real gateway report it.
+/// The detail has the form that users of the real gateway report.
 fn wrong_signature(request: &HttpRequest, message: &[u8]) -> Refusal {
     let shown: String = String::from_utf8_lossy(message)
         .chars()

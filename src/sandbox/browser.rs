@@ -1,13 +1,13 @@
-//! Refuses requests that a web page of another origin could make a browser on this machine send.
+//! Refuses requests that a browser on this machine sends for a web page of another origin.
 
 use std::net::SocketAddr;
 
 use super::http::HttpRequest;
 
-/// Checks that the request is meant for this address and does not come from a foreign web page. Otherwise returns the
-/// status and the reason.
+/// Checks that the request is meant for this address and does not come from a web page of another origin. If not,
+/// returns the status and the reason.
 ///
-/// A foreign name in `Host` is how a page reaches a port of this machine as its own origin (DNS rebinding).
+/// `Host` is checked because of DNS rebinding: a page's own host name can resolve to this machine.
 pub(super) fn check(request: &HttpRequest, address: SocketAddr) -> Result<(), (u16, String)> {
     let is_own = |authority: &str| {
         let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));

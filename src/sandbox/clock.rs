@@ -1,4 +1,4 @@
-//! The sandbox's clocks: one for signatures, which tests may replace or move, and one for contracts, which runs ahead.
+//! The sandbox's clocks: one for signatures, which tests may replace or shift, and one for contracts, which tests advance.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use crate::time::unix_seconds;
 
 type Function = dyn Fn() -> SystemTime + Send + Sync;
 
-/// The system's clock at first. All times are in Unix seconds. The clones are one clock.
+/// The two clocks, which follow the system's by default. All times are in Unix seconds. Clones share their state.
 #[derive(Clone)]
 pub(super) struct Clock(Arc<Mutex<State>>);
 
@@ -19,12 +19,12 @@ struct State {
     offsets: Offsets,
 }
 
-/// The distances of the clocks from the function's time, in seconds.
+/// The differences between the clocks and the time that the function returns, in seconds.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Offsets {
-    /// Of signatures.
+    /// The offset of the clock of signatures.
     pub(super) offset_seconds: i64,
-    /// Of contracts, beside that.
+    /// The additional offset of the clock of contracts.
     pub(super) advance_seconds: u64,
 }
 
@@ -48,20 +48,20 @@ impl Clock {
         self.state().offsets = offsets;
     }
 
-    /// Moves the clock of contracts.
+    /// Advances the clock of contracts.
     pub(super) fn advance(&self, seconds: u64) {
         let advance = &mut self.state().offsets.advance_seconds;
         *advance = advance.saturating_add(seconds);
     }
 
-    /// Returns the time by which requests are checked and messages signed.
+    /// Returns the time that is used to check requests and sign messages.
     pub(super) fn now(&self) -> u64 {
-        // Not called with the lock held: it is foreign code.
+        // The function is the caller's code, so it is called without holding the lock.
         let function = Arc::clone(&self.state().function);
         unix_seconds(function()).saturating_add_signed(self.offsets().offset_seconds)
     }
 
-    /// Returns the time by which sessions end.
+    /// Returns the time that is used to end sessions.
     pub(super) fn contract_time(&self) -> u64 {
         self.now().saturating_add(self.offsets().advance_seconds)
     }

@@ -1,7 +1,7 @@
-//! The contracts that the sandbox keeps, and its responses to the calls about them.
+//! The contracts that the sandbox keeps, and its responses to the contract APIs.
 //!
 //! A contract is pre-signed for two hours, then signed by the user, then terminated by the user or the merchant. Its
-//! code can be pre-signed again, with a new session, until the user signs, and never after that.
+//! code can be pre-signed again, with a new session, until the user signs, but not after that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::time::format_rfc_3339;
 /// The lifetime of a session, in seconds.
 const SESSION_LIFETIME: u64 = 2 * 60 * 60;
 
-/// The user under the caller's AppID, if the caller named another one.
+/// The user's OpenID under the caller's AppID, if the pre-signing request has none under it.
 const SOME_OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
 
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472858>.
@@ -34,7 +34,7 @@ pub(super) struct Contracts {
     by_code: BTreeMap<String, Contract>,
 }
 
-/// A contract: its merchant, the body that it was pre-signed with, and how far it has come. Times are in Unix seconds.
+/// A contract: its merchant, the body of the pre-signing request, and its state. Times are in Unix seconds.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Contract {
     mchid: String,
@@ -62,17 +62,19 @@ enum State {
     },
 }
 
-/// The reason why the user's part cannot be played.
+/// The reason why an action of the user failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UserError {
     /// No contract was pre-signed under this code.
     Unknown,
-    /// The contract is to be signed after a payment, not in the mini program: the user pays and signs.
+    /// The contract is signed after a payment, not in the mini program. Use
+    /// [`Sandbox::user_pays_and_signs`](super::Sandbox::user_pays_and_signs).
     PaysFirst,
-    /// The contract is to be signed in the mini program, not after a payment: the user signs.
+    /// The contract is signed in the mini program, not after a payment. Use
+    /// [`Sandbox::user_signs`](super::Sandbox::user_signs).
     SignsInMiniProgram,
-    /// The two hours have passed, or the user gave up: the merchant has to pre-sign again.
+    /// The session has ended: two hours have passed, or the user gave up. The merchant has to pre-sign again.
     SessionEnded,
     /// The contract is signed already.
     AlreadySigned,
@@ -86,11 +88,11 @@ pub enum UserError {
     OrderPaid,
     /// The order is closed.
     OrderClosed,
-    /// The time to pay is over, or the newest `prepay_id` is two hours old.
+    /// The order's `time_expire` has passed, or the newest `prepay_id` is two hours old.
     OrderExpired,
     /// No refund was created under this number.
     UnknownRefund,
-    /// The refund has ended, or cannot go to this status.
+    /// The refund has ended, or cannot change to this status.
     RefundSettled,
 }
 
@@ -123,7 +125,7 @@ impl fmt::Display for UserError {
 impl std::error::Error for UserError {}
 
 impl Contracts {
-    /// Pre-signs, for the first time or again.
+    /// Pre-signs a contract, for the first time or again.
     pub(super) fn pre_sign(
         &mut self,
         mode: Mode,
@@ -148,7 +150,7 @@ impl Contracts {
         Ok(response)
     }
 
-    /// Refuses codes that cannot be used again, as documented. Status and code are inferred.
+    /// Refuses a code that cannot be used again, as documented. The status and the error code are inferred.
     fn check_reusable(&self, code: &str) -> Result<(), Refusal> {
         let problem = match self.by_code.get(code).map(|contract| &contract.state) {
             None | Some(State::PreSigned { .. } | State::GivenUp) => return Ok(()),
@@ -160,7 +162,7 @@ impl Contracts {
         Err(Refusal::invalid_request(problem))
     }
 
-    /// Responds to the query. The 404 for an unknown or unsigned contract is inferred.
+    /// Returns the response to a query. The 404 for an unknown or unsigned contract is inferred.
     pub(super) fn query(&self, service_id: &str, code: &str) -> Result<Response, Refusal> {
         self.by_code
             .get(code)
@@ -170,7 +172,7 @@ impl Contracts {
             .ok_or_else(|| Refusal::not_found("no contract is signed under this out_contract_code"))
     }
 
-    /// Terminates for the merchant. Returns the contract as it is now, beside the response.
+    /// Terminates a contract for the merchant. Returns the response and the terminated contract.
     pub(super) fn terminate(
         &mut self,
         service_id: &str,
@@ -184,7 +186,7 @@ impl Contracts {
             .get_mut(code)
             .filter(|contract| contract.has_service_id(service_id))
             .ok_or_else(|| Refusal::invalid_request("there is no such contract"))?;
-        // The name is that of the sister products.
+        // The field's name is that of the sister products.
         let remark = text(body, "contract_termination_remark");
         contract
             .terminate("MCH_API_TERMINATE", remark, now)
@@ -197,7 +199,7 @@ impl Contracts {
         Ok((response, contract))
     }
 
-    /// Signs for the user in this flow.
+    /// Signs a contract as the user, in this flow.
     pub(super) fn sign(
         &mut self,
         code: &str,
@@ -218,7 +220,7 @@ impl Contracts {
         Ok(contract)
     }
 
-    /// The user gives up, after which nothing is sent. That the session ends with it is inferred.
+    /// Gives up signing as the user. No notification is sent. The session ends, which is inferred.
     pub(super) fn give_up(&mut self, code: &str, now: u64) -> Result<(), UserError> {
         let contract = self.find(code)?;
         contract.check_session(now)?;
@@ -226,7 +228,7 @@ impl Contracts {
         Ok(())
     }
 
-    /// Terminates for the user.
+    /// Terminates a contract as the user.
     pub(super) fn terminate_by_user(
         &mut self,
         code: &str,
@@ -244,7 +246,7 @@ impl Contracts {
         })
     }
 
-    /// Returns all contracts with their states, the unsigned ones too.
+    /// Returns all contracts with their states, including the unsigned ones.
     pub(super) fn list(&self) -> Vec<Value> {
         self.by_code.values().map(Contract::public).collect()
     }
@@ -297,8 +299,8 @@ impl Contract {
         Ok(())
     }
 
-    /// Returns the contract as a notification shows it: the fields of the sister product, with `service_id` in the
-    /// place of `plan_id`.
+    /// Returns the contract as a notification shows it: the fields of the sister product, with `service_id` instead of
+    /// `plan_id`.
     pub(super) fn notified(&self) -> Value {
         let mut notified = self.public();
         put(&mut notified, pick(&self.request, "sub_mchid"));
@@ -309,7 +311,7 @@ impl Contract {
     fn public(&self) -> Value {
         let request = |name| text(&self.request, name);
         let (state, signed_at, info) = match &self.state {
-            // No response of the gateway has these two names. They are for the sandbox's own paths.
+            // The gateway's responses never contain these two states. They appear under the sandbox's own paths only.
             State::PreSigned { .. } => ("PRE_SIGNED", None, None),
             State::GivenUp => ("GIVEN_UP", None, None),
             State::Signed { at, .. } => ("SIGNED", Some(*at), None),

@@ -1,4 +1,4 @@
-//! The paths under `/sandbox/`, through which a client in any language plays the user's part and orders faults.
+//! The paths under `/sandbox/`, through which a client in any language acts as the user and injects faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,12 @@ use super::snapshot;
 use super::sync::lock;
 use crate::keys::Validity;
 
-/// The page at `/sandbox/`. `NONCE` stands for a random text that names its own style and script.
+/// The page at `/sandbox/`. `NONCE` is replaced by the nonce of its content security policy.
 const PAGE: &str = include_str!("page.html");
 
 type Controlled = Result<Value, Problem>;
 
-/// The reason why something cannot be done, with its status.
+/// The status and the message of a refused request.
 struct Problem(u16, String);
 
 impl From<SandboxError> for Problem {
@@ -64,7 +64,7 @@ pub(super) fn handle(
     })
 }
 
-/// Returns the page on which a person plays the user. It runs nothing but its own script and calls nothing but this origin.
+/// Returns the page on which a person plays the user. It runs only its own script and calls only its own origin.
 fn page() -> HttpResponse {
     let nonce = new_id();
     let policy = format!(
@@ -78,7 +78,7 @@ fn page() -> HttpResponse {
         .header("Cache-Control", "no-store")
 }
 
-/// Returns the response to what the sandbox itself refuses.
+/// Returns the response to a request that the sandbox itself refuses.
 pub(super) fn refuse(status: u16, message: &str) -> HttpResponse {
     Response::error(status, "SANDBOX_ERROR", message).into_http()
 }
@@ -236,7 +236,7 @@ impl Order {
             .map_err(|error| Problem(400, format!("the body is not a JSON object: {error}")))
     }
 
-    /// Refuses other fields than these where all are optional: one misspelt would be ignored.
+    /// Refuses all other fields. If every field is optional, a misspelt one would otherwise be ignored.
     fn only(&self, names: &[&str]) -> Result<(), Problem> {
         let mut fields = self.0.as_object().into_iter().flat_map(Map::keys);
         match fields.find(|field| !names.contains(&field.as_str())) {
@@ -293,7 +293,7 @@ impl Order {
 
     fn fault_alone(&self) -> Result<Fault, Problem> {
         let name = self.text("fault")?;
-        // The fault's one value, or all of its fields.
+        // Either the single value of the fault, or an object with its fields.
         let value: Value = match name.as_str() {
             "late" => self.get("milliseconds")?,
             "informational" => self.get("status")?,
@@ -303,7 +303,7 @@ impl Order {
             _ => self.0.clone(),
         };
         let with_value = Fault::deserialize(json!({name.as_str(): value}));
-        // Otherwise the fault has no value.
+        // A fault without parameters.
         with_value.or_else(|error| {
             let problem = |_| Problem(400, format!("fault: {error}"));
             Fault::deserialize(Value::from(name.as_str())).map_err(problem)

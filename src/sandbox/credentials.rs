@@ -10,7 +10,7 @@ pub(super) const API_V3_KEY: &str = "SandboxApiV3KeyOf32BytesExactly!";
 pub(super) const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000024101100397200000006";
 pub(super) const PUBLIC_KEY_PEM: &str = include_str!("keys/platform_public_key.pem");
 pub(super) const MERCHANT_KEY_PEM: &str = include_str!("keys/merchant_key.pem");
-/// The platform's private keys. The first is that of the public key.
+/// The platform's private keys. The first belongs to the WeChat Pay public key.
 pub(super) const PLATFORM_KEY_PEMS: [&str; 2] = [
     include_str!("keys/platform_key.pem"),
     include_str!("keys/platform_key_2.pem"),
@@ -20,18 +20,18 @@ pub(super) fn merchant_key() -> Result<PrivateKey, KeyError> {
     PrivateKey::from_pem(MERCHANT_KEY_PEM)
 }
 
-/// The key of the merchant's renewed certificate.
+/// Returns the private key of the merchant's renewed certificate.
 pub(super) fn renewed_key() -> Result<PrivateKey, KeyError> {
     PrivateKey::from_pem(include_str!("keys/merchant_key_2.pem"))
 }
 
-/// Compares two serial numbers as numbers: leading zeros and the case of letters do not count.
+/// Compares two serial numbers as numbers, without regard to leading zeros and case.
 pub(super) fn is_same_serial_no(one: &str, other: &str) -> bool {
     let digits = |serial_no: &str| serial_no.trim_start_matches('0').to_ascii_uppercase();
     digits(one) == digits(other)
 }
 
-/// A new nonce or id of 32 characters.
+/// Returns a new nonce or id of 32 characters.
 pub(super) fn new_id() -> String {
     random_nonce().unwrap_or_else(|_| "0".repeat(32))
 }

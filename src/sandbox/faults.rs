@@ -1,4 +1,4 @@
-//! The faults that can be injected, and the requests that they are for.
+//! The faults that can be injected, and the requests that they apply to.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -13,20 +13,20 @@ use super::sync::lock;
 
 /// A fault that is injected into a request with [`Sandbox::fault`](super::Sandbox::fault).
 ///
-/// Each fault says whether the request is carried out all the same. If it is, the request is checked and handled as
-/// without the fault, and only the response, an error too, is changed on its way. If it is not, the request is not even
-/// looked at. [`RecordedRequest::took_effect`](super::RecordedRequest::took_effect) tells the truth about each request.
+/// The documentation of each fault says whether the request is carried out. If it is, the request is checked and handled
+/// as usual, and the fault changes only the response, even if that is an error. If it is not, the request is not examined.
+/// [`RecordedRequest::took_effect`](super::RecordedRequest::took_effect) records whether a request took effect.
 ///
-/// A fault of the body changes nothing in a response of status 204, which has none.
+/// A fault of the body does not change a response of status 204, which has no body.
 ///
-/// Three more can be ordered for connections: [`Sandbox::refuse_connections`](super::Sandbox::refuse_connections),
+/// Three further methods inject faults into connections: [`Sandbox::refuse_connections`](super::Sandbox::refuse_connections),
 /// [`Sandbox::hang_up`](super::Sandbox::hang_up) and
 /// [`Sandbox::close_connections`](super::Sandbox::close_connections).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fault {
-    /// The request is read and the connection closed without a response.
+    /// The request is read, and the connection is closed without a response.
     Close {
         /// `true` if the request is carried out.
         #[serde(default)]
@@ -42,21 +42,21 @@ pub enum Fault {
         #[serde(rename = "milliseconds", deserialize_with = "milliseconds")]
         every: Duration,
     },
-    /// The response is sent only after this time, so that the client's timeout may have passed. The request is carried out.
+    /// The response is sent after this time, which may be longer than the client's timeout. The request is carried out.
     Late(#[serde(deserialize_with = "milliseconds")] Duration),
-    /// The response is sent as usual, then the connection is closed, though nothing in the response said so. The request is
-    /// carried out. The next request may go out on a connection that is already gone.
+    /// The response is sent as usual, then the connection is closed without a `Connection: close` header. The request is
+    /// carried out. The client may send its next request on the closed connection.
     CloseAfterResponse,
-    /// A response with this 1xx status goes ahead of the real one. The request is carried out.
+    /// A response with this 1xx status is sent before the real one. The request is carried out.
     Informational(#[serde(deserialize_with = "status")] u16),
-    /// The body comes in chunks, without a length: unusual, not wrong. The request is carried out.
+    /// The body is sent with `transfer-encoding: chunked`, which is unusual but correct. The request is carried out.
     Chunked,
     /// An unsigned redirect. The request is not carried out.
     Redirect {
         /// The status, such as 302 or 307.
         #[serde(deserialize_with = "status")]
         status: u16,
-        /// The URL to go to.
+        /// The value of `Location`.
         location: String,
     },
     /// An error in WeChat Pay's form.
@@ -69,11 +69,11 @@ pub enum Fault {
         /// The way in which the response is signed.
         #[serde(default)]
         signing: Signing,
-        /// `true` if the request is carried out. Below status 500 it never is.
+        /// `true` if the request is carried out. With a status below 500 it never is.
         #[serde(default)]
         took_effect: bool,
     },
-    /// An unsigned HTML page in place of the response, as proxies send it.
+    /// An unsigned HTML page instead of the response, as proxies send it.
     HtmlPage {
         /// The status.
         #[serde(deserialize_with = "status")]
@@ -91,14 +91,14 @@ pub enum Fault {
         #[serde(default)]
         took_effect: bool,
     },
-    /// A signed 202: accepted, not done yet. The request is carried out.
+    /// A signed response with status 202 Accepted. The request is carried out.
     Accepted,
     /// The response is signed in another way. The request is carried out.
     Signature(Signing),
-    /// A header of the response comes twice, with the same value. The request is carried out.
+    /// A header of the response is sent twice, with the same value. The request is carried out.
     DuplicateHeader(String),
-    /// A header of the response has another value, or is added if there was none: any bytes, and none of them is checked.
-    /// The request is carried out.
+    /// A header of the response is set to this value, or added if it is absent. The value may be any bytes.
+    /// Nothing is checked. The request is carried out.
     Header {
         /// The name.
         name: String,
@@ -106,32 +106,34 @@ pub enum Fault {
         #[serde(deserialize_with = "bytes")]
         value: Vec<u8>,
     },
-    /// The body is filled up with blanks, rightly signed. The request is carried out.
+    /// The body is padded with spaces and correctly signed. The request is carried out.
     LargeBody {
-        /// The body's length in bytes, 128 MiB at most. A larger number counts as that.
+        /// The body's length in bytes. A number above 128 MiB is reduced to 128 MiB.
         length: usize,
     },
     /// The body is compressed with gzip after it was signed, as proxies do it. The request is carried out.
     Gzip,
-    /// A byte that is not UTF-8 in the first text of the body, rightly signed. The request is carried out.
+    /// The first string of the body contains a byte that is not UTF-8. The body is correctly signed. The request is
+    /// carried out.
     InvalidUtf8,
-    /// A member with this many arrays inside each other is added to the body, rightly signed. The request is carried
+    /// A member with this many nested arrays is added to the body. The body is correctly signed. The request is carried
     /// out.
     DeepJson {
-        /// The number of arrays, 1,000,000 at most. A larger number counts as that.
+        /// The number of arrays. A number above 1,000,000 is reduced to 1,000,000.
         depth: usize,
     },
-    /// Each member of the body comes twice, rightly signed. The request is carried out.
+    /// Each member of the body occurs twice. The body is correctly signed. The request is carried out.
     DuplicateKeys,
-    /// Another body, rightly signed. The request is carried out.
+    /// The body is replaced by this one and correctly signed. The request is carried out.
     Body(#[serde(deserialize_with = "bytes")] Vec<u8>),
-    /// These bytes in place of the whole response, head and all, then the connection is closed. The request is carried
-    /// out.
+    /// These bytes are sent instead of the whole response, including its head, then the connection is closed. The request
+    /// is carried out.
     Raw(#[serde(deserialize_with = "bytes")] Vec<u8>),
 }
 
 impl Fault {
-    /// Returns a [`Fault::Error`] without effect, signed unless it is a 401, which WeChat Pay never signs.
+    /// Returns a [`Fault::Error`] whose request is not carried out. The response is signed unless the status is 401, which
+    /// WeChat Pay never signs.
     pub fn error(status: u16, code: impl Into<String>) -> Self {
         Self::Error {
             status,
@@ -144,12 +146,12 @@ impl Fault {
         }
     }
 
-    /// Orders this fault for so many requests, instead of one.
+    /// Applies this fault to `times` requests instead of one.
     pub fn times(self, times: usize) -> FaultOrder {
         FaultOrder::from(self).times(times)
     }
 
-    /// Orders this fault for the next request that has this method and a path that starts so.
+    /// Applies this fault to the next request with this method and a path that starts with `path`.
     pub fn on(self, method: impl Into<String>, path: impl Into<String>) -> FaultOrder {
         FaultOrder::from(self).on(method, path)
     }
@@ -194,7 +196,7 @@ fn status<'de, D: Deserializer<'de>>(input: D) -> Result<u16, D::Error> {
     }
 }
 
-/// A fault and the requests that it is for.
+/// A fault and the requests that it applies to.
 #[derive(Debug, Clone)]
 pub struct FaultOrder {
     fault: Fault,
@@ -203,14 +205,14 @@ pub struct FaultOrder {
 }
 
 impl FaultOrder {
-    /// Sets the number of requests. None is affected if it is 0.
+    /// Sets the number of requests. With 0 the fault applies to none.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
         self.times = times;
         self
     }
 
-    /// Limits it to requests with this method and a path that starts so.
+    /// Limits the fault to requests with this method and a path that starts with `path`.
     #[must_use]
     pub fn on(mut self, method: impl Into<String>, path: impl Into<String>) -> Self {
         self.only = Some((method.into(), path.into()));
@@ -225,7 +227,7 @@ impl FaultOrder {
 }
 
 impl From<Fault> for FaultOrder {
-    /// Orders the fault for the next request.
+    /// Applies the fault to the next request.
     fn from(fault: Fault) -> Self {
         Self {
             fault,
@@ -235,7 +237,7 @@ impl From<Fault> for FaultOrder {
     }
 }
 
-/// The orders that wait for their requests, oldest first.
+/// The faults that are not used up, oldest first.
 #[derive(Default)]
 pub(super) struct Faults(Mutex<VecDeque<FaultOrder>>);
 
@@ -248,7 +250,7 @@ impl Faults {
         lock(&self.0).clear();
     }
 
-    /// Returns the fault for this request, if one is ordered, and uses it up.
+    /// Returns the oldest fault that applies to this request, if any, and counts it as used.
     pub(super) fn take(&self, request: &HttpRequest) -> Option<Fault> {
         let mut orders = lock(&self.0);
         orders.retain(|order| order.times > 0);

@@ -1,5 +1,5 @@
-//! Checks the fields of a request's JSON body as WeChat Pay's pages describe them. It is written apart from the client's
-//! own checks, so that each shows the other's mistakes.
+//! Checks the fields of a request's JSON body as WeChat Pay's pages describe them. It shares no code with the
+//! client's own checks, so that each reveals a mistake of the other.
 
 use serde_json::{Value, json};
 
@@ -17,34 +17,34 @@ pub(super) struct Field {
 
 /// The rule for a field's value.
 pub(super) enum Rule {
-    /// Text of at most so many characters.
+    /// Text of at most this many characters.
     Text(usize),
     /// Text of a length that is not documented.
     AnyText,
-    /// A whole number, not negative.
+    /// A whole number from 0.
     Number,
     /// A whole number from 1.
     Positive,
     /// `true` or `false`.
     Boolean,
-    /// ASCII digits and letters, up to so many.
+    /// ASCII digits and letters, at most this many.
     Code(usize),
-    /// An order's number: digits, letters, `_`, `-` and `*`, from so many characters to 32.
+    /// An order's number: digits, letters, `_`, `-` and `*`, from `from` to 32 characters.
     OrderNumber {
-        /// The least number of characters.
+        /// The minimum number of characters.
         from: usize,
     },
-    /// An `https://` URL without a query, of at most so many characters.
+    /// An `https://` URL without a query, of at most this many characters.
     NotifyUrl(usize),
-    /// The same, or an `http://` URL, as it is allowed on a dedicated line.
+    /// The same, or an `http://` URL, which is allowed on a dedicated line.
     PartnerNotifyUrl(usize),
     /// An `https://` URL with a path and without a query.
     NotifyUrlWithPath(usize),
-    /// Text of at most so many bytes.
+    /// Text of at most this many bytes.
     Bytes(usize),
-    /// A refund's number: digits, letters, `_`, `-`, `|`, `*` and `@`, up to 64.
+    /// A refund's number: at most 64 digits, letters, `_`, `-`, `|`, `*` and `@`.
     RefundNumber,
-    /// RFC 3339, up to 64 characters.
+    /// A time in the form of RFC 3339, of at most 64 characters.
     Time,
     /// An object with these fields.
     Object(&'static [Field]),
@@ -79,8 +79,8 @@ impl Field {
     }
 }
 
-/// Checks a whole body: it is an object, nothing in it breaks the rules for all bodies, and the fields are as they
-/// should be. Fields that are not known do no harm.
+/// Checks a whole body: it is an object, it obeys the rules for all bodies, and each field obeys its own rule. Unknown
+/// fields are ignored.
 pub(super) fn check(body: &Value, fields: &[Field]) -> Checked {
     check_everywhere("", body)?;
     check_object("", body, fields)
@@ -91,20 +91,20 @@ pub(super) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
     body.get(name).and_then(Value::as_str)
 }
 
-/// Returns the members of `object` with these names, which blanks separate.
+/// Returns the members of `object` with these names. `names` is separated by spaces.
 pub(super) fn pick(object: &Value, names: &str) -> Value {
     let member = |name: &str| Some((name.to_owned(), object.get(name)?.clone()));
     Value::Object(names.split(' ').filter_map(member).collect())
 }
 
-/// Puts the members of `more` into `object`.
+/// Adds the members of `more` to `object`.
 pub(super) fn put(object: &mut Value, more: Value) {
     if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
         object.extend(more);
     }
 }
 
-/// Returns one object with the members of all these.
+/// Returns one object with the members of all `objects`.
 pub(super) fn merged<const N: usize>(objects: [Value; N]) -> Value {
     let mut merged = json!({});
     for object in objects {
@@ -113,7 +113,7 @@ pub(super) fn merged<const N: usize>(objects: [Value; N]) -> Value {
     merged
 }
 
-/// Leaves out the members that are `null`.
+/// Returns the object without the members that are `null`.
 pub(super) fn present(mut fields: Value) -> Value {
     if let Some(members) = fields.as_object_mut() {
         members.retain(|_, value| !value.is_null());
@@ -128,7 +128,7 @@ fn check_object(path: &str, value: &Value, fields: &[Field]) -> Checked {
     fields.iter().try_for_each(|field| field.check(path, value))
 }
 
-/// No `null` and no characters of four UTF-8 bytes anywhere.
+/// Refuses `null` and characters of four UTF-8 bytes at any depth.
 fn check_everywhere(path: &str, value: &Value) -> Checked {
     let issue = match value {
         Value::Null => "is null",
@@ -176,7 +176,7 @@ impl Rule {
             let is_allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
             text.chars().all(is_allowed)
         };
-        // The longest length, whether the form is right, and the issue if it is not.
+        // The maximum length, whether the form is correct, and the issue if it is not.
         let (longest, is_right, issue) = match *self {
             Self::Text(max) => (max, true, ""),
             Self::Bytes(max) => (usize::MAX, text.len() <= max, "is too long"),

@@ -1,4 +1,4 @@
-//! The gateway: a request is authenticated and dispatched, and the response signed, with faults injected on its way.
+//! The gateway: authenticates and dispatches a request, injects faults, and signs the response.
 
 use std::sync::Mutex;
 
@@ -77,7 +77,7 @@ impl Gateway {
                 .into_http(),
             None => HttpResponse::new(0, ""),
         };
-        // Of a 401 the gateway does not know to whom it speaks.
+        // A 401 is not signed, since the gateway does not know the caller.
         let mut signing = match response.status {
             401 => Signing::Missing,
             _ => Signing::Right,
@@ -172,7 +172,7 @@ impl Gateway {
         match (request.method.as_str(), segments) {
             ("POST", ["jsapi-with-contract"]) => {
                 let body = json_body(request)?;
-                // Orders go by the true clock: their `time_expire` comes from the caller's.
+                // `time_expire` is compared with the clock of signatures, because it comes from the caller's clock.
                 let times = (self.clock.now(), self.clock.contract_time());
                 let Books {
                     contracts, orders, ..
@@ -281,7 +281,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// The user pays an order. Returns the `transaction_id`.
+    /// Pays an order as the user. Returns the `transaction_id`.
     pub(super) fn user_pays(&self, out_trade_no: &str) -> Result<String, UserError> {
         let now = self.clock.contract_time();
         let orders = &mut lock(&self.books).orders;
@@ -305,8 +305,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Sends a notification and returns its id. Whoever notifies of a change holds the lock of the books, so that
-    /// notifications are in the order of the changes.
+    /// Sends a notification and returns its id. The caller holds the lock of the books, so that notifications are in the
+    /// order of the changes.
     pub(super) fn notify(&self, event: Event<'_>, content: &Value, now: u64) -> String {
         self.notifier
             .send(SentNotification::new(event, content, &self.platform, now))
@@ -331,7 +331,7 @@ fn unknown_path() -> Refusal {
     Refusal::not_found("the sandbox does not know this path and method")
 }
 
-/// The gateway refuses requests without `User-Agent` or with an unsuitable `Accept`.
+/// Refuses a request without `User-Agent` or with an unsuitable `Accept`, as WeChat Pay does.
 fn check_headers(request: &HttpRequest) -> Result<(), Refusal> {
     let accepts_json = request
         .header("Accept")
@@ -354,7 +354,7 @@ fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
     serde_json::from_slice(&request.body).map_err(|_| Refusal::malformed("the body is not JSON"))
 }
 
-/// Returns a segment of a path with its `%XX` decoded, or as it is if the result is not UTF-8.
+/// Returns the segment of a path with `%XX` decoded. If the result is not UTF-8, returns the segment unchanged.
 fn percent_decoded(segment: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = segment.as_bytes();

@@ -1,4 +1,4 @@
-//! Injects a fault: changes a response before it is signed, and after that.
+//! Injects a fault into a response, before and after it is signed.
 
 use super::faults::Fault;
 use super::http::HttpResponse;
@@ -7,12 +7,12 @@ use super::signing::Signing;
 
 const HTML: &str = "<html>\r\n<head><title>Error</title></head>\r\n<body>not what you wanted</body>\r\n</html>\r\n";
 
-/// The longest body that is made, in bytes, and the deepest: whoever orders more wants a very large one.
+/// The limits of [`Fault::LargeBody`] in bytes, and of [`Fault::DeepJson`] in arrays. A larger number is reduced.
 const LARGEST: usize = 128 * 1024 * 1024;
 const DEEPEST: usize = 1_000_000;
 
 impl Fault {
-    /// Changes a response before it is signed. Status 0 stands for a request that was not carried out.
+    /// Changes a response before it is signed. Status 0 means that the request was not carried out.
     pub(super) fn apply(&self, response: &mut HttpResponse, signing: &mut Signing) {
         if matches!(response.status, 0 | 204 | 304) && self.needs_body() {
             return;
@@ -66,7 +66,7 @@ impl Fault {
         delivery.close = true;
     }
 
-    /// Returns another response in the place of the true one.
+    /// Returns the response that replaces the real one, and how it is signed.
     fn replacement(&self) -> Option<(HttpResponse, Signing)> {
         let unsigned = |response| Some((response, Signing::Missing));
         match self {
@@ -91,7 +91,8 @@ impl Fault {
         }
     }
 
-    /// Checks whether it changes the body: bytes after a response that has none would belong to the next one.
+    /// Checks whether the fault changes the body. In a response without a body, the client would read these bytes as the
+    /// start of the next response.
     fn needs_body(&self) -> bool {
         matches!(
             self,
@@ -111,7 +112,7 @@ impl Fault {
                 body.resize(body.len().max((*length).min(LARGEST)), b' ');
             }
             Self::InvalidUtf8 => {
-                // Before the first text that is a value: a byte that never occurs in UTF-8.
+                // The byte 0xFF never occurs in UTF-8. It is inserted into the first string that is a value.
                 let found = body.windows(2).position(|here| here == b":\"");
                 body.insert(found.map_or(0, |position| position + 2), 0xFF);
             }
@@ -135,7 +136,7 @@ fn after_brace(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"{").unwrap_or(body)
 }
 
-/// RFC 1952, with the content in stored blocks of RFC 1951: any reader of gzip can unpack it.
+/// Returns the content as gzip (RFC 1952), in uncompressed blocks (RFC 1951).
 fn gzip(content: &[u8]) -> Vec<u8> {
     let mut packed = vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255];
     for block in content.chunks(usize::from(u16::MAX)) {

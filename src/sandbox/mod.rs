@@ -1,8 +1,8 @@
-//! A local gateway that plays WeChat Pay, for tests and development: WeChat Pay offers no sandbox for this product.
+//! A local gateway that plays WeChat Pay, for tests and development. WeChat Pay offers no sandbox for this product.
 //!
-//! It listens on loopback on a port that the system picks and checks requests as WeChat Pay does: form and signature of
-//! `Authorization`, the clock, the headers and the fields. Its responses are signed. The keys are published with this
-//! crate and protect nothing.
+//! It listens on loopback on a port that the system picks and checks requests as WeChat Pay does: the form and the
+//! signature of `Authorization`, the timestamp, the headers and the fields. Its responses are signed. The private keys are
+//! published with this crate and protect nothing.
 //!
 //! ```
 //! use wechatpay_contract::ecommerce;
@@ -21,88 +21,102 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It plays the ten calls about contracts, the list of platform certificates ([`Sandbox::platform`]) and the self-test. For
-//! direct merchants, partners and platforms it plays orders with a contract, which are queried, closed and refunded. A
-//! contract is pre-signed for two hours, then signed by the user ([`Sandbox::user_signs`]), then terminated. An order is
-//! paid by the user ([`Sandbox::user_pays`]), and a refund ends on demand ([`Sandbox::settle_refund`]). Each change is
-//! notified, signed and encrypted ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). A test can send
-//! a notification of any kind ([`Sandbox::notify`]), or make one without a server ([`Platform::notification`],
-//! [`Platform::sign`]). Faults are injected with [`Sandbox::fault`], and [`Sandbox::requests`] tells what really happened.
+//! The sandbox serves the ten contract APIs, the list of platform certificates ([`Sandbox::platform`]) and the self-test.
+//! For direct merchants, partners and platforms it also serves orders with a contract: placing, querying, closing and
+//! refunding them.
+//!
+//! A pre-signing session lasts two hours. The user signs the contract in it ([`Sandbox::user_signs`]), and the user or the
+//! merchant terminates the contract later. The user pays an order ([`Sandbox::user_pays`]), and the test settles a refund
+//! ([`Sandbox::settle_refund`]).
+//!
+//! The sandbox sends a signed and encrypted notification of each change ([`Sandbox::notifications`],
+//! [`Sandbox::deliver_notifications_to`]). A test can send a notification of any kind ([`Sandbox::notify`]), or make one
+//! without a server ([`Platform::notification`], [`Platform::sign`]). [`Sandbox::fault`] injects a fault, and
+//! [`Sandbox::requests`] returns each request with its status and whether it took effect.
 //!
 //! # Inferred behaviour
 //!
-//! Where WeChat Pay's pages are silent, the sandbox does the following.
+//! Where WeChat Pay does not document the behaviour, the sandbox does the following.
 //!
-//! - A query for a contract that nobody signed gives 404 `RESOURCE_NOT_EXISTS`.
-//! - A code that cannot be used any more, a termination without a signed contract, and an order with a contract that is not
-//!   in force give 400 `INVALID_REQUEST`.
-//! - An order with the number of a paid one, and the closing of a paid one, give 400 `ORDER_PAID`. An order with the
-//!   number of an unpaid one and other fields gives 403 `OUT_TRADE_NO_USED`.
-//! - A refund gives 400 `INVALID_REQUEST` if its number was used with other fields, if its total is not the order's, if
-//!   less is left to be refunded, or if the order has fifty refunds already. The minute between two refunds and the year after the payment are not checked.
-//! - An order that is paid has no field for its contract, `trade_type` `JSAPI` and `bank_type` `OTHERS`.
-//! - A `Wechatpay-Serial` that names no key of the platform gives 400 `PARAM_ERROR`.
-//! - A user who gives up ends the session.
-//! - Notifications are those of the sister product 委托代扣, `ENTRUST.SIGN` and `ENTRUST.TERMINATE`.
-//! - Lengths that no page gives are not checked.
-//! - Messages are in English, whatever `Accept-Language` asks for.
+//! - A query for a contract that was not signed returns 404 `RESOURCE_NOT_EXISTS`.
+//! - Pre-signing under a code that cannot be used again, terminating a contract that is not signed, and placing an order
+//!   with a contract that is not in force return 400 `INVALID_REQUEST`.
+//! - Placing an order under the number of a paid order, or closing a paid order, returns 400 `ORDER_PAID`. Placing an order
+//!   under the number of an unpaid order with other fields returns 403 `OUT_TRADE_NO_USED`.
+//! - Creating a refund returns 400 `INVALID_REQUEST` if its number was used with other fields, if its total is not the
+//!   order's total, if its amount is more than what is left to refund, or if the order has fifty refunds already. The
+//!   minimum of one minute between two refunds and the limit of one year after the payment are not checked.
+//! - A paid order has no field for its contract. Its `trade_type` is `JSAPI` and its `bank_type` is `OTHERS`.
+//! - A `Wechatpay-Serial` that names no platform key returns 400 `PARAM_ERROR`.
+//! - The session ends when the user gives up.
+//! - Contract notifications have the event types of the sister product 委托代扣, `ENTRUST.SIGN` and `ENTRUST.TERMINATE`.
+//! - Lengths that are not documented are not checked.
+//! - Error messages are in English, whatever `Accept-Language` says.
 //!
 //! # Web pages and limits
 //!
-//! A web page must not drive the sandbox. A request gets the status 421 unless `Host` is the sandbox's own address or
-//! `localhost`, with its port, and 403 if `Origin` or `Sec-Fetch-Site` names another origin.
+//! The sandbox refuses the requests of web pages that are not its own. It returns 421 unless `Host` is the sandbox's
+//! address, or `localhost` with the sandbox's port. It returns 403 if `Origin` or `Sec-Fetch-Site` names another origin.
 //!
-//! The sandbox speaks HTTP/1.1 and HTTP/1.0. Another version gets 505. A request line of more than 16 KiB gets 414, a head
-//! of more than 64 KiB or 100 headers 431, a body of more than 8 MiB 413, an incomplete request after 60 seconds 408, and
-//! a connection beyond 512 at the same time 503. [`Sandbox::requests`] and [`Sandbox::notifications`] keep the newest
-//! 64 MiB each.
+//! The sandbox speaks HTTP/1.1 and HTTP/1.0.
+//!
+//! | limit | status beyond it |
+//! |---|---|
+//! | another version of HTTP | 505 |
+//! | a request line of 16 KiB | 414 |
+//! | a head of 64 KiB, or 100 headers | 431 |
+//! | a body of 8 MiB | 413 |
+//! | 60 seconds for a request to arrive | 408 |
+//! | 512 connections at the same time | 503 |
+//!
+//! [`Sandbox::requests`] and [`Sandbox::notifications`] keep the newest 64 MiB each.
 //!
 //! # From other languages
 //!
-//! `cargo run --example sandbox` runs a sandbox by itself. Its paths take JSON without a signature. The
-//! response is 200 with JSON, or 400, 404 or 409 with `code` and `message`.
+//! `cargo run --example sandbox` runs a sandbox as a program. The paths below take JSON without a signature. They return
+//! 200 with JSON, or 400, 404 or 409 with `code` and `message`.
 //!
-//! | path | body | does |
+//! | path | body | effect |
 //! |---|---|---|
-//! | `GET /sandbox/` | | a page on which a person sees contracts, orders, requests and notifications, and plays the user |
+//! | `GET /sandbox/` | | returns a web page that shows contracts, orders, requests and notifications, and lets a person play the user |
 //! | `GET /sandbox/health` | | returns `status` `ok` |
-//! | `POST /sandbox/reset` | | makes everything as it was at the start |
+//! | `POST /sandbox/reset` | | restores the initial state |
 //! | `GET /sandbox/snapshot` | | returns contracts, orders, refunds, keys and clock |
-//! | `POST /sandbox/snapshot` | what `GET` returned | loads it |
+//! | `POST /sandbox/snapshot` | a snapshot | loads the snapshot |
 //! | `POST /sandbox/sign` | `out_contract_code` | the user signs, returns `contract_id` |
 //! | `POST /sandbox/pay-and-sign` | `out_contract_code` | the user pays and signs, returns `contract_id` |
 //! | `POST /sandbox/give-up` | `out_contract_code` | the user gives up |
 //! | `POST /sandbox/terminate` | `out_contract_code` | the user terminates |
 //! | `POST /sandbox/pay` | `out_trade_no` | the user pays an order, returns `transaction_id` |
-//! | `POST /sandbox/refund` | `out_refund_no`, `status`: `SUCCESS`, `ABNORMAL` or `CLOSED` | a refund ends |
-//! | `POST /sandbox/clock` | `advance_seconds`, `offset_seconds` | time passes for contracts, and the clock of signatures is set to this distance from the system's |
-//! | `POST /sandbox/notify-url` | `url` | notifications go to this URL on loopback |
-//! | `POST /sandbox/notify` | `event_type`, `original_type`, `content`, `summary` if wanted | a notification of any kind is sent, returns `id` |
-//! | `POST /sandbox/notify-again` | `id` | a notification is sent once more, returns `sent` |
-//! | `POST /sandbox/notify-schedule` | `seconds`, a list | the pauses between the attempts to deliver |
-//! | `POST /sandbox/notify-timeout` | `milliseconds` | how long a receiver may take to reply |
-//! | `POST /sandbox/notify-signing` | `signing` | how notifications are signed |
-//! | `POST /sandbox/sign-body` | `body`, `signing` | nothing is sent, returns signature `headers` for the text `body` |
-//! | `POST /sandbox/public-key` | `offered` | whether the merchant has the WeChat Pay public key |
-//! | `POST /sandbox/issue-certificate` | `serial_no`, `not_before`, `not_after` in Unix seconds | a platform certificate is listed, returns `pem` |
-//! | `POST /sandbox/withdraw-certificate` | `serial_no` | it is listed no longer |
-//! | `POST /sandbox/forge-list` | `forgery`: `other_api_v3_key`, `other_serial_no`, `no_certificate`, `merchants_own` or `null` | the list of certificates is wrong, see [`Forgery`] |
-//! | `POST /sandbox/sign-with` | `key`, or `moving_permille`, or nothing | which key signs, see [`SignsWith`] |
-//! | `POST /sandbox/revoke-merchant-certificate` | | see [`Sandbox::revoke_first_certificate`] |
+//! | `POST /sandbox/refund` | `out_refund_no`, `status`: `SUCCESS`, `ABNORMAL` or `CLOSED` | settles a refund with this status |
+//! | `POST /sandbox/clock` | `advance_seconds`, `offset_seconds` | advances the clock of contracts by `advance_seconds`, and sets the clock of signatures to the system's time plus `offset_seconds` |
+//! | `POST /sandbox/notify-url` | `url` | delivers notifications to this URL on loopback |
+//! | `POST /sandbox/notify` | `event_type`, `original_type`, `content`, `summary` (optional) | sends a notification of any kind, returns `id` |
+//! | `POST /sandbox/notify-again` | `id` | sends a notification once more, returns `sent` |
+//! | `POST /sandbox/notify-schedule` | `seconds`, a list | sets the pauses between delivery attempts |
+//! | `POST /sandbox/notify-timeout` | `milliseconds` | sets the timeout for a receiver's reply |
+//! | `POST /sandbox/notify-signing` | `signing` | sets how notifications are signed |
+//! | `POST /sandbox/sign-body` | `body`, `signing` | returns the signature `headers` for the text `body`, sends nothing |
+//! | `POST /sandbox/public-key` | `offered` | sets whether the merchant has the WeChat Pay public key |
+//! | `POST /sandbox/issue-certificate` | `serial_no`, `not_before`, `not_after` in Unix seconds | issues and lists a platform certificate, returns `pem` |
+//! | `POST /sandbox/withdraw-certificate` | `serial_no` | removes a platform certificate from the list |
+//! | `POST /sandbox/forge-list` | `forgery`: `other_api_v3_key`, `other_serial_no`, `no_certificate`, `merchants_own` or `null` | forges the list of platform certificates, see [`Forgery`] |
+//! | `POST /sandbox/sign-with` | `key`, or `moving_permille`, or nothing | sets the key that signs, see [`SignsWith`] |
+//! | `POST /sandbox/revoke-merchant-certificate` | | revokes the merchant's first certificate, see [`Sandbox::revoke_first_certificate`] |
 //! | `POST /sandbox/fault` | see below | injects a fault |
-//! | `POST /sandbox/clear-faults` | | takes back all faults that are not used up |
-//! | `POST /sandbox/hang-up` | `connections` | the next connections are closed at once |
-//! | `POST /sandbox/close-connections` | | all connections are closed |
-//! | `POST /sandbox/refuse-connections` | `milliseconds` | connections are refused for that time |
-//! | `GET /sandbox/contracts` | | all contracts, with the states `PRE_SIGNED` and `GIVEN_UP` beside the documented ones |
-//! | `GET /sandbox/orders`, `GET /sandbox/refunds` | | all orders, all refunds |
-//! | `GET /sandbox/requests` | | all requests, with `status` and `took_effect` |
-//! | `GET /sandbox/notifications` | | all notifications, with headers, body and the statuses of the replies |
-//! | `GET /sandbox/connections` | | how many connections were `accepted` and are `open` |
+//! | `POST /sandbox/clear-faults` | | removes all faults that are not used up |
+//! | `POST /sandbox/hang-up` | `connections` | accepts this number of connections and closes each at once |
+//! | `POST /sandbox/close-connections` | | closes all connections |
+//! | `POST /sandbox/refuse-connections` | `milliseconds` | refuses connections for that time |
+//! | `GET /sandbox/contracts` | | returns all contracts, with the states `PRE_SIGNED` and `GIVEN_UP` in addition to the documented ones |
+//! | `GET /sandbox/orders`, `GET /sandbox/refunds` | | returns all orders, or all refunds |
+//! | `GET /sandbox/requests` | | returns all requests, with `status` and `took_effect` |
+//! | `GET /sandbox/notifications` | | returns all notifications, with headers, body and the statuses of the replies |
+//! | `GET /sandbox/connections` | | returns how many connections were `accepted` and are `open` |
 //!
-//! The body of `/sandbox/fault` has the name of a [`Fault`] and its parameters. `times` is the number
-//! of requests, 1 if absent. `method` and `path`, which are given together, limit the fault to requests with this method and
-//! a path that starts so.
+//! The body of `/sandbox/fault` has the name of a [`Fault`] and its parameters. `times` is the number of requests, 1 if
+//! absent. `method` and `path` limit the fault to requests with this method and a path that starts with `path`. They are
+//! given together or not at all.
 //!
 //! | `fault` | parameters |
 //! |---|---|
@@ -126,18 +140,18 @@
 
 // The files, from the ground up. A file imports only from those before it.
 //
-// sync.rs            Locks a mutex, and waits for other threads.
+// sync.rs            Locks a mutex, and waits for a condition.
 // http/              The HTTP server, the client that posts notifications, and the sockets of both.
 // browser.rs         Refuses requests that a foreign web page could send.
 // credentials.rs     The published keys and ids.
 // error.rs           The error for an input that a sandbox cannot use.
 // clock.rs           The clocks of signatures and of contracts.
-// record.rs          The requests received, and a bound on what is kept.
+// record.rs          The requests received, and a limit on the memory that they take.
 // response.rs        Responses before they are signed.
 // x509.rs            Certificates made at run time.
 // platform.rs        The platform's keys, and which of them signs.
-// signing.rs         Signs a message, rightly or wrongly.
-// faults.rs          The faults that can be injected, and the requests that they are for.
+// signing.rs         Signs a message, correctly or with a fault.
+// faults.rs          The faults that can be injected, and the requests that they apply to.
 // injection.rs       Injects a fault into a response.
 // fields.rs          The rules for the fields of a body.
 // authorization.rs   Checks the merchant's signature.
@@ -147,7 +161,7 @@
 // refunds.rs         The refunds of orders.
 // notification.rs    A notification and the attempts to deliver it.
 // notifier.rs        Delivers notifications.
-// gateway.rs         From a request to its signed response.
+// gateway.rs         Authenticates and dispatches a request, and signs the response.
 // snapshot.rs        The state as JSON.
 // control.rs         The paths under /sandbox/.
 
@@ -212,15 +226,15 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// The merchant id 商户号 of [`Sandbox::start`].
+    /// The merchant id (商户号) of [`Sandbox::start`].
     pub const MCHID: &str = credentials::MCHID;
     /// The serial number of the sandbox merchant's certificate.
     pub const MERCHANT_SERIAL_NO: &str = credentials::MERCHANT_SERIAL_NO;
-    /// The serial number of the certificate that renews it, which is accepted from the start too.
+    /// The serial number of the sandbox merchant's renewed certificate, which is accepted from the start too.
     pub const RENEWED_SERIAL_NO: &str = credentials::RENEWED_SERIAL_NO;
     /// The sandbox merchant's private key as PEM, which protects nothing.
     pub const MERCHANT_KEY_PEM: &str = credentials::MERCHANT_KEY_PEM;
-    /// The APIv3 key APIv3密钥 with which notifications and platform certificates are encrypted.
+    /// The APIv3 key (APIv3密钥) that encrypts notifications and platform certificates.
     pub const API_V3_KEY: &str = credentials::API_V3_KEY;
     /// The id of the sandbox's WeChat Pay public key.
     pub const PUBLIC_KEY_ID: &str = credentials::PUBLIC_KEY_ID;
@@ -291,7 +305,7 @@ impl Sandbox {
         self.client.clone()
     }
 
-    /// Returns the settings of [`client`](Self::client), for a client that differs from it in some of them.
+    /// Returns a builder with the settings of [`client`](Self::client), so that a test can change some of them.
     pub fn client_builder(&self) -> ClientBuilder {
         Client::builder(self.signer(), self.verifier()).host(&self.url)
     }
@@ -315,15 +329,15 @@ impl Sandbox {
         )?)
     }
 
-    /// Refuses requests that are signed with the merchant's first certificate from now on, as WeChat Pay does when it
+    /// Refuses requests signed with the merchant's first certificate from now on, as WeChat Pay does when a certificate
     /// has expired or was revoked.
     pub fn revoke_first_certificate(&self) {
         self.gateway.revoke_first_certificate();
     }
 
-    /// Returns the settings of a client that knows no platform key yet and downloads the platform certificates.
+    /// Returns a builder for a client that starts without platform keys and downloads the platform certificates.
     ///
-    /// It finds certificates only after [`Platform::issue_certificate`].
+    /// The list has no certificates until [`Platform::issue_certificate`] is called.
     ///
     /// # Errors
     ///
@@ -334,12 +348,12 @@ impl Sandbox {
             .host(&self.url))
     }
 
-    /// Returns the platform keys, to be changed while the sandbox runs.
+    /// Returns a handle to the platform keys, which a test can change while the sandbox runs.
     pub fn platform(&self) -> Platform {
         self.gateway.platform.clone()
     }
 
-    /// Sets the clock by which the sandbox checks requests and signs responses, instead of the system's.
+    /// Sets the clock that the sandbox uses to check requests and sign responses, instead of the system's.
     pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
         self.gateway.clock.replace(Arc::new(clock));
     }
@@ -349,16 +363,16 @@ impl Sandbox {
         self.client.merchant().verifier().clone()
     }
 
-    /// Returns the requests received until now, oldest first, with what became of them.
+    /// Returns the requests received until now, oldest first, with their status and whether they took effect.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.gateway.requests()
     }
 
-    /// The user signs in the mini program. Returns the contract's id.
+    /// Signs a contract as the user, in the mini program. Returns the contract's id.
     ///
     /// # Errors
     ///
-    /// [`UserError`] if there is no session for this code in which the user could sign.
+    /// [`UserError`] if this code has no session that the user can sign in.
     ///
     /// ```
     /// # use wechatpay_contract::ecommerce;
@@ -384,8 +398,9 @@ impl Sandbox {
             .user_signs(out_contract_code, SigningFlow::MiniProgram)
     }
 
-    /// The user pays and signs on the page after that. Returns the contract's id. For contracts that were pre-signed with
-    /// `pay-redirect-sign`.
+    /// Pays and then signs a contract as the user, on the page after the payment. Returns the contract's id.
+    ///
+    /// This is for contracts that were pre-signed with `pay-redirect-sign`.
     ///
     /// # Errors
     ///
@@ -395,7 +410,7 @@ impl Sandbox {
             .user_signs(out_contract_code, SigningFlow::PayRedirectSign)
     }
 
-    /// The user gives up signing. As documented, nothing is sent. That the session ends with it is inferred.
+    /// Gives up signing as the user. As documented, no notification is sent. The session ends, which is inferred.
     ///
     /// # Errors
     ///
@@ -404,16 +419,16 @@ impl Sandbox {
         self.gateway.user_gives_up(out_contract_code)
     }
 
-    /// The user terminates the contract in WeChat.
+    /// Terminates a contract as the user, in WeChat.
     ///
     /// # Errors
     ///
-    /// [`UserError`] if it is not signed.
+    /// [`UserError`] if the contract is not signed.
     pub fn user_terminates(&self, out_contract_code: &str) -> Result<(), UserError> {
         self.gateway.user_terminates(out_contract_code)
     }
 
-    /// The user pays an order. Returns the `transaction_id`.
+    /// Pays an order as the user. Returns the `transaction_id`.
     ///
     /// # Errors
     ///
@@ -422,7 +437,7 @@ impl Sandbox {
         self.gateway.user_pays(out_trade_no)
     }
 
-    /// Ends a refund: as `Success`, `Abnormal` or `Closed`. An abnormal one can still succeed or be closed.
+    /// Settles a refund as `Success`, `Abnormal` or `Closed`. An abnormal refund can still succeed or be closed.
     ///
     /// # Errors
     ///
@@ -435,32 +450,33 @@ impl Sandbox {
         self.gateway.settle_refund(out_refund_no, status)
     }
 
-    /// Lets time pass for contracts and payments alone, so that sessions end after two hours. Signatures are still made and
-    /// checked by the clock of [`set_clock`](Self::set_clock), so that clients notice nothing.
+    /// Advances the clock of contracts and payments, so that a test can let a session of two hours end. Signatures
+    /// are still made and checked by the clock of [`set_clock`](Self::set_clock), so clients see no difference.
     pub fn advance_clock(&self, by: Duration) {
         self.gateway.clock.advance(by.as_secs());
     }
 
-    /// Delivers notifications to this URL from now on, whatever `notify_url` the requests name: `http://`, a loopback
-    /// address, a port and a path. Until then they are only recorded.
+    /// Delivers notifications to this URL from now on, whatever `notify_url` the requests name.
     ///
-    /// A notification is sent from a thread of its own, and again until the reply is 200 or 204: 15 s, 15 s,
-    /// 30 s, 3 m, 10 m, 20 m, 30 m, 30 m, 30 m, 60 m, 3 h, 3 h, 3 h, 6 h and 6 h after the attempt before.
+    /// The URL is `http://`, a loopback address, a port and a path. Before this call, notifications are only recorded.
+    ///
+    /// Each notification is sent from a thread of its own. It is retried until the reply is 200 or 204, with pauses of
+    /// 15 s, 15 s, 30 s, 3 m, 10 m, 20 m, 30 m, 30 m, 30 m, 60 m, 3 h, 3 h, 3 h, 6 h and 6 h.
     ///
     /// # Errors
     ///
-    /// [`SandboxError`] if it is another kind of URL.
+    /// [`SandboxError`] if the URL is of another form.
     pub fn deliver_notifications_to(&self, url: &str) -> Result<(), SandboxError> {
         self.gateway.notifier.deliver_to(url)
     }
 
-    /// Sets the pauses between the attempts to deliver, for deliveries that start from now on. There is one attempt more
-    /// than pauses. A pause is a year at most.
+    /// Sets the pauses between delivery attempts, for deliveries that start from now on. There is one attempt more
+    /// than there are pauses. A pause is limited to a year.
     pub fn retry_schedule(&self, pauses: impl IntoIterator<Item = Duration>) {
         self.gateway.notifier.set_schedule(pauses);
     }
 
-    /// Sets how long the receiver of a notification may take to reply: 5 seconds at first, a year at most.
+    /// Sets the timeout for the reply to a notification. It is 5 seconds by default and a year at most.
     pub fn reply_timeout(&self, timeout: Duration) {
         self.gateway.notifier.set_reply_timeout(timeout);
     }
@@ -472,7 +488,7 @@ impl Sandbox {
 
     /// Sends a notification with any event type, `original_type` and content, signed and encrypted, and returns its id.
     ///
-    /// The events of this product are not public: this is how a test sends those that a merchant has seen.
+    /// The events of this product are not public. With this method a test sends events that a merchant has received.
     ///
     /// ```
     /// # use serde_json::json;
@@ -489,40 +505,40 @@ impl Sandbox {
             .notify(event, content, self.gateway.clock.now())
     }
 
-    /// Returns all notifications until now, oldest first, delivered or not: a test can hand them to its receiver.
+    /// Returns all notifications until now, oldest first, delivered or not. A test can pass them to its receiver.
     pub fn notifications(&self) -> Vec<SentNotification> {
         self.gateway.notifier.sent()
     }
 
-    /// Delivers a notification once more, at the same time as any delivery under way: duplicates are normal. Returns
-    /// `false` if there is none with this id, or no URL to deliver to.
+    /// Delivers a notification once more, even while another delivery of it is under way, since duplicates are normal.
+    /// Returns `false` if there is no notification with this id, or no URL to deliver to.
     pub fn notify_again(&self, id: &str) -> bool {
         self.gateway.notifier.send_again(id)
     }
 
-    /// Waits until each delivery has been acknowledged or come to the end of its schedule. Returns `false` if one has not
-    /// within `timeout`.
+    /// Waits until each delivery is acknowledged or has used up its schedule. Returns `false` if this takes longer than
+    /// `timeout`.
     pub fn wait_for_deliveries(&self, timeout: Duration) -> bool {
         self.gateway.notifier.wait(timeout)
     }
 
     /// Returns contracts, orders, refunds, keys and clocks as JSON that [`load`](Self::load) takes. A clock that was set with
-    /// [`set_clock`](Self::set_clock) is not a part of it.
+    /// [`set_clock`](Self::set_clock) is not included.
     pub fn snapshot(&self) -> Value {
         snapshot::take(&self.gateway)
     }
 
-    /// Loads what [`snapshot`](Self::snapshot) returned, in the place of what is there.
+    /// Replaces the state with a snapshot that [`snapshot`](Self::snapshot) returned.
     ///
     /// # Errors
     ///
-    /// [`SandboxError`] if it is no snapshot. Nothing has changed then.
+    /// [`SandboxError`] if the value is not a snapshot. The state is unchanged then.
     pub fn load(&self, snapshot: Value) -> Result<(), SandboxError> {
         snapshot::load(&self.gateway, snapshot)
     }
 
-    /// Makes everything as it was at the start. No contract, order, notification, recorded request or fault is left, and
-    /// keys, clock and settings are the first ones again. Connections stay open.
+    /// Restores the initial state. Contracts, orders, notifications, recorded requests and faults are removed, and keys,
+    /// clock and settings are reset. Connections stay open.
     pub fn reset(&self) {
         snapshot::reset(&self.gateway);
         self.server.hang_up(0);
@@ -530,7 +546,7 @@ impl Sandbox {
 
     /// Injects a fault into the next request, or as the [`FaultOrder`] says.
     ///
-    /// A request gets the oldest fault that is ordered for it.
+    /// If several faults apply to a request, it gets the oldest one.
     ///
     /// ```
     /// use wechatpay_contract::sandbox::{Fault, Sandbox};
@@ -544,13 +560,12 @@ impl Sandbox {
         self.gateway.faults.add(order.into());
     }
 
-    /// Takes back all faults that are not used up.
+    /// Removes all faults that are not used up.
     pub fn clear_faults(&self) {
         self.gateway.faults.clear();
     }
 
-    /// Stops or starts listening: while connections are refused, nothing can be sent. Connections that are open stay
-    /// open.
+    /// Refuses new connections if `on` is `true`, or accepts them again. Open connections stay open.
     ///
     /// # Errors
     ///
@@ -561,12 +576,12 @@ impl Sandbox {
 
     /// Accepts the next `connections` connections and closes each at once, before anything is read.
     ///
-    /// To a client that writes quickly it looks as if its request had been sent.
+    /// A client that writes at once may believe that its request was sent.
     pub fn hang_up(&self, connections: usize) {
         self.server.hang_up(connections);
     }
 
-    /// Closes all connections that are open, as a server does that has kept them long enough. A call under way gets its
+    /// Closes all open connections, as a server closes idle ones. A call under way gets its
     /// response first.
     pub fn close_connections(&self) {
         self.server.close_connections();

@@ -1,4 +1,4 @@
-//! A notification: an event and its content, encrypted in the envelope that WeChat Pay sends, and the attempts to deliver it.
+//! A notification: an event with its encrypted content as WeChat Pay sends it, and the attempts to deliver it.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use super::credentials::new_id;
 use super::platform::{Platform, encrypted};
 use crate::time::{format_rfc_3339, unix_seconds};
 
-/// The event that a notification is about.
+/// The event of a notification.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Event<'a> {
     pub(super) event_type: &'a str,
@@ -17,13 +17,14 @@ pub(super) struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// The user has signed a contract. As this product's events are not public, those of the sister product 委托代扣.
+    /// The user has signed a contract. This product's event types are not public, so those of the sister product 委托代扣
+    /// are used.
     pub(super) const SIGNED: Self = Self::new("ENTRUST.SIGN", "entrust", "签约成功");
     /// A contract was terminated.
     pub(super) const TERMINATED: Self = Self::new("ENTRUST.TERMINATE", "entrust", "解约成功");
     /// The user has paid an order.
     pub(super) const PAID: Self = Self::new("TRANSACTION.SUCCESS", "transaction", "支付成功");
-    /// The self-test's message came back. Only the event type of it is documented.
+    /// The echo of the self-test. Only its event type is documented.
     pub(super) const ECHO: Self = Self::new("SECURITY_ECHO.SUCCESS", "security_echo", "回显成功");
 
     pub(super) const fn new(event_type: &'a str, original_type: &'a str, summary: &'a str) -> Self {
@@ -35,18 +36,18 @@ impl<'a> Event<'a> {
     }
 }
 
-/// A notification that the sandbox has sent, or would have.
+/// A notification of the sandbox, delivered or only recorded.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SentNotification {
     /// The notification's id, the same for every attempt.
     pub id: String,
-    /// The event type. `ENTRUST.SIGN` and `ENTRUST.TERMINATE` are those of the sister product, as this product's are not
-    /// public.
+    /// The event type. `ENTRUST.SIGN` and `ENTRUST.TERMINATE` are event types of the sister product, because this
+    /// product's are not public.
     pub event_type: String,
-    /// The contract's code, if it is about one.
+    /// The contract's code, if the notification is about a contract.
     pub out_contract_code: Option<String>,
-    /// The headers of the last attempt, with the signature. Each attempt is signed afresh.
+    /// The headers of the last attempt, including the signature. Each attempt has a new signature.
     pub headers: Vec<(String, String)>,
     /// The body's bytes.
     pub body: Vec<u8>,
@@ -67,9 +68,9 @@ impl SentNotification {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveryAttempt {
-    /// The status of the reply, if there was one in time.
+    /// The status of the reply, or `None` if there was no reply within the timeout.
     pub status: Option<u16>,
-    /// The reason why there was none.
+    /// The reason why there was no reply.
     pub error: Option<String>,
 }
 
@@ -80,7 +81,7 @@ impl DeliveryAttempt {
 }
 
 impl SentNotification {
-    /// Makes a notification that is not signed yet.
+    /// Returns a notification without a signature.
     pub(super) fn new(event: Event<'_>, content: &Value, platform: &Platform, now: u64) -> Self {
         let id = event_id();
         let key = platform.api_v3_key();
@@ -123,7 +124,7 @@ impl Platform {
     }
 }
 
-/// 36 characters, in groups as those of a UUID.
+/// Returns an id of 36 characters in the form of a UUID.
 fn event_id() -> String {
     let mut id = new_id().to_ascii_lowercase();
     for position in [20, 16, 12, 8] {

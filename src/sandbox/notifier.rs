@@ -1,4 +1,4 @@
-//! Delivers notifications: at once, again when they are not acknowledged, twice when asked to. Keeps a record of them.
+//! Delivers notifications: at once, again if they are not acknowledged, and once more on demand. Records all of them.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,16 +14,16 @@ use super::record::Newest;
 use super::signing::Signing;
 use super::sync::{lock, wait_until};
 
-/// The pauses after each attempt that was not acknowledged, in seconds: WeChat Pay's general schedule.
+/// WeChat Pay's general retry schedule: the pause after each attempt that was not acknowledged, in seconds.
 const SCHEDULE: [u64; 15] = [
     15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600,
 ];
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest wait. The end of an endless one could not be told as a point in time.
+/// The longest wait. A much longer one would overflow when it is added to the current time.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The notifications, and the threads that deliver them: one for each under way.
+/// The notifications, and one thread for each delivery under way.
 pub(super) struct Notifier {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -106,7 +106,7 @@ impl Notifier {
         self.shared.state().sent.to_vec()
     }
 
-    /// Forgets all notifications and settings. A delivery under way ends before its next attempt.
+    /// Removes all notifications and resets the settings. A delivery under way ends before its next attempt.
     pub(super) fn reset(&self) {
         let mut state = self.shared.state();
         state.sent = Newest::new();
@@ -114,7 +114,7 @@ impl Notifier {
         self.shared.changed.notify_all();
     }
 
-    /// Records a notification and starts its delivery, if there is where to. Returns its id.
+    /// Records a notification and starts its delivery, if a URL is set. Returns its id.
     pub(super) fn send(&self, mut notification: SentNotification) -> String {
         let mut state = self.shared.state();
         let (id, size) = (notification.id.clone(), notification.body.len());
@@ -127,7 +127,7 @@ impl Notifier {
         id
     }
 
-    /// Starts a delivery. Returns `false` if there is no notification with that id or nowhere to send it.
+    /// Starts a delivery. Returns `false` if there is no notification with this id, or no URL is set.
     pub(super) fn send_again(&self, id: &str) -> bool {
         let mut state = self.shared.state();
         let target = state.settings.target.clone();
@@ -141,12 +141,12 @@ impl Notifier {
         threads.retain(|thread| !thread.is_finished());
         let thread = thread::Builder::new().name("sandbox-notify".to_owned());
         let thread = thread.spawn(move || shared.deliver(&id, &target));
-        // Without a thread for it, the notification counts as not delivered.
+        // If no thread can be started, the notification counts as not delivered.
         threads.extend(thread);
         true
     }
 
-    /// Waits until no delivery is under way. Returns `false` if one still is when the time is up.
+    /// Waits until no delivery is under way. Returns `false` if this takes longer than `timeout`.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
         wait_until(timeout, || {
             lock(&self.threads).iter().all(JoinHandle::is_finished)
@@ -171,7 +171,7 @@ impl State {
 }
 
 impl Shared {
-    /// Delivers until it is acknowledged, the schedule is at its end or the notification is no longer wanted.
+    /// Makes attempts until one is acknowledged, the schedule is used up, or the notification is no longer wanted.
     fn deliver(&self, id: &str, target: &Target) {
         let schedule = self.state().settings.schedule.clone();
         let mut pauses = schedule.into_iter();
@@ -208,7 +208,7 @@ impl Shared {
         !is_acknowledged
     }
 
-    /// Waits. Returns `false` as soon as the notification is no longer wanted.
+    /// Waits for this time. Returns `false` as soon as the notification is no longer wanted.
     fn pause(&self, id: &str, time: Duration) -> bool {
         let is_wanted = |state: &mut State| !state.closing && state.find(id).is_some();
         let waited = self

@@ -1,4 +1,4 @@
-//! The orders: placed with a contract, paid by the user, queried and closed.
+//! The orders: placing them with a contract, paying them as the user, querying and closing them.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::fields::{self, Field, Rule, merged, pick, put, text};
 use super::response::{Refusal, Response};
 use crate::time::{format_rfc_3339, parse_rfc_3339};
 
-/// In seconds.
+/// One minute, in seconds.
 const MINUTE: u64 = 60;
 const FIFTEEN_DAYS: u64 = 15 * 24 * 60 * 60;
 const PREPAY_LIFETIME: u64 = 2 * 60 * 60;
 
-/// The kind of merchant that calls, by the path.
+/// The kind of merchant that calls, which the path tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Role {
     /// A direct merchant.
@@ -113,15 +113,15 @@ pub(super) struct Orders {
 pub(super) struct Order {
     role: Role,
     request: Value,
-    /// The time at which the newest `prepay_id` was given out.
+    /// The time at which the newest `prepay_id` was returned.
     prepaid_at: u64,
-    /// The order as query and notification show it.
+    /// The order as queries and notifications show it.
     pub(super) shown: Value,
 }
 
 impl Orders {
-    /// Places an order, or returns a new `prepay_id` for the same one. That the contract must be in force, and the status
-    /// and code if it is not, are inferred.
+    /// Places an order, or returns a new `prepay_id` for the same one. The contract must be in force. This rule is
+    /// inferred, and so are the status and the error code if it is broken.
     pub(super) fn place(
         &mut self,
         role: Role,
@@ -147,7 +147,7 @@ impl Orders {
         Ok(Response::ok(json!({"prepay_id": prepay_id})))
     }
 
-    /// Returns the order with this value in the field `name`.
+    /// Returns the order whose field `name` has this value.
     ///
     /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791900>,
     /// <https://pay.weixin.qq.com/doc/v3/partner/4012760115>.
@@ -162,8 +162,10 @@ impl Orders {
         Ok(Response::ok(order.shown.clone()))
     }
 
+    /// Closes an order. The error code for a paid order is inferred.
+    ///
     /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791901>,
-    /// <https://pay.weixin.qq.com/doc/v3/partner/4012760108>. The code for a paid order is inferred.
+    /// <https://pay.weixin.qq.com/doc/v3/partner/4012760108>.
     pub(super) fn close(
         &mut self,
         role: Role,
@@ -178,7 +180,7 @@ impl Orders {
         Ok(Response::no_content())
     }
 
-    /// The user pays. Returns the order as the notification shows it.
+    /// Pays an order as the user. Returns the order as the notification shows it.
     pub(super) fn pay(&mut self, number: &str, now: u64) -> Result<&Value, UserError> {
         let order = self.by_number.get_mut(number);
         let order = order.ok_or(UserError::UnknownOrder)?;
@@ -190,7 +192,7 @@ impl Orders {
         }
     }
 
-    /// Returns the order that a refund names by either of its numbers, if it is paid.
+    /// Returns the paid order that a refund names by either of its numbers.
     pub(super) fn paid_by(&mut self, refund: &Value) -> Option<&mut Order> {
         self.by_number.values_mut().find(|order| {
             let is_named = |name| {
@@ -200,7 +202,7 @@ impl Orders {
         })
     }
 
-    /// All orders as the query shows them.
+    /// Returns all orders as queries show them.
     pub(super) fn list(&self) -> Vec<&Value> {
         self.by_number.values().map(|order| &order.shown).collect()
     }
@@ -280,7 +282,8 @@ impl Order {
         total.and_then(Value::as_u64).unwrap_or_default()
     }
 
-    /// An order may be placed again only unchanged and until it is paid. The code for a paid one is inferred.
+    /// Checks that an order is placed again with the same fields and is not paid yet. The error code for a paid order is
+    /// inferred.
     fn check_same(&self, body: &Value) -> Result<(), Refusal> {
         match self.state() {
             "CLOSED" => Err(Refusal::new(400, "ORDER_CLOSED", "the order is closed")),
@@ -300,7 +303,7 @@ impl Order {
     }
 }
 
-/// Checks the merchant ids of a query or a closing, whose values are read by `get`. Returns the sub-merchant.
+/// Checks the merchant ids of a query or a close request, which `get` reads. Returns the sub-merchant's id.
 pub(super) fn check_ids<'a>(
     role: Role,
     mchid: &str,

@@ -1,5 +1,5 @@
-//! The sandbox's platform keys over their life: the public key, the certificates and their list, and which of them signs
-//! a message.
+//! The sandbox's platform keys: the public key, the certificates and their list, and the choice of the key that signs a
+//! message.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,12 +21,12 @@ use crate::keys::{ApiV3Key, PrivateKey, Validity};
 use crate::time::format_rfc_3339;
 use crate::verifier::Verifier;
 
-/// No certificate can be valid for that long, in Unix seconds.
+/// The first second after the year 9999, in Unix seconds. No certificate can be valid then.
 const YEAR_10000: u64 = 253_402_300_800;
 
-/// The platform keys that the sandbox plays with: a WeChat Pay public key alone at first.
+/// The platform keys of a sandbox. By default they are a WeChat Pay public key alone.
 ///
-/// It is a handle that is cheap to clone. [`Sandbox::platform`](super::Sandbox::platform) returns it.
+/// This is a handle and cheap to clone. [`Sandbox::platform`](super::Sandbox::platform) returns it.
 ///
 /// ```
 /// use wechatpay_contract::Validity;
@@ -61,13 +61,13 @@ struct Inner {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct State {
     offers_public_key: bool,
-    /// Oldest first.
+    /// The listed certificates, oldest first.
     certificates: Vec<Certificate>,
-    /// The number of certificates issued until now, withdrawn ones too.
+    /// The number of certificates issued until now, including withdrawn ones.
     issued: usize,
     signs_with: SignsWith,
     forgery: Option<Forgery>,
-    /// Messages signed while moving.
+    /// The number of messages signed with [`SignsWith::Moving`].
     moved: u64,
 }
 
@@ -76,7 +76,7 @@ struct Certificate {
     serial_no: String,
     not_before: u64,
     not_after: u64,
-    /// `true` if it certifies the second key, not the first.
+    /// `true` if the certificate is for the second private key, not the first.
     has_second_key: bool,
 }
 
@@ -86,37 +86,37 @@ struct Certificate {
 #[non_exhaustive]
 pub enum SignsWith {
     /// The key that the request names in `Wechatpay-Serial`. A notification, and the response to a request that names no
-    /// key, are signed with the certificate that is valid and ends last. If there is none, the public key signs.
+    /// key, are signed with the valid certificate that expires last. If there is none, the public key is used.
     Requested,
-    /// This key for everything, whatever the request names: as before a merchant's move to the public key, or as in a
-    /// rotation of certificates. If there is no such key, the certificate that is valid and ends last.
+    /// This key for every message, whatever the request names, as before a merchant's migration to the public key or in a
+    /// rotation of certificates. If there is no such key, the valid certificate that expires last is used.
     Key(String),
-    /// The public key for some messages, spread evenly, and for the others the certificate that is valid and ends last.
-    /// WeChat Pay moves a merchant's notifications so, in steps of 1, 10, 50, 100, 200, 500 and 1000 permille.
+    /// The public key for some messages, spread evenly, and the valid certificate that expires last for the others. WeChat
+    /// Pay migrates a merchant's notifications in this way, in steps of 1, 10, 50, 100, 200, 500 and 1000 permille.
     Moving {
-        /// The number of messages in 1000 that the public key signs, 0 to 1000.
+        /// The number of messages in 1000 that are signed with the public key, from 0 to 1000.
         permille: u16,
     },
 }
 
-/// A forged list of platform certificates. Its signature is right.
+/// A forged list of platform certificates, in a correctly signed response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Forgery {
-    /// The newest certificate is encrypted under another APIv3 key, as by somebody who does not know the right one.
+    /// The newest certificate is encrypted with another APIv3 key, as by an attacker who does not know the merchant's.
     OtherApiV3Key,
     /// The newest certificate is listed under another serial number.
     OtherSerialNo,
-    /// In the place of the newest certificate is a private key.
+    /// The newest certificate is replaced by a private key.
     NoCertificate,
-    /// The list holds a certificate with the serial number of the merchant's own,
+    /// The list contains a certificate with the serial number of the merchant's own,
     /// [`Sandbox::MERCHANT_SERIAL_NO`](super::Sandbox::MERCHANT_SERIAL_NO).
     MerchantsOwn,
 }
 
 impl Platform {
-    /// Makes the platform keys of a sandbox, without a server: for unit tests that sign and verify messages.
+    /// Returns the platform keys of a sandbox without a server, for unit tests that sign and verify messages.
     ///
     /// # Errors
     ///
@@ -141,15 +141,16 @@ impl Platform {
         Ok(Verifier::new([key])?)
     }
 
-    /// Sets whether the merchant has the WeChat Pay public key, which is so at first.
-    /// [`Sandbox::PUBLIC_KEY_ID`](super::Sandbox::PUBLIC_KEY_ID) is unknown otherwise.
+    /// Sets whether the merchant has the WeChat Pay public key, which is `true` by default. If it has not,
+    /// [`Sandbox::PUBLIC_KEY_ID`](super::Sandbox::PUBLIC_KEY_ID) is unknown.
     pub fn offer_public_key(&self, on: bool) {
         self.state().offers_public_key = on;
     }
 
-    /// Makes a platform certificate, lists it, and returns it as PEM.
+    /// Issues a platform certificate, adds it to the list, and returns it as PEM.
     ///
-    /// The certificates certify two keys in turn. Expired ones are no longer listed, by the sandbox's clock.
+    /// Certificates are issued for two private keys in turn. A certificate that has expired by the sandbox's clock is no
+    /// longer listed.
     ///
     /// # Errors
     ///
@@ -177,7 +178,7 @@ impl Platform {
         Ok(pem)
     }
 
-    /// Takes a certificate from the list, after which no request can name it either.
+    /// Removes a certificate from the list. A request that names it in `Wechatpay-Serial` is refused from then on.
     pub fn withdraw_certificate(&self, serial_no: &str) {
         let mut state = self.state();
         state
@@ -190,7 +191,7 @@ impl Platform {
         self.state().signs_with = signs_with;
     }
 
-    /// Forges the list of certificates from now on, or no longer.
+    /// Forges the list of certificates from now on. `None` ends this.
     pub fn forge_list(&self, forgery: Option<Forgery>) {
         self.state().forgery = forgery;
     }
@@ -214,7 +215,7 @@ impl Platform {
             .iter()
             .filter(|one| now <= one.not_after)
             .collect();
-        // Only the newest entry is forged.
+        // Only the newest entry of the list is forged.
         let forgery_of = |place| state.forgery.filter(|_| place + 1 == listed.len());
         let entries = listed.iter().enumerate();
         let data: Vec<_> = entries
@@ -223,7 +224,7 @@ impl Platform {
         Ok(Response::ok(json!({"data": data})))
     }
 
-    /// Returns the id of the key that signs now, and the key. `requested` is what the request names.
+    /// Returns the key that signs now, with its id. `requested` is the id that the request names.
     pub(super) fn signing_key(&self, requested: Option<&str>, now: u64) -> (String, &PrivateKey) {
         let mut state = self.state();
         let wanted = match &state.signs_with {
@@ -309,7 +310,7 @@ impl fmt::Debug for Platform {
     }
 }
 
-/// The public key alone.
+/// The default is the public key alone.
 impl Default for State {
     fn default() -> Self {
         Self {
@@ -324,7 +325,7 @@ impl Default for State {
 }
 
 impl State {
-    /// Checks what a snapshot may hold wrong.
+    /// Checks the certificates of a snapshot.
     pub(super) fn check(&self) -> Result<(), SandboxError> {
         self.certificates.iter().try_for_each(Certificate::check)
     }
@@ -335,7 +336,7 @@ impl State {
             .find(|one| is_same_serial_no(&one.serial_no, serial_no))
     }
 
-    /// Returns the certificate that is valid and ends last.
+    /// Returns the valid certificate that expires last.
     fn newest(&self, now: u64) -> Option<&Certificate> {
         self.certificates
             .iter()
@@ -361,7 +362,7 @@ impl Certificate {
     }
 }
 
-/// Encrypts as the platform does. Returns the object that WeChat Pay calls `resource` or `encrypt_certificate`.
+/// Encrypts content as WeChat Pay does. Returns the object that its API calls `resource` or `encrypt_certificate`.
 pub(super) fn encrypted(key: &ApiV3Key, associated_data: &str, content: &[u8]) -> Value {
     let nonce: String = new_id().chars().take(12).collect();
     let nonce_bytes = nonce.as_bytes().try_into().unwrap_or_default();
@@ -374,7 +375,7 @@ pub(super) fn encrypted(key: &ApiV3Key, associated_data: &str, content: &[u8]) -
     })
 }
 
-/// Returns the bytes of a serial number of up to 40 hexadecimal digits that is not zero.
+/// Returns the bytes of a serial number, or `None` unless it has up to 40 hexadecimal digits and is not zero.
 fn serial_bytes(text: &str) -> Option<Vec<u8>> {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hex || text.len() > 40 || text.trim_start_matches('0').is_empty() {
@@ -391,7 +392,7 @@ fn serial_bytes(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// The client decrypts with the same library: this vector comes from outside.
+    /// The client decrypts with the same library, so this test uses Tencent's vector.
     #[test]
     fn content_is_encrypted_as_in_tencents_vector() {
         let vectors = include_str!("../../tests/vectors/official.json");

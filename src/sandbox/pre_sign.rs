@@ -1,4 +1,4 @@
-//! The eight pre-signing calls: the fields that each of the four kinds of callers has to send.
+//! The eight pre-signing APIs: the fields that each of the four kinds of callers must send.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::fields::{self, Field, Rule};
 use super::response::Refusal;
 
-/// The kinds of callers, by the part of the path that tells them apart.
+/// The kind of caller, named by a part of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Mode {
@@ -16,7 +16,7 @@ pub(super) enum Mode {
     Qs,
 }
 
-/// The place where the user signs, by the part of the path.
+/// The place where the user signs, named by a part of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum SigningFlow {
@@ -73,10 +73,10 @@ const QS: &[Field] = &[
     Field::optional("sub_openid", Rule::Text(128)),
 ];
 
-/// Any text will do: the order may have been placed through a call that the sandbox does not play.
+/// Any text is accepted, because the order may have been placed through an API that the sandbox does not serve.
 const PREPAY_ID: &[Field] = &[Field::required("prepay_id", Rule::Text(64))];
 
-/// Refuses a body that is not as the mode's page wants it.
+/// Refuses a body that breaks a rule documented for the mode.
 pub(super) fn check(mode: Mode, flow: SigningFlow, body: &Value) -> Result<(), Refusal> {
     let fields = match mode {
         Mode::Normal => NORMAL,

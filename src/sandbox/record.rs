@@ -1,4 +1,4 @@
-//! The requests that the sandbox received, with the truth about each, and a bound on what is kept.
+//! The requests that the sandbox received, and a limit on the memory that they take.
 
 use std::collections::VecDeque;
 
@@ -14,11 +14,10 @@ pub struct RecordedRequest {
     pub headers: Vec<(String, String)>,
     /// The body's bytes.
     pub body: Vec<u8>,
-    /// The status of the response, whether or not it arrived. It is 0 if a fault left the request without a response and
-    /// without effect.
+    /// The status of the response, whether or not it arrived. It is 0 if a fault suppressed the response and the request
+    /// was not carried out.
     pub status: u16,
-    /// `true` if the request was carried out, whatever the caller was told: the truth that a caller's error is to be
-    /// compared with.
+    /// `true` if the request was carried out, whatever the response said. A test compares the client's error with it.
     pub took_effect: bool,
 }
 
@@ -40,9 +39,9 @@ pub(super) fn size_of(headers: &[(String, String)]) -> usize {
         .sum()
 }
 
-/// The most that is kept, in bytes. Beyond it the oldest items are dropped.
+/// The most bytes that are kept. Beyond this the oldest items are dropped.
 const LIMIT: usize = 64 * 1024 * 1024;
-/// The memory that an item takes beside its bytes, roughly.
+/// The approximate memory that an item takes in addition to its bytes.
 const OVERHEAD: usize = 256;
 
 /// The newest items, oldest first.
@@ -59,7 +58,7 @@ impl<T: Clone> Newest<T> {
         }
     }
 
-    /// Adds an item, whose bytes are so many.
+    /// Adds an item of this size in bytes.
     pub(super) fn push(&mut self, item: T, bytes: usize) {
         let size = OVERHEAD + bytes;
         self.size += size;

@@ -1,4 +1,4 @@
-//! The refunds of paid orders: created, queried, and settled on demand.
+//! The refunds of paid orders: creating, querying and settling them.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::time::format_rfc_3339;
 
 const MOST_REFUNDS: usize = 50;
 
-/// The two families of calls.
+/// The two families of refund APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Family {
     /// `/v3/refund/domestic/`, for direct merchants and service providers.
@@ -88,14 +88,14 @@ pub(super) struct Refunds {
 struct Refund {
     family: Family,
     request: Value,
-    /// The refund as the query shows it.
+    /// The refund as queries show it.
     shown: Value,
-    /// The fields of the notification that do not change.
+    /// The fields of the notification that stay the same.
     notified: Value,
 }
 
 impl Refunds {
-    /// Creates a refund, or returns the same one again. The code for a number with other parameters is inferred.
+    /// Creates a refund, or returns the existing one. The error code for a number used with other fields is inferred.
     pub(super) fn create(
         &mut self,
         orders: &mut Orders,
@@ -127,7 +127,7 @@ impl Refunds {
         Ok(response)
     }
 
-    /// Returns the refund with this value in the field `name`.
+    /// Returns the refund whose field `name` has this value.
     pub(super) fn query(
         &self,
         sub_mchid: Option<&str>,
@@ -142,7 +142,7 @@ impl Refunds {
             .ok_or_else(|| Refusal::not_found("there is no refund of this number"))
     }
 
-    /// Ends a refund, also one that was abnormal. Returns the content of the notification.
+    /// Settles a refund that is processing or abnormal. Returns the content of the notification.
     pub(super) fn settle(
         &mut self,
         number: &str,
@@ -168,7 +168,7 @@ impl Refunds {
         Ok(content)
     }
 
-    /// All refunds as the query shows them.
+    /// Returns all refunds as queries show them.
     pub(super) fn list(&self) -> Vec<&Value> {
         let refunds = self.by_number.values();
         refunds.map(|refund| &refund.shown).collect()

@@ -1,10 +1,10 @@
-//! The gateway's responses before they are signed: success, or a refusal in WeChat Pay's form.
+//! The gateway's responses before they are signed: a success, or an error in WeChat Pay's form.
 
 use serde_json::{Value, json};
 
 use super::http::HttpResponse;
 
-/// A response with a JSON body or none.
+/// A response with or without a JSON body.
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: u16,
@@ -26,7 +26,7 @@ impl Response {
         }
     }
 
-    /// An error with `code` and `message`.
+    /// Returns an error with `code` and `message`.
     pub(super) fn error(status: u16, code: &str, message: &str) -> Self {
         Self {
             status,
@@ -53,22 +53,22 @@ impl Refusal {
         Self(Response::error(status, code, message))
     }
 
-    /// 400 for a request that does not fit the state of things.
+    /// Returns 400 for a request that the current state does not allow.
     pub(super) fn invalid_request(message: &str) -> Self {
         Self::new(400, "INVALID_REQUEST", message)
     }
 
-    /// 404 for what does not exist.
+    /// Returns 404 for a resource that does not exist.
     pub(super) fn not_found(message: &str) -> Self {
         Self::new(404, "RESOURCE_NOT_EXISTS", message)
     }
 
-    /// 400 for a header, or for a body that is not JSON.
+    /// Returns 400 for a wrong header, or for a body that is not JSON.
     pub(super) fn malformed(message: &str) -> Self {
         Self::new(400, "PARAM_ERROR", message)
     }
 
-    /// 400 for a field of the body.
+    /// Returns 400 for a wrong field of the body.
     pub(super) fn param_error(field: &str, value: &Value, issue: &str) -> Self {
         let message = format!("parameter error: {field} {issue}");
         Self::malformed(&message).with_detail(json!({

@@ -1,4 +1,4 @@
-//! Signs the sandbox's messages: rightly, or wrong in one of the ways that a client must notice.
+//! Signs the sandbox's messages, correctly or with a fault that a client must detect.
 
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use super::platform::Platform;
 use crate::keys::PrivateKey;
 use crate::time::unix_seconds;
 
-/// The distance of [`Signing::Stale`] and [`Signing::Future`] from now, in seconds: twice what is accepted.
+/// The distance of [`Signing::Stale`] and [`Signing::Future`] from now, in seconds. It is twice the accepted difference.
 const FAR: u64 = 600;
 
 /// The way in which a message is signed.
@@ -19,22 +19,23 @@ const FAR: u64 = 600;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Signing {
-    /// As it should be.
+    /// Correctly.
     #[default]
     Right,
-    /// Not at all: none of the `Wechatpay-` headers is there.
+    /// Not at all. All signature headers are missing.
     Missing,
-    /// By the right key, but over another body.
+    /// With the correct key, but over another body.
     Wrong,
-    /// As WeChat Pay does now and then to see that it is refused: the signature starts with `WECHATPAY/SIGNTEST/`.
+    /// With a probe signature, which starts with `WECHATPAY/SIGNTEST/`. WeChat Pay sends such signatures now and then to
+    /// check that they are refused.
     Probe,
-    /// By a key that is not the platform's, under the serial of one that is.
+    /// With a key that is not the platform's, under the id of a platform key.
     Foreign,
-    /// Rightly, but `Wechatpay-Serial` names a key that the merchant does not know.
+    /// Correctly, but `Wechatpay-Serial` names a key that the merchant does not know.
     UnknownSerial,
-    /// Rightly, but ten minutes ago.
+    /// Correctly, but with a timestamp ten minutes ago.
     Stale,
-    /// Rightly, but ten minutes from now.
+    /// Correctly, but with a timestamp ten minutes in the future.
     Future,
 }
 
@@ -42,7 +43,7 @@ impl Signing {
     /// The id that [`Signing::UnknownSerial`] names.
     pub const UNKNOWN_SERIAL: &str = "PUB_KEY_ID_9999999999999999999999999999999999";
 
-    /// Returns the signature headers for `body`. `requested` is the key that the request names.
+    /// Returns the signature headers for `body`. `requested` is the id of the key that the request names.
     pub(super) fn headers(
         self,
         platform: &Platform,
@@ -68,7 +69,7 @@ impl Signing {
         let signature = match self {
             Self::Wrong => signed(key, b"another body"),
             Self::Probe => format!("WECHATPAY/SIGNTEST/{}", new_id()),
-            // The merchant's own key stands in for a stranger's: it is the one other key that the sandbox has.
+            // The merchant's own key serves as the foreign key, because it is not one of the platform's.
             Self::Foreign => merchant_key().map_or(String::new(), |key| signed(&key, body)),
             _ => signed(key, body),
         };
@@ -92,8 +93,8 @@ impl Signing {
 }
 
 impl Platform {
-    /// Signs a body of one's own, as a response or a notification of this time would be, and returns the signature
-    /// headers: for unit tests of a receiver, which need no server.
+    /// Signs a body as a response or a notification at this time, and returns the signature headers. Unit tests of a
+    /// receiver can use it without a server.
     ///
     /// ```
     /// # use std::time::SystemTime;

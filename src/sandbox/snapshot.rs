@@ -1,4 +1,4 @@
-//! The state of a sandbox as JSON, which can be loaded again, and its reset.
+//! Takes the state of a sandbox as JSON, loads it again, and resets it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -29,7 +29,7 @@ pub(super) fn take(gateway: &Gateway) -> Value {
     .unwrap_or_default()
 }
 
-/// Loads a whole snapshot or, on failure, nothing.
+/// Loads a snapshot. On failure the state is unchanged.
 pub(super) fn load(gateway: &Gateway, snapshot: Value) -> Result<(), SandboxError> {
     let snapshot: Snapshot = serde_json::from_value(snapshot)
         .map_err(|error| SandboxError::new(format!("snapshot: {error}")))?;
@@ -38,7 +38,7 @@ pub(super) fn load(gateway: &Gateway, snapshot: Value) -> Result<(), SandboxErro
     Ok(())
 }
 
-/// Makes the sandbox as it was at its start, with its address and its connections.
+/// Restores the initial state of the sandbox. Its address and its connections stay.
 pub(super) fn reset(gateway: &Gateway) {
     put(gateway, Snapshot::default());
     gateway.clock.replace(Arc::new(SystemTime::now));

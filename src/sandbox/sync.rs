@@ -1,15 +1,15 @@
-//! Locks a mutex, and waits for what other threads do.
+//! Locks a mutex, and waits for a condition.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Locks. A panic elsewhere leaves nothing half done behind any lock of the sandbox.
+/// Locks a mutex and ignores poisoning, because a panic never leaves the state behind the sandbox's locks half changed.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until it is done. Returns `false` if it is not when the time is up.
+/// Waits until `is_done` returns `true`. Returns `false` if this takes longer than `timeout`.
 pub(super) fn wait_until(timeout: Duration, is_done: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
     loop {

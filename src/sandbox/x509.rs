@@ -25,7 +25,7 @@ const COUNTRY: &[u8] = &[0x55, 0x04, 0x06];
 const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0A];
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// Returns a certificate of this key, signed by the key itself, as PEM. `serial` is big-endian.
+/// Returns a self-signed certificate of this key as PEM. `serial` is big-endian.
 pub(super) fn self_signed_pem(serial: &[u8], validity: Validity, key: &PrivateKey) -> String {
     let signed = sequence(&[
         element(CONTEXT_0, &element(INTEGER, &[2])),
@@ -36,7 +36,7 @@ pub(super) fn self_signed_pem(serial: &[u8], validity: Validity, key: &PrivateKe
         name(),
         public_key_info(key),
     ]);
-    // A signature that cannot be made leaves a certificate that nothing verifies.
+    // If signing fails, the certificate has an empty signature, which never verifies.
     let signature = key.sign(&signed);
     let signature = signature.as_ref().map_or(&[][..], Vec::as_slice);
     let certificate = sequence(&[signed, algorithm(SHA256_WITH_RSA), bit_string(signature)]);
@@ -49,7 +49,7 @@ fn public_key_info(key: &PrivateKey) -> Vec<u8> {
     sequence(&[algorithm(RSA), bit_string(&numbers)])
 }
 
-/// The name that WeChat Pay's own platform certificates bear, marked as the sandbox's.
+/// Returns the issuer's name in WeChat Pay's platform certificates, marked as the sandbox's.
 fn name() -> Vec<u8> {
     let attribute = |id, tag, value: &str| {
         element(
@@ -71,7 +71,7 @@ fn algorithm(id: &[u8]) -> Vec<u8> {
     sequence(&[element(OBJECT_IDENTIFIER, id), element(NULL, &[])])
 }
 
-/// RFC 5280, 4.1.2.5: the short form until 2049.
+/// Returns a time as RFC 5280, section 4.1.2.5, requires: in the short form until 2049.
 fn time(unix_seconds: u64) -> Vec<u8> {
     let Civil {
         year,
@@ -88,7 +88,7 @@ fn time(unix_seconds: u64) -> Vec<u8> {
     }
 }
 
-/// Returns a number of zero or more, with the zero byte that keeps it from being read as negative.
+/// Returns an unsigned integer, with a leading zero byte if it would be read as negative otherwise.
 fn unsigned(big_endian: &[u8]) -> Vec<u8> {
     let zeros = big_endian.iter().take_while(|byte| **byte == 0).count();
     let digits = big_endian.get(zeros..).unwrap_or_default();

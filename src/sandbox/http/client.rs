@@ -1,4 +1,4 @@
-//! One HTTP POST to a loopback address, for notifications.
+//! Sends one HTTP POST to a loopback address, for notifications.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -8,9 +8,9 @@ use httparse::{EMPTY_HEADER, Status};
 
 use super::socket::Socket;
 
-/// The time after which a pending connection is checked for being still wanted.
+/// The interval at which a pending connection checks whether it is still wanted.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(250);
-/// The longest head of a response, and the part of its body that is waited for, in bytes.
+/// The most bytes of a response that are read: of its head, and of its body.
 const RESPONSE_LIMIT: usize = 64 * 1024;
 
 /// A URL on loopback.
@@ -39,7 +39,8 @@ impl Target {
     }
 }
 
-/// Sends `body` and returns the status of the response. Fails with [`ErrorKind::TimedOut`] when it is no longer wanted.
+/// Sends `body` and returns the status of the response. Fails with [`ErrorKind::TimedOut`] if the request is no longer
+/// wanted.
 pub(crate) fn post(
     target: &Target,
     headers: &[(String, String)],
@@ -74,8 +75,8 @@ fn connect(address: SocketAddr, is_wanted: impl Fn() -> bool) -> io::Result<TcpS
     }
 }
 
-/// Returns the status as soon as the body has arrived to its end or to the limit, so that no receiver is cut off that still
-/// writes.
+/// Returns the status when the body has arrived completely or up to the limit. Before that, closing would cut off a
+/// receiver that still writes.
 fn parse(response: &[u8], is_ended: bool) -> io::Result<Option<u16>> {
     let mut headers = [EMPTY_HEADER; 100];
     let mut parsed = httparse::Response::new(&mut headers);

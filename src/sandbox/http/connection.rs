@@ -1,4 +1,4 @@
-//! One client's connection: its requests in turn, and responses that are sent well or as badly as they are told to.
+//! One client's connection: reads its requests in turn, and sends each response as its [`Delivery`] says.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
@@ -11,19 +11,19 @@ use super::message::{Delivery, HttpRequest, HttpResponse};
 use super::request::{PATIENCE, Requests, Unread};
 use super::socket::{POLL_INTERVAL, Socket};
 
-/// The time for which the rest of a refused request is read and thrown away.
+/// The time for which the rest of a refused request is read and discarded.
 const LINGER_TIME: Duration = Duration::from_secs(10);
 
 type Handler<'a> = dyn Fn(HttpRequest) -> HttpResponse + 'a;
 
-/// One client.
+/// The connection of one client.
 pub(super) struct Connection {
     socket: Socket,
-    /// No request follows: the one under way gets its response, then the connection is closed.
+    /// `true` if the connection is closed after the response under way.
     finishing: AtomicBool,
-    /// Everything on this connection is given up.
+    /// `true` if the connection is closed at once.
     closed: AtomicBool,
-    /// A request was received, and its response is not on its way yet.
+    /// `true` if a request was received and its last write has not begun.
     in_call: AtomicBool,
 }
 
@@ -37,12 +37,12 @@ impl Connection {
         })
     }
 
-    /// Gives up whatever is under way.
+    /// Closes the connection, even during a request or a response.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    /// Lets no request follow. Returns `true` if none is under way.
+    /// Closes the connection after the request under way. Returns `true` if none is under way.
     pub(super) fn finish(&self) -> bool {
         self.finishing.store(true, Ordering::SeqCst);
         !self.in_call.load(Ordering::SeqCst)
@@ -66,7 +66,7 @@ impl Connection {
         self.socket.shut_down(Shutdown::Both);
     }
 
-    /// Responds to a request. Returns `true` if another one may follow.
+    /// Handles a request and sends the response. Returns `true` if another request may follow.
     fn exchange(&self, handler: &Handler<'_>, request: HttpRequest) -> bool {
         self.in_call.store(true, Ordering::SeqCst);
         let head_only = request.method == "HEAD";
@@ -78,7 +78,7 @@ impl Connection {
         is_sent && !is_last && !response.delivery.close
     }
 
-    /// Sends a response in the way that it says.
+    /// Sends a response as its `delivery` says.
     fn send(&self, response: &HttpResponse, head_only: bool) -> io::Result<()> {
         let Delivery {
             delay,
@@ -107,7 +107,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits. Fails as soon as the client has left or the connection is closed.
+    /// Waits for this time. Fails as soon as the client or the server closes the connection.
     fn pause(&self, time: Duration) -> io::Result<()> {
         let begun = Instant::now();
         loop {
@@ -122,8 +122,8 @@ impl Connection {
         }
     }
 
-    /// Refuses a request. Throws away what the client still sends: closed with bytes unread, the system would drop the
-    /// response.
+    /// Refuses a request, and discards what the client still sends. If bytes were left unread at the close, the system
+    /// would drop the response.
     fn refuse(&self, status: u16) {
         let response = HttpResponse::new(status, "").header("Connection", "close");
         let _ = self.write(&response.head());
@@ -144,7 +144,8 @@ impl Connection {
         !self.closed.load(Ordering::SeqCst)
     }
 
-    /// Counts the call as over, before the last write: after it the client may have the whole response.
+    /// Marks the call as ended. This happens before the last write, because the client may have the whole response
+    /// after it.
     fn end_call(&self) {
         self.in_call.store(false, Ordering::SeqCst);
     }

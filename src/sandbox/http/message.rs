@@ -1,58 +1,58 @@
-//! HTTP requests as received, and HTTP responses with the way in which they are sent.
+//! HTTP requests as received, and HTTP responses with instructions for sending them.
 
 use std::time::Duration;
 
 use ureq::http::StatusCode;
 
-/// A request as it was received.
+/// A request as received.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpRequest {
     /// `GET`, `POST`, …
     pub(crate) method: String,
-    /// Path and query as received: nothing is decoded.
+    /// Path and query as received, not decoded.
     pub(crate) target: String,
-    /// `true` for HTTP/1.0, after which the connection is closed.
+    /// `true` if the version is HTTP/1.0. The connection is then closed after the response.
     pub(crate) is_http_1_0: bool,
     /// Names and values in the order received, duplicates kept.
     pub(crate) headers: Vec<(String, String)>,
-    /// The body, without the chunks in which it may have been sent.
+    /// The body. A chunked body is joined.
     pub(crate) body: Vec<u8>,
 }
 
-/// A response, and the way in which it is sent.
+/// A response, and instructions for sending it.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpResponse {
     /// The HTTP status.
     pub(crate) status: u16,
-    /// Sent as they are. `content-length` is added unless given, or out of place.
+    /// The headers, sent unchanged. `content-length` is added unless it is given or not allowed.
     pub(crate) headers: Vec<(String, Vec<u8>)>,
-    /// The body. It is left out of the response to `HEAD`.
+    /// The body. It is not sent in a response to `HEAD`.
     pub(crate) body: Vec<u8>,
-    /// The way in which it is sent.
+    /// The instructions for sending it.
     pub(crate) delivery: Delivery,
 }
 
-/// The way in which a response is sent. The default is at once and whole, on a connection that is kept.
+/// Instructions for sending a response. By default it is sent at once and completely, and the connection is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Delivery {
     /// The pause before anything is sent.
     pub(crate) delay: Duration,
     /// The pause before each byte of the body.
     pub(crate) every: Duration,
-    /// A response with this 1xx status and a header of its own goes ahead.
+    /// The 1xx status of a response that is sent before, with a header of its own.
     pub(crate) informational: Option<u16>,
-    /// The body has `transfer-encoding: chunked` and comes in three chunks (fewer when it is shorter than that).
+    /// `true` if the body is sent with `transfer-encoding: chunked`, in three chunks, or fewer if it is too short.
     pub(crate) chunked: bool,
-    /// The number of bytes of the body that are sent, though `content-length` says more.
+    /// The number of bytes of the body that are sent. `content-length` announces the whole body.
     pub(crate) cut: Option<usize>,
-    /// These bytes are sent in place of the whole response.
+    /// Bytes that are sent instead of the whole response.
     pub(crate) raw: Option<Vec<u8>>,
-    /// The connection is closed afterwards, without a `Connection` header that says so.
+    /// `true` if the connection is closed afterwards, without a `Connection: close` header.
     pub(crate) close: bool,
 }
 
 impl HttpRequest {
-    /// Returns the first value of a header, the name in any case. An empty value counts as absent.
+    /// Returns the first value of a header, without regard to the name's case. An empty value counts as absent.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.header_all(name).find(|value| !value.is_empty())
     }
@@ -73,7 +73,7 @@ impl HttpRequest {
             .find_map(|(known, value)| (known == name).then_some(value))
     }
 
-    /// Checks whether the client wants the connection to be closed afterwards.
+    /// Checks whether the client asks for the connection to be closed after the response.
     pub(super) fn is_last(&self) -> bool {
         let mut options = self
             .header_all("connection")
@@ -91,7 +91,7 @@ impl HttpRequest {
 }
 
 impl HttpResponse {
-    /// Returns a response without headers, sent whole.
+    /// Returns a response without headers and with the default delivery.
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
             status,
@@ -107,7 +107,7 @@ impl HttpResponse {
         self
     }
 
-    /// Changes the way in which it is sent.
+    /// Sets the instructions for sending it.
     #[cfg(test)]
     pub(crate) fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;

@@ -1,5 +1,5 @@
-//! The sandbox's HTTP/1.1 server on loopback, one thread per connection and with control of every byte that it sends,
-//! and the client that posts notifications.
+//! The sandbox's HTTP/1.1 server on loopback, and the client that posts notifications. The server uses one thread per
+//! connection and controls every byte that it sends.
 
 mod client;
 mod connection;
@@ -24,17 +24,17 @@ use super::sync::{lock, wait_until};
 pub(crate) use self::client::{Target, post};
 pub(crate) use self::message::{HttpRequest, HttpResponse};
 
-/// The most connections at the same time. A further one gets the status 503.
+/// The most connections at the same time. A further one is refused with status 503.
 const CONNECTIONS_LIMIT: usize = 512;
 
-/// The number of connections with the status 503 that are kept, so that their clients get to read it.
+/// The number of refused connections that are kept open, so that their clients can read the status 503.
 const TURNED_AWAY_LIMIT: usize = 64;
 
-/// The time that [`Server::close_connections`] gives a client to take the rest of its response.
+/// The time that [`Server::close_connections`] allows a client to read the rest of its response.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Turns requests into responses. It runs for requests of different connections at the same time. If it panics, the
-/// status is 500.
+/// Returns the response to a request. It runs for several connections at the same time. If it panics, the status is
+/// 500.
 type Handler = dyn Fn(HttpRequest, &Arc<Server>) -> HttpResponse + Send + Sync;
 
 /// The owner of a running server. Dropping it closes every connection and ends its threads.
@@ -45,28 +45,28 @@ pub(crate) struct Server {
     address: SocketAddr,
     handler: Box<Handler>,
     listening: Mutex<Listening>,
-    /// The address of the connection that stops the thread that accepts.
+    /// The client address of the connection that tells the accepting thread to stop.
     stopper: Mutex<Option<SocketAddr>>,
-    /// The connections with their threads. Each is open until its thread lets go of it.
+    /// The connections with their threads. A connection is open until its thread drops it.
     connections: Mutex<Vec<(Weak<Connection>, JoinHandle<()>)>>,
     accepted: AtomicUsize,
-    /// The number of connections that are still to be closed as soon as they are accepted.
+    /// The number of connections that will be closed as soon as they are accepted.
     hang_ups: AtomicUsize,
 }
 
 /// The state of the thread that accepts connections.
 enum Listening {
-    /// The thread that accepts. It returns the connection that told it to stop.
+    /// The accepting thread. It returns the connection that told it to stop.
     On(JoinHandle<Option<TcpStream>>),
-    /// A connection to the server itself. As long as it lives, the system gives the port to no other program's
-    /// connection.
+    /// A connection to the server itself. As long as it is open, the system does not give the port to a connection of
+    /// another program.
     Off(Option<(TcpStream, TcpStream)>),
     /// The server has ended.
     Ended,
 }
 
 impl HttpServer {
-    /// Starts a server on this port of the loopback address, or if it is 0, on a port that the system picks.
+    /// Starts a server on this port of the loopback address. With port 0 the system picks the port.
     pub(crate) fn start(
         port: u16,
         handler: impl Fn(HttpRequest, &Arc<Server>) -> HttpResponse + Send + Sync + 'static,
@@ -106,25 +106,25 @@ impl Deref for HttpServer {
 }
 
 impl Server {
-    /// The address that clients connect to.
+    /// Returns the address that clients connect to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The number of connections accepted since the start.
+    /// Returns the number of connections accepted since the start.
     pub(crate) fn connections_accepted(&self) -> usize {
         self.accepted.load(SeqCst)
     }
 
-    /// The number of connections that are open now.
+    /// Returns the number of connections that are open now.
     pub(crate) fn connections_open(&self) -> usize {
         self.open().len()
     }
 
-    /// Closes every connection, as a server does that has kept it long enough. New ones are accepted.
+    /// Closes every connection, as a server closes idle ones. New connections are accepted.
     ///
-    /// A connection without a call under way is closed when this returns. A call under way gets its response first, and
-    /// is not waited for.
+    /// An idle connection is closed when this returns. A call under way gets its response first, and this method does not
+    /// wait for it.
     pub(crate) fn close_connections(&self) {
         let finished = self.open().into_iter().filter(|one| one.finish());
         let idle: Vec<_> = finished.map(|one| Arc::downgrade(&one)).collect();
@@ -141,10 +141,11 @@ impl Server {
         self.hang_ups.store(connections, SeqCst);
     }
 
-    /// Stops or starts listening: while it refuses, a client's connect fails, as on a port where nobody listens.
+    /// Stops listening if `on` is `true`, or listens again. While the server refuses connections, connecting fails as on a
+    /// port without a listener.
     ///
-    /// Connections that are open stay open. Returns an error if another process took the port meanwhile: the
-    /// server then still refuses.
+    /// Open connections stay open. Fails if another process took the port meanwhile. The server then still refuses
+    /// connections.
     pub(crate) fn set_refusing(self: &Arc<Self>, on: bool) -> io::Result<()> {
         let mut listening = lock(&self.listening);
         match &mut *listening {
@@ -157,7 +158,7 @@ impl Server {
         Ok(())
     }
 
-    /// Refuses connections for a time.
+    /// Refuses connections for this time.
     pub(crate) fn refuse_for(self: &Arc<Self>, time: Duration) -> io::Result<()> {
         self.set_refusing(true)?;
         let server = Arc::downgrade(self);
@@ -170,7 +171,7 @@ impl Server {
         Ok(())
     }
 
-    /// Starts the thread that accepts.
+    /// Starts the accepting thread.
     fn listen(self: &Arc<Self>, listener: TcpListener) -> io::Result<Listening> {
         let (thread, server) = (thread::Builder::new(), Arc::clone(self));
         let thread = thread.name("sandbox-accept".into());
@@ -185,7 +186,7 @@ impl Server {
         };
         let mut own = None;
         while own.is_none() && !acceptor.is_finished() {
-            // Held until the stopper is known, so that its connection is not taken for a client's.
+            // The lock is held until the stopper's address is stored, so that its connection is not mistaken for a client's.
             let mut stopper = lock(&self.stopper);
             own = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).ok();
             *stopper = own.as_ref().and_then(|own| own.local_addr().ok());
@@ -197,12 +198,12 @@ impl Server {
         *lock(&self.stopper) = None;
     }
 
-    /// Accepts connections until one comes from the stopper.
+    /// Accepts connections until the stopper connects.
     fn accept(self: &Arc<Self>, listener: &TcpListener) -> Option<TcpStream> {
         let mut turned_away = VecDeque::new();
         loop {
             let Ok((stream, peer)) = listener.accept() else {
-                // Most likely out of file descriptors: others get the time to return some.
+                // Most likely there are no file descriptors left. Wait until other threads close some.
                 thread::sleep(Duration::from_millis(10));
                 continue;
             };
@@ -230,7 +231,7 @@ impl Server {
     fn admit(self: &Arc<Self>, stream: TcpStream) -> io::Result<()> {
         let connection = Arc::new(Connection::new(stream)?);
         let (server, weak) = (Arc::clone(self), Arc::downgrade(&connection));
-        // Locked before the thread runs, so that a request finds its own connection counted.
+        // The list is locked before the thread starts, so that a request's own connection is already counted.
         let mut connections = lock(&self.connections);
         connections.retain(|(_, thread)| !thread.is_finished());
         let thread = thread::Builder::new().name("sandbox-connection".into());
@@ -248,7 +249,7 @@ impl Server {
 
 fn turn_away(mut stream: &TcpStream) {
     let response = HttpResponse::new(503, "").header("Connection", "close");
-    // Fits into the buffer of a new connection, so that it does not block.
+    // The response fits into the buffer of a new connection, so this write does not block.
     let _ = stream.write_all(&response.head());
     let _ = stream.shutdown(Shutdown::Write);
 }

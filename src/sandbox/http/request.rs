@@ -1,8 +1,8 @@
 //! Reads HTTP/1.0 and HTTP/1.1 requests from a connection, within limits.
 //!
-//! httparse reads the syntax: ureq brings it, it hands over names, values and target byte for byte, and it leaves the
-//! response's bytes to the sandbox, which must be able to send wrong ones. (ureq-proto's `server` builds on the crate `http`,
-//! which changes the case of names and refuses to send what a fault injection needs.)
+//! httparse parses the syntax. It is already a dependency of ureq, it returns names, values and target byte for byte, and
+//! it does not write responses, so that the sandbox can send malformed ones. ureq-proto's `server` builds on the crate
+//! `http`, which changes the case of names and refuses to send what fault injection needs.
 
 use std::time::{Duration, Instant};
 
@@ -18,16 +18,16 @@ pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 pub(super) const HEADERS_LIMIT: usize = 100;
 /// The largest body, in bytes. Beyond it the status is 413.
 pub(super) const BODY_LIMIT: usize = 8 * 1024 * 1024;
-/// The longest line with the size of a chunk, in bytes.
+/// The longest chunk-size line, in bytes.
 const CHUNK_LINE_LIMIT: usize = 1024;
-/// The time in which a request must arrive, counted from the previous response. An idle connection is closed after it,
-/// a request that has begun is refused with 408.
+/// The time within which a request must arrive, counted from the previous response. After it an idle connection is
+/// closed, and an incomplete request is refused with 408.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The reason why there is no request.
+/// The reason why no request was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// The connection is idle and has ended, or is to end.
+    /// The connection is idle and is closed, or will be closed.
     Ended,
     /// The request is refused with this status.
     Refused(u16),
@@ -38,11 +38,11 @@ use Unread::{Ended, Refused};
 /// The requests of one connection.
 pub(super) struct Requests<'a, W> {
     socket: &'a Socket,
-    /// Returns `true` as long as requests are wanted.
+    /// Returns `true` as long as the server wants requests.
     is_wanted: W,
     patience: Duration,
     buffer: Vec<u8>,
-    /// The part of the buffer that is used up, in bytes.
+    /// The number of bytes of the buffer that are already parsed.
     used: usize,
     deadline: Instant,
     has_begun: bool,
@@ -61,7 +61,7 @@ impl<'a, W: Fn() -> bool> Requests<'a, W> {
         }
     }
 
-    /// Reads the next request. Calls `go_on` if the client asks whether it may send the body.
+    /// Reads the next request. Calls `go_on` if the client expects `100 Continue` before it sends the body.
     pub(super) fn next(&mut self, go_on: impl FnOnce()) -> Result<HttpRequest, Unread> {
         self.deadline = Instant::now() + self.patience;
         self.has_begun = !self.unused().is_empty();
@@ -77,7 +77,7 @@ impl<'a, W: Fn() -> bool> Requests<'a, W> {
         Ok(request)
     }
 
-    /// Reads until the parser returns a value and its length, or refuses the request with a status.
+    /// Reads until the parser returns a value and its length, or fails with a status.
     fn parsed<T>(
         &mut self,
         parse: impl Fn(&[u8]) -> Result<Option<(usize, T)>, u16>,
@@ -152,7 +152,7 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(usize, HttpRequest)>, u16> {
         Err(httparse::Error::Version) if names_a_version(line) => return Err(505),
         Err(_) => return Err(400),
     };
-    // httparse takes a line feed alone for the end of a line. Other programs may not.
+    // httparse accepts a line feed alone as the end of a line. Other programs may not.
     let head = buffer.get(..length).unwrap_or_default();
     if head
         .split_inclusive(|byte| *byte == b'\n')
@@ -178,10 +178,10 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(usize, HttpRequest)>, u16> {
     Ok(Some((length, request)))
 }
 
-/// Parses the line before a chunk.
+/// Parses a chunk-size line.
 fn parse_chunk_size(buffer: &[u8]) -> Result<Option<(usize, usize)>, u16> {
     match httparse::parse_chunk_size(buffer) {
-        // httparse takes a line without any digit for 0.
+        // httparse reads a line without any digit as 0.
         _ if !buffer.first().is_none_or(u8::is_ascii_hexdigit) => Err(400),
         Ok(Status::Complete((length, size))) => match usize::try_from(size) {
             Ok(size) => Ok(Some((length, size))),
@@ -192,7 +192,7 @@ fn parse_chunk_size(buffer: &[u8]) -> Result<Option<(usize, usize)>, u16> {
     }
 }
 
-/// Parses the headers after the last chunk, which are ignored.
+/// Parses the trailers after the last chunk, which are ignored.
 fn parse_trailers(buffer: &[u8]) -> Result<Option<(usize, ())>, u16> {
     match httparse::parse_headers(buffer, &mut [EMPTY_HEADER; HEADERS_LIMIT]) {
         Ok(Status::Complete((length, _))) => Ok(Some((length, ()))),
@@ -202,15 +202,15 @@ fn parse_trailers(buffer: &[u8]) -> Result<Option<(usize, ())>, u16> {
     }
 }
 
-/// Checks whether the request line, which may be incomplete, ends with a version of HTTP.
+/// Checks whether the request line, which may be incomplete, ends with an HTTP version.
 fn names_a_version(line: &[u8]) -> bool {
     let last = line.split(|byte| *byte == b' ').nth(2);
     last.and_then(|last| last.strip_prefix(b"HTTP/"))
         .is_some_and(|version| version.first().is_some_and(u8::is_ascii_digit))
 }
 
-/// Returns the length of the body, or `None` if it comes in chunks. Refuses whatever another program might understand in
-/// another way.
+/// Returns the length of the body, or `None` if it is chunked. Refuses a head that another program might interpret
+/// differently (request smuggling).
 fn body_length(request: &HttpRequest) -> Result<Option<usize>, u16> {
     let lengths: Vec<_> = request.header_all("content-length").collect();
     let codings: Vec<_> = request.header_all("transfer-encoding").collect();

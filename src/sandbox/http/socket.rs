@@ -1,15 +1,16 @@
-//! A TCP stream whose reads and writes can be given up without the help of another thread.
+//! A TCP stream whose reads and writes can be cancelled.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-/// The time after which a blocked read or write is checked for being still wanted.
+/// The interval at which a blocked read or write checks whether it is still wanted.
 ///
-/// A socket that another thread shuts down does not wake a blocked call on every operating system.
+/// Polling is necessary because shutting down a socket from another thread does not wake a blocked call on every operating
+/// system.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A stream that polls. An operation that is no longer wanted fails with [`ErrorKind::TimedOut`].
+/// A TCP stream that polls. An operation that is no longer wanted fails with [`ErrorKind::TimedOut`].
 pub(crate) struct Socket(TcpStream);
 
 impl Socket {
@@ -20,7 +21,7 @@ impl Socket {
         Ok(Self(stream))
     }
 
-    /// Reads some bytes and appends them to `buffer`. Returns their number, 0 at the end of the stream.
+    /// Reads some bytes and appends them to `buffer`. Returns their number, or 0 at the end of the stream.
     pub(crate) fn read(
         &self,
         buffer: &mut Vec<u8>,

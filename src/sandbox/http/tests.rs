@@ -1,4 +1,4 @@
-//! The sandbox's HTTP server, tested by clients that are made of sockets.
+//! Tests of the sandbox's HTTP server, with clients that write to sockets directly.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::sync::Barrier;
@@ -10,17 +10,17 @@ use super::request::{BODY_LIMIT, HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT, Requests
 use super::socket::Socket;
 use super::*;
 
-/// A delay that no test waits for.
+/// A delay longer than any test waits.
 const AGES: Duration = Duration::from_secs(3600);
 
-/// A client that sends exactly what it is told to.
+/// A client that sends exactly the bytes it is given.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
     fn connect(server: &HttpServer) -> Self {
         let stream = TcpStream::connect(server.address()).unwrap();
         stream.set_nodelay(true).unwrap();
-        // Only so that a broken server fails a test and does not stop it.
+        // With a broken server the test fails and does not hang.
         let patience = Some(Duration::from_secs(30));
         stream.set_read_timeout(patience).unwrap();
         Self(BufReader::new(stream))
@@ -50,7 +50,7 @@ impl Client {
         bytes
     }
 
-    /// Reads a head and as much body as it announces.
+    /// Reads a head and the body whose length it announces.
     fn response(&mut self) -> (String, Vec<u8>) {
         let head = self.head();
         let length = head
@@ -73,7 +73,7 @@ fn start(handler: impl Fn(HttpRequest) -> HttpResponse + Send + Sync + 'static) 
     HttpServer::start(0, move |request, _| handler(request)).unwrap()
 }
 
-/// A server whose responses have the body `hello` and are sent as told.
+/// Starts a server whose responses have the body `hello` and this delivery.
 fn hello(delivery: Delivery) -> HttpServer {
     start(move |_| {
         HttpResponse::new(200, "hello")
@@ -106,7 +106,7 @@ fn informational(status: u16) -> Delivery {
 
 const HELLO_HEAD: &str = "HTTP/1.1 200 OK\r\nX-Case: kept\r\ncontent-length: 5\r\n\r\n";
 
-/// A server that hands each request to the test and responds with an empty 200.
+/// Starts a server that passes each request to the test and responds with an empty 200.
 fn recorder() -> (HttpServer, Receiver<HttpRequest>) {
     let (sender, receiver) = channel();
     let server = start(move |request| {
@@ -726,7 +726,7 @@ fn dropping_ends_delays_and_connections() {
         drop(server);
         assert_eq!(idle.rest(), b"");
         busy.rest();
-        // The handler, and with it every thread that could call it, is gone.
+        // The handler is dropped, and with it every thread that could call it.
         assert!(entries.recv().is_err());
         let error = TcpStream::connect(address).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
