@@ -103,8 +103,8 @@ impl Merchant {
     /// # Errors
     ///
     /// [`Error::InvalidField`] if the nonce or the request is invalid, [`Error::NoPlatformKey`] if no platform key is
-    /// valid, [`Error::Key`] if the merchant's own key is now among the platform keys, and [`Error::Sign`] if the
-    /// signing function fails. The outcome of all of them is [`Outcome::NotSent`](crate::Outcome::NotSent).
+    /// valid, [`Error::Key`] if the merchant's own key is now among the platform keys, and [`Error::Sign`] if signing
+    /// fails. The outcome of all of them is [`Outcome::NotSent`](crate::Outcome::NotSent).
     pub fn prepare<'r>(
         &self,
         request: &'r Request,

@@ -17,7 +17,7 @@ pub trait Endpoint {
     /// The success response.
     type Response: DeserializeOwned;
 
-    /// Checks the fields against the documented rules and makes the request.
+    /// Checks the fields against the documented rules and creates the request.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ pub trait Endpoint {
     ///
     /// # Errors
     ///
-    /// [`Mismatch`] for the first difference, as [`Mismatch::check`] makes it.
+    /// [`Mismatch`] for the first difference, as [`Mismatch::check`] returns it.
     fn check(&self, response: &Self::Response, mchid: &str) -> Result<(), Mismatch> {
         let _ = (response, mchid);
         Ok(())

@@ -40,7 +40,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | a key cannot be read, or conflicts with another | [`Error::Key`] | [`NotSent`](Self::NotSent) |
 /// | there is no platform key, or none is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
 /// | no platform key is valid, and the download of certificates fails | [`Error::Download`] | [`NotSent`](Self::NotSent) |
-/// | a signing function fails | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
+/// | the nonce or the signature cannot be made | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
 /// | no connection to any host: DNS lookup, TCP, proxy or TLS failed or timed out | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
 /// | the connection breaks before the whole response has arrived | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the request times out after the connection was made | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
@@ -111,7 +111,8 @@ pub enum Error {
         /// The reason why no certificate was accepted.
         source: Box<CertificateError>,
     },
-    /// The function that signs in place of a private key failed. Nothing was sent. The source is the function's error.
+    /// The request could not be signed, for example because the function that signs in place of a private key failed.
+    /// Nothing was sent. The source is the cause.
     Sign(Cause),
     /// No connection could be made: DNS lookup, TCP or TLS failed. Nothing was sent. Try again later. The source says
     /// what is wrong with the network, the proxy or the certificate.
