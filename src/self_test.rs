@@ -304,7 +304,7 @@ impl SelfTest {
         failed(
             found,
             "configure the WeChat Pay public key, its id PUB_KEY_ID_… and pub_key.pem, from the merchant platform: \
-             账户中心 › API安全 › 微信支付公钥, or without one the download of the platform certificates with the APIv3 key",
+             账户中心 › API安全 › 微信支付公钥, or, for a merchant without one, the download of the platform certificates with the APIv3 key",
         )
     }
 

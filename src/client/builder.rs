@@ -140,8 +140,8 @@ impl ClientBuilder {
     ///
     /// A call tries it once if no connection to the main host can be made. For the next 10 seconds calls start with the
     /// backup host and do not wait for the main host. Then one call probes the main host, and after a success all calls
-    /// use the main host again. While both hosts are down, a call tries one of them, and then the other only if that
-    /// one failed within half a second the last time.
+    /// use the main host again. While both hosts are down, a call tries one of them, and then the other only if its
+    /// last attempt failed within half a second.
     #[must_use]
     pub fn backup_host(mut self, url: Option<&str>) -> Self {
         self.backup_host = url.map(str::to_owned);
@@ -186,16 +186,16 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the certificate authorities to trust, as PEM, instead of the public ones, for example for
-    /// an internal gateway.
+    /// Sets the certificate authorities to trust, as PEM, instead of the public ones, for example for an
+    /// internal gateway.
     #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificates = Some(pem.into());
         self
     }
 
-    /// Sets the function that finds the addresses of a host and port, instead of the operating system, for
-    /// example for pinned addresses, a custom resolver, or tests.
+    /// Sets the function that finds the addresses of a host and port, instead of the operating system, for example for
+    /// pinned addresses, a custom resolver, or tests.
     ///
     /// It is called when a connection is made, at most once in 60 seconds for each host as long as connections to the
     /// returned addresses succeed. Threads that connect at the same moment may each call it. It is not called for a

@@ -113,7 +113,7 @@ impl Http {
     ) -> Option<Attempt<'h>> {
         let began = Instant::now();
         let host = match error {
-            // No time limit applies: only a DNS lookup can have exceeded it, and the other host may be fast.
+            // Without a time limit: only a DNS lookup can have exceeded the connect timeout, and the other host may be fast.
             Error::Connect { .. } => self.hosts.second(first.host, began)?,
             Error::Transport { source, .. }
                 if request.method() == Method::Get

@@ -267,16 +267,16 @@ impl Client {
         self.http.transport.close_idle();
     }
 
-    /// Downloads the platform certificates now and replaces those held, even if the last download was less
-    /// than a minute ago.
+    /// Downloads the platform certificates now and replaces those held, even if the last download was less than a
+    /// minute ago.
     ///
     /// Rarely needed, since a client made with [`ClientBuilder::platform_certificates`] downloads them by itself.
     ///
     /// # Errors
     ///
-    /// [`Error::Download`] if the download fails, which keeps the keys held. [`Error::InvalidSetting`] if the client has
-    /// no APIv3 key. The outcome of both is [`Outcome::NotSent`](crate::Outcome::NotSent): the download changes nothing at
-    /// WeChat Pay and can be repeated.
+    /// [`Error::Download`] if the download fails. The client then keeps the keys that it holds.
+    /// [`Error::InvalidSetting`] if the client has no APIv3 key. The outcome of both is
+    /// [`Outcome::NotSent`](crate::Outcome::NotSent): the download changes nothing at WeChat Pay and can be repeated.
     pub fn refresh_certificates(&self) -> Result<(), Error> {
         let Some(certificates) = &self.certificates else {
             let problem =
@@ -326,7 +326,7 @@ impl Client {
 
     /// Returns the error of the last download of platform certificates, or `None` if it succeeded or if there was none.
     ///
-    /// A download that fails while a valid key is held fails no call. It is reported here and to
+    /// While a valid key is held, a failed download does not fail a call. It is reported here and to
     /// [`ClientBuilder::on_exchange`].
     pub fn last_certificate_error(&self) -> Option<Arc<Error>> {
         self.certificates.as_ref()?.last_error()

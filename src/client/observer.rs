@@ -10,7 +10,7 @@ pub(super) type Observer = dyn Fn(&Exchange<'_>) + Send + Sync;
 /// The report of one exchange to [`ClientBuilder::on_exchange`](crate::ClientBuilder::on_exchange). It never contains a
 /// body, a value of the path or a secret.
 ///
-/// The exception is [`error`](Self::error), which may quote a single value from WeChat Pay's error message or from a
+/// As the only exception, [`error`](Self::error) may quote a single value, from WeChat Pay's error message or from a
 /// check.
 #[derive(Debug)]
 #[non_exhaustive]

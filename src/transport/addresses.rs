@@ -35,7 +35,7 @@ impl Entry {
             .is_some_and(|at| now.saturating_duration_since(at) < MAX_AGE)
     }
 
-    /// Returns the addresses, the preferred one first, so that no connection waits for an unreachable one.
+    /// Returns the addresses, the preferred one first, so that the next connection does not start with an unreachable one.
     fn sorted(&self) -> Vec<SocketAddr> {
         let mut sorted = self.addresses.clone();
         sorted.sort_by_key(|address| Some(*address) != self.preferred);

@@ -1,9 +1,9 @@
 //! Connections for ureq. This file contains every HTTP setting that matters.
 //!
 //! The transport uses ureq's `unversioned` modules, which may change in any minor version of ureq. Therefore
-//! `Cargo.toml` limits the range of versions. The modules are needed because ureq by itself makes a DNS lookup for every call,
-//! starts a thread for it if the whole call has a timeout, sends head and body in two writes, and pools a connection
-//! before the response is verified.
+//! `Cargo.toml` limits the range of versions. The modules are needed because ureq by itself makes a DNS lookup for every
+//! call, starts a thread for it if the whole call has a timeout, sends head and body in two writes, and pools a
+//! connection before the response is verified.
 //!
 //! From top to bottom a connection consists of [`PooledTransport`](pool::PooledTransport), rustls (for `https`), a tunnel
 //! (if there is a proxy) and [`Tcp`](tcp::Tcp).

@@ -255,7 +255,7 @@ impl Transport for PooledTransport {
         Ok(has_received)
     }
 
-    /// Records that the response is complete, since ureq then calls this to put the connection into its own pool.
+    /// Records that the response is complete. ureq calls this before it puts the connection into its own pool.
     fn is_open(&mut self) -> bool {
         self.is_complete = true;
         false
