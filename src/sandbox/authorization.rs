@@ -36,8 +36,8 @@ impl Identity {
         })
     }
 
-    /// Refuses a request with a wrong signature with 401. The parts of the header are checked in order. `revoked` is the
-    /// number of the merchant's oldest certificates that are revoked.
+    /// Checks the request's signature and fails with a 401 response at the first fault. The merchant's `revoked` oldest
+    /// certificates are not accepted.
     pub(super) fn check(
         &self,
         request: &HttpRequest,

@@ -18,7 +18,7 @@ use crate::time::format_rfc_3339;
 /// The lifetime of a session, in seconds.
 const SESSION_LIFETIME: u64 = 2 * 60 * 60;
 
-/// The user's OpenID under the caller's AppID, if the pre-signing request has none under it.
+/// The OpenID that responses and notifications show if the pre-signing request has none under the caller's AppID.
 const SOME_OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
 
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472858>.

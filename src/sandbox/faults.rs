@@ -98,7 +98,7 @@ pub enum Fault {
     /// A header of the response is sent twice, with the same value. The request is carried out.
     DuplicateHeader(String),
     /// A header of the response is set to this value, or added if it is absent. The value may be any bytes.
-    /// Nothing is checked. The request is carried out.
+    /// Name and value are not checked. The request is carried out.
     Header {
         /// The name.
         name: String,

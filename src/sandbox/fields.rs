@@ -29,7 +29,7 @@ pub(super) enum Rule {
     Boolean,
     /// ASCII digits and letters, at most this many.
     Code(usize),
-    /// An order's number: digits, letters, `_`, `-` and `*`, from `from` to 32 characters.
+    /// An order's number: at least `from` and at most 32 digits, letters, `_`, `-` and `*`.
     OrderNumber {
         /// The minimum number of characters.
         from: usize,

@@ -1,8 +1,8 @@
 //! A local gateway that plays WeChat Pay, for tests and development. WeChat Pay offers no sandbox for this product.
 //!
 //! It listens on loopback on a port that the system picks and checks requests as WeChat Pay does: the form and the
-//! signature of `Authorization`, the timestamp, the headers and the fields. Its responses are signed. The private keys are
-//! published with this crate and protect nothing.
+//! signature of `Authorization`, the timestamp, the headers and the fields. Its responses are signed. All keys, including
+//! the private ones, are published with this crate and protect nothing.
 //!
 //! ```
 //! use wechatpay_contract::ecommerce;
@@ -581,8 +581,7 @@ impl Sandbox {
         self.server.hang_up(connections);
     }
 
-    /// Closes all open connections, as a server closes idle ones. A call under way gets its
-    /// response first.
+    /// Closes all open connections, as a server closes idle ones. A call under way gets its response first.
     pub fn close_connections(&self) {
         self.server.close_connections();
     }

@@ -1,4 +1,4 @@
-//! Delivers notifications: at once, again if they are not acknowledged, and once more on demand. Records all of them.
+//! Delivers notifications, retries them until they are acknowledged, and records them.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};

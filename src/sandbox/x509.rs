@@ -49,7 +49,7 @@ fn public_key_info(key: &PrivateKey) -> Vec<u8> {
     sequence(&[algorithm(RSA), bit_string(&numbers)])
 }
 
-/// Returns the issuer's name in WeChat Pay's platform certificates, marked as the sandbox's.
+/// Returns the subject name of WeChat Pay's platform certificates, marked as the sandbox's.
 fn name() -> Vec<u8> {
     let attribute = |id, tag, value: &str| {
         element(

@@ -10,7 +10,7 @@ use super::socket::Socket;
 
 /// The interval at which a pending connection checks whether it is still wanted.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(250);
-/// The most bytes of a response that are read: of its head, and of its body.
+/// The most bytes that are read of a response's head, and of its body.
 const RESPONSE_LIMIT: usize = 64 * 1024;
 
 /// A URL on loopback.
@@ -75,8 +75,8 @@ fn connect(address: SocketAddr, is_wanted: impl Fn() -> bool) -> io::Result<TcpS
     }
 }
 
-/// Returns the status when the body has arrived completely or up to the limit. Before that, closing would cut off a
-/// receiver that still writes.
+/// Returns the status when the body has arrived completely or up to the limit. Closing the
+/// connection earlier would cut off a receiver that still writes.
 fn parse(response: &[u8], is_ended: bool) -> io::Result<Option<u16>> {
     let mut headers = [EMPTY_HEADER; 100];
     let mut parsed = httparse::Response::new(&mut headers);

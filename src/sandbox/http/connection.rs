@@ -144,8 +144,8 @@ impl Connection {
         !self.closed.load(Ordering::SeqCst)
     }
 
-    /// Marks the call as ended. This happens before the last write, because the client may have the whole response
-    /// after it.
+    /// Marks the call as ended. It is called before the last write, because after that write the client may already have
+    /// the whole response.
     fn end_call(&self) {
         self.in_call.store(false, Ordering::SeqCst);
     }

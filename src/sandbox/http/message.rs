@@ -15,7 +15,7 @@ pub(crate) struct HttpRequest {
     pub(crate) is_http_1_0: bool,
     /// Names and values in the order received, duplicates kept.
     pub(crate) headers: Vec<(String, String)>,
-    /// The body. A chunked body is joined.
+    /// The body. The chunks of a chunked body are joined.
     pub(crate) body: Vec<u8>,
 }
 
