@@ -10,7 +10,7 @@ use crate::time::unix_seconds;
 /// The platform keys of a verifier and its clones, no two of them with the same id.
 #[derive(Clone, Default)]
 pub(crate) struct PlatformKeys {
-    /// Replaced as a whole: a reader goes on with the keys that it began with.
+    /// Replaced as a whole, so a reader continues with the keys that it started with.
     current: Arc<RwLock<Arc<[PublicKey]>>>,
 }
 
@@ -31,8 +31,8 @@ impl PlatformKeys {
         self.current().iter().any(|key| is_same_id(key.id(), id))
     }
 
-    /// Returns the key to name in `Wechatpay-Serial` of a request: the last public key if there is one, else the
-    /// certificate that is valid at `now` and ends last.
+    /// Returns the key to name in `Wechatpay-Serial` of a request: the last public key if there is one, otherwise the
+    /// certificate valid at `now` that expires last.
     pub(crate) fn preferred(&self, now: SystemTime) -> Option<PublicKey> {
         let now = unix_seconds(now);
         let end = |key: &&PublicKey| {
@@ -61,7 +61,7 @@ impl PlatformKeys {
     }
 }
 
-/// Refuses an empty set, with which nothing could be verified, and two keys with the same id.
+/// Returns an error if there is no key, or if two keys have the same id.
 fn checked(keys: impl IntoIterator<Item = PublicKey>) -> Result<Arc<[PublicKey]>, KeyError> {
     let keys: Arc<[PublicKey]> = keys.into_iter().collect();
     let mut rest = &*keys;

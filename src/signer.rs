@@ -36,7 +36,7 @@ enum SigningKey {
 type SignFunction = dyn Fn(&[u8]) -> Result<Vec<u8>, Cause> + Send + Sync;
 
 impl Signer {
-    /// Makes a signer of the merchant's private key and the serial number of the certificate that belongs to it.
+    /// Makes a signer from the merchant's private key and the serial number of the certificate that belongs to it.
     ///
     /// `mchid` 商户号 is the caller's own merchant id, digits only. `serial_no` 商户API证书序列号 is the serial number
     /// of the *merchant's* API certificate that belongs to `key`: hexadecimal, up to 40 digits, in either case.
@@ -53,8 +53,9 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if `mchid` or `serial_no` is not of that form. The value is not shown, since it may be a secret
-    /// in the wrong place. So 32 characters, as many as an APIv3 key has, are accepted for neither.
+    /// [`InvalidSetting`] if `mchid` or `serial_no` does not have that form. The error does not show the value, which
+    /// may be a secret passed by mistake. For the same reason, 32 characters, the length of an APIv3 key, are refused
+    /// for both.
     pub fn new(
         mchid: impl Into<String>,
         serial_no: impl AsRef<str>,
@@ -64,7 +65,8 @@ impl Signer {
         Self::with_key(mchid.into(), serial_no, SigningKey::Private(key))
     }
 
-    /// Makes a signer of the merchant's certificate, from which the serial number is read, and its private key.
+    /// Makes a signer from the merchant's certificate and its private key. Reads the serial number from the
+    /// certificate.
     ///
     /// ```
     /// use wechatpay_contract::{PrivateKey, PublicKey, Signer};
@@ -79,8 +81,8 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// [`KeyError::CertificateOfAnotherKey`] if the two do not belong together, [`KeyError::WrongKind`] for a public key
-    /// that is not of a certificate, [`InvalidSetting`] if `mchid` is not 1 to 32 digits.
+    /// [`KeyError::CertificateOfAnotherKey`] if `key` is not the certificate's private key, [`KeyError::WrongKind`] if
+    /// `certificate` is a public key without a certificate, [`InvalidSetting`] if `mchid` is not 1 to 31 digits.
     pub fn from_certificate(
         mchid: impl Into<String>,
         certificate: &PublicKey,
@@ -103,16 +105,16 @@ impl Signer {
         )?)
     }
 
-    /// Makes a signer whose key lives elsewhere, such as in a hardware module, a key service or another crate.
+    /// Makes a signer that signs with a function: for a key in a hardware module, a key service or another crate.
     ///
     /// `sign` is called with the message and returns its RSA PKCS#1 v1.5 signature with SHA-256, as raw bytes. If it
-    /// fails, the call ends in [`Error::Sign`] and nothing is sent.
+    /// fails, the call returns [`Error::Sign`] and sends nothing.
     ///
     /// # Signing with aws-lc-rs
     ///
-    /// On processors with AVX512-IFMA (on Linux, `grep avx512ifma /proc/cpuinfo` prints something), the crate `aws-lc-rs`
-    /// signs in about half of the time that ring takes, and signing is most of the processor time of a call. On other
-    /// processors it brings nothing.
+    /// On processors with AVX512-IFMA (on Linux, `grep avx512ifma /proc/cpuinfo` prints something), the crate
+    /// `aws-lc-rs` signs in about half of the time that ring takes, and signing is most of the processor time of a
+    /// call. On other processors it is not faster.
     ///
     /// ```ignore
     /// use aws_lc_rs::rand::SystemRandom;
@@ -129,7 +131,7 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if `mchid` or `serial_no` is not of the form that [`new`](Self::new) wants.
+    /// [`InvalidSetting`] if `mchid` or `serial_no` does not have the form that [`new`](Self::new) requires.
     pub fn from_function<F>(
         mchid: impl Into<String>,
         serial_no: impl AsRef<str>,
@@ -171,7 +173,7 @@ impl Signer {
     /// # Errors
     ///
     /// [`Error::Sign`] if the key's numbers do not belong together, or if the function passed to
-    /// [`from_function`](Self::from_function) fails or returns what cannot be a signature.
+    /// [`from_function`](Self::from_function) fails or returns bytes that cannot be a signature.
     pub fn sign(&self, message: &[u8]) -> Result<String, Error> {
         let signature = self.raw_signature(message)?;
         Ok(Base64Display::new(&signature, &STANDARD).to_string())
@@ -211,7 +213,8 @@ impl Signer {
         }
     }
 
-    /// Checks whether a key is the merchant's own, by its id or its numbers. The numbers behind a function are not known.
+    /// Checks whether a key is the merchant's own, by its id or its numbers. For a signing function, only the id is
+    /// compared.
     pub(crate) fn owns(&self, key: &PublicKey) -> bool {
         is_same_id(self.serial_no(), key.id())
             || match &self.merchant.key {
@@ -230,8 +233,8 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// Returns the text that a request's signature is made over: method, path with query, time, nonce and body, each ended by
-/// a line feed.
+/// Returns the message that a request's signature covers: method, path with query, time, nonce and body, each followed
+/// by a line feed.
 pub(crate) fn request_message(
     method: &str,
     target: &str,
@@ -247,7 +250,8 @@ pub(crate) fn request_message(
     message
 }
 
-/// Refuses a nonce that is not 1 to 32 ASCII letters and digits, since it is written into lines and quotes.
+/// Returns an error unless the nonce is 1 to 32 ASCII letters and digits. Other characters could break the lines of the
+/// message or the quotes of the header.
 pub(crate) fn check_nonce_str(nonce_str: &str) -> Result<(), InvalidField> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric();
     if (1..=32).contains(&nonce_str.len()) && consists_of(nonce_str, is_allowed) {
@@ -264,7 +268,7 @@ pub(crate) fn check_nonce_str(nonce_str: &str) -> Result<(), InvalidField> {
 
 fn check_mchid(mchid: &str) -> Result<(), InvalidSetting> {
     let is_allowed = |c: char| c.is_ascii_digit();
-    // 32 are allowed, but that many has an APIv3 key, and no merchant id.
+    // WeChat Pay documents up to 32 digits, but no merchant id is that long. An APIv3 key has 32 characters.
     if (1..32).contains(&mchid.len()) && mchid.chars().all(is_allowed) {
         return Ok(());
     }
@@ -289,8 +293,8 @@ fn checked_serial_no(serial_no: &str) -> Result<String, InvalidSetting> {
     })
 }
 
-/// Refuses what cannot be a raw RSA signature. The usual mistake is to return it as base64 or hexadecimal text, and no
-/// signature is made of ASCII bytes alone.
+/// Returns an error if the bytes cannot be a raw RSA signature. The usual mistake is to return base64 or hexadecimal
+/// text. No raw signature consists of ASCII bytes alone.
 fn check_signature(signature: &[u8]) -> Result<(), Error> {
     let is_text = !signature.is_empty() && signature.is_ascii();
     if (256..=512).contains(&signature.len()) && !is_text {

@@ -2,13 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Returns the seconds since 1970, zero for a time before that.
+/// Returns the Unix seconds of a time, or zero for a time before 1970.
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
 
-/// A date and time as it is written, without its time zone.
+/// A calendar date and a time of day, without a time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Civil {
     pub(crate) year: u64,
@@ -25,7 +25,7 @@ impl Civil {
         let (days, second) = (unix_seconds / DAY, unix_seconds % DAY);
         let days = days + MARCH_OF_YEAR_0;
         let (cycle, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
-        // Without the leap days, whose cycles are of 4, 100 and 400 years.
+        // Subtracts the leap days, which come in cycles of 4, 100 and 400 years.
         let year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
         let day = day - days_of_years(year);
         let month = (5 * day + 2) / 153;
@@ -40,7 +40,8 @@ impl Civil {
         }
     }
 
-    /// Returns the Unix seconds of the date and time in UTC, `None` if there is no such time since 1970.
+    /// Returns the Unix seconds of the date and time in UTC, or `None` if there is no such time or if it is before
+    /// 1970.
     pub(crate) fn unix_seconds(&self) -> Option<u64> {
         if !(1970..=9999).contains(&self.year) || !(1..=12).contains(&self.month) || self.day == 0 {
             return None;
@@ -55,14 +56,15 @@ impl Civil {
             + (self.day - 1);
         let days = days - MARCH_OF_YEAR_0;
         let seconds = ((days * 24 + self.hour) * 60 + self.minute) * 60 + self.second;
-        // A day, hour, minute or second out of range has become another time.
+        // An out-of-range day, hour, minute or second converts back to a different time.
         (Self::at(seconds) == *self).then_some(seconds)
     }
 }
 
 const DAY: u64 = 24 * 60 * 60;
 
-// In this arithmetic a year begins in March: the leap day is its last, and a month always begins on the same day of it.
+// In this arithmetic a year begins in March. So the leap day is the last day of the year, and each month begins on a
+// fixed day of the year.
 
 /// Days from 1 March of year 0 to 1 January 1970.
 const MARCH_OF_YEAR_0: u64 = 719_468;
@@ -78,7 +80,7 @@ fn days_of_months(months: u64) -> u64 {
     (153 * months + 2) / 5
 }
 
-/// Reads decimal digits, few enough not to overflow.
+/// Reads decimal digits. The caller must pass few enough that the value does not overflow.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |value, digit| {
         digit
@@ -87,8 +89,8 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Returns the Unix seconds of a time such as `2018-06-08T10:34:56+08:00`, without its fraction of a second. Letters may
-/// be small. Returns `None` if it is no such time, or before 1970.
+/// Returns the Unix seconds of a time such as `2018-06-08T10:34:56+08:00`, without its fraction of a second. Letters
+/// may be in lower case. Returns `None` if the text is not such a time, or if the time is before 1970.
 pub(crate) fn parse_rfc_3339(text: &str) -> Option<u64> {
     let (local, (is_west, hours, minutes)) = rfc_3339_parts(&text.to_ascii_uppercase())?;
     let local = local.unix_seconds()?;
@@ -99,12 +101,13 @@ pub(crate) fn parse_rfc_3339(text: &str) -> Option<u64> {
     }
 }
 
-/// Checks whether a text has the form of RFC 3339, in capital letters. There may be no such day, hour and time zone.
+/// Checks whether a text has the form of RFC 3339, in upper case. Does not check that the day, hour and time zone
+/// exist.
 pub(crate) fn has_form_of_rfc_3339(text: &str) -> bool {
     rfc_3339_parts(text).is_some()
 }
 
-/// The difference from UTC, as written: true if it is west of it, hours and minutes.
+/// The offset from UTC as written: `true` if west of UTC, then hours and minutes.
 type Zone = (bool, u64, u64);
 
 fn rfc_3339_parts(text: &str) -> Option<(Civil, Zone)> {
@@ -137,7 +140,7 @@ fn clock_time(text: &[u8]) -> Option<(u64, u64, u64)> {
     ))
 }
 
-/// Returns what follows the fraction of a second, if there is one.
+/// Returns the text after the fraction of a second, or all of it if there is no fraction.
 fn without_fraction(rest: &[u8]) -> Option<&[u8]> {
     let Some(fraction) = rest.strip_prefix(b".") else {
         return Some(rest);
@@ -180,7 +183,7 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Returns the Unix seconds of the header `Date`, in the one form that servers may write (RFC 9110, 5.6.7):
+/// Returns the Unix seconds of the header `Date`, in the only form that servers may send (RFC 9110, 5.6.7):
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[cfg(feature = "client")]
 pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
@@ -273,7 +276,7 @@ mod tests {
                 assert_eq!(none.unix_seconds(), None);
             }
         }
-        // Every time can be written.
+        // Even the largest input can be written.
         assert!(Civil::at(u64::MAX).year > 9999);
     }
 

@@ -20,20 +20,20 @@ const REQUEST_ID: &str = "Request-ID";
 
 /// The scheme of all signatures.
 const SCHEME: &str = "WECHATPAY2-SHA256-RSA2048";
-/// The start of a probe signature: a wrong one that WeChat Pay sends to see that it is refused.
+/// The prefix of a probe signature: an invalid signature that WeChat Pay sends to check that it is refused.
 const PROBE_PREFIX: &str = "WECHATPAY/SIGNTEST/";
-/// A message is refused when its time differs from now by this much, in seconds.
+/// A message is refused if its time differs from now by this many seconds or more.
 const STALE_AFTER: u64 = 300;
 
-/// Verifies messages against the platform keys, the keys with which WeChat Pay signs.
+/// Verifies messages against the platform keys, which are the public keys for WeChat Pay's signatures.
 ///
 /// Cheap to clone. The clones share the keys, so that a client and a notification receiver know the same ones.
 ///
-/// A message is verified with the key that it names, whichever of those held it is. A request names one key in
-/// `Wechatpay-Serial`, with which WeChat Pay is to sign the response: the last public key if there is one (in the order
-/// of [`new`](Self::new), [`replace`](Self::replace) or [`replace_public_keys`](Self::replace_public_keys)), else the
-/// valid certificate that ends last. So when WeChat Pay assigns a new public key to the merchant, hold both, the new one
-/// last.
+/// A message is verified with the key that it names, which may be any key held. A request names one key in
+/// `Wechatpay-Serial`, and so asks WeChat Pay to sign the response with that key. It is the last public key if there is
+/// one (in the order of [`new`](Self::new), [`replace`](Self::replace) or
+/// [`replace_public_keys`](Self::replace_public_keys)), otherwise the valid certificate that expires last. When WeChat
+/// Pay assigns a new public key to the merchant, hold both keys, the new one last.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053249>.
 #[derive(Clone)]
@@ -42,8 +42,8 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Makes a verifier that knows `keys`: WeChat Pay public keys 微信支付公钥, platform certificates 平台证书, or both
-    /// while moving from one to the other.
+    /// Makes a verifier with `keys`: WeChat Pay public keys 微信支付公钥, platform certificates 平台证书, or both during a
+    /// migration.
     ///
     /// ```
     /// use wechatpay_contract::{PublicKey, Verifier};
@@ -63,23 +63,23 @@ impl Verifier {
         PlatformKeys::new(keys).map(|keys| Self { keys })
     }
 
-    /// Makes a verifier without keys, which refuses every message until it is given some, by
-    /// [`replace`](Self::replace) or by the download of the platform certificates.
+    /// Makes a verifier without keys, which refuses every message until keys are added by [`replace`](Self::replace) or
+    /// by the download of the platform certificates.
     pub fn without_keys() -> Self {
         Self {
             keys: PlatformKeys::default(),
         }
     }
 
-    /// Replaces all keys held by this verifier and its clones with `keys`. Downloaded certificates go too:
+    /// Replaces all keys held by this verifier and its clones with `keys`. Downloaded certificates are removed too:
     /// [`replace_public_keys`](Self::replace_public_keys) keeps them.
     ///
-    /// A message that is being verified at the same moment is verified with the old keys. Requests under way have named
-    /// an old key: keep it among the new ones until their responses have arrived, or these cannot be verified.
+    /// A verification in progress uses the old keys. Requests in flight have named an old key. Keep that key among the
+    /// new ones until their responses have arrived, otherwise the responses cannot be verified.
     ///
     /// # Errors
     ///
-    /// Those of [`Verifier::new`]. The old keys are kept then.
+    /// The errors of [`Verifier::new`]. On an error, the old keys are kept.
     pub fn replace(&self, keys: impl IntoIterator<Item = PublicKey>) -> Result<(), KeyError> {
         self.keys.replace(keys, |_| true)
     }
@@ -87,15 +87,15 @@ impl Verifier {
     /// Replaces the public keys held by this verifier and its clones with `keys`, and keeps the certificates, except one
     /// whose serial number is the id of one of `keys`.
     ///
-    /// For a service in certificate mode, when WeChat Pay assigns a public key to the merchant: requests name it at once,
-    /// while responses and notifications are still signed with certificates for days. Also for replacing one public key
-    /// by another: pass both until everything is signed with the new one. A public key that is held under the serial
-    /// number of a certificate is replaced too. [`replace`](Self::replace) is for a service that passes every key by
-    /// hand.
+    /// Use it when WeChat Pay assigns a public key to a merchant that uses certificates. Requests name the public key
+    /// at once, but responses and notifications are still signed with certificates for days. Use it also to replace one
+    /// public key with another: pass both until all messages are signed with the new one. A public key whose id is a
+    /// certificate's serial number is replaced too. A service that passes every key itself uses
+    /// [`replace`](Self::replace).
     ///
     /// # Errors
     ///
-    /// Those of [`Verifier::new`]. The old keys are kept then.
+    /// The errors of [`Verifier::new`]. On an error, the old keys are kept.
     pub fn replace_public_keys(
         &self,
         keys: impl IntoIterator<Item = PublicKey>,
@@ -114,8 +114,8 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`VerifyError`] names the first condition that is not met. Nothing in the message is to be believed then. The
-    /// signature comes last: before it, only the form of the headers, the time and the key's id are checked.
+    /// [`VerifyError`] for the first check that fails. Do not trust anything in the message then. The signature is
+    /// checked last, after the form of the headers, the time and the key's id.
     pub fn verify(
         &self,
         headers: &SignatureHeaders<'_>,
@@ -125,8 +125,8 @@ impl Verifier {
         verify_with(&self.keys.current(), headers, body, now)
     }
 
-    /// Reads a response of failure. It counts as unsigned if the key that signed it is not held, since its content is
-    /// needed most when keys are being changed.
+    /// Reads an error response. It counts as unsigned if the key that signed it is not held, since its content is
+    /// needed most while keys are being replaced.
     pub(crate) fn read_failure(
         &self,
         status: u16,
@@ -149,7 +149,7 @@ impl Verifier {
         Ok(error)
     }
 
-    /// Returns the platform keys held, such as for an alarm before the last certificate expires.
+    /// Returns the platform keys held. A service can raise an alarm before the last certificate expires:
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -181,7 +181,7 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// The headers of a message from WeChat Pay that its signature needs.
+/// The headers of a WeChat Pay message that are needed to verify its signature.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SignatureHeaders<'a> {
     serial: Option<&'a str>,
@@ -190,18 +190,18 @@ pub struct SignatureHeaders<'a> {
     signature: Option<&'a str>,
     signature_type: Option<&'a str>,
     request_id: Option<&'a str>,
-    /// Not WeChat Pay's, but tells what a response comes from that is not signed.
+    /// Identifies the server that sent an unsigned response, such as a proxy.
     server: Option<&'a str>,
 }
 
 impl<'a> SignatureHeaders<'a> {
-    /// Picks these headers out of all those received. Case does not matter. Fits the iterators over headers of most HTTP
-    /// crates, such as that of `&http::HeaderMap`.
+    /// Picks these headers from all received headers. The case of names does not matter. Accepts the header iterators
+    /// of most HTTP crates, such as that of `&http::HeaderMap`.
     ///
     /// # Errors
     ///
-    /// [`VerifyError::DuplicateHeader`] if one of them comes twice, [`VerifyError::MalformedHeader`] if one is not text.
-    /// The verification fails if one is missing or empty.
+    /// [`VerifyError::DuplicateHeader`] if one of them occurs twice, [`VerifyError::MalformedHeader`] if one is not
+    /// text. The verification fails if one is missing or empty.
     pub fn from_pairs<N, V>(
         pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
     ) -> Result<Self, VerifyError>
@@ -213,8 +213,7 @@ impl<'a> SignatureHeaders<'a> {
         checked.map(|()| headers)
     }
 
-    /// Reads all pairs, also those behind the first that is wrong, so that the `Request-ID` of a refused message is
-    /// known.
+    /// Reads all pairs, even after the first invalid one, so that the `Request-ID` of a refused message is known.
     pub(crate) fn read<N, V>(
         pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
     ) -> (Self, Result<(), VerifyError>)
@@ -233,8 +232,8 @@ impl<'a> SignatureHeaders<'a> {
     }
 
     /// Calls `lookup` with the name of each header, such as `Wechatpay-Serial`, and again in lower case if that returns
-    /// `None`. For frameworks without an iterator over headers: a header that came twice cannot be noticed this way, so
-    /// prefer [`from_pairs`](Self::from_pairs).
+    /// `None`. It is for frameworks without an iterator over headers. It cannot detect a duplicate header, so prefer
+    /// [`from_pairs`](Self::from_pairs).
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<&'a str>) -> Self {
         let find = |name: &str| lookup(name).or_else(|| lookup(&name.to_ascii_lowercase()));
         Self {
@@ -252,8 +251,8 @@ impl<'a> SignatureHeaders<'a> {
         not_blank(self.server)
     }
 
-    /// Returns `Request-ID`, which names the message for WeChat Pay's support. It is not signed and ends in logs, so that
-    /// no more than the first 128 visible ASCII characters are returned.
+    /// Returns `Request-ID`, which names the message for WeChat Pay's support. It is not signed and is usually logged,
+    /// so at most its first 128 visible ASCII characters are returned.
     pub fn request_id(&self) -> Option<&'a str> {
         let id = not_blank(self.request_id)?;
         let visible = id.bytes().take(128).take_while(u8::is_ascii_graphic);
@@ -265,14 +264,14 @@ impl<'a> SignatureHeaders<'a> {
         not_blank(self.serial)
     }
 
-    /// Checks whether there is a signature at all, right or wrong.
+    /// Checks whether there is a signature, valid or not.
     pub fn is_signed(&self) -> bool {
         not_blank(self.signature).is_some()
     }
 
     fn set(&mut self, name: &str, value: &'a [u8]) -> Result<(), VerifyError> {
         if name.eq_ignore_ascii_case(REQUEST_ID) {
-            // Not signed, so never a reason to refuse a message.
+            // This header is not signed, so it never causes a message to be refused.
             self.request_id = self.request_id.or_else(|| std::str::from_utf8(value).ok());
             return Ok(());
         }
@@ -319,11 +318,12 @@ pub(crate) fn verify_with(
     check_nonce_header(nonce)?;
     check_time(timestamp, now)?;
     let key = find(keys, serial, now)?;
-    // Only now, so that a message with a made-up serial number does not count as a probe, which keeps alarms quiet.
+    // A probe raises no alarm. It is checked after the key's id, so that a message with an unknown serial number does
+    // not pass as a probe.
     if signature.starts_with(PROBE_PREFIX) {
         return Err(VerifyError::Probe);
     }
-    // As many bytes as the largest key's signature has.
+    // Room for the signature of the largest key.
     let mut raw = [0; 1024];
     let decoded = STANDARD.decode_slice(signature, &mut raw).ok();
     let is_right = decoded
@@ -355,12 +355,12 @@ fn what_to_check(signature: &str, body: &[u8]) -> &'static str {
     }
 }
 
-/// Returns the text that a message's signature is made over: time, nonce and body, each ended by a line feed.
+/// Returns the message that a signature covers: time, nonce and body, each followed by a line feed.
 pub(crate) fn signed_message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
     [timestamp.as_bytes(), nonce.as_bytes(), body, b""].join(&b'\n')
 }
 
-/// An empty header is a missing one.
+/// Returns `None` for an empty header, which counts as missing.
 fn not_blank(value: Option<&str>) -> Option<&str> {
     value.filter(|value| !value.trim().is_empty())
 }
@@ -378,7 +378,8 @@ fn check_signature_type(signature_type: Option<&str>) -> Result<(), VerifyError>
     }
 }
 
-/// A line feed in the nonce would move the border between nonce and body: one signature would fit two bodies.
+/// Returns an error unless the nonce is visible ASCII. A line feed in it would move the boundary between nonce and
+/// body, and one signature would match two bodies.
 fn check_nonce_header(nonce: &str) -> Result<(), VerifyError> {
     if nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
@@ -390,7 +391,7 @@ fn check_nonce_header(nonce: &str) -> Result<(), VerifyError> {
 }
 
 fn check_time(timestamp: &str, now: u64) -> Result<(), VerifyError> {
-    // Digits only: a sign would parse as well.
+    // `parse` accepts a leading `+`, so only digits are allowed.
     let is_plain = timestamp.bytes().all(|byte| byte.is_ascii_digit());
     let Some(timestamp) = timestamp.parse::<u64>().ok().filter(|_| is_plain) else {
         return Err(VerifyError::MalformedHeader {

@@ -1,10 +1,10 @@
 //! Platform certificates 平台证书: download endpoint, decryption, validity, rotation.
 //!
-//! A [`Client`](crate::Client) does all of this by itself, see
+//! A [`Client`](crate::Client) does all of this automatically, see
 //! [`ClientBuilder::platform_certificates`](crate::ClientBuilder::platform_certificates). With another HTTP stack, send
 //! the [`request`], [`accept`] the response and pass the certificates to
-//! [`Merchant::replace_certificates`](crate::Merchant::replace_certificates). Do so every 12 hours at the latest, and when
-//! an unknown hexadecimal serial number arrives, but not for each such message.
+//! [`Merchant::replace_certificates`](crate::Merchant::replace_certificates). Do this at least every 12 hours, and when
+//! a message names an unknown hexadecimal serial number, but not for each such message.
 //!
 //! Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012551764>.
 
@@ -30,7 +30,7 @@ pub(crate) use self::refresh::{DownloadPermit, ForSerial, PlatformCertificates};
 /// The algorithm that encrypts the list's certificates.
 const ALGORITHM: &str = "AEAD_AES_256_GCM";
 const A_TIME: &str = "a time after 1970 such as 2018-06-08T10:34:56+08:00";
-/// The documented value for each certificate. Notifications, which are encrypted under the same key, have others.
+/// The documented value for each certificate. Notifications, which are encrypted with the same key, have other values.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/global/v3/zh/4012354540>.
 const ASSOCIATED_DATA: &str = "certificate";
@@ -46,15 +46,16 @@ pub fn request() -> Request {
 ///
 /// `headers` are all the response's headers as pairs of name and value, `body` its raw bytes. Each certificate of the
 /// list must decrypt under the APIv3 key and have the serial number that the list gives it. A certificate's validity is
-/// its own. An earlier `expire_time` in the list ends it, as documented for a certificate that is being replaced. The
-/// response's signature must be that of a key in `held`, or else of one of these certificates: the first list of all is
-/// believed because nobody else can encrypt under the APIv3 key.
+/// read from the certificate. An earlier `expire_time` in the list shortens it, as documented for a certificate that is
+/// being replaced. A key in `held` must verify the response's signature. If the key that the response names is not
+/// held, one of these certificates must verify it. The first list can be trusted because nobody else can encrypt with
+/// the APIv3 key.
 ///
 /// ```
 /// use std::time::SystemTime;
 /// use wechatpay_contract::{ApiV3Key, Merchant, certificates};
 ///
-/// /// Takes over the certificates of a response that another HTTP stack received.
+/// /// Replaces the certificates with those of a response that another HTTP stack received.
 /// fn take_over(
 ///     merchant: &Merchant,
 ///     key: &ApiV3Key,
@@ -71,7 +72,7 @@ pub fn request() -> Request {
 /// # Errors
 ///
 /// [`Error::Certificates`] if the response is not a usable list, [`Error::Unverified`] if neither a key held nor one of
-/// its certificates verifies it, [`Error::Api`] for any other status than 2xx, and [`Error::Accepted`] for 202.
+/// its certificates verifies it, [`Error::Api`] for a status other than 2xx, and [`Error::Accepted`] for 202.
 pub fn accept<'a, N, V>(
     status: u16,
     headers: impl IntoIterator<Item = (&'a N, &'a V)>,
@@ -104,7 +105,8 @@ where
             false => error.into(),
         });
     }
-    // A key not held yet may be one of the list's own. A merchant without certificates must be told that it is empty.
+    // The list itself may contain a key that is not held yet. A merchant without certificates must learn that the list
+    // is empty.
     let is_verified = match held.verify(&headers, body, now) {
         Err(VerifyError::UnknownSerial { .. }) => false,
         verdict => verdict.map(|()| true).map_err(unverified)?,
@@ -125,7 +127,7 @@ where
     Ok(certificates)
 }
 
-/// Tencent's SDKs disagree which of the two codes it is.
+/// Checks for the response to a merchant without platform certificates. Tencent's SDKs disagree about its code.
 fn is_without_certificates(error: &ApiError) -> bool {
     error.status == 404 && ["RESOURCE_NOT_EXISTS", "NOT_FOUND"].contains(&&*error.code)
 }
@@ -141,7 +143,7 @@ fn no_certificates(response: ApiError, headers: &SignatureHeaders<'_>) -> Certif
     }
 }
 
-/// The list of platform certificates, as far as it is needed.
+/// The fields of the list of platform certificates that this crate reads.
 #[derive(Deserialize)]
 struct List {
     data: Vec<Entry>,
@@ -150,7 +152,7 @@ struct List {
 #[derive(Deserialize)]
 struct Entry {
     serial_no: String,
-    /// Tencent's own example has a space behind another key: `"effective_time "`.
+    /// Tencent's own example has a space at the end of another field name: `"effective_time "`.
     #[serde(alias = "expire_time ")]
     expire_time: String,
     encrypt_certificate: Encrypted,
@@ -164,7 +166,7 @@ struct Encrypted {
     ciphertext: String,
 }
 
-/// Returns the certificates of the list, none only if it is empty.
+/// Returns the certificates of the list. The result is empty only if the list is.
 fn open_list(
     body: &[u8],
     now: u64,
@@ -190,7 +192,8 @@ fn open_list(
 }
 
 impl Entry {
-    /// Decrypts the certificate, compares it with what the list says of it, and ends it with the list.
+    /// Decrypts the certificate, compares it with its entry in the list, and limits its validity to the entry's
+    /// `expire_time`.
     fn open(self, position: usize, api_v3_key: &ApiV3Key) -> Result<PublicKey, CertificateError> {
         let wrong = |field: &str, wanted: &str| {
             unusable(format!("data[{position}].{field}: wanted {wanted}"))
@@ -226,7 +229,7 @@ fn read_certificate(pem: &[u8], serial_no: &str) -> Result<PublicKey, Certificat
         let problem = format!("what it gives as platform certificate \"{listed}\" is not one");
         CertificateError::unusable(problem, source)
     };
-    // The text of a notification, which is encrypted under the same key, may hold a block as well.
+    // A notification is encrypted with the same key, and its text may contain a PEM block too.
     if !is_block_alone(pem) {
         return Err(not_one(None));
     }

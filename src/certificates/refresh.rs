@@ -7,21 +7,21 @@ use crate::error::{CertificateError, Error, Outcome};
 use crate::keys::{ApiV3Key, is_serial_number};
 use crate::verifier::Verifier;
 
-/// WeChat Pay asks for less than 12 hours.
+/// The age at which the certificates are downloaded again. WeChat Pay asks for less than 12 hours.
 const MAX_AGE: Duration = Duration::from_secs(10 * 60 * 60);
-/// Between the starts of two downloads while a valid key is held, and the longest backoff without one.
+/// The least time between the starts of two downloads while a valid key is held, and the longest backoff without one.
 const PAUSE: Duration = Duration::from_secs(60);
 /// The first backoff without a valid key. It doubles with each failure.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-/// Failures in a row that sent nothing and are retried without a backoff.
+/// The number of consecutive failures that sent nothing and are retried without a backoff.
 const UNSENT_AT_ONCE: u32 = 10;
 
 /// Decides when a verifier's platform certificates are downloaded, and keeps the result of the last download.
 ///
 /// One thread downloads at a time. Threads with a valid key do not wait for it. Without a valid key, a download that
 /// was sent and failed is retried after 1 s, 2 s, 4 s … 60 s: at most 6 requests in the first minute and one in each
-/// further minute, for any number of threads. One that sent nothing is retried by the next call, 10 times in a row, and
-/// then once a second.
+/// further minute, for any number of threads. A download that sent nothing is retried by the next call, 10 times in a
+/// row, and then once a second.
 #[derive(Debug)]
 pub(crate) struct PlatformCertificates {
     api_v3_key: Arc<ApiV3Key>,
@@ -37,20 +37,20 @@ struct State {
     is_running: bool,
     /// The start of the last download.
     attempted: Option<SystemTime>,
-    /// The start of the last download that returned certificates, or the response that there are none.
+    /// The start of the last download that returned certificates, or found that there are none.
     checked: Option<SystemTime>,
     /// The error of the last download.
     error: Option<Arc<Error>>,
-    /// Failures since the last success of downloads that were sent.
+    /// The number of sent downloads that failed since the last success.
     failures: u32,
-    /// Failures in a row of downloads that were not sent.
+    /// The number of consecutive failed downloads that were not sent.
     unsent: u32,
 }
 
 /// The decision about a message that names an unknown key.
 #[derive(Debug)]
 pub(crate) enum ForSerial<'a> {
-    /// The key is held by now: verify again.
+    /// The key is now held: verify again.
     Held,
     /// Download, then verify again.
     Download(DownloadPermit<'a>),
@@ -74,10 +74,10 @@ impl PlatformCertificates {
         &self.api_v3_key
     }
 
-    /// Returns the permit to download if the certificates are due. To be called before each request.
+    /// Returns the permit to download if the certificates are due. The client calls this before each request.
     ///
     /// Waits for a running download if there is no valid key. Then returns an error if that download fails or does not
-    /// end, or if the last one failed and may not be retried yet.
+    /// end in time, or if the last one failed and may not be retried yet.
     pub(crate) fn before_use(
         &self,
         now: SystemTime,
@@ -90,7 +90,7 @@ impl PlatformCertificates {
         if state.is_running {
             return Err(self.still_running());
         }
-        // Threads that waited share the result, or each of them would try a dead host in turn.
+        // Threads that waited share the result. Otherwise each of them would try an unreachable host in turn.
         if !has_waited && !state.is_pausing(now, has_key()) {
             return Ok(Some(self.start(state, now)));
         }
@@ -121,7 +121,8 @@ impl PlatformCertificates {
         }
     }
 
-    /// Returns the permit to download at the caller's request, after a running download. Fails if that does not end.
+    /// Returns the permit to download at the caller's request. Waits for a running download first, and fails if it does
+    /// not end in time.
     pub(crate) fn on_demand(&self, now: SystemTime) -> Result<DownloadPermit<'_>, Arc<Error>> {
         let (state, _) = self.wait(|| true);
         if state.is_running {
@@ -149,8 +150,8 @@ impl PlatformCertificates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits while a download is running and is needed, at most for the timeout, also if one download follows another.
-    /// Returns whether it waited, too.
+    /// Waits while a download is running and is needed, at most for the timeout, even if another download follows. Also
+    /// returns `true` if it waited.
     fn wait(&self, is_needed: impl Fn() -> bool) -> (MutexGuard<'_, State>, bool) {
         let state = self.state();
         let has_waited = state.is_running && is_needed();
@@ -179,7 +180,7 @@ impl State {
             .is_some_and(|attempted| abs_diff(attempted, now) < self.pause(has_key))
     }
 
-    /// Returns how long after the start of the last download the next may start.
+    /// Returns the least time between the start of the last download and that of the next.
     fn pause(&self, has_key: bool) -> Duration {
         let is_interrupted = self.error.as_deref().is_some_and(is_interrupted);
         match self.unsent {
@@ -204,7 +205,7 @@ impl State {
     }
 }
 
-/// Returns `true` if the request for the certificates was not sent, or if a panic leaves that open.
+/// Returns `true` if the request for the certificates was not sent, or if a panic leaves that unknown.
 fn is_unsent(error: &Error) -> bool {
     is_interrupted(error) || error.outcome() == Outcome::NotSent
 }
@@ -243,7 +244,7 @@ pub(crate) struct DownloadPermit<'a> {
 }
 
 impl DownloadPermit<'_> {
-    /// Records the result. On success the verifier must hold the new certificates already.
+    /// Records the result. On success, the verifier must already hold the new certificates.
     pub(crate) fn finish(mut self, result: Result<(), Arc<Error>>) -> Result<(), Arc<Error>> {
         self.is_finished = true;
         self.certificates
@@ -265,7 +266,7 @@ impl Drop for DownloadPermit<'_> {
     }
 }
 
-/// Returns the time between two times. A clock that was set back must not stop the downloads until it has caught up.
+/// Returns the absolute difference of two times, so that a clock that was set back does not stop the downloads.
 fn abs_diff(one: SystemTime, other: SystemTime) -> Duration {
     other
         .duration_since(one)

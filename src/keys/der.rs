@@ -11,8 +11,8 @@ pub(super) const SEQUENCE: u8 = 0x30;
 /// `[0]`, constructed.
 pub(super) const CONTEXT_0: u8 = 0xA0;
 
-/// Reads one element after the other from the content of a surrounding one. Returns `None` if the bytes are not the
-/// element asked for.
+/// Reads the elements of a constructed element's content in order. The methods return `None` if the bytes are not the
+/// requested element.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -22,7 +22,7 @@ impl<'a> Reader<'a> {
         Self { rest: content }
     }
 
-    /// Returns the content of the element that is all of `input`, with nothing behind it.
+    /// Returns a reader of the content of the single element in `input`, or `None` if other bytes follow it.
     pub(super) fn whole(tag: u8, input: &'a [u8]) -> Option<Self> {
         let mut outer = Self::new(input);
         let content = outer.element(tag)?;
@@ -46,7 +46,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the next element, for reading inside it.
+    /// Returns a reader of the next element, a sequence.
     pub(super) fn sequence(&mut self) -> Option<Self> {
         self.element(SEQUENCE).map(Self::new)
     }
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         Some((tag, content))
     }
 
-    /// Returns the next element as an integer of zero or more, big-endian, without the zero byte that marks it as positive.
+    /// Returns the next element as a non-negative integer: big-endian, without the leading zero byte of its sign.
     pub(super) fn unsigned(&mut self) -> Option<&'a [u8]> {
         match self.element(INTEGER)? {
             [] => None,
@@ -86,7 +86,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns the length at the start of `input`, and what follows it. Up to 65535, which no key or certificate reaches.
+/// Returns the length at the start of `input`, and the bytes after it. Lengths above 65535 are refused, since keys and
+/// certificates are shorter.
 fn length(input: &[u8]) -> Option<(usize, &[u8])> {
     match input {
         [short @ ..=0x7F, rest @ ..] => Some((usize::from(*short), rest)),

@@ -1,4 +1,4 @@
-//! Reads key files. Errors name the file, and never show what is in it.
+//! Reads key files. Errors name the file and never show its content.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::KeyError;
 
-/// No key or chain of certificates is longer, in bytes.
+/// The most bytes read from a file. No key or certificate chain is longer.
 const MAX_LEN: u64 = 1 << 20;
 
 /// Reads a file and makes a key of its content.
@@ -33,7 +33,8 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Checks whether a key was passed in the place of a path, which an error would show: PEM text, base64, or an APIv3 key.
+/// Checks whether the path looks like a key that was passed by mistake: PEM text, base64 or an APIv3 key. An error must
+/// not show it.
 fn looks_like_key(path: &Path) -> bool {
     let text = path.to_string_lossy();
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);

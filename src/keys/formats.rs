@@ -12,14 +12,14 @@ pub(super) struct RsaNumbers<'a> {
 }
 
 impl RsaNumbers<'_> {
-    /// Refuses numbers with which no signature could be verified.
+    /// Checks that signatures can be verified with these numbers.
     pub(super) fn check_public(&self) -> Result<(), KeyError> {
         let is_supported = (2048..=4096).contains(&self.modulus_bits());
         self.check_modulus(is_supported, "2048 to 4096")?;
         self.check_exponent(3, "an odd number from 3 to 8589934591")
     }
 
-    /// Refuses numbers with which ring could not sign.
+    /// Checks that ring can sign with these numbers.
     pub(super) fn check_private(&self) -> Result<(), KeyError> {
         let is_supported = [2048, 3072, 4096].contains(&self.modulus_bits());
         self.check_modulus(is_supported, "2048, 3072 or 4096")?;
@@ -45,7 +45,7 @@ impl RsaNumbers<'_> {
         }
     }
 
-    /// The upper limit, 33 bits, is ring's.
+    /// ring limits the exponent to 33 bits.
     fn check_exponent(&self, least: u64, wanted: &'static str) -> Result<(), KeyError> {
         const MOST: u64 = (1 << 33) - 1;
         let shift = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
@@ -68,7 +68,7 @@ pub(super) struct Certificate<'a> {
     pub(super) key: RsaNumbers<'a>,
 }
 
-/// Reads a private key, PKCS#8 or PKCS#1. Returns it as PKCS#1, with all that is public in it.
+/// Reads a private key, PKCS#8 or PKCS#1. Returns it as PKCS#1, with its public numbers.
 pub(super) fn private_key(input: &[u8]) -> Result<(&[u8], RsaNumbers<'_>), KeyError> {
     let pkcs1 = match tags(input)[..] {
         [der::INTEGER, der::SEQUENCE, der::OCTET_STRING, ..] => pkcs8_content(input)?,
@@ -110,7 +110,7 @@ const PRIVATE_KEY: &str = "private key";
 const PUBLIC_KEY: &str = "public key";
 const CERTIFICATE: &str = "certificate";
 
-/// Returns the tags of the elements in the outermost sequence, none if that is not well-formed.
+/// Returns the tags of the elements of the outermost sequence, or no tags if it is not well-formed.
 fn tags(input: &[u8]) -> Vec<u8> {
     let mut tags = Vec::new();
     let Some(mut outer) = Reader::whole(der::SEQUENCE, input) else {
@@ -125,7 +125,7 @@ fn tags(input: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Says what a PEM block holds.
+/// Describes the content of a PEM block.
 fn content(input: &[u8]) -> String {
     let starts_as_sequence = input.first() == Some(&der::SEQUENCE);
     let found = match tags(input)[..] {
@@ -161,7 +161,7 @@ pub(super) fn rsa_public_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
     read().ok_or_else(|| malformed(PUBLIC_KEY, "it does not hold a complete RSA public key"))
 }
 
-/// Reads an `RSAPrivateKey` of PKCS#1 (RFC 8017, A.1.2). Returns what is public in it.
+/// Reads an `RSAPrivateKey` of PKCS#1 (RFC 8017, A.1.2). Returns its public numbers.
 fn rsa_private_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
     let read = || {
         let mut key = Reader::whole(der::SEQUENCE, input)?;
@@ -170,7 +170,7 @@ fn rsa_private_key(input: &[u8]) -> Result<RsaNumbers<'_>, KeyError> {
             modulus: key.unsigned()?,
             exponent: key.unsigned()?,
         };
-        // d, p, q, dP, dQ and qInv: their values are ring's to check.
+        // ring checks the values of d, p, q, dP, dQ and qInv.
         for _ in 0..6 {
             key.unsigned()?;
         }
@@ -190,7 +190,7 @@ fn pkcs8_content(input: &[u8]) -> Result<&[u8], KeyError> {
         let [0 | 1] = info.unsigned()? else {
             return None;
         };
-        // Attributes and the public key, which may follow, say nothing that is needed.
+        // Attributes and the public key may follow. They are not needed.
         Some((info.sequence()?, info.element(der::OCTET_STRING)?))
     };
     let incomplete = || {
@@ -210,7 +210,7 @@ pub(crate) fn is_certificate(input: &[u8]) -> bool {
     outline(input).is_some()
 }
 
-/// The parts of a certificate, not read yet.
+/// The unparsed parts of a certificate.
 struct Outline<'a> {
     serial: &'a [u8],
     validity: Reader<'a>,
@@ -265,7 +265,8 @@ fn public_key_of<'a>(mut info: Reader<'a>, name: &'static str) -> Result<RsaNumb
     rsa_public_key(content)
 }
 
-/// Refuses every `AlgorithmIdentifier` but `rsaEncryption`, naming those that people use by mistake.
+/// Returns an error unless the `AlgorithmIdentifier` is `rsaEncryption`. The error names the algorithms that are often
+/// used by mistake.
 fn require_rsa(mut algorithm: Reader<'_>, name: &'static str) -> Result<(), KeyError> {
     const RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
     const RSA_PSS: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A];
@@ -285,7 +286,8 @@ fn require_rsa(mut algorithm: Reader<'_>, name: &'static str) -> Result<(), KeyE
     }
 }
 
-/// Returns the serial number without leading zeros, but at least one byte. A negative one has no agreed spelling.
+/// Returns the serial number without leading zeros, at least one byte. Returns `None` for a negative one, which has no
+/// standard text form.
 fn serial_number(content: &[u8]) -> Option<&[u8]> {
     if *content.first()? >= 0x80 {
         return None;

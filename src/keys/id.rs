@@ -2,8 +2,8 @@
 
 use crate::error::KeyError;
 
-/// Returns the id of a platform key as it is sent, or an error that does not show it. Ids stand in headers and errors,
-/// where no key must get that was passed in an id's place.
+/// Returns the id of a platform key in the form that is sent, or an error that does not show it. Headers and errors
+/// contain ids, so a key that was passed as an id by mistake must be refused.
 pub(super) fn checked_id(id: &str) -> Result<String, KeyError> {
     const MAX_LEN: usize = 64;
     let is_key_id = id.len() <= MAX_LEN
@@ -16,8 +16,9 @@ pub(super) fn checked_id(id: &str) -> Result<String, KeyError> {
     }
 }
 
-/// Returns the serial number of a certificate as it is sent: upper-case hexadecimal, two digits a byte, without leading
-/// zero bytes. Otherwise returns what was found, without showing it: it may be a secret in the wrong place.
+/// Returns the serial number of a certificate in the form that is sent: upper-case hexadecimal, two digits a byte,
+/// without leading zero bytes. Otherwise returns a description of the text. The description shows at most one character
+/// of the text, which may be a secret passed by mistake.
 pub(crate) fn serial_number(text: &str) -> Result<String, String> {
     /// The digits of 20 bytes, the longest serial number that RFC 5280 allows.
     const MAX_LEN: usize = 40;
@@ -35,7 +36,7 @@ pub(crate) fn serial_number(text: &str) -> Result<String, String> {
     Ok(format!("{digits:0>len$}"))
 }
 
-/// Recognizes what people pass in place of a serial number.
+/// Describes a value that is commonly passed instead of a serial number.
 fn mistaken(text: &str) -> Option<&'static str> {
     let starts_with = |start: &str| {
         text.get(..start.len())
@@ -56,8 +57,8 @@ fn mistaken(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Checks whether two ids name the same key. Serial numbers may be written in lower case and with leading zeros, the ids
-/// of public keys only as they are.
+/// Checks whether two ids name the same key. Serial numbers match in either case and with leading zeros. Ids of public
+/// keys must be equal.
 pub(crate) fn is_same_id(one: &str, other: &str) -> bool {
     one == other
         || (significant(one).eq_ignore_ascii_case(significant(other))

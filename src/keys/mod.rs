@@ -1,4 +1,4 @@
-//! Private, public and APIv3 keys, with PEM and DER. The only place that names ring.
+//! Private, public and APIv3 keys, with their PEM and DER formats. Only this module uses ring.
 
 mod der;
 mod file;
@@ -32,13 +32,12 @@ pub(crate) use self::id::{is_same_id, serial_number};
 #[cfg(feature = "client")]
 pub(crate) use self::random::random_nonce;
 
-/// Stands for a right signature, and for the tag of a plaintext that is not encrypted. Only a fuzzer's build knows it
-/// (`--cfg fuzzing`, see `tests/fuzz`), or no input could get past the cryptography.
+/// A fuzzing build (`--cfg fuzzing`, see `tests/fuzz`) accepts this as a valid signature, and as the tag of an
+/// unencrypted plaintext. Otherwise no fuzzed input would pass the cryptography.
 #[cfg(fuzzing)]
 const FUZZING: &[u8] = b"fuzzing";
 
-/// The merchant's private RSA key, with which requests are signed: the content of `apiclient_key.pem`
-/// (商户API证书私钥).
+/// The merchant's private RSA key, which signs requests: the content of `apiclient_key.pem` (商户API证书私钥).
 ///
 /// It cannot be cloned, compared, serialized or printed. Share it by reference or in an `Arc`.
 ///
@@ -48,12 +47,13 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads an RSA key of 2048, 3072 or 4096 bits from PEM text: `BEGIN PRIVATE KEY` or `BEGIN RSA PRIVATE KEY`, with a
-    /// key in PKCS#8 or PKCS#1 in it.
+    /// Reads an RSA key of 2048, 3072 or 4096 bits from PEM text: `BEGIN PRIVATE KEY` or `BEGIN RSA PRIVATE KEY`, in
+    /// PKCS#8 or PKCS#1.
     ///
-    /// Pass the file's content. [`from_file`](Self::from_file) takes its name. The text may have passed through an
-    /// environment variable, JSON or a Kubernetes secret: text around the block, any line width, a byte order mark, line
-    /// breaks as `\n`, a missing BEGIN and END line, and the base64 of all this are read too.
+    /// Pass the file's content, or use [`from_file`](Self::from_file) with its path. The text may come from an
+    /// environment variable, JSON or a Kubernetes secret. These variations are accepted: text around the block, any
+    /// line width, a byte order mark, line breaks written as `\n`, missing BEGIN and END lines, and the base64 of the
+    /// whole text.
     ///
     /// ```
     /// use wechatpay_contract::PrivateKey;
@@ -85,17 +85,17 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// Those of [`from_pem`](Self::from_pem) and of reading the file, with the file's name.
+    /// The errors of [`from_pem`](Self::from_pem) and of reading the file, with the file's path.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         file::read(path.as_ref(), |pem| Self::from_pem(pem))
     }
 
-    /// Signs with RSA PKCS#1 v1.5 and SHA-256. Returns as many bytes as the modulus has.
+    /// Signs with RSA PKCS#1 v1.5 and SHA-256. The signature is as long as the modulus.
     ///
-    /// Fails if the key's numbers turn out not to belong together: some of them can only be checked by signing.
+    /// Fails if the key's numbers do not belong together. Some of them can only be checked by signing.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Cause> {
         let mut signature = vec![0; self.pair.public().modulus_len()];
-        // This padding has nothing random in it. ring asks for a random source all the same and does not use it.
+        // This padding is deterministic. ring requires a random source but does not use it.
         self.pair
             .sign(
                 &RSA_PKCS1_SHA256,
@@ -136,8 +136,8 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// A platform key: a public RSA key of WeChat Pay, with which responses and notifications are verified, and the id by
-/// which `Wechatpay-Serial` names it.
+/// A platform key: a public RSA key of WeChat Pay that verifies responses and notifications, and its id in
+/// `Wechatpay-Serial`.
 ///
 /// It is either a WeChat Pay public key (微信支付公钥), which has no expiry, or a platform certificate (平台证书). The
 /// merchant's own certificate is read as the same type, for [`Signer::from_certificate`](crate::Signer::from_certificate).
@@ -157,16 +157,16 @@ impl PublicKey {
     /// Reads a public RSA key of 2048 to 4096 bits from PEM text: `BEGIN PUBLIC KEY` (the file `pub_key.pem`) or
     /// `BEGIN RSA PUBLIC KEY`, in all the forms that [`PrivateKey::from_pem`] reads.
     ///
-    /// `id` is the one that WeChat Pay shows beside the key (微信支付公钥ID), such as
-    /// `PUB_KEY_ID_0000000000000024101100397200000006`. Digits are documented behind `PUB_KEY_ID_`, letters are accepted
-    /// too, up to 64 characters in all. For the public key of a certificate it is the certificate's serial number, up to
-    /// 40 hexadecimal digits in either case, but neither 32, as many as an APIv3 key has, nor 34 decimal ones, which are
-    /// those of a public key's id without its prefix.
+    /// `id` is the id that WeChat Pay shows next to the key (微信支付公钥ID), such as
+    /// `PUB_KEY_ID_0000000000000024101100397200000006`. The documented form is `PUB_KEY_ID_` followed by digits.
+    /// Letters are accepted too, up to 64 characters in total. For the public key of a certificate, `id` is the
+    /// certificate's serial number: up to 40 hexadecimal digits in either case. Two lengths are refused: 32 digits, the
+    /// length of an APIv3 key, and 34 decimal digits, a public key's id without its prefix.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] if the id is not of that form (it is not shown then), if there is not exactly one such block, if it
-    /// is damaged, or if the key in it is not an RSA key with which a signature could ever be verified.
+    /// [`KeyError`] if the id does not have that form (the error does not show it), if there is not exactly one such
+    /// block, if it is damaged, or if the key in it is not an RSA key that can verify signatures.
     pub fn from_pem(id: impl Into<String>, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::under(checked_id(&id.into())?, pem.as_ref())
     }
@@ -180,7 +180,7 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// Those of [`from_pem`](Self::from_pem) and of reading the file, with the file's name.
+    /// The errors of [`from_pem`](Self::from_pem) and of reading the file, with the file's path.
     pub fn from_file(id: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let id = checked_id(&id.into())?;
         file::read(path.as_ref(), |pem| Self::under(id, pem))
@@ -189,7 +189,7 @@ impl PublicKey {
     /// Reads a certificate from PEM text: `BEGIN CERTIFICATE`, in all the forms that [`PrivateKey::from_pem`] reads.
     ///
     /// Its id is the certificate's serial number in upper-case hexadecimal. The certificate's own signature is not
-    /// checked: where it comes from is for the caller to know.
+    /// checked, so the caller must trust its source.
     ///
     /// # Errors
     ///
@@ -209,7 +209,8 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// Those of [`from_certificate_pem`](Self::from_certificate_pem) and of reading the file, with the file's name.
+    /// The errors of [`from_certificate_pem`](Self::from_certificate_pem) and of reading the file, with the file's
+    /// path.
     pub fn from_certificate_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         file::read(path.as_ref(), |pem| Self::from_certificate_pem(pem))
     }
@@ -236,15 +237,15 @@ impl PublicKey {
         &self.id
     }
 
-    /// Returns when the certificate may be used, `None` for a public key, which has no expiry.
+    /// Returns the validity of the certificate, or `None` for a public key, which has no expiry.
     ///
-    /// The validity ends before the certificate's own end if the list of platform certificates that it was downloaded
-    /// with says so, see [`certificates::accept`](crate::certificates::accept).
+    /// The validity ends before the certificate's `notAfter` if the list of platform certificates had an earlier
+    /// `expire_time`, see [`certificates::accept`](crate::certificates::accept).
     pub fn validity(&self) -> Option<Validity> {
         self.validity
     }
 
-    /// Ends a certificate's validity with this second, in Unix seconds, unless it ends before.
+    /// Limits a certificate's validity to this last second, in Unix seconds.
     pub(crate) fn ending_at(mut self, unix_seconds: u64) -> Self {
         if let Some(validity) = &mut self.validity {
             validity.not_after = validity.not_after.min(unix_seconds);
@@ -300,7 +301,7 @@ pub struct Validity {
     pub not_after: u64,
 }
 
-/// The APIv3 key (APIv3密钥), with which notifications and platform certificates are decrypted.
+/// The APIv3 key (APIv3密钥), which decrypts notifications and platform certificates.
 ///
 /// It cannot be cloned, compared, serialized or printed. Share it by reference or in an `Arc`.
 ///
@@ -310,11 +311,11 @@ pub struct ApiV3Key {
 }
 
 impl ApiV3Key {
-    /// Takes the key as it is set in the merchant platform: 32 bytes, used as they are.
+    /// Makes a key from the value set in the merchant platform: 32 bytes, used without decoding.
     ///
     /// # Errors
     ///
-    /// [`KeyError::ApiV3KeyLength`] for any other length. A line break at the end of a file counts, and the message says
+    /// [`KeyError::ApiV3KeyLength`] for any other length. A trailing line break counts as a byte, and the error says
     /// so.
     pub fn new(key: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let key = key.as_ref();
@@ -327,8 +328,8 @@ impl ApiV3Key {
         })
     }
 
-    /// Decrypts in place with AES-256-GCM. The last 16 bytes are the tag. Returns `None` if the nonce has not 12 bytes
-    /// or if anything was altered.
+    /// Decrypts in place with AES-256-GCM. The last 16 bytes are the tag. Returns `None` if the nonce is not 12 bytes
+    /// long, or if any input was altered.
     pub(crate) fn decrypt<'a>(
         &self,
         nonce: &[u8],
@@ -347,7 +348,7 @@ impl ApiV3Key {
         Some(plaintext)
     }
 
-    /// Encrypts with AES-256-GCM, the tag at the end. The nonce must never be used twice with a key.
+    /// Encrypts with AES-256-GCM and appends the tag. A nonce must never be reused with the same key.
     #[cfg(feature = "sandbox")]
     pub(crate) fn encrypt(
         &self,
@@ -361,7 +362,8 @@ impl ApiV3Key {
             Aad::from(associated_data),
             &mut in_out,
         );
-        // Empty only for a plaintext of 64 GiB and more: too short to hold a tag, so that it never decrypts.
+        // ring fails only for a plaintext of 64 GiB or more. The empty result is too short for a tag, so it never
+        // decrypts.
         sealed.map_or_else(|_| Vec::new(), |()| in_out)
     }
 }

@@ -1,4 +1,5 @@
-//! Finds the one PEM block of an input, in the forms in which keys are passed on, or says what was found in its place.
+//! Finds the only PEM block of an input, in the forms in which keys are commonly passed, or describes what was found
+//! instead.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
-/// The labels that are wanted, and how an error says so.
+/// The accepted labels, and their description in an error.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     name: &'static str,
@@ -48,9 +49,9 @@ impl Kind {
 
 /// Decodes the only block of the input. Its label must be of this kind. The content decides the format.
 ///
-/// Also reads what can mean nothing else: line breaks and slashes escaped with backslashes, as in JSON and environment
-/// variables, the base64 of a whole PEM file, as in a Kubernetes secret, and the base64 of a block without its BEGIN and
-/// END lines.
+/// Also accepts unambiguous variations: line breaks and slashes escaped with backslashes, as in JSON and environment
+/// variables, the base64 of a whole PEM file, as in a Kubernetes secret, and the base64 of a block without its BEGIN
+/// and END lines.
 pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Vec<u8>, KeyError> {
     let text = unescaped(input);
     if let Some(der) = labelled_block(&text, kind)? {
@@ -69,7 +70,7 @@ pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Vec<u8>, KeyError> 
     })
 }
 
-/// Undoes escapes, however often they were escaped themselves. No part of a PEM block has a backslash.
+/// Removes escapes, nested ones too. A PEM block contains no backslash.
 fn unescaped(input: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(input.len());
     let mut parts = input.split(|byte| *byte == b'\\');
@@ -81,7 +82,7 @@ fn unescaped(input: &[u8]) -> Vec<u8> {
                 text.extend_from_slice(rest);
             }
             [] | [b'/' | b'\r' | b'\n', ..] => text.extend_from_slice(part),
-            // As JSON writes '+', '=' and line breaks: in base64, no other character is worth escaping.
+            // The JSON escapes of '+', '=' and line breaks. No other character of base64 is usually escaped this way.
             [b'u', b'0', b'0', high, low, ref rest @ ..] => {
                 let digits = [high, low];
                 let hex = std::str::from_utf8(&digits).unwrap_or_default();
@@ -121,11 +122,11 @@ fn labelled_block(text: &[u8], kind: Kind) -> Result<Option<Vec<u8>>, KeyError> 
         .ok_or_else(|| kind.malformed(not_base64(body)))
 }
 
-/// Returns the label of the only BEGIN line, and what follows it.
+/// Returns the label of the only BEGIN line, and the text after it.
 fn only_begin(text: &[u8], kind: Kind) -> Result<Option<(&str, &[u8])>, KeyError> {
     let mut begins: Vec<_> = begins(text).collect();
     if begins.len() > 1 {
-        // `openssl ecparam -genkey` puts the curve before the key. The key is the better thing to name.
+        // `openssl ecparam -genkey` writes the curve before the key. The error should name the key.
         begins.retain(|(label, _)| *label != Some("EC PARAMETERS"));
     }
     match *begins.as_slice() {
@@ -145,7 +146,7 @@ fn only_begin(text: &[u8], kind: Kind) -> Result<Option<(&str, &[u8])>, KeyError
     }
 }
 
-/// For each BEGIN line its label, if that is well-formed, and what follows.
+/// Returns each BEGIN line's label, if it is well-formed, and the text after it.
 fn begins(mut input: &[u8]) -> impl Iterator<Item = (Option<&str>, &[u8])> {
     std::iter::from_fn(move || {
         (_, input) = split_once(input, BEGIN)?;
@@ -156,14 +157,15 @@ fn begins(mut input: &[u8]) -> impl Iterator<Item = (Option<&str>, &[u8])> {
     })
 }
 
-/// Restricted to what labels are made of, so that no part of a key is taken for one and shown in an error.
+/// Returns the text if it has only the characters of a label, so that no part of a key is mistaken for one and shown in
+/// an error.
 fn as_label(bytes: &[u8]) -> Option<&str> {
     let known = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ';
     let label = std::str::from_utf8(bytes).ok()?;
     (label.len() <= 32 && bytes.iter().all(known)).then_some(label)
 }
 
-/// Returns what is between the BEGIN line, which is already gone, and the END line.
+/// Returns the text before the END line. The BEGIN line was already removed.
 fn body<'a>(rest: &'a [u8], label: &str) -> Result<&'a [u8], &'static str> {
     let (body, end) = split_once(rest, END).ok_or_else(|| match has_typographic_dashes(rest) {
         true => "its END line has typographic dashes in place of -----",
@@ -192,7 +194,7 @@ fn decode(base64: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(base64).ok()
 }
 
-/// Shows no character that base64 has: it may be part of a key.
+/// Describes invalid base64. Shows no base64 character, which may be part of a key.
 fn not_base64(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let foreign =
@@ -203,7 +205,7 @@ fn not_base64(body: &[u8]) -> String {
     }
 }
 
-/// Says what an input without a BEGIN line looks like, without any part of it.
+/// Describes an input without a BEGIN line. Shows no part of it.
 fn describe(input: &[u8]) -> &'static str {
     match std::str::from_utf8(bare(input)) {
         _ if is_utf16(input) => "UTF-16 text (save the file as UTF-8)",
@@ -241,7 +243,7 @@ fn describe_text(text: &str) -> &'static str {
     }
 }
 
-/// Every second byte of ASCII text is zero in UTF-16.
+/// Checks for UTF-16, in which every second byte of ASCII text is zero.
 fn is_utf16(input: &[u8]) -> bool {
     let has_zeros_at = |odd: usize| {
         let every_second = input.iter().skip(odd).step_by(2);
@@ -276,7 +278,7 @@ fn is_placeholder(text: &str) -> bool {
         && (is_marked || is_capital)
 }
 
-/// Recognizes a short line with a slash, a backslash or a file's ending.
+/// Recognizes a short line with a slash, a backslash or a file extension.
 fn is_path(text: &str) -> bool {
     let has_ending = || {
         let ending = text.rsplit_once('.').map_or("", |(_, ending)| ending);

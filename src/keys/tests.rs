@@ -1,4 +1,4 @@
-//! Keys made by OpenSSL and the published vectors, read and refused.
+//! Tests of reading and refusing keys: keys made by OpenSSL, and published vectors.
 //!
 //! The files in `tests/keys/` protect nothing. They were made like this, `KIND` being the file's name without `.pem`:
 //!
@@ -7,12 +7,12 @@
 //! - From `rsa2048_pkcs8.pem`: `rsa2048_pkcs1` with `openssl rsa -traditional`, `rsa2048_public` with `openssl pkey
 //!   -pubout`, `rsa2048_rsa_public` with `openssl rsa -RSAPublicKey_out`, `encrypted_pkcs8` with `openssl pkcs8 -topk8
 //!   -passout pass:secret`, `encrypted_pkcs1` with `openssl rsa -traditional -aes128 -passout pass:secret`.
-//! - `swapped_primes_pkcs1`: the numbers of `rsa2048_pkcs1` with p and q exchanged and so the other factors too;
-//!   `openssl rsa -check` calls it good.
-//! - `ec_sec1`: `openssl ecparam -name prime256v1 -genkey`; `ec_pkcs8` from it with `openssl pkcs8 -topk8 -nocrypt`.
+//! - `swapped_primes_pkcs1`: the numbers of `rsa2048_pkcs1` with p and q exchanged, and the other factors accordingly.
+//!   `openssl rsa -check` accepts it.
+//! - `ec_sec1`: `openssl ecparam -name prime256v1 -genkey`. `ec_pkcs8` from it with `openssl pkcs8 -topk8 -nocrypt`.
 //! - `sm2_pkcs8`, `ed25519_pkcs8`, `x25519_pkcs8`, `rsa_pss_pkcs8`: `openssl genpkey -algorithm <name>`.
-//! - `certificate_*`: `openssl ca -selfsign -notext -startdate … -enddate …` with the serial number in the serial file;
-//!   the key is `rsa2048_pkcs8`, and `rsa3072_pkcs8` for `certificate_generalized_time`. They are of version 3, with
+//! - `certificate_*`: `openssl ca -selfsign -notext -startdate … -enddate …` with the serial number in the serial file.
+//!   The key is `rsa2048_pkcs8`, and `rsa3072_pkcs8` for `certificate_generalized_time`. They are of version 3, with
 //!   `x509_extensions` configured, but `certificate_high_bit_serial` is of version 1. `request`: `openssl req -new`.
 //! - `certificate_serial_of_16_bytes`: `openssl req -new -x509 -set_serial 0x1A2B3C4D5E6F708192A3B4C5D6E7F809`.
 
@@ -50,7 +50,7 @@ fn pem(kind: &str) -> String {
     fs::read_to_string(path(kind)).unwrap()
 }
 
-/// Runs OpenSSL with this on its standard input and gives back its standard output.
+/// Runs OpenSSL with `input` on its standard input and returns its standard output.
 fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new("openssl")
         .args(arguments)
@@ -126,7 +126,7 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 /// Elements as their tags and contents.
 type Elements<'a> = Vec<(u8, &'a [u8])>;
 
-/// Those of a sequence, so that a test can alter them.
+/// Returns the elements of a sequence, so that a test can alter them.
 fn elements(sequence: &[u8]) -> Elements<'_> {
     let mut reader = Reader::whole(der::SEQUENCE, sequence).unwrap();
     std::iter::from_fn(|| reader.any()).collect()
@@ -537,7 +537,7 @@ fn certificate_times() {
     );
 }
 
-// What is tolerated around and inside a block
+// Variations accepted around and inside a block
 
 #[test]
 fn a_key_is_read_in_every_form_in_which_it_is_passed_on() {
@@ -834,7 +834,7 @@ fn a_key_in_place_of_a_file_name_is_not_shown() {
 
 type Read = fn(&[u8]) -> Result<(), KeyError>;
 
-/// The three ways of reading, each with what it wants and a file that it takes.
+/// The three ways to read a key, each with the kind it wants and a file that it accepts.
 const READERS: [(Read, &str, &str); 3] = [
     (|pem| private(pem), WANTED_PRIVATE, "rsa2048_pkcs8"),
     (|pem| public(pem), WANTED_PUBLIC, "rsa2048_public"),

@@ -10,7 +10,7 @@ use crate::contract::{ContractState, TerminateInfo, TerminationMode};
 use crate::json::{self, DecodeError, number_or_text};
 use crate::order::{RefundStatus, RefundedAmount, Transaction};
 
-/// The content of a notification, by the kinds that this crate knows.
+/// The content of a notification, as one of the kinds that this crate knows.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -20,13 +20,13 @@ pub enum Event {
     /// An order was paid: `TRANSACTION.SUCCESS`, with [`is_paid`](Transaction::is_paid). Nothing is sent when a payment
     /// fails or an order is closed.
     ///
-    /// Compare it with your own record by [`check_order`](Transaction::check_order). Deliver only once: the same notification
-    /// can arrive again, and even after that of a refund.
+    /// Compare it with your own record by [`check_order`](Transaction::check_order). Deliver only once: the same
+    /// notification can arrive again, even after the notification of a refund.
     Payment(Transaction),
-    /// A refund ended, or the user's bank refused the money: `REFUND.SUCCESS`, `REFUND.CLOSED` or `REFUND.ABNORMAL`. Refunds made by
-    /// hand in the merchant platform are notified too, under numbers that you did not choose.
+    /// A refund ended, or the user's bank refused the money: `REFUND.SUCCESS`, `REFUND.CLOSED` or `REFUND.ABNORMAL`.
+    /// Refunds made by hand in the merchant platform are notified too, with refund numbers that you did not choose.
     Refund(RefundEvent),
-    /// Anything else, such as profit sharing 分账 and combined payments 合单支付, which have the event type
+    /// Any other content, such as profit sharing 分账 and combined payments 合单支付, whose event type is
     /// `TRANSACTION.SUCCESS` too.
     Other(Value),
 }
@@ -83,9 +83,9 @@ pub struct RefundEvent {
     pub refund_id: String,
     /// The state of the refund 退款状态. `SUCCESS` can follow `ABNORMAL`.
     pub refund_status: RefundStatus,
-    /// The time of the success 退款成功时间, in the form of RFC 3339. Present only with `SUCCESS`.
+    /// The time at which the refund succeeded 退款成功时间, RFC 3339. Present only with `SUCCESS`.
     pub success_time: Option<String>,
-    /// The account that receives the money, in words 退款入账账户.
+    /// A description of the account that receives the refund 退款入账账户.
     pub user_received_account: Option<String>,
     /// The amounts 金额信息, without a currency.
     pub amount: RefundedAmount,
@@ -95,10 +95,10 @@ pub struct RefundEvent {
 
 /// The content of a notification about a contract.
 ///
-/// Tencent documents none of this for password-exempt contracts 免密支付. The fields are those of the sister products
-/// 委托代扣, 收付通合单代扣 and their cross-border form, which differ from each other. So every field but the code is optional,
-/// and a value of an unexpected JSON type counts as absent. [`Notification::json`](super::Notification::json) returns all of
-/// it as received. The query is the authority.
+/// Tencent documents none of this for password-exempt contracts 免密支付. The fields are those of the sister products 委托代扣,
+/// 收付通合单代扣 and their cross-border form, which differ from each other. So every field except `out_contract_code` is
+/// optional, and a value of an unexpected JSON type counts as absent. [`Notification::json`](super::Notification::json)
+/// returns the whole content as received. Query the contract for its authoritative state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ContractEvent {
@@ -116,7 +116,7 @@ pub struct ContractEvent {
     /// The merchant's AppID 应用ID.
     #[serde(default, deserialize_with = "lenient")]
     pub appid: Option<String>,
-    /// The user under `appid` 用户标识.
+    /// The user's OpenID under `appid` 用户标识.
     #[serde(default, deserialize_with = "lenient")]
     pub openid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
@@ -131,16 +131,16 @@ pub struct ContractEvent {
     /// The time of signing 协议签署时间, RFC 3339.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_signed_time: Option<String>,
-    /// The end of the contract 协议到期时间, RFC 3339.
+    /// The expiry time of the contract 协议到期时间, RFC 3339.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_expired_time: Option<String>,
     /// The time of signing or termination 操作时间, RFC 3339.
     #[serde(default, deserialize_with = "lenient")]
     pub operate_time: Option<String>,
-    /// The end of the contract 协议解约信息.
+    /// The details of the contract's termination 协议解约信息.
     #[serde(default, deserialize_with = "lenient")]
     pub contract_terminate_info: Option<TerminateInfo>,
-    /// The way in which the contract ended 解约方式, in the sister products without `contract_terminate_info`. Read it by
+    /// The termination mode 解约方式, in the sister products without `contract_terminate_info`. Read it by
     /// [`termination_mode`](Self::termination_mode).
     #[serde(default, deserialize_with = "lenient")]
     pub contract_termination_mode: Option<TerminationMode>,
@@ -150,7 +150,7 @@ pub struct ContractEvent {
     /// The service provider's AppID 服务商应用ID.
     #[serde(default, deserialize_with = "lenient")]
     pub sp_appid: Option<String>,
-    /// The user under `sp_appid`.
+    /// The user's OpenID under `sp_appid`.
     #[serde(default, deserialize_with = "lenient")]
     pub sp_openid: Option<String>,
     /// The sub-merchant's id 子商户号.
@@ -159,7 +159,7 @@ pub struct ContractEvent {
     /// The sub-merchant's AppID 子商户应用ID.
     #[serde(default, deserialize_with = "lenient")]
     pub sub_appid: Option<String>,
-    /// The user under `sub_appid`.
+    /// The user's OpenID under `sub_appid`.
     #[serde(default, deserialize_with = "lenient")]
     pub sub_openid: Option<String>,
     /// The merchant's own name for the user 商户侧用户标识.
@@ -171,7 +171,7 @@ pub struct ContractEvent {
 }
 
 impl ContractEvent {
-    /// Returns the way in which the contract ended, from either of the two fields for it.
+    /// Returns the termination mode, from either of the two fields for it.
     pub fn termination_mode(&self) -> Option<&TerminationMode> {
         self.contract_terminate_info
             .as_ref()
@@ -186,7 +186,7 @@ where
     D: Deserializer<'de>,
     T: DeserializeOwned,
 {
-    // Only the raw text is taken first, so that a value of another type, such as a huge number, spoils only this field.
+    // Reads the raw text first, so that a value of another type, such as a huge number, affects only this field.
     let text = <Box<RawValue>>::deserialize(deserializer)?;
     Ok(json::from_str(text.get()).ok())
 }

@@ -1,4 +1,4 @@
-//! The envelope of a notification: its JSON, borrowed from the body, and the decryption of what is in it.
+//! The envelope of a notification: its JSON, borrowed from the body, and the decryption of its content.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -16,7 +16,7 @@ const ALGORITHM: &str = "AEAD_AES_256_GCM";
 /// The length of AES-256-GCM's nonce, in bytes.
 const NONCE_LEN: usize = 12;
 
-/// The fields of the envelope that are needed. Any other may be absent or of any type.
+/// The fields of the envelope that this crate reads. Other fields may be absent or of any type.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'a> {
     #[serde(borrow)]
@@ -85,7 +85,7 @@ impl Resource<'_> {
     }
 }
 
-/// A text that is borrowed unless it has escapes. A type of its own, since serde would copy an `Option<Cow<str>>`.
+/// A string that is borrowed unless it has escapes. It has its own type because serde would copy an `Option<Cow<str>>`.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

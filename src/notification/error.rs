@@ -9,12 +9,12 @@ use crate::json::DecodeError;
 
 /// The reason why a notification was not opened.
 ///
-/// Reply with [`reply`](Self::reply). WeChat Pay then sends the notification again, and the query returns the same at any
-/// time.
+/// Reply with [`reply`](Self::reply). WeChat Pay then sends the notification again. The query returns the same state at
+/// any time.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotificationError {
-    /// The verification failed, so nothing in the notification is to be believed.
+    /// The verification failed, so do not trust anything in the notification.
     ///
     /// After [`VerifyError::UnknownSerial`] the platform keys may be out of date: refresh them, then open the same
     /// notification once more. Anyone can send such a message, so refresh at most once a minute, as
@@ -27,45 +27,46 @@ pub enum NotificationError {
         /// The body's length, in bytes.
         bytes: usize,
     },
-    /// The notification is signed by WeChat Pay, but its body is not the JSON of a notification: not UTF-8, not JSON, or
-    /// a field is missing, there twice, or of the wrong type. The source says which. Query the state, and report the error:
-    /// the format may have changed.
+    /// The notification is signed by WeChat Pay, but its body is not the JSON of a notification: not UTF-8, not JSON,
+    /// or a field is missing, duplicated or of the wrong type. The source says which. Query the state, and report the
+    /// error: the format may have changed.
     Envelope(DecodeError),
-    /// The notification is signed by WeChat Pay, but a field cannot be decrypted in its form. Query the state, and report
-    /// the error: the format may have changed.
+    /// The notification is signed by WeChat Pay, but a field does not have the form that decryption requires. Query the
+    /// state, and report the error: the format may have changed.
     MalformedField {
         /// The field's name, as on the wire.
         name: &'static str,
-        /// The form wanted.
+        /// The expected form.
         wanted: &'static str,
     },
     /// The notification is signed by WeChat Pay, but encrypted with another algorithm than `AEAD_AES_256_GCM`. Query the
     /// state, and report the error.
     UnsupportedAlgorithm {
-        /// The algorithm named.
+        /// The algorithm that the notification names.
         found: String,
     },
-    /// The notification is signed by WeChat Pay, but does not decrypt. The APIv3 key is almost certainly not the one set
-    /// in the merchant platform, or another merchant's. Otherwise the ciphertext is damaged. Once the right key is set,
-    /// the repeated notification can be opened.
+    /// The notification is signed by WeChat Pay, but does not decrypt. Almost certainly, the APIv3 key is not the one
+    /// set in the merchant platform, or it belongs to another merchant. Otherwise the ciphertext is damaged. With the
+    /// right key, the next delivery can be opened.
     Decrypt,
     /// The notification is signed by WeChat Pay and decrypted, but the content is not of the type asked for: not UTF-8,
     /// not JSON, or a field is missing or of another type. The source says which.
     ///
-    /// Perhaps it belongs to another product, see `event_type`. [`NotificationReceiver::open_as`] with
-    /// [`serde_json::Value`] opens any content, to see what is in it.
+    /// It may belong to another product: check `event_type`. To inspect any content, use
+    /// [`NotificationReceiver::open_as`] with [`serde_json::Value`].
     Content {
         /// The notification's id.
         id: String,
         /// The event's type, such as `TRANSACTION.SUCCESS`.
         event_type: String,
-        /// The part that is not of the type, and its place.
+        /// The field that does not fit the type, and its position.
         source: DecodeError,
     },
 }
 
 impl NotificationError {
-    /// Checks whether this is a probe signature of WeChat Pay's, which needs no alarm. It is refused like any other.
+    /// Checks whether the signature is a probe signature, which needs no alarm. It is refused like any invalid
+    /// signature.
     pub fn is_probe(&self) -> bool {
         matches!(self, Self::Verify(error) if error.is_probe())
     }
@@ -79,9 +80,9 @@ impl NotificationError {
     /// | [`Envelope`](Self::Envelope), [`MalformedField`](Self::MalformedField), [`UnsupportedAlgorithm`](Self::UnsupportedAlgorithm) | 400 |
     /// | [`Decrypt`](Self::Decrypt), [`Content`](Self::Content) | 500 |
     ///
-    /// The message names the kind of error and no more, so that a forger learns nothing about keys or clock. The reply to
-    /// a notification that is WeChat Pay's but cannot be read is a failure too, so that it is sent again: the cause can be
-    /// mended meanwhile, or the state queried. To end the repetitions of events that are of no interest, reply
+    /// The message names only the kind of error, so that a forger learns nothing about keys or clock. A genuine
+    /// notification that cannot be read gets a failure reply too. WeChat Pay then sends it again, which leaves time to
+    /// fix the cause or query the state. To stop the retries of unwanted events, reply with
     /// [`NotificationReply::success`].
     pub fn reply(&self) -> NotificationReply {
         match self {
@@ -107,7 +108,7 @@ impl NotificationError {
     }
 }
 
-/// `{}` says in short what failed. `{:#}` adds the causes, all in one line for a log.
+/// `{}` is a short message. `{:#}` adds the causes, in one line for a log.
 impl fmt::Display for NotificationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_short(f)?;

@@ -1,4 +1,4 @@
-//! Opens WeChat Pay's notifications: verified as raw bytes, decrypted, and read into a typed event.
+//! Opens WeChat Pay's notifications: verifies the raw bytes, decrypts the content, and reads it into a typed event.
 
 mod content;
 mod envelope;
@@ -22,7 +22,7 @@ pub use self::content::{ContractEvent, Event, RefundEvent};
 pub use self::error::NotificationError;
 pub use self::reply::NotificationReply;
 
-/// Opens notifications: makes a verified, decrypted and typed event of headers, raw body and the time.
+/// Opens notifications: verifies and decrypts a raw body with its headers, and reads it into a typed event.
 ///
 /// Cheap to clone and to share among threads. It shares the platform keys with the verifier's other clones, so that a key
 /// replaced in one place is replaced everywhere. It does no I/O and reads no clock, and fits any web framework, blocking
@@ -42,14 +42,14 @@ pub use self::reply::NotificationReply;
 /// ) -> Result<NotificationReply, NotificationError> {
 ///     let headers = SignatureHeaders::from_pairs(headers.iter().map(|(name, value)| (name, value)))?;
 ///     let event = receiver.open(&headers, body, SystemTime::now())?;
-///     // Here: insert what names the event where it can be only once, see below. Stop if it is there already.
+///     // Here: insert the event's key into a unique index, see below. Stop if it is there already.
 ///     match &event.content {
 ///         Event::Contract(contract) => match event.kind {
 ///             EventKind::Signed => println!("{} is signed", contract.out_contract_code),
 ///             EventKind::Terminated => println!("{} is terminated", contract.out_contract_code),
 ///             _ => println!("{}: query it", contract.out_contract_code),
 ///         },
-///         // Compare it with the own record, by `check_order`, before anything is delivered.
+///         // Compare it with your own record by `check_order` before you deliver anything.
 ///         Event::Payment(paid) => println!("{}: {}", paid.out_trade_no, paid.trade_state),
 ///         Event::Refund(refund) => println!("{}: {}", refund.out_refund_no, refund.refund_status),
 ///         _ => println!("{}: {}", event.event_type, event.json()),
@@ -66,30 +66,31 @@ pub use self::reply::NotificationReply;
 /// }
 /// ```
 ///
-/// # What the caller has to do
+/// # Duties of the caller
 ///
 /// - **Raw bytes.** Pass the body exactly as it was received, before the framework decodes, decompresses or parses it.
-///   Read at most [`MAX_BODY`](Self::MAX_BODY) bytes and one more.
+///   Read at most [`MAX_BODY`](Self::MAX_BODY) + 1 bytes.
 /// - **Five seconds.** WeChat Pay waits that long for the reply. Store the event and reply, and do slow work later.
-/// - **Duplicates.** The same notification arrives more than once, also at the same moment on two connections. Insert a key
-///   of the event into a unique index, in one atomic step. Act only if the insert succeeded, and reply success either way.
-///   The key of a contract is the merchant, `out_contract_code` and the [`kind`](Notification::kind), if that is
-///   [`Signed`](EventKind::Signed) or [`Terminated`](EventKind::Terminated): a code is unique for one merchant and never
-///   used again. The key of a payment is `transaction_id`, that of a refund `refund_id` and `refund_status`. For anything
-///   else it is the [`id`](Notification::id).
+/// - **Duplicates.** The same notification can arrive more than once, even at the same moment on two connections.
+///   Insert a key of the event into a unique index, in one atomic step. Act only if the insert succeeded, and reply
+///   with success either way. The key of a contract is the merchant, `out_contract_code` and the
+///   [`kind`](Notification::kind), if that is [`Signed`](EventKind::Signed) or [`Terminated`](EventKind::Terminated): a
+///   code is unique for one merchant and never used again. The key of a payment is `transaction_id`, that of a refund
+///   `refund_id` and `refund_status`. For anything else it is the [`id`](Notification::id).
 /// - **Order.** Notifications can overtake each other: a late `SIGN` must not revive a terminated contract, nor a late
 ///   payment a refunded order.
-/// - **Own records.** Compare a contract (`out_contract_code`, and `mchid`, `appid`, `service_id`, `openid` as far as they
-///   are there) with the fields of the pre-sign, and a payment by
+/// - **Own records.** Compare a contract (`out_contract_code`, and `mchid`, `appid`, `service_id`, `openid` if present)
+///   with the fields of the pre-sign, and a payment by
 ///   [`Transaction::check_order`](crate::order::Transaction::check_order).
-/// - **When in doubt, query.** The query is the authority. Query when a notification fails to arrive: delivery is never
-///   guaranteed, and nothing is sent when the user gives up, signing or payment fails, or an order is closed.
-/// - **With platform certificates** that a client downloads, ask the client's `refresh_for` when the verification fails,
-///   and open once more if it returns `true`.
+/// - **When in doubt, query.** The query returns the authoritative state. Query if a notification does not arrive:
+///   delivery is never guaranteed, and no notification is sent when the user gives up, signing or payment fails, or an
+///   order is closed.
+/// - **With platform certificates** that a client downloads, call the client's `refresh_for` if the verification fails,
+///   and open the notification again if it returns `true`.
 /// - **Reply** with [`NotificationReply::success`], with [`NotificationError::reply`] when opening failed, and with
-///   [`NotificationReply::failure`] when the event could not be stored. What is not acknowledged is sent again, in the
-///   general schedule after 15 s, 15 s, 30 s, 3 min, 10 min, 20 min, three times 30 min, 60 min, three times 3 h and
-///   twice 6 h. Other schedules exist.
+///   [`NotificationReply::failure`] when the event could not be stored. WeChat Pay sends an unacknowledged notification
+///   again, in the general schedule after 15 s, 15 s, 30 s, 3 min, 10 min, 20 min, three times 30 min, 60 min, three
+///   times 3 h and twice 6 h. Other schedules exist.
 ///
 /// # Many merchants
 ///
@@ -98,7 +99,8 @@ pub use self::reply::NotificationReply;
 ///
 /// - **A URL for each merchant**, such as `/notify/1900000109` as the `notify_url` of its requests. This always works.
 /// - **The platform key's id** in `Wechatpay-Serial`, for one URL. A WeChat Pay public key 微信支付公钥 is one merchant's
-///   own. That a platform certificate 平台证书 is so too is only stated on an older page: use a URL for each merchant then.
+///   own. Only an older page states the same of a platform certificate 平台证书. With certificates, use a URL for each
+///   merchant.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -122,10 +124,10 @@ pub use self::reply::NotificationReply;
 /// }
 /// ```
 ///
-/// The header picks a key, and the signature under this key decides: a notification that names another merchant's key
-/// fails.
+/// The header only selects the receiver, whose key must verify the signature. A notification that names another
+/// merchant's key fails.
 ///
-/// # What is known of these notifications
+/// # Documented and inferred parts
 ///
 /// Envelope, signature and encryption are documented, and so are payments and refunds. The event types and the decrypted
 /// fields of password-exempt contracts 免密支付 are **not public**: they are inferred from WeChat Pay's sister products
@@ -147,9 +149,9 @@ impl NotificationReceiver {
 
     /// Makes a receiver that verifies with `verifier`, usually a clone of the client's, and decrypts with `key`.
     ///
-    /// `key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too. Only a client or
-    /// [`Merchant`](crate::Merchant) of the same verifier knows the merchant's own key, and refuses it among the platform
-    /// keys.
+    /// `key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too. A receiver does not know the
+    /// merchant's own key. Only a client or a [`Merchant`](crate::Merchant) with the same verifier refuses that key
+    /// among the platform keys.
     pub fn new(verifier: Verifier, key: impl Into<Arc<ApiV3Key>>) -> Self {
         Self {
             verifier,
@@ -164,12 +166,12 @@ impl NotificationReceiver {
 
     /// Verifies and decrypts a notification of any kind, and reads what this crate knows: contracts, payments and refunds.
     ///
-    /// `body` is the raw body as received, `now` the time to compare the message's own with.
+    /// `body` is the raw body as received. `now` is compared with the time in the headers.
     ///
     /// # Errors
     ///
-    /// See [`NotificationError`]. Nothing in a notification that was refused is to be believed unless the variant says
-    /// so. A notification of another product is no error but [`Event::Other`].
+    /// See [`NotificationError`]. Do not trust anything in a refused notification unless the variant says otherwise. A
+    /// notification of another product is not an error. It is returned as [`Event::Other`].
     pub fn open(
         &self,
         headers: &SignatureHeaders<'_>,
@@ -184,7 +186,7 @@ impl NotificationReceiver {
 
     /// Verifies and decrypts any notification, and reads its content as a `T`.
     ///
-    /// For a product that this crate does not know, or an address that only one kind of notification comes to.
+    /// Use it for a product that this crate does not know, or for a URL that receives only one kind of notification.
     ///
     /// ```
     /// # use std::time::SystemTime;
@@ -236,11 +238,11 @@ impl NotificationReceiver {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notification<T = Event> {
-    /// The notification's id 通知ID, up to 36 characters. Documented as unique. That it stays the same when the
-    /// notification is sent again is inferred.
+    /// The notification's id 通知ID, up to 36 characters. It is documented as unique. It is inferred that a notification
+    /// keeps its id when it is sent again.
     pub id: String,
     /// The time at which the notification was made 通知创建时间: RFC 3339 (`2020-09-10T13:29:35+08:00`), in old examples
-    /// `20180225112233`, and so kept as text.
+    /// `20180225112233`. So it is kept as text.
     pub create_time: String,
     /// The event's type 通知类型, such as `ENTRUST.SIGN`.
     pub event_type: String,
@@ -268,7 +270,7 @@ impl<T> Notification<T> {
         &self.json
     }
 
-    /// Reads the decrypted JSON as another type: [`serde_json::Value`] for whatever is in it, or a type for one product.
+    /// Reads the decrypted JSON as another type: [`serde_json::Value`] for any content, or a type for one product.
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ pub struct NotificationReply {
 impl NotificationReply {
     /// Acknowledges the notification, which is then not sent again: status 204 without a body.
     ///
-    /// Reply so only when the event is safely stored, also if it had been stored before.
+    /// Send it only if the event is safely stored, by this delivery or an earlier one.
     pub fn success() -> Self {
         Self {
             status: 204,
@@ -35,7 +35,8 @@ impl NotificationReply {
         }
     }
 
-    /// Asks for the notification to be sent again, since it was opened but could not be processed: status 500.
+    /// Asks WeChat Pay to send the notification again: status 500. Use it if the notification was opened but could not
+    /// be processed.
     ///
     /// `message` is for people at WeChat Pay. Keep it short (up to 64 characters are documented) and free of secrets. If
     /// opening failed, reply with [`NotificationError::reply`](crate::NotificationError::reply) instead.
@@ -44,7 +45,7 @@ impl NotificationReply {
     }
 
     pub(super) fn fail(status: u16, message: &str) -> Self {
-        // A JSON value writes itself with all that is needed escaped.
+        // A JSON value escapes itself when it is formatted.
         let message = Value::from(message);
         Self {
             status,
