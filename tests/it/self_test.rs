@@ -300,7 +300,7 @@ fn the_checks_of_signatures_are_unknown_without_a_connection() {
         &report,
         Check::Connection,
         "nothing was sent",
-        "may connect to it",
+        "check that this machine can resolve the host's name and connect to it",
     );
     use Verdict::{Failed, Passed, Unknown};
     assert_eq!(
