@@ -40,8 +40,7 @@ fn main() {
     let by_hand = allocations(|| world.by_hand());
     report.value("heap allocations of a call by hand", "", by_hand, None);
     let by_crate = allocations(|| world.by_crate());
-    // 95 for a response with 11 headers, and 8 for the five more that a real one has.
-    report.value("heap allocations of a call", "", by_crate, Some(103.0));
+    report.value("heap allocations of a call", "", by_crate, Some(95.0));
 
     // The limit is 15.5 times the calls of one thread.
     let distant = World::new(Duration::from_millis(30));
