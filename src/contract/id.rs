@@ -1,4 +1,5 @@
-//! The identification of a contract, which is the whole response to pay-redirect-sign and to a termination.
+//! The identification of a contract, which is the whole response to pay-redirect-sign and to a termination, and the
+//! comparison of responses with requests.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,23 +24,35 @@ pub struct ContractId {
     pub out_contract_code: String,
 }
 
-/// The names of a contract, `mchid`, `service_id` and `out_contract_code`, which every response repeats.
-pub(super) type Names<'a> = (&'a str, u64, &'a str);
-
-pub(super) fn check_names(sent: Names<'_>, received: Names<'_>) -> Result<(), Mismatch> {
-    Mismatch::check("mchid", sent.0, received.0)?;
-    Mismatch::check("service_id", &sent.1, &received.1)?;
-    Mismatch::check("out_contract_code", sent.2, received.2)
+/// Compares the names of a contract, `mchid`, `service_id` and `out_contract_code`, which every response repeats. If the
+/// request has a `sub_mchid`, the last argument says whether every response does.
+macro_rules! check_names {
+    ($mchid:expr, $sent:expr, $received:expr $(, $sub_mchid_is_always_repeated:literal)?) => {{
+        use $crate::error::Mismatch;
+        $($crate::contract::check_optional(
+            "sub_mchid",
+            $sent.sub_mchid,
+            $received.sub_mchid.as_deref(),
+            $sub_mchid_is_always_repeated,
+        )?;)?
+        Mismatch::check("mchid", $mchid, &$received.mchid)?;
+        Mismatch::check("service_id", &$sent.service_id, &$received.service_id)?;
+        let (sent, received) = ($sent.out_contract_code, &$received.out_contract_code);
+        Mismatch::check("out_contract_code", sent, received)
+    }};
 }
+pub(super) use check_names;
 
-/// Compares the sub-merchant. Only the responses to service providers are documented to repeat it.
-pub(super) fn check_sub_mchid(
-    sent: &str,
-    received: Option<&str>,
-    is_always_repeated: bool,
+/// Compares with a value that a response may leave out unless it is required. A missing value counts as an empty one.
+pub(crate) fn check_optional<T: ToString + ?Sized>(
+    field: &'static str,
+    sent: &T,
+    received: Option<&T>,
+    is_required: bool,
 ) -> Result<(), Mismatch> {
-    match received {
-        None if !is_always_repeated => Ok(()),
-        received => Mismatch::check("sub_mchid", sent, received.unwrap_or_default()),
+    if received.is_none() && !is_required {
+        return Ok(());
     }
+    let received = received.map(ToString::to_string).unwrap_or_default();
+    Mismatch::check(field, &sent.to_string(), &received)
 }

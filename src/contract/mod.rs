@@ -14,6 +14,7 @@ mod terminate;
 mod user;
 
 pub use id::ContractId;
+pub(crate) use id::check_optional;
 pub use query::{Contract, QueryContract, TerminateInfo};
 pub use session::{LaunchExtraData, LaunchParameters, MiniProgramSession};
 pub use state::{ContractState, TerminationMode};

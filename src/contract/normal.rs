@@ -28,64 +28,22 @@
 //! # Ok::<(), wechatpay_contract::InvalidField>(())
 //! ```
 
-use serde::Serialize;
-
-use super::pre_sign::{self, pre_sign_calls};
-use crate::error::InvalidField;
+use super::pre_sign::pre_sign_requests;
 use crate::rules;
 
-/// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
-///
-/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
-///
-/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472870>.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct MiniProgramPreSign<'a> {
-    /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
-    pub appid: &'a str,
-    /// The password-exempt service 免密支付服务ID.
-    pub service_id: u64,
-    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32, unique for the merchant.
-    /// A terminated contract's code can never be used again.
-    pub out_contract_code: &'a str,
-    /// The URL to which WeChat Pay sends the notification of the signing 回调通知地址: HTTPS, reachable from the internet,
-    /// with a path and without a query, up to 256 characters.
-    pub notify_url: &'a str,
-    /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters. No emoji: each character has at most
-    /// three UTF-8 bytes.
-    pub contract_display_account: &'a str,
-    /// The user's openid under `appid` 用户标识, up to 128 characters.
-    pub openid: &'a str,
-}
+pre_sign_requests! {
+    mode: "normal",
+    lengths_are_documented: true,
 
-impl MiniProgramPreSign<'_> {
-    fn check_rules(&self) -> Result<(), InvalidField> {
-        rules::id("appid", self.appid, 32)?;
-        pre_sign::check_common(
-            self.out_contract_code,
-            self.notify_url,
-            self.contract_display_account,
-            true,
-        )?;
-        rules::id("openid", self.openid, 128)
+    /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472870>.
+    MiniProgramPreSign {
+        /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
+        appid: &'a str => rules::id,
+        ..
+        /// The user's openid under `appid` 用户标识, up to 128 characters.
+        openid: &'a str => rules::id,
     }
-}
 
-/// Pre-signs a contract that the user can sign after paying an order 支付后场景预签约.
-///
-/// Place the order first. WeChat Pay offers the contract only if the user pays within two hours. If this call fails,
-/// WeChat Pay offers nothing.
-///
-/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
-///
-/// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472874>.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct PayRedirectPreSign<'a> {
-    /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
-    pub prepay_id: &'a str,
-    /// The contract, with the same fields as for a mini program. They are sent beside `prepay_id`.
-    #[serde(flatten)]
-    pub contract: MiniProgramPreSign<'a>,
+    /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472874>.
+    PayRedirectPreSign
 }
-
-pre_sign_calls!(mode: "normal", max: 64);

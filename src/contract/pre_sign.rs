@@ -1,22 +1,75 @@
-//! The two pre-sign calls of a mode, and the rules for the fields that all modes have.
-//!
-//! Each mode's module declares the requests `MiniProgramPreSign` and `PayRedirectPreSign`, and checks the rules of its own
-//! pages in `check_rules`.
+//! The two pre-sign requests of a mode: the fields that all modes have, and the calls. Each mode's module adds its own
+//! fields and pages.
 
 use crate::error::InvalidField;
 use crate::rules;
 
-/// Implements [`Endpoint`](crate::Endpoint) for both requests of a mode. `mode` is its segment of the path. `max` is
-/// the documented length of `prepay_id`. If the requests have a `sub_mchid`, `sub_mchid_is_always_repeated` says whether every
-/// response does.
-macro_rules! pre_sign_calls {
-    (mode: $mode:literal, max: $max:expr $(, sub_mchid_is_always_repeated: $repeated:literal)?) => {
-        impl $crate::request::Endpoint for MiniProgramPreSign<'_> {
-            type Response = $crate::contract::MiniProgramSession;
+/// Defines the requests `MiniProgramPreSign` and `PayRedirectPreSign` of a mode, with [`Endpoint`](crate::Endpoint). `mode` is
+/// its segment of the path. Lengths are enforced only if the mode's pages document them. If the requests have a
+/// `sub_mchid`, `sub_mchid_is_always_repeated` says whether every response does. The common fields stand at the `..`.
+/// Each of the others names the function that checks it. The greatest lengths are 32 before and 128 after the `..`.
+macro_rules! pre_sign_requests {
+    (
+        mode: $mode:literal,
+        lengths_are_documented: $documented:literal,
+        $(sub_mchid_is_always_repeated: $repeated:literal,)?
 
-            fn request(&self) -> Result<$crate::request::Request, $crate::error::InvalidField> {
-                self.check_rules()?;
-                Ok($crate::request::Request::post(concat!(
+        $(#[$mini_program_doc:meta])*
+        MiniProgramPreSign {
+            $($(#[$id_attr:meta])* $id:ident: $Id:ty => $check_id:path,)*
+            ..
+            $($(#[$user_attr:meta])* $user:ident: $User:ty => $check_user:expr,)*
+        }
+
+        $(#[$pay_redirect_doc:meta])*
+        PayRedirectPreSign
+    ) => {
+        use serde::Serialize;
+
+        use crate::contract::id::check_names;
+        use crate::contract::pre_sign::{check_common, limit};
+        use crate::contract::{ContractId, MiniProgramSession};
+        use crate::error::{InvalidField, Mismatch};
+        use crate::request::{Endpoint, Request};
+
+        /// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
+        ///
+        /// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
+        ///
+        $(#[$mini_program_doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+        pub struct MiniProgramPreSign<'a> {
+            $($(#[$id_attr])* pub $id: $Id,)*
+            /// The password-exempt service 免密支付服务ID.
+            pub service_id: u64,
+            /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32, unique for the merchant.
+            /// A terminated contract's code can never be used again.
+            pub out_contract_code: &'a str,
+            /// The URL to which WeChat Pay sends the notification of the signing 回调通知地址: HTTPS, reachable from the internet,
+            /// with a path and without a query, up to 256 characters.
+            pub notify_url: &'a str,
+            /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters. No emoji: each character has at most
+            /// three UTF-8 bytes.
+            pub contract_display_account: &'a str,
+            $($(#[$user_attr])* pub $user: $User,)*
+        }
+
+        impl MiniProgramPreSign<'_> {
+            fn check_fields(&self) -> Result<(), InvalidField> {
+                $($check_id(stringify!($id), self.$id, limit($documented, 32))?;)*
+                let account = self.contract_display_account;
+                check_common($documented, self.out_contract_code, self.notify_url, account)?;
+                $(($check_user)(stringify!($user), self.$user, limit($documented, 128))?;)*
+                Ok(())
+            }
+        }
+
+        impl Endpoint for MiniProgramPreSign<'_> {
+            type Response = MiniProgramSession;
+
+            fn request(&self) -> Result<Request, InvalidField> {
+                self.check_fields()?;
+                Ok(Request::post(concat!(
                     "/v3/password-exempt-contract/contracts/",
                     $mode,
                     "/pre-entrust-sign/mini-program"
@@ -24,22 +77,35 @@ macro_rules! pre_sign_calls {
                 .json(self))
             }
 
-            fn check(
-                &self,
-                response: &Self::Response,
-                mchid: &str,
-            ) -> Result<(), $crate::error::Mismatch> {
-                pre_sign_calls!(@check self, response, mchid $(, $repeated)?)
+            fn check(&self, response: &MiniProgramSession, mchid: &str) -> Result<(), Mismatch> {
+                check_names!(mchid, self, response $(, $repeated)?)
             }
         }
 
-        impl $crate::request::Endpoint for PayRedirectPreSign<'_> {
-            type Response = $crate::contract::ContractId;
+        /// Pre-signs a contract that the user can sign after paying an order 支付后场景预签约.
+        ///
+        /// Place the order first. WeChat Pay offers the contract only if the user pays within two hours. If this call fails,
+        /// WeChat Pay offers nothing.
+        ///
+        /// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
+        ///
+        $(#[$pay_redirect_doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+        pub struct PayRedirectPreSign<'a> {
+            /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
+            pub prepay_id: &'a str,
+            /// The contract, with the same fields as for a mini program. They are sent beside `prepay_id`.
+            #[serde(flatten)]
+            pub contract: MiniProgramPreSign<'a>,
+        }
 
-            fn request(&self) -> Result<$crate::request::Request, $crate::error::InvalidField> {
-                self.contract.check_rules()?;
-                $crate::rules::prepay_id(self.prepay_id, $max)?;
-                Ok($crate::request::Request::post(concat!(
+        impl Endpoint for PayRedirectPreSign<'_> {
+            type Response = ContractId;
+
+            fn request(&self) -> Result<Request, InvalidField> {
+                self.contract.check_fields()?;
+                crate::rules::prepay_id(self.prepay_id, limit($documented, 64))?;
+                Ok(Request::post(concat!(
                     "/v3/password-exempt-contract/contracts/",
                     $mode,
                     "/pre-entrust-sign/pay-redirect-sign"
@@ -47,44 +113,32 @@ macro_rules! pre_sign_calls {
                 .json(self))
             }
 
-            fn check(
-                &self,
-                response: &Self::Response,
-                mchid: &str,
-            ) -> Result<(), $crate::error::Mismatch> {
-                let sent = &self.contract;
-                pre_sign_calls!(@check sent, response, mchid $(, $repeated)?)
+            fn check(&self, response: &ContractId, mchid: &str) -> Result<(), Mismatch> {
+                check_names!(mchid, self.contract, response $(, $repeated)?)
             }
         }
     };
-    (@check $sent:ident, $response:ident, $mchid:ident $(, $repeated:literal)?) => {{
-        $($crate::contract::id::check_sub_mchid(
-            $sent.sub_mchid,
-            $response.sub_mchid.as_deref(),
-            $repeated,
-        )?;)?
-        $crate::contract::id::check_names(
-            ($mchid, $sent.service_id, $sent.out_contract_code),
-            ($response.mchid.as_str(), $response.service_id, $response.out_contract_code.as_str()),
-        )
-    }};
 }
-pub(super) use pre_sign_calls;
+pub(super) use pre_sign_requests;
 
-/// Checks the fields that every mode has, and their lengths if the mode's pages state them.
+/// Returns the greatest length to enforce. A length that is not documented for a mode is inferred from the other modes.
+pub(super) fn limit(is_documented: bool, length: usize) -> usize {
+    if is_documented { length } else { usize::MAX }
+}
+
+/// Checks the fields that every mode has.
 pub(super) fn check_common(
+    lengths_are_documented: bool,
     out_contract_code: &str,
     notify_url: &str,
     contract_display_account: &str,
-    lengths_are_documented: bool,
 ) -> Result<(), InvalidField> {
+    let limit = |length| limit(lengths_are_documented, length);
     rules::digits_and_letters("out_contract_code", out_contract_code)?;
+    rules::up_to("out_contract_code", out_contract_code, limit(32))?;
     rules::notify_url_with_path("notify_url", notify_url)?;
-    rules::no_four_byte_characters("contract_display_account", contract_display_account)?;
-    if lengths_are_documented {
-        rules::up_to("out_contract_code", out_contract_code, 32)?;
-        rules::up_to("notify_url", notify_url, 256)?;
-        rules::up_to("contract_display_account", contract_display_account, 32)?;
-    }
-    Ok(())
+    rules::up_to("notify_url", notify_url, limit(256))?;
+    let field = "contract_display_account";
+    rules::no_four_byte_characters(field, contract_display_account)?;
+    rules::up_to(field, contract_display_account, limit(32))
 }

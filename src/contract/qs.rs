@@ -30,79 +30,38 @@
 //! # Ok::<(), wechatpay_contract::InvalidField>(())
 //! ```
 
-use serde::Serialize;
-
-use super::pre_sign::{self, pre_sign_calls};
+use super::pre_sign::pre_sign_requests;
 use super::user::one_identifier_of_two;
-use crate::error::InvalidField;
 use crate::rules;
 
-/// Pre-signs a contract that the user signs in a mini program 小程序场景预签约.
-///
-/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
-///
-/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471282>.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct MiniProgramPreSign<'a> {
-    /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
-    pub appid: &'a str,
-    /// The sub-merchant 子商户号, up to 32 characters.
-    pub sub_mchid: &'a str,
-    /// AppID of the sub-merchant's official account, mini program or app 子商户AppID, up to 32 characters.
-    pub sub_appid: &'a str,
-    /// The password-exempt service 免密支付服务ID.
-    pub service_id: u64,
-    /// The merchant's code for the contract 商户签约协议号: ASCII digits and letters, up to 32, unique for the merchant.
-    /// A terminated contract's code can never be used again.
-    pub out_contract_code: &'a str,
-    /// The URL to which WeChat Pay sends the notification of the signing 回调通知地址: HTTPS, reachable from the internet,
-    /// with a path and without a query, up to 256 characters.
-    pub notify_url: &'a str,
-    /// The user's name as the signing page shows it 用户账户展示名称, up to 32 characters. No emoji: each character has at most
-    /// three UTF-8 bytes.
-    pub contract_display_account: &'a str,
-    /// The user who signs: under `appid`, under `sub_appid`, or both.
-    #[serde(flatten)]
-    pub user: User<'a>,
-}
+pre_sign_requests! {
+    mode: "qs",
+    lengths_are_documented: true,
+    sub_mchid_is_always_repeated: false,
 
-impl MiniProgramPreSign<'_> {
-    fn check_rules(&self) -> Result<(), InvalidField> {
-        rules::id("appid", self.appid, 32)?;
-        rules::id("sub_mchid", self.sub_mchid, 32)?;
-        rules::id("sub_appid", self.sub_appid, 32)?;
-        pre_sign::check_common(
-            self.out_contract_code,
-            self.notify_url,
-            self.contract_display_account,
-            true,
-        )?;
-        self.user.check()
+    /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471282>.
+    MiniProgramPreSign {
+        /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
+        appid: &'a str => rules::id,
+        /// The sub-merchant 子商户号, up to 32 characters.
+        sub_mchid: &'a str => rules::id,
+        /// AppID of the sub-merchant's official account, mini program or app 子商户AppID, up to 32 characters.
+        sub_appid: &'a str => rules::id,
+        ..
+        /// The user who signs: under `appid`, under `sub_appid`, or both.
+        #[serde(flatten)]
+        user: User<'a> => |_, user: User<'_>, max| user.check(max),
     }
-}
 
-/// Pre-signs a contract that the user can sign after paying an order 支付后场景预签约.
-///
-/// Place the order first, and call this before its `prepay_id` is handed to the merchant. WeChat Pay offers the contract
-/// only if the user pays within two hours. If this call fails, WeChat Pay offers nothing.
-///
-/// After an unknown outcome, see [`MiniProgramSession`](crate::MiniProgramSession#after-an-unknown-outcome).
-///
-/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471286>.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct PayRedirectPreSign<'a> {
-    /// The order's prepay_id 预支付交易会话标识, up to 64 characters, valid for two hours.
-    pub prepay_id: &'a str,
-    /// The contract, with the same fields as for a mini program. They are sent beside `prepay_id`.
-    #[serde(flatten)]
-    pub contract: MiniProgramPreSign<'a>,
+    /// Call this before the `prepay_id` is handed to the merchant.
+    ///
+    /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471286>.
+    PayRedirectPreSign
 }
-
-pre_sign_calls!(mode: "qs", max: 64, sub_mchid_is_always_repeated: false);
 
 one_identifier_of_two! {
     /// The user who signs, named by one of the two identifiers or by both.
-    User, max: 128, within: "",
+    User, within: "",
     /// `openid` 用户标识: the user's openid under `appid`, up to 128 characters.
     Openid: openid,
     /// `sub_openid` 用户子标识: the user's openid under `sub_appid`, up to 128 characters.

@@ -52,14 +52,7 @@ impl Endpoint for QueryContract<'_> {
     }
 
     fn check(&self, response: &Contract, mchid: &str) -> Result<(), Mismatch> {
-        check_names(
-            (mchid, self.service_id, self.out_contract_code),
-            (
-                &response.mchid,
-                response.service_id,
-                &response.out_contract_code,
-            ),
-        )
+        check_names!(mchid, self, response)
     }
 }
 

@@ -61,13 +61,6 @@ impl Endpoint for TerminateContract<'_> {
     }
 
     fn check(&self, response: &ContractId, mchid: &str) -> Result<(), Mismatch> {
-        check_names(
-            (mchid, self.service_id, self.out_contract_code),
-            (
-                &response.mchid,
-                response.service_id,
-                &response.out_contract_code,
-            ),
-        )
+        check_names!(mchid, self, response)
     }
 }

@@ -1,11 +1,11 @@
 //! A user who is named by one of two identifiers, or by both.
 
-/// Defines an enumeration of one identifier, the other, or both, which is serialized as one or two fields. `max` is the
-/// greatest length of an identifier. `within` is the prefix of both fields in errors: the enclosing JSON object and a dot.
+/// Defines an enumeration of one identifier, the other, or both, which is serialized as one or two fields. `within` is
+/// the prefix of both fields in errors: the enclosing JSON object and a dot.
 macro_rules! one_identifier_of_two {
     (
         $(#[$doc:meta])*
-        $name:ident, max: $max:expr, within: $within:literal,
+        $name:ident, within: $within:literal,
         $(#[$first_doc:meta])* $First:ident: $first:ident,
         $(#[$second_doc:meta])* $Second:ident: $second:ident,
     ) => {
@@ -28,14 +28,14 @@ macro_rules! one_identifier_of_two {
         }
 
         impl $name<'_> {
-            fn check(self) -> Result<(), $crate::error::InvalidField> {
+            fn check(self, max: usize) -> Result<(), $crate::error::InvalidField> {
                 let (first, second) = match self {
                     Self::$First(first) => (Some(first), None),
                     Self::$Second(second) => (None, Some(second)),
                     Self::Both { $first, $second } => (Some($first), Some($second)),
                 };
-                $crate::rules::optional_id(concat!($within, stringify!($first)), first, $max)?;
-                $crate::rules::optional_id(concat!($within, stringify!($second)), second, $max)
+                $crate::rules::optional_id(concat!($within, stringify!($first)), first, max)?;
+                $crate::rules::optional_id(concat!($within, stringify!($second)), second, max)
             }
         }
 

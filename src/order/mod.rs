@@ -176,7 +176,7 @@ impl Endpoint for PartnerJsapiOrder<'_> {
         check_order(self.description, self.out_trade_no, self.amount)?;
         rules::partner_notify_url("notify_url", self.notify_url)?;
         rules::up_to("notify_url", self.notify_url, 255)?;
-        self.payer.check()?;
+        self.payer.check(usize::MAX)?;
         self.contract_info.check()?;
         self.options.check()?;
         Ok(
@@ -226,7 +226,7 @@ pub struct Payer<'a> {
 
 one_identifier_of_two! {
     /// The payer of a sub-merchant's order, named by one of the two identifiers or by both.
-    PartnerPayer, max: usize::MAX, within: "payer.",
+    PartnerPayer, within: "payer.",
     /// `sp_openid` 用户服务标识: the user's openid under `sp_appid`. Up to 128 characters, as inferred from
     /// orders without a contract.
     SpOpenid: sp_openid,
