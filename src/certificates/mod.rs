@@ -25,7 +25,7 @@ use crate::time::{parse_rfc_3339, unix_seconds};
 use crate::verifier::{SignatureHeaders, Verifier, verify_with};
 
 #[cfg(feature = "client")]
-pub(crate) use self::refresh::{DownloadPermit, ForSerial, PlatformCertificates};
+pub(crate) use self::refresh::{DownloadPermit, PlatformCertificates};
 
 /// The algorithm that encrypts the list's certificates.
 const ALGORITHM: &str = "AEAD_AES_256_GCM";

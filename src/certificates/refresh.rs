@@ -47,18 +47,6 @@ struct State {
     unsent: u32,
 }
 
-/// The decision about a message that names an unknown key.
-#[derive(Debug)]
-pub(crate) enum ForSerial<'a> {
-    /// The key is now held: verify again.
-    Held,
-    /// Download, then verify again.
-    Download(DownloadPermit<'a>),
-    /// The message stays unverified: it does not name a certificate, or the last download is too recent or has not
-    /// ended.
-    Unavailable,
-}
-
 impl PlatformCertificates {
     pub(crate) fn new(api_v3_key: Arc<ApiV3Key>, verifier: Verifier, timeout: Duration) -> Self {
         Self {
@@ -68,10 +56,6 @@ impl PlatformCertificates {
             state: Mutex::default(),
             ended: Condvar::new(),
         }
-    }
-
-    pub(crate) fn api_v3_key(&self) -> &ApiV3Key {
-        &self.api_v3_key
     }
 
     /// Returns the permit to download if the certificates are due. The client calls this before each request.
@@ -100,25 +84,20 @@ impl PlatformCertificates {
         }
     }
 
-    /// Decides about a message that names a key which is not held. Waits for a running download only if `can_wait`.
+    /// Returns the permit to download the certificate with this serial number, which a message names. Returns `None` if
+    /// it is held, if `serial` is not a serial number, or if the last download is too recent or has not ended. Waits for
+    /// a running download only if `can_wait`.
     pub(crate) fn for_serial(
         &self,
         serial: &str,
         now: SystemTime,
         can_wait: bool,
-    ) -> ForSerial<'_> {
-        let is_held = || self.verifier.keys().contains(serial);
-        let is_findable = is_serial_number(serial);
-        let (state, has_waited) = self.wait(|| is_findable && can_wait && !is_held());
+    ) -> Option<DownloadPermit<'_>> {
+        let is_wanted = || is_serial_number(serial) && !self.verifier.keys().contains(serial);
+        let (state, has_waited) = self.wait(|| can_wait && is_wanted());
+        let is_free = !state.is_running && !has_waited;
         let has_key = self.verifier.keys().preferred(now).is_some();
-        if is_held() {
-            ForSerial::Held
-        } else if is_findable && !state.is_running && !has_waited && !state.is_pausing(now, has_key)
-        {
-            ForSerial::Download(self.start(state, now))
-        } else {
-            ForSerial::Unavailable
-        }
+        (is_free && is_wanted() && !state.is_pausing(now, has_key)).then(|| self.start(state, now))
     }
 
     /// Returns the permit to download at the caller's request. Waits for a running download first, and fails if it does
@@ -142,7 +121,7 @@ impl PlatformCertificates {
         DownloadPermit {
             certificates: self,
             started: now,
-            is_finished: false,
+            result: None,
         }
     }
 
@@ -193,6 +172,7 @@ impl State {
 
     fn finish(&mut self, started: SystemTime, result: Result<(), Arc<Error>>) {
         let error = result.err();
+        self.is_running = false;
         (self.failures, self.unsent) = match error.as_deref() {
             None => (0, 0),
             Some(error) if is_unsent(error) => (self.failures, self.unsent.saturating_add(1)),
@@ -240,28 +220,28 @@ fn failed(source: CertificateError) -> Arc<Error> {
 pub(crate) struct DownloadPermit<'a> {
     certificates: &'a PlatformCertificates,
     started: SystemTime,
-    is_finished: bool,
+    result: Option<Result<(), Arc<Error>>>,
 }
 
 impl DownloadPermit<'_> {
+    /// Returns the key that decrypts the certificates.
+    pub(crate) fn api_v3_key(&self) -> &ApiV3Key {
+        &self.certificates.api_v3_key
+    }
+
     /// Records the result. On success, the verifier must already hold the new certificates.
-    pub(crate) fn finish(mut self, result: Result<(), Arc<Error>>) -> Result<(), Arc<Error>> {
-        self.is_finished = true;
-        self.certificates
-            .state()
-            .finish(self.started, result.clone());
+    pub(crate) fn finish(mut self, result: Result<(), Error>) -> Result<(), Arc<Error>> {
+        let result = result.map_err(Arc::new);
+        self.result = Some(result.clone());
         result
     }
 }
 
 impl Drop for DownloadPermit<'_> {
     fn drop(&mut self) {
-        let mut state = self.certificates.state();
-        if !self.is_finished {
-            state.finish(self.started, Err(failed(CertificateError::Interrupted)));
-        }
-        state.is_running = false;
-        drop(state);
+        let result = self.result.take();
+        let result = result.unwrap_or_else(|| Err(failed(CertificateError::Interrupted)));
+        self.certificates.state().finish(self.started, result);
         self.certificates.ended.notify_all();
     }
 }
@@ -311,30 +291,34 @@ mod tests {
         certificates.verifier.replace(keys).unwrap();
     }
 
+    fn is_held(certificates: &PlatformCertificates, serial: &str) -> bool {
+        certificates.verifier.keys().contains(serial)
+    }
+
     fn succeed(permit: Option<DownloadPermit<'_>>) {
         let permit = permit.expect("a download must be due");
         hold(permit.certificates, &[OLD]);
         permit.finish(Ok(())).unwrap();
     }
 
-    fn not_sent() -> Result<(), Arc<Error>> {
-        Err(Arc::new(Error::NoPlatformKey { held: Vec::new() }))
+    fn not_sent() -> Result<(), Error> {
+        Err(Error::NoPlatformKey { held: Vec::new() })
     }
 
-    fn failure() -> Result<(), Arc<Error>> {
-        Err(Arc::new(Error::Accepted { request_id: None }))
+    fn failure() -> Result<(), Error> {
+        Err(Error::Accepted { request_id: None })
     }
 
-    fn no_certificates() -> Result<(), Arc<Error>> {
+    fn no_certificates() -> Result<(), Error> {
         let response = ApiError::from_response(404, b"", None, None, Authenticity::Unsigned);
         let source = CertificateError::NoCertificates {
             response: Box::new(response),
             public_key_id: None,
         };
-        Err(Arc::new(Error::Certificates {
+        Err(Error::Certificates {
             request_id: None,
             source: Box::new(source),
-        }))
+        })
     }
 
     #[test]
@@ -361,7 +345,7 @@ mod tests {
     fn failed_starts(
         certificates: &PlatformCertificates,
         seconds: impl Iterator<Item = u64>,
-        failure: impl Fn() -> Result<(), Arc<Error>>,
+        failure: impl Fn() -> Result<(), Error>,
     ) -> Vec<u64> {
         let mut starts = Vec::new();
         for second in seconds {
@@ -468,15 +452,14 @@ mod tests {
         let certificates = certificates();
         succeed(certificates.before_use(at(0)).unwrap());
         let ask = |serial, seconds| certificates.for_serial(serial, at(seconds), true);
-        assert!(matches!(ask(NEW_SERIAL, 59), ForSerial::Unavailable));
-        let ForSerial::Download(permit) = ask(NEW_SERIAL, 60) else {
-            panic!("a download must be permitted");
-        };
+        assert!(ask(NEW_SERIAL, 59).is_none());
+        let permit = ask(NEW_SERIAL, 60).expect("a download must be permitted");
         permit.finish(Ok(())).unwrap();
-        assert!(matches!(ask(NEW_SERIAL, 119), ForSerial::Unavailable));
-        assert!(matches!(ask(NEW_SERIAL, 120), ForSerial::Download(_)));
+        assert!(ask(NEW_SERIAL, 119).is_none());
+        assert!(ask(NEW_SERIAL, 120).is_some());
         hold(&certificates, &[OLD, NEW]);
-        assert!(matches!(ask(NEW_SERIAL, 600), ForSerial::Held));
+        assert!(ask(NEW_SERIAL, 600).is_none());
+        assert!(is_held(&certificates, NEW_SERIAL));
     }
 
     #[test]
@@ -488,19 +471,16 @@ mod tests {
             "2E2F 3A4B",
             "xyz",
         ] {
-            assert!(matches!(
-                certificates.for_serial(serial, at(0), true),
-                ForSerial::Unavailable
-            ));
+            assert!(certificates.for_serial(serial, at(0), true).is_none());
         }
-        let ForSerial::Download(running) = certificates.for_serial("2e2F", at(0), true) else {
-            panic!("a download must be permitted");
-        };
+        let running = certificates.for_serial("2e2F", at(0), true);
+        assert!(running.is_some());
         // And does not wait for a running download, which would not end here.
-        assert!(matches!(
-            certificates.for_serial("PUB_KEY_ID_1", at(0), true),
-            ForSerial::Unavailable
-        ));
+        assert!(
+            certificates
+                .for_serial("PUB_KEY_ID_1", at(0), true)
+                .is_none()
+        );
         drop(running);
     }
 
@@ -514,10 +494,11 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
-        assert!(matches!(
-            certificates.for_serial(NEW_SERIAL, at(48 * HOUR - 60), true),
-            ForSerial::Download(_)
-        ));
+        assert!(
+            certificates
+                .for_serial(NEW_SERIAL, at(48 * HOUR - 60), true)
+                .is_some()
+        );
         succeed(certificates.before_use(at(0)).unwrap());
     }
 
@@ -555,19 +536,13 @@ mod tests {
         let began = Instant::now();
         gave_up(certificates.before_use(at(0)).unwrap_err());
         gave_up(certificates.on_demand(at(0)).unwrap_err());
-        assert!(matches!(
-            certificates.for_serial(NEW_SERIAL, at(60), true),
-            ForSerial::Unavailable
-        ));
+        assert!(certificates.for_serial(NEW_SERIAL, at(60), true).is_none());
         assert!(began.elapsed() >= 3 * timeout);
         // The download has not failed, and may still succeed.
         assert!(certificates.last_error().is_none());
         succeed(running);
         assert!(certificates.before_use(at(0)).unwrap().is_none());
-        assert!(matches!(
-            certificates.for_serial(NEW_SERIAL, at(60), true),
-            ForSerial::Download(_)
-        ));
+        assert!(certificates.for_serial(NEW_SERIAL, at(60), true).is_some());
         certificates.on_demand(at(0)).unwrap();
     }
 
@@ -580,8 +555,8 @@ mod tests {
         thread::scope(|scope| {
             let call = scope.spawn(|| matches!(certificates.before_use(at(0)), Ok(None)));
             let response = scope.spawn(|| {
-                let held = certificates.for_serial(OLD_SERIAL, at(0), true);
-                matches!(held, ForSerial::Held)
+                let permit = certificates.for_serial(OLD_SERIAL, at(0), true);
+                permit.is_none() && is_held(&certificates, OLD_SERIAL)
             });
             // One download ends and another begins before these two threads wake up.
             hold(&certificates, &[OLD]);
@@ -599,10 +574,10 @@ mod tests {
         let certificates = certificates();
         let running = certificates.before_use(at(0)).unwrap();
         let ask = |serial, seconds| certificates.for_serial(serial, at(seconds), false);
-        assert!(matches!(ask(NEW_SERIAL, 60), ForSerial::Unavailable));
+        assert!(ask(NEW_SERIAL, 60).is_none());
         succeed(running);
-        assert!(matches!(ask(OLD_SERIAL, 60), ForSerial::Held));
-        assert!(matches!(ask(NEW_SERIAL, 60), ForSerial::Download(_)));
+        assert!(ask(OLD_SERIAL, 60).is_none() && is_held(&certificates, OLD_SERIAL));
+        assert!(ask(NEW_SERIAL, 60).is_some());
     }
 
     #[test]
@@ -619,8 +594,9 @@ mod tests {
                     one.send(matches!(permit, Ok(None))).unwrap();
                 });
                 scope.spawn(move || {
-                    let found = certificates.for_serial(OLD_SERIAL, at(0), true);
-                    other.send(matches!(found, ForSerial::Held)).unwrap();
+                    let permit = certificates.for_serial(OLD_SERIAL, at(0), true);
+                    let is_held = is_held(certificates, OLD_SERIAL);
+                    other.send(permit.is_none() && is_held).unwrap();
                 });
             }
             // A thread that did not wait would have no key and return an error.

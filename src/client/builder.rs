@@ -10,13 +10,11 @@ use super::Client;
 use super::exchange::{Clock, Http};
 use super::host::{Host, Hosts};
 use super::observer::{Exchange, Observer};
-use crate::certificates::PlatformCertificates;
 use crate::error::{Error, InvalidSetting};
 use crate::keys::ApiV3Key;
-use crate::merchant::Merchant;
 use crate::rules;
 use crate::signer::Signer;
-use crate::transport::{Lookup, Proxy, Roots, Transport, TransportOptions};
+use crate::transport::{Proxy, Roots, Transport, TransportOptions};
 use crate::verifier::Verifier;
 
 const HOST: &str = "https://api.mch.weixin.qq.com";
@@ -59,15 +57,14 @@ pub struct ClientBuilder {
     signer: Signer,
     verifier: Verifier,
     api_v3_key: Option<Arc<ApiV3Key>>,
-    host: String,
-    backup_host: Option<String>,
-    accept_language: Option<String>,
+    host: Result<Host, InvalidSetting>,
+    backup_host: Result<Option<Host>, InvalidSetting>,
+    accept_language: Result<Option<&'static str>, InvalidSetting>,
     connect_timeout: Option<Duration>,
-    timeout: Duration,
-    proxy: Option<String>,
-    root_certificates: Option<Vec<u8>>,
-    resolver: Option<Lookup>,
-    keeps_connections: bool,
+    proxy: Result<Option<Proxy>, InvalidSetting>,
+    roots: Result<Roots, InvalidSetting>,
+    /// The other settings of connections.
+    transport: TransportOptions,
     clock: Arc<Clock>,
     observer: Option<Arc<Observer>>,
 }
@@ -78,15 +75,13 @@ impl ClientBuilder {
             signer,
             verifier,
             api_v3_key: None,
-            host: HOST.to_owned(),
-            backup_host: Some(BACKUP_HOST.to_owned()),
-            accept_language: None,
+            host: Host::main(HOST),
+            backup_host: Host::backup(BACKUP_HOST).map(Some),
+            accept_language: Ok(None),
             connect_timeout: None,
-            timeout: Duration::from_secs(15),
-            proxy: None,
-            root_certificates: None,
-            resolver: None,
-            keeps_connections: true,
+            proxy: Ok(None),
+            roots: Ok(Roots::default()),
+            transport: TransportOptions::default(),
             clock: Arc::new(SystemTime::now),
             observer: None,
         }
@@ -131,8 +126,8 @@ impl ClientBuilder {
     /// relay must remove it, set the header `Host` to WeChat Pay's host, and forward everything else unchanged.
     #[must_use]
     pub fn host(mut self, url: impl Into<String>) -> Self {
-        self.host = url.into();
-        self.backup_host = None;
+        self.host = Host::main(&url.into());
+        self.backup_host = Ok(None);
         self
     }
 
@@ -144,14 +139,14 @@ impl ClientBuilder {
     /// last attempt failed within half a second.
     #[must_use]
     pub fn backup_host(mut self, url: Option<&str>) -> Self {
-        self.backup_host = url.map(str::to_owned);
+        self.backup_host = url.map(Host::backup).transpose();
         self
     }
 
     /// Sets the language of error messages, `Accept-Language`: `en`, `zh-CN`, `zh-HK` or `zh-TW`.
     #[must_use]
     pub fn accept_language(mut self, language: impl Into<String>) -> Self {
-        self.accept_language = Some(language.into());
+        self.accept_language = read_language(&language.into()).map(Some);
         self
     }
 
@@ -174,7 +169,7 @@ impl ClientBuilder {
     /// length.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.transport.timeout = timeout;
         self
     }
 
@@ -182,7 +177,7 @@ impl ClientBuilder {
     /// there is no proxy. Environment variables are not read.
     #[must_use]
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
-        self.proxy = Some(url.into());
+        self.proxy = Proxy::parse(&url.into()).map(Some);
         self
     }
 
@@ -190,7 +185,7 @@ impl ClientBuilder {
     /// internal gateway.
     #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.root_certificates = Some(pem.into());
+        self.roots = Roots::from_pem(&pem.into());
         self
     }
 
@@ -215,7 +210,7 @@ impl ClientBuilder {
         mut self,
         resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
-        self.resolver = Some(Arc::new(resolver));
+        self.transport.lookup = Some(Arc::new(resolver));
         self
     }
 
@@ -228,7 +223,10 @@ impl ClientBuilder {
     /// [`Client::close_idle_connections`]. A process that was forked never uses a connection of its parent.
     #[must_use]
     pub fn keep_connections(mut self, keep: bool) -> Self {
-        self.keeps_connections = keep;
+        self.transport.max_idle = match keep {
+            true => TransportOptions::default().max_idle,
+            false => 0,
+        };
         self
     }
 
@@ -300,46 +298,36 @@ impl ClientBuilder {
     /// [`Error::InvalidSetting`] if a setting cannot be used, [`Error::Key`] if the merchant's own certificate is among
     /// the platform keys.
     pub fn build(self) -> Result<Client, Error> {
-        let limits = Limits::new(self.connect_timeout, self.timeout)?;
-        check_accept_language(self.accept_language.as_deref())?;
-        let hosts = Hosts::parse(&self.host, self.backup_host.as_deref())?;
-        check_proxy(self.proxy.as_deref(), &hosts)?;
-        let transport = Transport::new(&self.transport_options(&limits)?);
-        let verifier = self.verifier.clone();
-        Ok(Client {
-            merchant: Arc::new(Merchant::new(self.signer, self.verifier)?),
-            certificates: self
-                .api_v3_key
-                .map(|key| Arc::new(PlatformCertificates::new(key, verifier, self.timeout))),
-            http: Arc::new(Http {
-                hosts: Arc::new(hosts),
-                transport,
-                timeout: self.timeout,
-                retry_until: limits.retry_until,
-                accept_language: self.accept_language,
-                clock: self.clock,
-                observer: self.observer,
-            }),
-        })
-    }
-
-    fn transport_options(&self, limits: &Limits) -> Result<TransportOptions, InvalidSetting> {
-        let roots = self.root_certificates.as_deref().map(Roots::from_pem);
-        let defaults = TransportOptions::default();
-        Ok(TransportOptions {
-            connect_timeout: limits.connect,
-            timeout: self.timeout,
-            second_timeout: limits.second_attempt,
-            proxy: self.proxy.as_deref().map(Proxy::parse).transpose()?,
-            roots: roots.transpose()?.unwrap_or_default(),
-            lookup: self.resolver.clone(),
-            max_idle: if self.keeps_connections {
-                defaults.max_idle
-            } else {
-                0
-            },
-            ..defaults
-        })
+        let timeout = self.transport.timeout;
+        let (connect_timeout, retry_until) = limits(self.connect_timeout, timeout)?;
+        let accept_language = self.accept_language?;
+        let hosts = Hosts {
+            main: self.host?,
+            backup: self.backup_host?,
+        };
+        let proxy = self.proxy?;
+        // Requests of plain http must not leave the machine.
+        if proxy.is_some() && hosts.iter().any(|host| host.url.starts_with("http://")) {
+            let problem = "found together with a host of plain http, which is for loopback: wanted https hosts";
+            return Err(InvalidSetting::new("proxy", problem).into());
+        }
+        let transport = Transport::new(&TransportOptions {
+            connect_timeout,
+            second_timeout: timeout - retry_until,
+            proxy,
+            roots: self.roots?,
+            ..self.transport
+        });
+        let http = Http {
+            hosts: Arc::new(hosts),
+            transport,
+            timeout,
+            retry_until,
+            accept_language,
+            clock: self.clock,
+            observers: self.observer.into_iter().collect(),
+        };
+        Client::over(Arc::new(http), self.signer, self.verifier, self.api_v3_key)
     }
 }
 
@@ -349,69 +337,47 @@ impl fmt::Debug for ClientBuilder {
             .field("signer", &self.signer)
             .field("verifier", &self.verifier)
             .field("connect_timeout", &self.connect_timeout)
-            .field("timeout", &self.timeout)
+            .field("timeout", &self.transport.timeout)
             .finish_non_exhaustive()
     }
 }
 
-/// The timeouts of a call's parts. Both attempts together stay within the timeout of the call.
-struct Limits {
-    connect: Duration,
-    /// The time since the start of a call within which a `GET` whose connection broke is retried.
-    retry_until: Duration,
-    second_attempt: Duration,
-}
-
-impl Limits {
-    fn new(connect: Option<Duration>, whole: Duration) -> Result<Self, InvalidSetting> {
-        let connect = connect.unwrap_or_else(|| CONNECT_TIMEOUT.min(whole / 2));
-        for (field, time) in [("timeout", whole), ("connect_timeout", connect)] {
-            if time.is_zero() {
-                return Err(InvalidSetting::new(field, "found 0: wanted a longer time"));
-            }
-        }
-        let rest = whole.saturating_sub(connect);
-        if rest.is_zero() {
+/// Returns the connect timeout of a call with this timeout, and the time since its start within which a `GET` whose
+/// connection broke is retried. The second attempt has the rest of the time, so that both stay within the timeout.
+fn limits(
+    connect: Option<Duration>,
+    timeout: Duration,
+) -> Result<(Duration, Duration), InvalidSetting> {
+    let connect = connect.unwrap_or_else(|| CONNECT_TIMEOUT.min(timeout / 2));
+    for (setting, time) in [("timeout", timeout), ("connect_timeout", connect)] {
+        if time.is_zero() {
             return Err(InvalidSetting::new(
-                "timeout",
-                format!(
-                    "found {whole:?}: wanted more than the connect timeout, {connect:?}, which is a part of it"
-                ),
+                setting,
+                "found 0: wanted a longer time",
             ));
         }
-        // A first attempt ends a little later than its connect timeout.
-        let late = rest / 10;
-        Ok(Self {
-            connect,
-            retry_until: connect + late,
-            second_attempt: rest - late,
+    }
+    let rest = timeout.saturating_sub(connect);
+    if rest.is_zero() {
+        let problem = format!(
+            "found {timeout:?}: wanted more than the connect timeout, {connect:?}, which is a part of it"
+        );
+        return Err(InvalidSetting::new("timeout", problem));
+    }
+    // A first attempt ends a little later than its connect timeout.
+    Ok((connect, connect + rest / 10))
+}
+
+fn read_language(text: &str) -> Result<&'static str, InvalidSetting> {
+    let known = ["en", "zh-CN", "zh-HK", "zh-TW"].into_iter();
+    known
+        .into_iter()
+        .find(|known| *known == text)
+        .ok_or_else(|| {
+            let found = rules::describe(text, |c| c.is_ascii_alphabetic() || c == '-');
+            let problem = format!("{found}: wanted en, zh-CN, zh-HK or zh-TW");
+            InvalidSetting::new("accept_language", problem)
         })
-    }
-}
-
-/// Refuses a proxy for a host of plain `http`, whose requests must not leave the machine.
-fn check_proxy(proxy: Option<&str>, hosts: &Hosts) -> Result<(), InvalidSetting> {
-    let is_plain = |host: &Host| host.url.starts_with("http://");
-    if proxy.is_none() || !hosts.iter().any(is_plain) {
-        return Ok(());
-    }
-    Err(InvalidSetting::new(
-        "proxy",
-        "found together with a host of plain http, which is for loopback: wanted https hosts",
-    ))
-}
-
-fn check_accept_language(language: Option<&str>) -> Result<(), InvalidSetting> {
-    match language {
-        None | Some("en" | "zh-CN" | "zh-HK" | "zh-TW") => Ok(()),
-        Some(found) => Err(InvalidSetting::new(
-            "accept_language",
-            format!(
-                "{}: wanted en, zh-CN, zh-HK or zh-TW",
-                rules::describe(found, |c| c.is_ascii_alphabetic() || c == '-')
-            ),
-        )),
-    }
 }
 
 #[cfg(test)]
@@ -432,17 +398,16 @@ mod tests {
             (Some(seconds(8)), seconds(9), seconds(8)),
             (Some(seconds(60)), seconds(61), seconds(60)),
         ] {
-            let limits = Limits::new(set, whole).unwrap();
-            assert_eq!(limits.connect, connect, "{set:?} of {whole:?}");
+            let (found, _) = limits(set, whole).unwrap();
+            assert_eq!(found, connect, "{set:?} of {whole:?}");
         }
     }
 
     #[test]
-    fn both_attempts_together_stay_within_the_whole() {
+    fn a_second_attempt_follows_the_connect_timeout_and_stays_within_the_whole() {
         for (connect, whole) in [(5, 15), (5, 6), (1, 600)] {
-            let limits = Limits::new(Some(seconds(connect)), seconds(whole)).unwrap();
-            assert!(limits.retry_until > limits.connect);
-            assert_eq!(limits.retry_until + limits.second_attempt, seconds(whole));
+            let (connect, retry_until) = limits(Some(seconds(connect)), seconds(whole)).unwrap();
+            assert!(connect < retry_until && retry_until < seconds(whole));
         }
     }
 
@@ -456,9 +421,9 @@ mod tests {
             key.unwrap(),
         );
         let builder = ClientBuilder::new(signer.unwrap(), Verifier::without_keys());
-        let limits = Limits::new(builder.connect_timeout, builder.timeout).unwrap();
-        let options = builder.transport_options(&limits).unwrap();
-        assert_eq!(options.connect_timeout, seconds(5));
+        let options = builder.transport;
+        let (connect, _) = limits(builder.connect_timeout, options.timeout).unwrap();
+        assert_eq!(connect, seconds(5));
         assert_eq!(options.timeout, seconds(15));
         assert_eq!(options.idle, seconds(5));
         assert_eq!(options.max_idle, 64);

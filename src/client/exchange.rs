@@ -1,4 +1,4 @@
-//! One exchange with WeChat Pay: its attempts, the hosts they go to, and the report of each to the observer.
+//! One exchange with WeChat Pay: its attempts, the hosts they go to, and the report of each to the observers.
 
 use std::io;
 use std::sync::Arc;
@@ -32,9 +32,9 @@ pub(super) struct Http {
     pub(super) timeout: Duration,
     /// The time since the start of a call within which a `GET` whose connection broke is retried.
     pub(super) retry_until: Duration,
-    pub(super) accept_language: Option<String>,
+    pub(super) accept_language: Option<&'static str>,
     pub(super) clock: Arc<Clock>,
-    pub(super) observer: Option<Arc<Observer>>,
+    pub(super) observers: Vec<Arc<Observer>>,
 }
 
 impl Http {
@@ -43,150 +43,136 @@ impl Http {
     pub(super) fn exchange<'h>(
         &'h self,
         merchant: &'h Merchant,
-        request: &Request,
+        request: &'h Request,
     ) -> Result<Response<'h>, Error> {
-        let first = self.first_attempt(merchant);
-        let error = match self.run(first, request) {
+        let began = Instant::now();
+        let first = Attempt {
+            http: self,
+            merchant,
+            request,
+            host: self.hosts.first(began),
+            is_second: false,
+            began,
+        };
+        let error = match first.run() {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
-        let Some(second) = self.second_attempt(request, first, &error) else {
+        let Some(second) = first.next(&error) else {
             return Err(error);
         };
-        match (error, self.run(second, request)) {
-            (Error::Connect { host, source }, Err(second)) => {
-                Err(with_first_host(&host, &source, second))
+        match (error, second.run()) {
+            (Error::Connect { host: one, source }, Err(Error::Connect { host, source: last })) => {
+                let source = with_first_host(&one, &source, &last);
+                Err(Error::Connect { host, source })
             }
             // A second attempt that was not sent does not change the outcome of the first.
-            (first, Err(second)) if is_not_sent(&second) && !is_not_sent(&first) => Err(first),
+            (first @ Error::Transport { .. }, Err(second))
+                if second.outcome() == Outcome::NotSent =>
+            {
+                Err(first)
+            }
             (_, second) => second,
         }
     }
+}
 
-    /// Ends an exchange with a response. Keeps the connection if the response belongs to the request, and calls the
-    /// observer.
-    pub(super) fn finish<R>(
-        &self,
-        request: &Request,
-        mut response: Response<'_>,
-        mut result: Result<R, Error>,
-    ) -> Result<R, Error> {
-        // In any other case the response, and all later ones on the connection, may belong to other requests.
-        if matches!(result, Ok(_) | Err(Error::Api(_))) {
-            response.received.keep_connection();
-        }
-        let may_be_anothers = match &result {
-            Ok(_) => request.is_unrepeated(),
-            // A refusal contains nothing that shows which request it belongs to.
-            Err(error) => error.outcome() == Outcome::Refused,
-        };
-        if may_be_anothers && response.received.is_followed() {
-            let problem = "a second response followed, so that either may be another request's";
-            result = Err(response.attempt.failed(Failure::Exchange(problem.into())));
-        }
-        self.observe(
-            request,
-            &response.attempt,
-            Some(&response),
-            result.as_ref().err(),
-        );
-        result
-    }
+/// One attempt to send a request.
+#[derive(Clone, Copy)]
+struct Attempt<'h> {
+    http: &'h Http,
+    merchant: &'h Merchant,
+    request: &'h Request,
+    host: &'h Host,
+    is_second: bool,
+    began: Instant,
+}
 
-    fn first_attempt<'h>(&'h self, merchant: &'h Merchant) -> Attempt<'h> {
-        let began = Instant::now();
-        Attempt {
-            merchant,
-            host: self.hosts.first(began),
-            number: 1,
-            began,
-        }
-    }
-
-    /// Returns the attempt that may follow a failed one: at the other host if no connection could be made, at the same
-    /// host if the connection of a `GET` broke.
-    fn second_attempt<'h>(
-        &'h self,
-        request: &Request,
-        first: Attempt<'h>,
-        error: &Error,
-    ) -> Option<Attempt<'h>> {
+impl<'h> Attempt<'h> {
+    /// Returns the attempt that may follow this failed one: at the other host if no connection could be made, at the
+    /// same host if the connection of a `GET` broke.
+    fn next(self, error: &Error) -> Option<Self> {
         let began = Instant::now();
         let host = match error {
             // Without a time limit: only a DNS lookup can have exceeded the connect timeout, and the other host may be fast.
-            Error::Connect { .. } => self.hosts.second(first.host, began)?,
+            Error::Connect { .. } => self.http.hosts.second(self.host, began)?,
             Error::Transport { source, .. }
-                if request.method() == Method::Get
+                if self.request.method() == Method::Get
                     && is_broken(source)
-                    && first.began.elapsed() <= self.retry_until =>
+                    && self.began.elapsed() <= self.http.retry_until =>
             {
-                first.host
+                self.host
             }
             _ => return None,
         };
-        Some(Attempt {
+        Some(Self {
             host,
-            number: 2,
+            is_second: true,
             began,
-            ..first
+            ..self
         })
     }
 
-    fn run<'h>(&self, attempt: Attempt<'h>, request: &Request) -> Result<Response<'h>, Error> {
-        let result = self.send(attempt, request);
+    fn run(self) -> Result<Response<'h>, Error> {
+        let result = self.send();
         match &result {
-            Ok(_) | Err(Error::Transport { .. }) => attempt.host.set_up(),
-            Err(Error::Connect { .. }) => attempt.host.set_down(attempt.began, Instant::now()),
+            Ok(_) | Err(Error::Transport { .. }) => self.host.set_up(),
+            Err(Error::Connect { .. }) => self.host.set_down(self.began, Instant::now()),
             Err(_) => {}
         }
-        result.inspect_err(|error| self.observe(request, &attempt, None, Some(error)))
+        result.inspect_err(|error| self.report(None, Some(error)))
     }
 
-    /// Signs a request with a new nonce, sends it and reads the response.
-    fn send<'h>(&self, attempt: Attempt<'h>, request: &Request) -> Result<Response<'h>, Error> {
+    /// Signs the request with a new nonce, sends it and reads the response.
+    fn send(self) -> Result<Response<'h>, Error> {
         let nonce = random_nonce().map_err(Error::Sign)?;
-        let signed = attempt.merchant.prepare(request, (self.clock)(), &nonce)?;
-        let http_request = self.http_request(&signed, attempt)?;
-        let number = match attempt.number {
-            1 => transport::Attempt::First,
-            _ => transport::Attempt::Second,
-        };
-        let received =
-            self.transport
-                .exchange(http_request, signed.body(), number, request.is_unrepeated());
-        let received = received.map_err(|failure| attempt.failed(failure))?;
-        Ok(Response { attempt, received })
+        let now = (self.http.clock)();
+        let signed = self.merchant.prepare(self.request, now, &nonce)?;
+        let received = self.http.transport.exchange(
+            self.http_request(&signed)?,
+            signed.body(),
+            self.is_second,
+            self.request.is_unrepeated(),
+        );
+        let host = || self.host.name.clone();
+        let received = received.map_err(|failure| match failure {
+            Failure::Connect(source) => Error::Connect {
+                host: host(),
+                source,
+            },
+            Failure::Exchange(source) => Error::Transport {
+                host: host(),
+                source,
+            },
+        })?;
+        Ok(Response {
+            attempt: self,
+            received,
+        })
     }
 
-    fn http_request(
-        &self,
-        signed: &SignedRequest<'_>,
-        attempt: Attempt<'_>,
-    ) -> Result<http::Request<()>, Error> {
+    fn http_request(&self, signed: &SignedRequest<'_>) -> Result<http::Request<()>, InvalidField> {
+        let target = signed.target();
         // A longer head would not fit into the transport's buffer, and the gateway would not take it.
-        if signed.target().len() > MAX_TARGET {
-            let problem = format!(
-                "found {} bytes: wanted at most {MAX_TARGET}",
-                signed.target().len()
-            );
-            return Err(InvalidField::new("path", problem).into());
+        if target.len() > MAX_TARGET {
+            let problem = format!("found {} bytes: wanted at most {MAX_TARGET}", target.len());
+            return Err(InvalidField::new("path", problem));
         }
-        // Allocated with the exact length, so that it becomes a URI without a copy.
-        let uri = [attempt.host.url.as_str(), signed.target()].concat();
-        let request = http::Request::builder()
+        let mut request = http::Request::builder()
             .method(signed.method().as_str())
-            .uri(uri)
-            .body(());
-        let mut request = request.map_err(|error| InvalidField::new("path", error.to_string()))?;
+            // Allocated with the exact length, so that it becomes a URI without a copy.
+            .uri([&self.host.url, target].concat())
+            .body(())
+            .map_err(|error| InvalidField::new("path", error.to_string()))?;
         let headers = request.headers_mut();
         // Leaves room for the headers that ureq adds, so that the map never grows.
         headers.reserve(12);
-        let language = self.accept_language.as_deref();
+        let language = self.http.accept_language;
         let language = language.map(|language| ("Accept-Language", language));
         for (name, value) in signed.headers().chain(language) {
             // Constant values need no copy. The other values were checked when they were set.
             let value = match name {
-                "User-Agent" => HeaderValue::from_static(attempt.host.user_agent),
+                "User-Agent" => HeaderValue::from_static(self.host.user_agent),
                 "Accept" | "Content-Type" => HeaderValue::from_static("application/json"),
                 _ => HeaderValue::from_str(value)
                     .map_err(|error| InvalidField::new(name, error.to_string()))?,
@@ -199,50 +185,26 @@ impl Http {
         Ok(request)
     }
 
-    fn observe(
-        &self,
-        request: &Request,
-        attempt: &Attempt<'_>,
-        response: Option<&Response<'_>>,
-        error: Option<&Error>,
-    ) {
-        let Some(observer) = &self.observer else {
-            return;
-        };
+    /// Calls the observers.
+    fn report(&self, response: Option<&Response<'_>>, error: Option<&Error>) {
         let headers = response
             .map(Response::signature_headers)
             .unwrap_or_default();
-        observer(&Exchange {
-            mchid: attempt.merchant.signer().mchid(),
-            method: request.method(),
-            template: request.template(),
-            host: &attempt.host.name,
-            attempt: attempt.number,
+        let exchange = Exchange {
+            mchid: self.merchant.signer().mchid(),
+            method: self.request.method(),
+            template: self.request.template(),
+            host: &self.host.name,
+            attempt: 1 + u8::from(self.is_second),
             status: response.map(Response::status),
             request_id: headers.request_id(),
             serial: headers.serial(),
             date: response.and_then(Response::date),
-            elapsed: attempt.began.elapsed(),
+            elapsed: self.began.elapsed(),
             error,
-        });
-    }
-}
-
-/// One attempt: its merchant, its host and its number.
-#[derive(Clone, Copy)]
-struct Attempt<'h> {
-    merchant: &'h Merchant,
-    host: &'h Host,
-    number: u8,
-    began: Instant,
-}
-
-impl Attempt<'_> {
-    fn failed(&self, failure: Failure) -> Error {
-        let host = self.host.name.clone();
-        match failure {
-            Failure::Connect(source) => Error::Connect { host, source },
-            Failure::Exchange(source) => Error::Transport { host, source },
+        };
+        for observer in &self.http.observers {
+            observer(&exchange);
         }
     }
 }
@@ -271,38 +233,48 @@ impl Response<'_> {
     }
 
     fn signature_headers(&self) -> SignatureHeaders<'_> {
-        SignatureHeaders::read(self.headers().iter()).0
+        SignatureHeaders::read(self.headers()).0
     }
 
     fn date(&self) -> Option<SystemTime> {
         let date = self.headers().get(header::DATE)?.to_str().ok()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(parse_http_date(date)?))
     }
-}
 
-/// Adds the first host's error to the second host's. A firewall may allow only one of the hosts, so both are needed.
-fn with_first_host(first_host: &str, first: &Cause, second: Error) -> Error {
-    match second {
-        Error::Connect { host, source } => {
-            let io = source.downcast_ref::<io::Error>();
-            let kind = io.map_or(io::ErrorKind::Other, io::Error::kind);
-            let reason = format!("{source}; before that {first_host}: {first}");
-            Error::Connect {
-                host,
-                source: Box::new(io::Error::new(kind, reason)),
-            }
+    /// Ends the exchange with the value that was read from the response, or with an error. Keeps the connection if the
+    /// response belongs to the request, and calls the observers.
+    pub(super) fn finish<R>(mut self, mut result: Result<R, Error>) -> Result<R, Error> {
+        // In any other case the response, and all later ones on the connection, may belong to other requests.
+        if matches!(result, Ok(_) | Err(Error::Api(_))) {
+            self.received.keep_connection();
         }
-        other => other,
+        let may_be_anothers = match &result {
+            Ok(_) => self.attempt.request.is_unrepeated(),
+            // A refusal contains nothing that shows which request it belongs to.
+            Err(error) => error.outcome() == Outcome::Refused,
+        };
+        if may_be_anothers && self.received.is_followed() {
+            let problem = "a second response followed, so that either may be another request's";
+            result = Err(Error::Transport {
+                host: self.attempt.host.name.clone(),
+                source: problem.into(),
+            });
+        }
+        self.attempt.report(Some(&self), result.as_ref().err());
+        result
     }
 }
 
-fn is_not_sent(error: &Error) -> bool {
-    error.outcome() == Outcome::NotSent
+/// Adds the first host's error to the second host's. A firewall may allow only one of the hosts, so both are needed.
+fn with_first_host(first_host: &str, first: &Cause, second: &Cause) -> Cause {
+    let kind = second
+        .downcast_ref()
+        .map_or(io::ErrorKind::Other, io::Error::kind);
+    let reason = format!("{second}; before that {first_host}: {first}");
+    Box::new(io::Error::new(kind, reason))
 }
 
 /// Returns `true` if the connection broke, as opposed to a timeout or an unreadable response.
 fn is_broken(source: &Cause) -> bool {
-    source
-        .downcast_ref::<io::Error>()
-        .is_some_and(transport::is_closed)
+    source.downcast_ref().is_some_and(transport::is_closed)
 }

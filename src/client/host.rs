@@ -1,7 +1,7 @@
 //! The hosts that requests are sent to: their URLs, and their order for a call.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,14 +35,6 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    pub(super) fn parse(main: &str, backup: Option<&str>) -> Result<Self, InvalidSetting> {
-        let backup = backup.map(|url| Host::parse("backup_host", url, BACKUP_USER_AGENT));
-        Ok(Self {
-            main: Host::parse("host", main, USER_AGENT)?,
-            backup: backup.transpose()?,
-        })
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &Host> {
         [&self.main].into_iter().chain(&self.backup)
     }
@@ -50,14 +42,13 @@ impl Hosts {
     /// Returns the host for the first attempt of a call: the main host, or the backup host while the main host is down.
     /// One call in 10 seconds probes a host that is down. If both hosts are down, calls try the one that failed earlier.
     pub(super) fn first(&self, now: Instant) -> &Host {
-        let Some(backup) = &self.backup else {
-            return &self.main;
-        };
-        let usable = self.iter().find(|host| host.may_try(now));
-        usable.unwrap_or_else(|| match self.main.down_until() <= backup.down_until() {
-            true => &self.main,
-            false => backup,
-        })
+        match &self.backup {
+            Some(backup) if !self.main.may_try(now) => {
+                let is_next = backup.may_try(now) || backup.down_until() < self.main.down_until();
+                if is_next { backup } else { &self.main }
+            }
+            _ => &self.main,
+        }
     }
 
     /// Returns the other host for the second attempt of a call that could not connect to `first`, or `None` if that
@@ -87,6 +78,14 @@ struct Down {
 }
 
 impl Host {
+    pub(super) fn main(url: &str) -> Result<Self, InvalidSetting> {
+        Self::parse("host", url, USER_AGENT)
+    }
+
+    pub(super) fn backup(url: &str) -> Result<Self, InvalidSetting> {
+        Self::parse("backup_host", url, BACKUP_USER_AGENT)
+    }
+
     fn parse(
         setting: &'static str,
         url: &str,
@@ -208,14 +207,9 @@ fn has_usable_port(authority: &Authority) -> bool {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let v6 = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.trim_matches(['[', ']']).parse();
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse()
-            .is_ok_and(|address: Ipv4Addr| address.is_loopback())
-        || v6
-            .parse()
-            .is_ok_and(|address: Ipv6Addr| address.is_loopback())
+        || address.is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -226,7 +220,10 @@ mod tests {
     const BACKUP: &str = "https://backup.test";
 
     fn hosts() -> Hosts {
-        Hosts::parse(MAIN, Some(BACKUP)).unwrap()
+        Hosts {
+            main: Host::main(MAIN).unwrap(),
+            backup: Some(Host::backup(BACKUP).unwrap()),
+        }
     }
 
     /// Returns the first host of each of `calls` calls at the same moment.
@@ -281,7 +278,8 @@ mod tests {
 
     #[test]
     fn a_host_without_a_backup_is_always_tried() {
-        let hosts = Hosts::parse(MAIN, None).unwrap();
+        let mut hosts = hosts();
+        hosts.backup = None;
         let now = Instant::now();
         hosts.main.set_down(now, now);
         assert_eq!(first(&hosts, 2, now), [MAIN, MAIN]);

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 
 use self::exchange::{Http, Response};
-use crate::certificates::{self, DownloadPermit, ForSerial, PlatformCertificates};
+use crate::certificates::{self, DownloadPermit, PlatformCertificates};
 use crate::error::{CertificateError, Error, InvalidSetting, VerifyError};
 use crate::keys::{ApiV3Key, random_nonce};
 use crate::merchant::{Merchant, Verified};
@@ -94,7 +94,7 @@ impl Client {
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
         let result = self.merchant.read_for(endpoint, self.verify(&response));
-        self.http.finish(&request, response, result)
+        response.finish(result)
     }
 
     /// Does the same as [`send`](Self::send), and returns the `Request-ID` of the response as well, if it has one.
@@ -110,8 +110,7 @@ impl Client {
         let response = self.http.exchange(&self.merchant, &request)?;
         let request_id = response.request_id().map(str::to_owned);
         let result = self.merchant.read_for(endpoint, self.verify(&response));
-        let response = self.http.finish(&request, response, result)?;
-        Ok((response, request_id))
+        Ok((response.finish(result)?, request_id))
     }
 
     /// Signs and sends any APIv3 request, and returns the verified response as any type: a struct of the caller's,
@@ -141,7 +140,7 @@ impl Client {
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
         let result = self.verify(&response).and_then(Verified::read);
-        self.http.finish(&request, response, result)
+        response.finish(result)
     }
 
     /// Signs the parameters with which the user pays the order `prepay_id` in the mini program `appid`, with the current
@@ -229,11 +228,7 @@ impl Client {
     ///
     /// [`Error::Key`] if a key among the platform keys is the merchant's own.
     pub fn for_merchant(&self, signer: Signer, verifier: Verifier) -> Result<Self, Error> {
-        Ok(Self {
-            merchant: Arc::new(Merchant::new(signer, verifier)?),
-            certificates: None,
-            http: Arc::clone(&self.http),
-        })
+        Self::over(Arc::clone(&self.http), signer, verifier, None)
     }
 
     /// Does the same as [`for_merchant`](Self::for_merchant) for a client that downloads the merchant's platform
@@ -251,11 +246,28 @@ impl Client {
         verifier: Verifier,
         api_v3_key: impl Into<Arc<ApiV3Key>>,
     ) -> Result<Self, Error> {
-        let timeout = self.http.timeout;
-        let certificates = PlatformCertificates::new(api_v3_key.into(), verifier.clone(), timeout);
+        let http = Arc::clone(&self.http);
+        Self::over(http, signer, verifier, Some(api_v3_key.into()))
+    }
+
+    /// Returns a client that sends by `http`, and downloads platform certificates if there is an APIv3 key.
+    fn over(
+        http: Arc<Http>,
+        signer: Signer,
+        verifier: Verifier,
+        api_v3_key: Option<Arc<ApiV3Key>>,
+    ) -> Result<Self, Error> {
+        let certificates = api_v3_key.map(|key| {
+            Arc::new(PlatformCertificates::new(
+                key,
+                verifier.clone(),
+                http.timeout,
+            ))
+        });
         Ok(Self {
-            certificates: Some(Arc::new(certificates)),
-            ..self.for_merchant(signer, verifier)?
+            merchant: Arc::new(Merchant::new(signer, verifier)?),
+            certificates,
+            http,
         })
     }
 
@@ -285,7 +297,7 @@ impl Client {
         };
         certificates
             .on_demand(self.now())
-            .and_then(|permit| self.download(certificates, permit))
+            .and_then(|permit| self.download(permit))
             .map_err(Error::Download)
     }
 
@@ -341,19 +353,13 @@ impl Client {
         (self.http.clock)()
     }
 
-    /// Returns a client that reports each exchange to `observer`, and then to the observer that was set.
+    /// Returns a client that reports each exchange to `observer` too.
     pub(crate) fn observed_by(
         &self,
         observer: impl Fn(&Exchange<'_>) + Send + Sync + 'static,
     ) -> Self {
         let mut http = (*self.http).clone();
-        let other = http.observer.take();
-        http.observer = Some(Arc::new(move |exchange: &Exchange<'_>| {
-            observer(exchange);
-            if let Some(other) = &other {
-                other(exchange);
-            }
-        }));
+        http.observers.push(Arc::new(observer));
         Self {
             http: Arc::new(http),
             ..self.clone()
@@ -364,9 +370,9 @@ impl Client {
     /// running download, and verifies again. The request may have taken effect, so it is not sent again.
     fn verify<'r>(&self, response: &'r Response<'_>) -> Result<Verified<'r, 'r>, Error> {
         let verify = || {
-            let headers = response.headers().iter();
+            let (status, headers) = (response.status(), response.headers());
             self.merchant
-                .verify(response.status(), headers, response.body(), self.now())
+                .verify(status, headers, response.body(), self.now())
         };
         let result = verify();
         let unknown_key = match &result {
@@ -390,7 +396,7 @@ impl Client {
         };
         let now = self.now();
         if let Some(permit) = certificates.before_use(now).map_err(Error::Download)? {
-            let result = self.download(certificates, permit);
+            let result = self.download(permit);
             if self.merchant.verifier().keys().preferred(now).is_none() {
                 result.map_err(Error::Download)?;
             }
@@ -404,54 +410,47 @@ impl Client {
         let Some(certificates) = &self.certificates else {
             return false;
         };
-        match certificates.for_serial(serial, self.now(), can_wait) {
-            ForSerial::Held => true,
-            ForSerial::Download(permit) => {
-                self.download(certificates, permit).is_ok()
-                    && self.merchant.verifier().keys().contains(serial)
-            }
-            ForSerial::Unavailable => false,
+        if let Some(permit) = certificates.for_serial(serial, self.now(), can_wait) {
+            // The error is recorded.
+            let _ = self.download(permit);
         }
+        self.merchant.verifier().keys().contains(serial)
     }
 
     /// Downloads the platform certificates and replaces those held. A failed download keeps them.
-    fn download(
-        &self,
-        certificates: &PlatformCertificates,
-        permit: DownloadPermit<'_>,
-    ) -> Result<(), Arc<Error>> {
-        let request = certificates::request();
-        let response = match self.http.exchange(&self.merchant, &request) {
-            Ok(response) => response,
-            Err(error) => return permit.finish(Err(Arc::new(error))),
-        };
-        let result = self.replace_certificates(certificates, &response);
-        let result = self.http.finish(&request, response, result);
-        permit.finish(result.map_err(Arc::new))
+    fn download(&self, permit: DownloadPermit<'_>) -> Result<(), Arc<Error>> {
+        let result = self.replace_certificates(permit.api_v3_key());
+        permit.finish(result)
     }
 
-    fn replace_certificates(
+    fn replace_certificates(&self, api_v3_key: &ApiV3Key) -> Result<(), Error> {
+        let request = certificates::request();
+        let response = self.http.exchange(&self.merchant, &request)?;
+        let result = self.accept_certificates(&response, api_v3_key);
+        response.finish(result)
+    }
+
+    fn accept_certificates(
         &self,
-        certificates: &PlatformCertificates,
         response: &Response<'_>,
+        api_v3_key: &ApiV3Key,
     ) -> Result<(), Error> {
         let downloaded = certificates::accept(
             response.status(),
-            response.headers().iter(),
+            response.headers(),
             response.body(),
             self.now(),
-            certificates.api_v3_key(),
+            api_v3_key,
             self.merchant.verifier(),
         )?;
-        self.merchant
-            .replace_certificates(downloaded)
-            .map_err(|source| Error::Certificates {
-                request_id: response.request_id().map(str::to_owned),
-                source: Box::new(CertificateError::unusable(
-                    "it has a wrong key",
-                    Some(source),
-                )),
-            })
+        let replaced = self.merchant.replace_certificates(downloaded);
+        replaced.map_err(|source| Error::Certificates {
+            request_id: response.request_id().map(str::to_owned),
+            source: Box::new(CertificateError::unusable(
+                "it has a wrong key",
+                Some(source),
+            )),
+        })
     }
 }
 

@@ -88,13 +88,6 @@ pub(crate) struct Transport {
     configs: Arc<[Config; 2]>,
 }
 
-/// The attempt of a call. A second attempt has a shorter timeout.
-#[derive(Clone, Copy)]
-pub(crate) enum Attempt {
-    First,
-    Second,
-}
-
 impl Transport {
     pub(crate) fn new(options: &TransportOptions) -> Self {
         let addresses = options.lookup.clone().map(Addresses::new);
@@ -106,20 +99,17 @@ impl Transport {
         }
     }
 
-    /// Sends a request and reads the whole response. `is_unrepeated` is `true` if the response repeats nothing of
+    /// Sends a request and reads the whole response. A second attempt has a shorter timeout. `is_unrepeated` is `true` if the response repeats nothing of
     /// the request, so that another request's response could be mistaken for it.
     pub(crate) fn exchange(
         &self,
         request: http::Request<()>,
         body: Option<&[u8]>,
-        attempt: Attempt,
+        is_second: bool,
         is_unrepeated: bool,
     ) -> Result<Response, Failure> {
         let [first, second] = &*self.configs;
-        let config = match attempt {
-            Attempt::First => first,
-            Attempt::Second => second,
-        };
+        let config = if is_second { second } else { first };
         let usage = Arc::new(Mutex::new(Usage::default()));
         let connector = PoolConnector {
             pool: Arc::clone(&self.pool),

@@ -147,7 +147,7 @@ fn send(
     let mut request = http::Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = url.parse().unwrap();
-    let mut response = transport.exchange(request, body, Attempt::First, false)?;
+    let mut response = transport.exchange(request, body, false, false)?;
     response.keep_connection();
     Ok((response.head.status.as_u16(), response.body))
 }
@@ -634,9 +634,7 @@ mod failures_of_the_exchange {
             for _ in 0..2 {
                 let mut request = http::Request::new(());
                 *request.uri_mut() = server.url().parse().unwrap();
-                let mut response = transport
-                    .exchange(request, None, Attempt::First, false)
-                    .unwrap();
+                let mut response = transport.exchange(request, None, false, false).unwrap();
                 if keep {
                     response.keep_connection();
                 }
