@@ -9,7 +9,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::Instant as UreqInstant;
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout, RustlsConnector,
+    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, Transport,
 };
 
 use super::addresses::Addresses;
@@ -44,10 +44,9 @@ pub(super) struct Dialer {
     tls: RustlsConnector,
 }
 
-type Tunnel = <ConnectProxyConnector as Connector<()>>::Out;
-type Stream = Either<Tcp, Tunnel>;
-/// A connection as ureq's transport, with TLS for `https`.
-pub(super) type Stack = <RustlsConnector as Connector<Stream>>::Out;
+/// A connection as ureq's transport, with TLS for `https`. Without the box, all of rustls would be compiled into each place
+/// that holds or drops a connection.
+pub(super) type Stack = Box<dyn Transport>;
 
 impl Dialer {
     pub(super) fn new(addresses: Addresses, has_proxy: bool) -> Self {
@@ -78,13 +77,14 @@ impl Dialer {
 
     fn stack(&self, details: &ConnectionDetails<'_>) -> io::Result<Stack> {
         let stream = match Connector::<()>::connect(&self.tunnel, details, None) {
-            Ok(Some(tunnel)) => Either::B(tunnel),
-            Ok(None) => Either::A(self.tcp(details)?),
+            Ok(Some(tunnel)) => tunnel.boxed(),
+            Ok(None) => self.tcp(details)?.boxed(),
             Err(error) => return Err(labelled("proxy", &in_words(plain(error)))),
         };
         let stack = self.tls.connect(details, Some(stream));
         let stack = stack.map_err(|error| labelled("TLS", &in_words(plain(error))))?;
-        stack.ok_or_else(|| io::ErrorKind::NotConnected.into())
+        let stack = stack.ok_or(io::ErrorKind::NotConnected)?;
+        Ok(stack.boxed())
     }
 
     /// Makes a TCP connection to the host, or to the proxy if ureq asks for it.
