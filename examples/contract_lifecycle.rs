@@ -103,8 +103,8 @@ fn receive_notifications(sandbox: &Sandbox) -> Result<Receiver<Notification>, Bo
     let receiver = NotificationReceiver::new(sandbox.verifier(), key);
     let (sender, events) = mpsc::channel();
     thread::spawn(move || {
-        http::serve(address, move |request, body| {
-            let event = http::open(&receiver, request, body);
+        http::serve(address, move |request| {
+            let event = http::open(&receiver, request);
             let reply = match event.map(|event| sender.send(event).is_ok()) {
                 Ok(true) => NotificationReply::success(),
                 Ok(false) => NotificationReply::failure("the program has ended"),

@@ -23,8 +23,7 @@
 //! | `WECHATPAY_NOTIFY_URL` | the URL under which the internet reaches `/notify` |
 //! | `WECHATPAY_LISTEN` | address to listen at, such as `127.0.0.1:8080` |
 //!
-//! WeChat Pay only calls HTTPS. Put a reverse proxy in front that terminates TLS, limits the time for a whole head, and
-//! passes the body on unchanged.
+//! WeChat Pay only calls HTTPS. Put a reverse proxy in front that terminates TLS and passes the body on unchanged.
 
 #[macro_use]
 mod common;
@@ -42,7 +41,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use common::{number, report, variable};
-use oxhttp::model::{Body, Method, Request, Response};
+use hyper::body::Bytes;
+use hyper::{Method, Request, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
@@ -72,12 +72,12 @@ struct User {
 /// Status and message of a failure, for the page.
 struct Failure(u16, String);
 impl Service {
-    fn respond(&self, request: &Request<Body>, body: &[u8]) -> Response<Body> {
+    fn respond(&self, request: &Request<Bytes>) -> Response<String> {
         let path = request.uri().path();
         let result = match (request.method(), path, path.strip_prefix("/contracts/")) {
             (&Method::GET, "/", _) => return page(),
-            (&Method::POST, "/notify", _) => return http::response(&self.reply(request, body)),
-            (&Method::POST, "/contracts", _) => self.pre_sign(body),
+            (&Method::POST, "/notify", _) => return http::response(&self.reply(request)),
+            (&Method::POST, "/contracts", _) => self.pre_sign(request.body()),
             (&Method::GET, _, Some(code)) => self.query(code),
             _ => Err(Failure(404, "there is nothing here".to_owned())),
         };
@@ -86,7 +86,7 @@ impl Service {
             Err(Failure(status, message)) => (status, json!({"message": message})),
         };
         let response = Response::builder().header("Content-Type", "application/json");
-        let response = response.status(status).body(json.to_string().into());
+        let response = response.status(status).body(json.to_string());
         response.unwrap_or_default()
     }
 
@@ -133,8 +133,8 @@ impl Service {
         }))
     }
 
-    fn reply(&self, request: &Request<Body>, body: &[u8]) -> NotificationReply {
-        match http::open(&self.receiver, request, body) {
+    fn reply(&self, request: &Request<Bytes>) -> NotificationReply {
+        match http::open(&self.receiver, request) {
             Ok(event) => match &event.content {
                 Event::Contract(contract) => self.record(&event, contract),
                 _ => NotificationReply::success(), // This service places no orders.
@@ -233,9 +233,9 @@ impl From<wechatpay_contract::Error> for Failure {
     }
 }
 
-fn page() -> Response<Body> {
+fn page() -> Response<String> {
     let response = Response::builder().header("Content-Type", "text/html");
-    response.body(PAGE.into()).unwrap_or_default()
+    response.body(PAGE.to_owned()).unwrap_or_default()
 }
 
 /// Returns a code that was never used before: up to 32 digits and letters. A number from the database works as well.
@@ -295,6 +295,6 @@ fn receiver(client: &Client, api_v3_key: &str) -> Result<NotificationReceiver, B
 
 fn serve(service: Service, address: SocketAddr) -> Result<(), Box<dyn Error>> {
     say!("listening at http://{address}/");
-    let respond = move |request: &_, body: &_| service.respond(request, body);
+    let respond = move |request: &_| service.respond(request);
     Ok(http::serve(address, respond)?)
 }

@@ -247,13 +247,15 @@ fn malformed_requests_are_refused() {
             ("Content-Length: 99999999999999999999\r\n", "{}", "400"),
             ("Content-Length: -1\r\n", "{}", "400"),
             ("Content-Length: 0x2\r\n", "{}", "400"),
-            ("Content-Length: 2\r\nContent-Length: 2\r\n", "{}", "400"),
+            // The same length twice counts once.
+            ("Content-Length: 2\r\nContent-Length: 2\r\n", "{}", "401"),
             ("Content-Length: 2\r\nContent-Length: 9\r\n", "{}", "400"),
             ("Content-Length: 2, 9\r\n", "{}", "400"),
+            // A transfer coding overrides a length: this is no chunk.
             (
                 "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
                 "{}",
-                "400",
+                "500",
             ),
             ("Transfer-Encoding: gzip\r\n", "{}", "400"),
             ("Transfer-Encoding: chunked, gzip\r\n", "{}", "400"),
@@ -285,19 +287,19 @@ fn a_second_request_on_a_connection_is_not_read() {
         let request = "POST /notify HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
         let response = receiver.exchange(&format!("{request}{request}"));
         assert_eq!(response.matches("HTTP/1").count(), 1, "{response}");
-        assert!(response.starts_with("HTTP/1.0 401 "), "{response}");
+        assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
     }
 }
 
-/// The server's thread panics on the target of `CONNECT`, which no handler sees.
 #[test]
-fn a_connection_that_panics_is_given_back() {
-    for example in ["notify_server", "service"] {
+fn a_connect_request_is_refused() {
+    for (example, status) in [("notify_server", "401"), ("service", "404")] {
         let mut receiver = Receiver::start(example, &format!("connect_{example}"));
         receiver.notify_first(example);
         // More than the examples serve at the same time.
         for _ in 0..600 {
-            receiver.exchange("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n");
+            let response = receiver.exchange("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(response.split(' ').nth(1), Some(status), "{response}");
         }
         assert_eq!(receiver.notify_again(), [204, 204]);
         receiver.assert_healthy();
@@ -366,5 +368,54 @@ fn an_honest_notification_is_replied_to_among_a_thousand_silent_connections() {
         assert_eq!(receiver.notify_again(), [204, 204]);
         receiver.assert_healthy();
         drop(silent);
+    }
+}
+
+#[test]
+fn an_honest_notification_is_replied_to_among_a_thousand_dripping_connections() {
+    for example in ["notify_server", "service"] {
+        let mut receiver = Receiver::start(example, &format!("dripping_{example}"));
+        receiver.notify_first(example);
+        // Drips a head, then a body.
+        for start in ["", "POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"] {
+            let over = AtomicBool::new(false);
+            thread::scope(|scope| {
+                for _ in 0..20 {
+                    scope.spawn(|| drip(receiver.address, start, &over));
+                }
+                for _ in 0..4 {
+                    thread::sleep(Duration::from_millis(700));
+                    let replies = receiver.notify_again();
+                    assert!(replies.iter().all(|status| *status == 204), "{replies:?}");
+                }
+                over.store(true, Ordering::Relaxed);
+            });
+        }
+        receiver.assert_healthy();
+    }
+}
+
+/// Keeps 50 connections open, connects anew when one is closed, and sends `start` and then byte after byte.
+fn drip(address: SocketAddr, start: &str, over: &AtomicBool) {
+    let connect = || {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok()?;
+        stream.write_all(start.as_bytes()).ok()?;
+        Some(stream)
+    };
+    let mut streams: Vec<Option<TcpStream>> = Vec::new();
+    streams.resize_with(50, || None);
+    // Ends too if the test has failed.
+    let end = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < end {
+        for stream in &mut streams {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
+            let sent = stream.as_mut().map(|stream| stream.write_all(b"a"));
+            if !matches!(sent, Some(Ok(()))) {
+                *stream = connect();
+            }
+        }
+        thread::sleep(Duration::from_millis(200));
     }
 }
