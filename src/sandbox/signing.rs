@@ -55,16 +55,10 @@ impl Signing {
             return Vec::new();
         }
         let (serial, key) = platform.signing_key(requested, now);
-        let nonce = new_id();
-        let time = match self {
-            Self::Stale => now.saturating_sub(FAR),
-            Self::Future => now.saturating_add(FAR),
-            _ => now,
-        };
+        let (nonce, time) = (new_id(), self.time(now));
         let signed = |key: &PrivateKey, body: &[u8]| {
             let message = [format!("{time}\n{nonce}\n").as_bytes(), body, b"\n"].concat();
-            let signature = key.sign(&message).ok();
-            signature.map_or(String::new(), |signature| STANDARD.encode(signature))
+            STANDARD.encode(key.sign(&message).unwrap_or_default())
         };
         let signature = match self {
             Self::Wrong => signed(key, b"another body"),
@@ -73,22 +67,27 @@ impl Signing {
             Self::Foreign => merchant_key().map_or(String::new(), |key| signed(&key, body)),
             _ => signed(key, body),
         };
-        let serial = match self {
-            Self::UnknownSerial => Self::UNKNOWN_SERIAL.to_owned(),
-            _ => serial,
+        let serial: &str = match self {
+            Self::UnknownSerial => Self::UNKNOWN_SERIAL,
+            _ => &serial,
         };
         [
             ("Wechatpay-Serial", serial),
-            ("Wechatpay-Timestamp", time.to_string()),
-            ("Wechatpay-Nonce", nonce),
-            ("Wechatpay-Signature", signature),
-            (
-                "Wechatpay-Signature-Type",
-                "WECHATPAY2-SHA256-RSA2048".to_owned(),
-            ),
+            ("Wechatpay-Timestamp", &time.to_string()),
+            ("Wechatpay-Nonce", &nonce),
+            ("Wechatpay-Signature", &signature),
+            ("Wechatpay-Signature-Type", "WECHATPAY2-SHA256-RSA2048"),
         ]
-        .map(|(name, value)| (name.to_owned(), value))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
+    }
+
+    fn time(self, now: u64) -> u64 {
+        match self {
+            Self::Stale => now.saturating_sub(FAR),
+            Self::Future => now.saturating_add(FAR),
+            _ => now,
+        }
     }
 }
 

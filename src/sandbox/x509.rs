@@ -8,67 +8,46 @@ use crate::time::Civil;
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
-const NULL: u8 = 0x05;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const UTF8_STRING: u8 = 0x0C;
-const PRINTABLE_STRING: u8 = 0x13;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-/// `[0]`, constructed: the version.
-const CONTEXT_0: u8 = 0xA0;
 
-const RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
-const SHA256_WITH_RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0B];
-const COUNTRY: &[u8] = &[0x55, 0x04, 0x06];
-const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0A];
-const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+/// The `version` of a certificate: `[0] INTEGER 2`, which means version 3.
+const VERSION_3: &[u8] = b"\xA0\x03\x02\x01\x02";
+/// The `AlgorithmIdentifier` of `rsaEncryption`.
+const RSA: &[u8] = b"\x30\x0D\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01\x05\x00";
+/// The `AlgorithmIdentifier` of `sha256WithRSAEncryption`.
+const SHA256_WITH_RSA: &[u8] = b"\x30\x0D\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x01\x0B\x05\x00";
+/// The subject name of WeChat Pay's platform certificates, marked as the sandbox's: `C=CN, O=Sandbox, CN=Tenpay.com sign`.
+const NAME: &[u8] = b"\x30\x39\
+    \x31\x0B\x30\x09\x06\x03\x55\x04\x06\x13\x02CN\
+    \x31\x10\x30\x0E\x06\x03\x55\x04\x0A\x0C\x07Sandbox\
+    \x31\x18\x30\x16\x06\x03\x55\x04\x03\x0C\x0FTenpay.com sign";
 
 /// Returns a self-signed certificate of this key as PEM. `serial` is big-endian.
 pub(super) fn self_signed_pem(serial: &[u8], validity: Validity, key: &PrivateKey) -> String {
     let signed = sequence(&[
-        element(CONTEXT_0, &element(INTEGER, &[2])),
-        unsigned(serial),
-        algorithm(SHA256_WITH_RSA),
-        name(),
-        sequence(&[time(validity.not_before), time(validity.not_after)]),
-        name(),
-        public_key_info(key),
+        VERSION_3,
+        &unsigned(serial),
+        SHA256_WITH_RSA,
+        NAME,
+        &sequence(&[&time(validity.not_before), &time(validity.not_after)]),
+        NAME,
+        &public_key_info(key),
     ]);
     // If signing fails, the certificate has an empty signature, which never verifies.
-    let signature = key.sign(&signed);
-    let signature = signature.as_ref().map_or(&[][..], Vec::as_slice);
-    let certificate = sequence(&[signed, algorithm(SHA256_WITH_RSA), bit_string(signature)]);
-    pem(&certificate)
+    let signature = key.sign(&signed).unwrap_or_default();
+    pem(&sequence(&[
+        &signed,
+        SHA256_WITH_RSA,
+        &bit_string(&signature),
+    ]))
 }
 
 fn public_key_info(key: &PrivateKey) -> Vec<u8> {
     let (modulus, exponent) = key.public_numbers();
-    let numbers = sequence(&[unsigned(&modulus), unsigned(&exponent)]);
-    sequence(&[algorithm(RSA), bit_string(&numbers)])
-}
-
-/// Returns the subject name of WeChat Pay's platform certificates, marked as the sandbox's.
-fn name() -> Vec<u8> {
-    let attribute = |id, tag, value: &str| {
-        element(
-            SET,
-            &sequence(&[
-                element(OBJECT_IDENTIFIER, id),
-                element(tag, value.as_bytes()),
-            ]),
-        )
-    };
-    sequence(&[
-        attribute(COUNTRY, PRINTABLE_STRING, "CN"),
-        attribute(ORGANIZATION, UTF8_STRING, "Sandbox"),
-        attribute(COMMON_NAME, UTF8_STRING, "Tenpay.com sign"),
-    ])
-}
-
-fn algorithm(id: &[u8]) -> Vec<u8> {
-    sequence(&[element(OBJECT_IDENTIFIER, id), element(NULL, &[])])
+    let numbers = sequence(&[&unsigned(&modulus), &unsigned(&exponent)]);
+    sequence(&[RSA, &bit_string(&numbers)])
 }
 
 /// Returns a time as RFC 5280, section 4.1.2.5, requires: in the short form until 2049.
@@ -102,26 +81,19 @@ fn bit_string(bytes: &[u8]) -> Vec<u8> {
     element(BIT_STRING, &[&[0], bytes].concat())
 }
 
-fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
+fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     element(SEQUENCE, &parts.concat())
 }
 
+/// Returns an element. A certificate's elements are shorter than 64 KiB.
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let mut element = vec![tag];
-    let length = content.len().to_be_bytes();
-    let zeros = length.iter().take_while(|byte| **byte == 0).count();
-    let digits = length.get(zeros..).unwrap_or_default();
-    match (digits, u8::try_from(digits.len())) {
-        ([], _) => element.push(0),
-        ([short @ ..0x80], _) => element.push(*short),
-        (digits, count) => {
-            // A length has eight bytes at most.
-            element.push(0x80 | count.unwrap_or_default());
-            element.extend_from_slice(digits);
-        }
-    }
-    element.extend_from_slice(content);
-    element
+    let [.., high, low] = content.len().to_be_bytes();
+    let head: &[u8] = match (high, low) {
+        (0, ..0x80) => &[tag, low],
+        (0, _) => &[tag, 0x81, low],
+        _ => &[tag, 0x82, high, low],
+    };
+    [head, content].concat()
 }
 
 fn pem(der: &[u8]) -> String {
@@ -129,8 +101,6 @@ fn pem(der: &[u8]) -> String {
     for position in (1..=text.len() / 64).rev() {
         text.insert(position * 64, '\n');
     }
-    format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-        text.trim_end()
-    )
+    let text = text.trim_end();
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
