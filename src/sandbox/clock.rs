@@ -12,11 +12,9 @@ type Function = dyn Fn() -> SystemTime + Send + Sync;
 
 /// The two clocks, which follow the system's by default. All times are in Unix seconds. Clones share their state.
 #[derive(Clone)]
-pub(super) struct Clock(Arc<Mutex<State>>);
-
-struct State {
-    function: Arc<Function>,
-    offsets: Offsets,
+pub(super) struct Clock {
+    function: Arc<Mutex<Arc<Function>>>,
+    offsets: Arc<Mutex<Offsets>>,
 }
 
 /// The differences between the clocks and the time that the function returns, in seconds.
@@ -30,43 +28,35 @@ pub(super) struct Offsets {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
-            function: Arc::new(SystemTime::now),
-            offsets: Offsets::default(),
-        })))
+        Self {
+            function: Arc::new(Mutex::new(Arc::new(SystemTime::now))),
+            offsets: Arc::default(),
+        }
     }
 
     pub(super) fn replace(&self, function: Arc<Function>) {
-        self.state().function = function;
+        *lock(&self.function) = function;
     }
 
-    pub(super) fn offsets(&self) -> Offsets {
-        self.state().offsets
-    }
-
-    pub(super) fn set_offsets(&self, offsets: Offsets) {
-        self.state().offsets = offsets;
+    pub(super) fn offsets(&self) -> MutexGuard<'_, Offsets> {
+        lock(&self.offsets)
     }
 
     /// Advances the clock of contracts.
     pub(super) fn advance(&self, seconds: u64) {
-        let advance = &mut self.state().offsets.advance_seconds;
+        let advance = &mut self.offsets().advance_seconds;
         *advance = advance.saturating_add(seconds);
     }
 
     /// Returns the time that is used to check requests and sign messages.
     pub(super) fn now(&self) -> u64 {
         // The function is the caller's code, so it is called without holding the lock.
-        let function = Arc::clone(&self.state().function);
+        let function = Arc::clone(&lock(&self.function));
         unix_seconds(function()).saturating_add_signed(self.offsets().offset_seconds)
     }
 
     /// Returns the time that is used to end sessions.
     pub(super) fn contract_time(&self) -> u64 {
         self.now().saturating_add(self.offsets().advance_seconds)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.0)
     }
 }

@@ -193,10 +193,10 @@ fn notify(gateway: &Gateway, order: &Order) -> Controlled {
 
 fn move_clock(gateway: &Gateway, order: &Order) -> Result<(), Problem> {
     order.only(&["advance_seconds", "offset_seconds"])?;
-    let mut offsets = gateway.clock.offsets();
-    offsets.offset_seconds = order.get_or("offset_seconds", offsets.offset_seconds)?;
+    let offset = gateway.clock.offsets().offset_seconds;
+    let offset = order.get_or("offset_seconds", offset)?;
     let advance = order.get_or("advance_seconds", 0)?;
-    gateway.clock.set_offsets(offsets);
+    gateway.clock.offsets().offset_seconds = offset;
     gateway.clock.advance(advance);
     Ok(())
 }

@@ -24,6 +24,9 @@ use crate::verifier::Verifier;
 /// The first second after the year 9999, in Unix seconds. No certificate can be valid then.
 const YEAR_10000: u64 = 253_402_300_800;
 
+/// The serial number of [`Forgery::OtherSerialNo`].
+const OTHER_SERIAL_NO: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
+
 /// The platform keys of a sandbox. By default they are a WeChat Pay public key alone.
 ///
 /// This is a handle and cheap to clone. [`Sandbox::platform`](super::Sandbox::platform) returns it.
@@ -58,9 +61,9 @@ struct Inner {
 }
 
 /// The state that can be changed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct State {
-    offers_public_key: bool,
+    is_public_key_withheld: bool,
     /// The listed certificates, oldest first.
     certificates: Vec<Certificate>,
     /// The number of certificates issued until now, including withdrawn ones.
@@ -81,12 +84,13 @@ struct Certificate {
 }
 
 /// The key with which the sandbox signs responses and notifications.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SignsWith {
     /// The key that the request names in `Wechatpay-Serial`. A notification, and the response to a request that names no
     /// key, are signed with the valid certificate that expires last. If there is none, the public key is used.
+    #[default]
     Requested,
     /// This key for every message, whatever the request names, as before a merchant's migration to the public key or in a
     /// rotation of certificates. If there is no such key, the valid certificate that expires last is used.
@@ -144,7 +148,7 @@ impl Platform {
     /// Sets whether the merchant has the WeChat Pay public key, which is `true` by default. If it has not,
     /// [`Sandbox::PUBLIC_KEY_ID`](super::Sandbox::PUBLIC_KEY_ID) is unknown.
     pub fn offer_public_key(&self, on: bool) {
-        self.state().offers_public_key = on;
+        self.state().is_public_key_withheld = !on;
     }
 
     /// Issues a platform certificate, adds it to the list, and returns it as PEM.
@@ -199,7 +203,7 @@ impl Platform {
     /// Checks whether `id` names a platform key.
     pub(super) fn knows(&self, id: &str) -> bool {
         let state = self.state();
-        (id == PUBLIC_KEY_ID && state.offers_public_key) || state.find(id).is_some()
+        (id == PUBLIC_KEY_ID && !state.is_public_key_withheld) || state.find(id).is_some()
     }
 
     /// Returns the response to `GET /v3/certificates`.
@@ -210,17 +214,15 @@ impl Platform {
                 "the merchant has no platform certificates; use the WeChat Pay public key",
             ));
         }
-        let listed: Vec<_> = state
-            .certificates
-            .iter()
-            .filter(|one| now <= one.not_after)
-            .collect();
+        let listed = state.certificates.iter();
+        let listed = listed.filter(|one| now <= one.not_after);
         // Only the newest entry of the list is forged.
-        let forgery_of = |place| state.forgery.filter(|_| place + 1 == listed.len());
-        let entries = listed.iter().enumerate();
-        let data: Vec<_> = entries
-            .map(|(place, one)| self.entry(one, forgery_of(place)))
-            .collect();
+        let newest = listed.clone().last().map(|one| &one.serial_no);
+        let forgery_of = |one: &Certificate| {
+            let is_newest = newest == Some(&one.serial_no);
+            state.forgery.filter(|_| is_newest)
+        };
+        let data: Vec<_> = listed.map(|one| self.entry(one, forgery_of(one))).collect();
         Ok(Response::ok(json!({"data": data})))
     }
 
@@ -253,14 +255,6 @@ impl Platform {
         &self.0.api_v3_key
     }
 
-    pub(super) fn snapshot(&self) -> State {
-        self.state().clone()
-    }
-
-    pub(super) fn load(&self, state: State) {
-        *self.state() = state;
-    }
-
     fn pem(&self, one: &Certificate) -> String {
         let serial = serial_bytes(&one.serial_no).unwrap_or_default();
         let validity = Validity {
@@ -276,28 +270,27 @@ impl Platform {
     }
 
     fn entry(&self, one: &Certificate, forgery: Option<Forgery>) -> Value {
-        let (mut one, key) = (one.clone(), &self.0.api_v3_key);
-        if forgery == Some(Forgery::MerchantsOwn) {
-            one.serial_no = MERCHANT_SERIAL_NO.to_owned();
-        }
-        let (pem, [private_pem, _]) = (self.pem(&one), PLATFORM_KEY_PEMS);
-        let (serial_no, content, key) = match forgery {
-            Some(Forgery::OtherApiV3Key) => (&*one.serial_no, &*pem, &self.0.other_api_v3_key),
-            Some(Forgery::OtherSerialNo) => {
-                ("0123456789ABCDEF0123456789ABCDEF01234567", &*pem, key)
+        let (mut listed, mut key) = (one.clone(), &self.0.api_v3_key);
+        let mut content = self.pem(one);
+        match forgery {
+            None => {}
+            Some(Forgery::OtherApiV3Key) => key = &self.0.other_api_v3_key,
+            Some(Forgery::OtherSerialNo) => listed.serial_no = OTHER_SERIAL_NO.to_owned(),
+            Some(Forgery::NoCertificate) => content = PLATFORM_KEY_PEMS[0].to_owned(),
+            Some(Forgery::MerchantsOwn) => {
+                listed.serial_no = MERCHANT_SERIAL_NO.to_owned();
+                content = self.pem(&listed);
             }
-            Some(Forgery::NoCertificate) => (&*one.serial_no, private_pem, key),
-            Some(Forgery::MerchantsOwn) | None => (&*one.serial_no, &*pem, key),
-        };
+        }
         json!({
-            "serial_no": serial_no,
+            "serial_no": listed.serial_no,
             "effective_time": format_rfc_3339(one.not_before),
             "expire_time": format_rfc_3339(one.not_after),
             "encrypt_certificate": encrypted(key, "certificate", content.as_bytes()),
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
     }
 }
@@ -307,20 +300,6 @@ impl fmt::Debug for Platform {
         f.debug_struct("Platform")
             .field("state", &self.state())
             .finish_non_exhaustive()
-    }
-}
-
-/// The default is the public key alone.
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            offers_public_key: true,
-            certificates: Vec::new(),
-            issued: 0,
-            signs_with: SignsWith::Requested,
-            forgery: None,
-            moved: 0,
-        }
     }
 }
 
@@ -348,17 +327,16 @@ impl State {
 impl Certificate {
     fn check(&self) -> Result<(), SandboxError> {
         let (start, end) = (self.not_before, self.not_after);
-        if start > end || end >= YEAR_10000 {
+        let problem = if start > end || end >= YEAR_10000 {
             let wanted = "wanted an end that is not before the start, nor after the year 9999";
-            let problem = format!("validity: found {start} to {end}, {wanted}");
-            return Err(SandboxError::new(problem));
-        }
-        let Some(_) = serial_bytes(&self.serial_no) else {
+            format!("validity: found {start} to {end}, {wanted}")
+        } else if serial_bytes(&self.serial_no).is_none() {
             let wanted = "wanted up to 40 hexadecimal digits, not all 0";
-            let problem = format!("serial_no: found {:?}, {wanted}", self.serial_no);
-            return Err(SandboxError::new(problem));
+            format!("serial_no: found {:?}, {wanted}", self.serial_no)
+        } else {
+            return Ok(());
         };
-        Ok(())
+        Err(SandboxError::new(problem))
     }
 }
 
@@ -381,9 +359,9 @@ fn serial_bytes(text: &str) -> Option<Vec<u8>> {
     if !is_hex || text.len() > 40 || text.trim_start_matches('0').is_empty() {
         return None;
     }
-    let even = format!("{}{text}", if text.len() % 2 == 1 { "0" } else { "" });
-    even.as_bytes()
-        .chunks_exact(2)
+    let digits = format!("{text:0>40}");
+    let bytes = digits.as_bytes().chunks(2);
+    bytes
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
         .collect()
 }

@@ -23,8 +23,8 @@ struct Snapshot {
 pub(super) fn take(gateway: &Gateway) -> Value {
     serde_json::to_value(Snapshot {
         books: lock(&gateway.books).clone(),
-        platform: gateway.platform.snapshot(),
-        clock: gateway.clock.offsets(),
+        platform: gateway.platform.state().clone(),
+        clock: *gateway.clock.offsets(),
     })
     .unwrap_or_default()
 }
@@ -49,6 +49,6 @@ pub(super) fn reset(gateway: &Gateway) {
 
 fn put(gateway: &Gateway, snapshot: Snapshot) {
     *lock(&gateway.books) = snapshot.books;
-    gateway.platform.load(snapshot.platform);
-    gateway.clock.set_offsets(snapshot.clock);
+    *gateway.platform.state() = snapshot.platform;
+    *gateway.clock.offsets() = snapshot.clock;
 }
