@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::contracts::UserError;
 use super::credentials::new_id;
 use super::error::SandboxError;
-use super::faults::{Fault, FaultOrder};
+use super::faults::{Fault, FaultInjection};
 use super::gateway::Gateway;
 use super::http::{HttpRequest, HttpResponse, Server};
 use super::notification::{Event, SentNotification};
@@ -283,8 +283,8 @@ impl Order {
         }
     }
 
-    fn fault(&self) -> Result<FaultOrder, Problem> {
-        let order = FaultOrder::from(self.fault_alone()?).times(self.get_or("times", 1)?);
+    fn fault(&self) -> Result<FaultInjection, Problem> {
+        let order = FaultInjection::from(self.fault_alone()?).times(self.get_or("times", 1)?);
         Ok(match self.0.get("path") {
             None => order,
             Some(_) => order.on(self.text("method")?, self.text("path")?),

@@ -1,15 +1,21 @@
-//! The faults that can be injected, and the requests that they apply to.
+//! Fault injection: the faults, the requests that they apply to, and what they change in a response.
 
-use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::http::HttpRequest;
+use super::http::{HttpRequest, HttpResponse};
+use super::response::Response;
 use super::signing::Signing;
 use super::sync::lock;
+
+const HTML: &str = "<html>\r\n<head><title>Error</title></head>\r\n<body>not what you wanted</body>\r\n</html>\r\n";
+
+/// The limits of [`Fault::LargeBody`] in bytes, and of [`Fault::DeepJson`] in arrays. A larger number is reduced.
+const LARGEST: usize = 128 * 1024 * 1024;
+const DEEPEST: usize = 1_000_000;
 
 /// A fault that is injected into a request with [`Sandbox::fault`](super::Sandbox::fault).
 ///
@@ -147,13 +153,13 @@ impl Fault {
     }
 
     /// Applies this fault to `times` requests instead of one.
-    pub fn times(self, times: usize) -> FaultOrder {
-        FaultOrder::from(self).times(times)
+    pub fn times(self, times: usize) -> FaultInjection {
+        FaultInjection::from(self).times(times)
     }
 
     /// Applies this fault to the next request with this method and a path that starts with `path`.
-    pub fn on(self, method: impl Into<String>, path: impl Into<String>) -> FaultOrder {
-        FaultOrder::from(self).on(method, path)
+    pub fn on(self, method: impl Into<String>, path: impl Into<String>) -> FaultInjection {
+        FaultInjection::from(self).on(method, path)
     }
 
     /// Returns `true` if a request is carried out under this fault.
@@ -177,6 +183,109 @@ impl Fault {
             _ => true,
         }
     }
+
+    /// Changes a response before it is signed. A response without a body gets none: the client would read it as the start
+    /// of the next response.
+    pub(super) fn apply(&self, response: &mut HttpResponse, signing: &mut Signing) {
+        self.apply_to_delivery(response);
+        if let Some(replaced) = self.replacement() {
+            (*response, *signing) = replaced;
+        }
+        match self {
+            Self::Accepted => response.status = 202,
+            Self::Signature(other) => *signing = *other,
+            _ if response.body.is_empty() => {}
+            _ => self.apply_to_body(&mut response.body),
+        }
+    }
+
+    /// Changes a response after it was signed.
+    pub(super) fn apply_after_signing(&self, response: &mut HttpResponse) {
+        let headers = &mut response.headers;
+        match self {
+            Self::DuplicateHeader(name) => {
+                let is_same = |(known, _): &&(String, Vec<u8>)| known.eq_ignore_ascii_case(name);
+                let again = headers.iter().find(is_same).cloned();
+                headers.extend(again);
+            }
+            Self::Header { name, value } => {
+                headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+                headers.push((name.clone(), value.clone()));
+            }
+            Self::Gzip if !response.body.is_empty() => {
+                response.body = gzip(&response.body);
+                headers.push(("Content-Encoding".to_owned(), b"gzip".to_vec()));
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_to_delivery(&self, response: &mut HttpResponse) {
+        let (delivery, body) = (&mut response.delivery, &response.body);
+        match self {
+            Self::SlowBody { every } => delivery.every = *every,
+            Self::Late(time) => delivery.delay = *time,
+            Self::Informational(status) => delivery.informational = Some(*status),
+            Self::Chunked => delivery.chunked = !body.is_empty(),
+            Self::Close { .. } => delivery.raw = Some(Vec::new()),
+            Self::Raw(bytes) => delivery.raw = Some(bytes.clone()),
+            Self::CloseAfterHead => delivery.cut = Some(0),
+            Self::CutBody => delivery.cut = Some(body.len() / 2),
+            Self::CloseAfterResponse => delivery.close = true,
+            _ => {}
+        }
+        delivery.close |= delivery.raw.is_some() || delivery.cut.is_some();
+    }
+
+    /// Returns the response that replaces the real one, and how it is signed.
+    fn replacement(&self) -> Option<(HttpResponse, Signing)> {
+        let unsigned = |response| Some((response, Signing::Missing));
+        match self {
+            Self::Redirect { status, location } => {
+                unsigned(HttpResponse::new(*status, "").header("Location", location.as_str()))
+            }
+            Self::Error {
+                status,
+                code,
+                signing,
+                ..
+            } => {
+                let message = "ordered as a fault of the sandbox";
+                let response = Response::error(*status, code, message);
+                Some((response.into_http(), *signing))
+            }
+            Self::HtmlPage { status, .. } => {
+                unsigned(HttpResponse::new(*status, HTML).header("Content-Type", "text/html"))
+            }
+            Self::EmptyBody { status, .. } => unsigned(HttpResponse::new(*status, "")),
+            _ => None,
+        }
+    }
+
+    fn apply_to_body(&self, body: &mut Vec<u8>) {
+        match self {
+            Self::LargeBody { length } => {
+                body.resize(body.len().max((*length).min(LARGEST)), b' ');
+            }
+            Self::InvalidUtf8 => {
+                // The byte 0xFF never occurs in UTF-8. It is inserted into the first string that is a value.
+                let found = body.windows(2).position(|here| here == b":\"");
+                body.insert(found.map_or(0, |position| position + 2), 0xFF);
+            }
+            Self::DeepJson { depth } => {
+                let depth = (*depth).min(DEEPEST);
+                let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+                let start = format!("{{\"sandbox\":{open}{close},").into_bytes();
+                *body = [&start, after_brace(body)].concat();
+            }
+            Self::DuplicateKeys => {
+                let members = body.strip_suffix(b"}").unwrap_or(body);
+                *body = [members, b",", after_brace(body)].concat();
+            }
+            Self::Body(other) => body.clone_from(other),
+            _ => {}
+        }
+    }
 }
 
 fn milliseconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
@@ -198,13 +307,13 @@ fn status<'de, D: Deserializer<'de>>(input: D) -> Result<u16, D::Error> {
 
 /// A fault and the requests that it applies to.
 #[derive(Debug, Clone)]
-pub struct FaultOrder {
+pub struct FaultInjection {
     fault: Fault,
     times: usize,
     only: Option<(String, String)>,
 }
 
-impl FaultOrder {
+impl FaultInjection {
     /// Sets the number of requests. With 0 the fault applies to none.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
@@ -226,7 +335,7 @@ impl FaultOrder {
     }
 }
 
-impl From<Fault> for FaultOrder {
+impl From<Fault> for FaultInjection {
     /// Applies the fault to the next request.
     fn from(fault: Fault) -> Self {
         Self {
@@ -239,11 +348,11 @@ impl From<Fault> for FaultOrder {
 
 /// The faults that are not used up, oldest first.
 #[derive(Default)]
-pub(super) struct Faults(Mutex<VecDeque<FaultOrder>>);
+pub(super) struct Faults(Mutex<Vec<FaultInjection>>);
 
 impl Faults {
-    pub(super) fn add(&self, order: FaultOrder) {
-        lock(&self.0).push_back(order);
+    pub(super) fn add(&self, injection: FaultInjection) {
+        lock(&self.0).push(injection);
     }
 
     pub(super) fn clear(&self) {
@@ -252,10 +361,98 @@ impl Faults {
 
     /// Returns the oldest fault that applies to this request, if any, and counts it as used.
     pub(super) fn take(&self, request: &HttpRequest) -> Option<Fault> {
-        let mut orders = lock(&self.0);
-        orders.retain(|order| order.times > 0);
-        let order = orders.iter_mut().find(|order| order.is_for(request))?;
-        order.times -= 1;
-        Some(order.fault.clone())
+        let mut injections = lock(&self.0);
+        injections.retain(|injection| injection.times > 0);
+        let injection = injections.iter_mut().find(|one| one.is_for(request))?;
+        injection.times -= 1;
+        Some(injection.fault.clone())
+    }
+}
+
+fn after_brace(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"{").unwrap_or(body)
+}
+
+/// Returns the content as gzip (RFC 1952), in uncompressed blocks (RFC 1951).
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut packed = vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255];
+    for block in content.chunks(usize::from(u16::MAX)) {
+        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
+        packed.push(0);
+        packed.extend(length.to_le_bytes());
+        packed.extend((!length).to_le_bytes());
+        packed.extend(block);
+    }
+    packed.extend([1, 0, 0, 0xFF, 0xFF]);
+    packed.extend(crc32(content).to_le_bytes());
+    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    packed.extend(length.to_le_bytes());
+    packed
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_that_of_the_specification() {
+        // The check value that is published for CRC-32.
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn a_fault_changes_the_body_as_it_says() {
+        let changed = |fault: &Fault| {
+            let mut body = br#"{"a":1,"b":"c"}"#.to_vec();
+            fault.apply_to_body(&mut body);
+            String::from_utf8_lossy(&body).into_owned()
+        };
+        for (fault, body) in [
+            (Fault::InvalidUtf8, "{\"a\":1,\"b\":\"\u{FFFD}c\"}"),
+            (
+                Fault::DeepJson { depth: 3 },
+                r#"{"sandbox":[[[]]],"a":1,"b":"c"}"#,
+            ),
+            (Fault::DuplicateKeys, r#"{"a":1,"b":"c","a":1,"b":"c"}"#),
+            (Fault::LargeBody { length: 18 }, r#"{"a":1,"b":"c"}   "#),
+            (Fault::Body(b"x".to_vec()), "x"),
+        ] {
+            assert_eq!(changed(&fault), body, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_as_large_and_deep_as_ordered_up_to_a_limit() {
+        let length = |fault: Fault| {
+            let mut body = b"{}".to_vec();
+            fault.apply_to_body(&mut body);
+            body.len()
+        };
+        for (wanted, ordered) in [
+            (LARGEST - 1, LARGEST - 1),
+            (LARGEST, LARGEST),
+            (LARGEST, LARGEST + 1),
+            (LARGEST, usize::MAX),
+        ] {
+            assert_eq!(length(Fault::LargeBody { length: ordered }), wanted);
+        }
+        let around = length(Fault::DeepJson { depth: 0 });
+        for (wanted, ordered) in [
+            (DEEPEST - 1, DEEPEST - 1),
+            (DEEPEST, DEEPEST),
+            (DEEPEST, DEEPEST + 1),
+            (DEEPEST, usize::MAX),
+        ] {
+            let deep = length(Fault::DeepJson { depth: ordered });
+            assert_eq!(deep, around + 2 * wanted);
+        }
     }
 }

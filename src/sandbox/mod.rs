@@ -151,8 +151,7 @@
 // x509.rs            Certificates made at run time.
 // platform.rs        The platform's keys, and which of them signs.
 // signing.rs         Signs a message, correctly or with a fault.
-// faults.rs          The faults that can be injected, and the requests that they apply to.
-// injection.rs       Injects a fault into a response.
+// faults.rs          Fault injection.
 // fields.rs          The rules for the fields of a body.
 // authorization.rs   Checks the merchant's signature.
 // pre_sign.rs        The fields of the eight pre-signing calls.
@@ -176,7 +175,6 @@ mod faults;
 mod fields;
 mod gateway;
 mod http;
-mod injection;
 mod notification;
 mod notifier;
 mod orders;
@@ -211,7 +209,7 @@ use crate::verifier::Verifier;
 
 pub use self::contracts::UserError;
 pub use self::error::SandboxError;
-pub use self::faults::{Fault, FaultOrder};
+pub use self::faults::{Fault, FaultInjection};
 pub use self::notification::{DeliveryAttempt, SentNotification};
 pub use self::platform::{Forgery, Platform, SignsWith};
 pub use self::record::RecordedRequest;
@@ -544,7 +542,7 @@ impl Sandbox {
         self.server.hang_up(0);
     }
 
-    /// Injects a fault into the next request, or as the [`FaultOrder`] says.
+    /// Injects a fault into the next request, or as the [`FaultInjection`] says.
     ///
     /// If several faults apply to a request, it gets the oldest one.
     ///
@@ -556,8 +554,8 @@ impl Sandbox {
     /// sandbox.fault(Fault::error(503, "SERVICE_UNAVAILABLE").on("GET", "/v3/").times(3));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn fault(&self, order: impl Into<FaultOrder>) {
-        self.gateway.faults.add(order.into());
+    pub fn fault(&self, injection: impl Into<FaultInjection>) {
+        self.gateway.faults.add(injection.into());
     }
 
     /// Removes all faults that are not used up.

@@ -6,8 +6,8 @@ use std::mem::size_of;
 use std::ptr;
 
 use wechatpay_contract::sandbox::{
-    DeliveryAttempt, Fault, FaultOrder, Forgery, Platform, RecordedRequest, Sandbox, SandboxError,
-    SentNotification, Signing, SignsWith, UserError,
+    DeliveryAttempt, Fault, FaultInjection, Forgery, Platform, RecordedRequest, Sandbox,
+    SandboxError, SentNotification, Signing, SignsWith, UserError,
 };
 use wechatpay_contract::{
     Advice, ApiError, ApiV3Key, Authenticity, CertificateError, Client, ClientBuilder, Contract,
@@ -52,7 +52,7 @@ fn all_types_can_be_shared_among_threads() {
         EventKind,
         Exchange<'_>,
         Fault,
-        FaultOrder,
+        FaultInjection,
         Forgery,
         InvalidField,
         InvalidSetting,
