@@ -7,9 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::contracts::UserError;
 use super::credentials::new_id;
-use super::error::SandboxError;
+use super::error::{SandboxError, UserError};
 use super::faults::{Fault, FaultInjection};
 use super::gateway::Gateway;
 use super::http::{HttpRequest, HttpResponse, Server};
@@ -90,9 +89,9 @@ fn unknown_action() -> Problem {
 fn show(gateway: &Gateway, server: &Server, what: &str) -> Controlled {
     Ok(match what {
         "health" => json!({"status": "ok", "mchid": gateway.identity.mchid}),
-        "contracts" => lock(&gateway.books).contracts.list().into(),
-        "orders" => json!(lock(&gateway.books).orders.list()),
-        "refunds" => json!(lock(&gateway.books).refunds.list()),
+        "contracts" => json!(lock(&gateway.store).contracts.list()),
+        "orders" => json!(lock(&gateway.store).orders.list()),
+        "refunds" => json!(lock(&gateway.store).refunds.list()),
         "requests" => gateway.requests().into_iter().map(show_request).collect(),
         "notifications" => {
             let sent = gateway.notifier.sent();

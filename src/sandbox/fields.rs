@@ -1,19 +1,15 @@
 //! Checks the fields of a request's JSON body as WeChat Pay's pages describe them. It shares no code with the
 //! client's own checks, so that each reveals a mistake of the other.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::response::Refusal;
 use crate::time::parse_rfc_3339;
 
 type Checked = Result<(), Refusal>;
 
-/// A field of a body, or of an object in it.
-pub(super) struct Field {
-    name: &'static str,
-    required: bool,
-    rule: Rule,
-}
+/// A field of a body, or of an object in it: its name, whether it is required, and the rule for its value.
+pub(super) struct Field(&'static str, bool, Rule);
 
 /// The rule for a field's value.
 pub(super) enum Rule {
@@ -54,27 +50,20 @@ pub(super) enum Rule {
 
 impl Field {
     pub(super) const fn required(name: &'static str, rule: Rule) -> Self {
-        Self {
-            name,
-            required: true,
-            rule,
-        }
+        Self(name, true, rule)
     }
 
     pub(super) const fn optional(name: &'static str, rule: Rule) -> Self {
-        Self {
-            name,
-            required: false,
-            rule,
-        }
+        Self(name, false, rule)
     }
 
     fn check(&self, parent: &str, object: &Value) -> Checked {
-        let path = join(parent, self.name);
-        match object.get(self.name) {
-            None if self.required => Err(Refusal::param_error(&path, &Value::Null, "is required")),
+        let Self(name, is_required, rule) = self;
+        let path = join(parent, name);
+        match object.get(name) {
+            None if *is_required => Err(Refusal::param_error(&path, &Value::Null, "is required")),
             None => Ok(()),
-            Some(value) => self.rule.check(&path, value),
+            Some(value) => rule.check(&path, value),
         }
     }
 }
@@ -102,23 +91,6 @@ pub(super) fn put(object: &mut Value, more: Value) {
     if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
         object.extend(more);
     }
-}
-
-/// Returns one object with the members of all `objects`.
-pub(super) fn merged<const N: usize>(objects: [Value; N]) -> Value {
-    let mut merged = json!({});
-    for object in objects {
-        put(&mut merged, object);
-    }
-    merged
-}
-
-/// Returns the object without the members that are `null`.
-pub(super) fn present(mut fields: Value) -> Value {
-    if let Some(members) = fields.as_object_mut() {
-        members.retain(|_, value| !value.is_null());
-    }
-    fields
 }
 
 fn check_object(path: &str, value: &Value, fields: &[Field]) -> Checked {
@@ -172,59 +144,43 @@ impl Rule {
 
     fn issue_with(&self, text: &str) -> Option<&'static str> {
         let length = text.chars().count();
+        let is_too_long = match *self {
+            Self::Text(max) | Self::Code(max) => length > max,
+            Self::NotifyUrl(max) | Self::PartnerNotifyUrl(max) | Self::NotifyUrlWithPath(max) => {
+                length > max
+            }
+            Self::RefundNumber | Self::Time => length > 64,
+            Self::Bytes(max) => text.len() > max,
+            _ => false,
+        };
         let has_only = |others: &str| {
             let is_allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
             text.chars().all(is_allowed)
         };
-        // The maximum length, whether the form is correct, and the issue if it is not.
-        let (longest, is_right, issue) = match *self {
-            Self::Text(max) => (max, true, ""),
-            Self::Bytes(max) => (usize::MAX, text.len() <= max, "is too long"),
-            Self::Code(max) => (
-                max,
-                has_only(""),
-                "has characters other than digits and letters",
-            ),
+        let https_path = path_of_url(text, &["https"]);
+        Some(match *self {
+            _ if text.is_empty() => "is empty",
+            _ if is_too_long => "is too long",
+            Self::Code(_) if !has_only("") => "has characters other than digits and letters",
             Self::OrderNumber { from } if !(from..=32).contains(&length) => {
-                (usize::MAX, false, "is too short or too long")
+                "is too short or too long"
             }
-            Self::OrderNumber { .. } => (
-                32,
-                has_only("_-*"),
-                "has characters other than digits, letters, _, - and *",
-            ),
-            Self::RefundNumber => (
-                64,
-                has_only("_-|*@"),
-                "has characters other than digits, letters, _, -, |, * and @",
-            ),
-            Self::NotifyUrl(max) => (
-                max,
-                path_of_notify_url(text).is_some(),
-                "is not an https URL without a query",
-            ),
-            Self::PartnerNotifyUrl(max) => (
-                max,
-                path_of_notify_url(&text.replacen("http://", "https://", 1)).is_some(),
-                "is not an https or http URL without a query",
-            ),
-            Self::NotifyUrlWithPath(max) => (
-                max,
-                path_of_notify_url(text).is_some_and(|path| !path.is_empty()),
-                "is not an https URL with a path and without a query",
-            ),
-            Self::Time => (
-                64,
-                parse_rfc_3339(text).is_some(),
-                "is not a time in the form of RFC 3339",
-            ),
-            _ => (usize::MAX, true, ""),
-        };
-        match text {
-            "" => Some("is empty"),
-            _ if length > longest => Some("is too long"),
-            _ => (!is_right).then_some(issue),
-        }
+            Self::OrderNumber { .. } if !has_only("_-*") => {
+                "has characters other than digits, letters, _, - and *"
+            }
+            Self::RefundNumber if !has_only("_-|*@") => {
+                "has characters other than digits, letters, _, -, |, * and @"
+            }
+            Self::NotifyUrl(_) if https_path.is_none() => "is not an https URL without a query",
+            Self::PartnerNotifyUrl(_) if path_of_url(text, &["https", "http"]).is_none() => {
+                "is not an https or http URL without a query"
+            }
+            Self::NotifyUrlWithPath(_) if https_path.is_none_or(str::is_empty) => {
+                "is not an https URL with a path and without a query"
+            }
+            Self::Time if parse_rfc_3339(text).is_none() => "is not a time in the form of RFC 3339",
+            _ => return None,
+        })
     }
 }
 
@@ -235,11 +191,11 @@ fn join(parent: &str, name: impl std::fmt::Display) -> String {
     }
 }
 
-fn path_of_notify_url(url: &str) -> Option<&str> {
+fn path_of_url<'a>(url: &'a str, schemes: &[&str]) -> Option<&'a str> {
     let (scheme, rest) = url.split_once("://")?;
     let rest = rest.split('#').next()?;
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = authority.rsplit('@').next()?.split(':').next()?;
-    let is_right = scheme.eq_ignore_ascii_case("https") && !host.is_empty() && !rest.contains('?');
-    is_right.then_some(path)
+    let is_allowed = schemes.contains(&scheme.to_ascii_lowercase().as_str());
+    (is_allowed && !host.is_empty() && !rest.contains('?')).then_some(path)
 }

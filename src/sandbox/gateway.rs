@@ -1,5 +1,6 @@
 //! The gateway: authenticates and dispatches a request, injects faults, and signs the response.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
@@ -7,14 +8,15 @@ use serde_json::{Value, json};
 
 use super::authorization::Identity;
 use super::clock::Clock;
-use super::contracts::{Contracts, UserError};
+use super::contracts::Contracts;
 use super::credentials::new_id;
+use super::error::UserError;
 use super::faults::{Fault, Faults};
-use super::fields::{self, Field, Rule};
+use super::fields::{self, Field, Rule, pick};
 use super::http::{HttpRequest, HttpResponse};
 use super::notification::{Event, SentNotification};
 use super::notifier::Notifier;
-use super::orders::{self, Orders, Role};
+use super::orders::{Orders, Role};
 use super::platform::Platform;
 use super::pre_sign::{Mode, SigningFlow};
 use super::record::{Newest, RecordedRequest, size_of};
@@ -35,15 +37,15 @@ pub(super) struct Gateway {
     pub(super) identity: Identity,
     pub(super) platform: Platform,
     pub(super) clock: Clock,
-    pub(super) books: Mutex<Books>,
+    pub(super) store: Mutex<Store>,
     pub(super) faults: Faults,
     pub(super) notifier: Notifier,
     record: Mutex<Newest<RecordedRequest>>,
 }
 
-/// The state of the merchant's business.
+/// The merchant's contracts, orders and refunds.
 #[derive(Clone, Default, Serialize, Deserialize)]
-pub(super) struct Books {
+pub(super) struct Store {
     pub(super) contracts: Contracts,
     pub(super) orders: Orders,
     pub(super) refunds: Refunds,
@@ -58,7 +60,7 @@ impl Gateway {
             notifier: Notifier::new(platform.clone(), clock.clone()),
             platform,
             clock,
-            books: Mutex::default(),
+            store: Mutex::default(),
             faults: Faults::default(),
             record: Mutex::new(Newest::new()),
         }
@@ -124,7 +126,7 @@ impl Gateway {
 
     fn respond(&self, request: &HttpRequest, now: u64) -> Result<Response, Refusal> {
         check_headers(request)?;
-        let is_first_revoked = lock(&self.books).is_first_merchant_certificate_revoked;
+        let is_first_revoked = lock(&self.store).is_first_merchant_certificate_revoked;
         self.identity.check(request, now, is_first_revoked.into())?;
         let serial = request.header("Wechatpay-Serial");
         if serial.is_some_and(|serial| !self.platform.knows(serial)) {
@@ -132,137 +134,123 @@ impl Gateway {
                 "Wechatpay-Serial names no platform key of this merchant",
             ));
         }
-        self.dispatch(request, now)
-    }
-
-    fn dispatch(&self, request: &HttpRequest, now: u64) -> Result<Response, Refusal> {
-        let segments: Vec<String> = request.path().split('/').map(percent_decoded).collect();
+        let decoded =
+            |segment: &str| percent_decoded(segment).unwrap_or_else(|| segment.to_owned());
+        let segments: Vec<String> = request.path().split('/').map(decoded).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match segments.as_slice() {
-            ["", "v3", "certificates"] if request.method == "GET" => {
-                self.platform.certificates(now)
+        match (request.method.as_str(), segments.as_slice()) {
+            ("GET", ["", "v3", "certificates"]) => self.platform.certificates(now),
+            ("POST", ["", "v3", "security", "echo"]) => self.echo(request),
+            (_, ["", "v3", "password-exempt-contract", "contracts", rest @ ..]) => {
+                self.respond_about_contract(request, rest)
             }
-            ["", "v3", "security", "echo"] if request.method == "POST" => self.echo(request),
-            ["", "v3", "password-exempt-contract", "contracts", rest @ ..] => {
-                self.dispatch_contract(request, rest)
+            (_, ["", "v3", "pay", "transactions", rest @ ..]) => {
+                self.respond_about_order(request, Role::Direct, rest)
             }
-            ["", "v3", "pay", "transactions", rest @ ..] => {
-                self.dispatch_order(request, Role::Direct, rest)
+            (_, ["", "v3", "pay", "partner", "transactions", rest @ ..]) => {
+                self.respond_about_order(request, Role::Partner, rest)
             }
-            ["", "v3", "pay", "partner", "transactions", rest @ ..] => {
-                self.dispatch_order(request, Role::Partner, rest)
-            }
-            ["", "v3", rest @ ..] => self.dispatch_refund(request, rest),
+            (_, ["", "v3", rest @ ..]) => self.respond_about_refund(request, rest),
             _ => Err(unknown_path()),
         }
     }
 
-    fn dispatch_order(
-        &self,
-        request: &HttpRequest,
-        role: Role,
-        segments: &[&str],
-    ) -> Result<Response, Refusal> {
-        let mchid = &self.identity.mchid;
-        let query = |name, number| {
-            let sub_mchid = orders::check_ids(role, mchid, |name| request.query(name))?;
-            let orders = &mut lock(&self.books).orders;
-            orders.query(role, sub_mchid, name, number)
-        };
-        match (request.method.as_str(), segments) {
-            ("POST", ["jsapi-with-contract"]) => {
-                let body = json_body(request)?;
-                // `time_expire` is compared with the clock of signatures, because it comes from the caller's clock.
-                let times = (self.clock.now(), self.clock.contract_time());
-                let Books {
-                    contracts, orders, ..
-                } = &mut *lock(&self.books);
-                orders.place(role, mchid, body, contracts, times)
-            }
-            ("GET", ["id", number]) => query("transaction_id", number),
-            ("GET", ["out-trade-no", number]) => query("out_trade_no", number),
-            ("POST", ["out-trade-no", number, "close"]) => {
-                let body = json_body(request)?;
-                let sub_mchid = orders::check_ids(role, mchid, |name| fields::text(&body, name))?;
-                lock(&self.books).orders.close(role, sub_mchid, number)
-            }
-            _ => Err(unknown_path()),
-        }
-    }
-
-    fn dispatch_refund(
-        &self,
-        request: &HttpRequest,
-        segments: &[&str],
-    ) -> Result<Response, Refusal> {
-        let create = |family| {
-            let (body, now) = (json_body(request)?, self.clock.contract_time());
-            let Books {
-                orders, refunds, ..
-            } = &mut *lock(&self.books);
-            refunds.create(orders, family, body, now)
-        };
-        let query = |name, number| {
-            let sub_mchid = request.query("sub_mchid");
-            lock(&self.books).refunds.query(sub_mchid, name, number)
-        };
-        match (request.method.as_str(), segments) {
-            ("POST", ["refund", "domestic", "refunds"]) => create(Family::Domestic),
-            ("POST", ["ecommerce", "refunds", "apply"]) => create(Family::Platform),
-            (
-                "GET",
-                ["refund", "domestic", "refunds", wanted]
-                | ["ecommerce", "refunds", "out-refund-no", wanted],
-            ) => query("out_refund_no", wanted),
-            ("GET", ["ecommerce", "refunds", "id", wanted]) => query("refund_id", wanted),
-            _ => Err(unknown_path()),
-        }
-    }
-
-    fn dispatch_contract(
+    fn respond_about_contract(
         &self,
         request: &HttpRequest,
         segments: &[&str],
     ) -> Result<Response, Refusal> {
         let now = self.clock.contract_time();
+        let contracts = &mut lock(&self.store).contracts;
         match (request.method.as_str(), segments) {
             ("POST", [mode, "pre-entrust-sign", flow]) => {
                 let (mode, flow): (Mode, SigningFlow) =
                     serde_json::from_value(json!([mode, flow])).map_err(|_| unknown_path())?;
-                let (body, mchid) = (json_body(request)?, &self.identity.mchid);
-                let contracts = &mut lock(&self.books).contracts;
-                contracts.pre_sign(mode, flow, mchid, body, now)
+                contracts.pre_sign(mode, flow, &self.identity.mchid, &json_body(request)?, now)
             }
-            ("GET", ["service-id", service_id, "out-contract-code", code]) => {
-                lock(&self.books).contracts.query(service_id, code)
+            ("GET", ["service-id", id, "out-contract-code", code]) => contracts.query(id, code),
+            ("POST", ["service-id", id, "out-contract-code", code, end]) if *end == "terminate" => {
+                let contract = contracts
+                    .terminate(id, code, &json_body(request)?, now)?
+                    .notified();
+                self.notify(Event::TERMINATED, &contract, now);
+                Ok(Response::ok(pick(
+                    &contract,
+                    "mchid service_id out_contract_code",
+                )))
             }
-            (
-                "POST",
-                [
-                    "service-id",
-                    service_id,
-                    "out-contract-code",
-                    code,
-                    "terminate",
-                ],
-            ) => {
-                let body = json_body(request)?;
-                let contracts = &mut lock(&self.books).contracts;
-                let (response, contract) = contracts.terminate(service_id, code, &body, now)?;
-                self.notify(Event::TERMINATED, &contract.notified(), now);
-                Ok(response)
+            _ => Err(unknown_path()),
+        }
+    }
+
+    fn respond_about_order(
+        &self,
+        request: &HttpRequest,
+        role: Role,
+        segments: &[&str],
+    ) -> Result<Response, Refusal> {
+        // `time_expire` is compared with the clock of signatures, because it comes from the caller's clock.
+        let times = (self.clock.now(), self.clock.contract_time());
+        let Store {
+            contracts, orders, ..
+        } = &mut *lock(&self.store);
+        let mchid = &self.identity.mchid;
+        let mut query = |name, number| {
+            let ids = ["mchid", "sp_mchid", "sub_mchid"].map(|name| (name, request.query(name)));
+            let order = orders.find(role, mchid, &json!(BTreeMap::from(ids)), name, number)?;
+            Ok(Response::ok(order.shown.clone()))
+        };
+        match (request.method.as_str(), segments) {
+            ("POST", ["jsapi-with-contract"]) => {
+                orders.place(role, mchid, json_body(request)?, contracts, times)
+            }
+            ("GET", ["id", number]) => query("transaction_id", number),
+            ("GET", ["out-trade-no", number]) => query("out_trade_no", number),
+            ("POST", ["out-trade-no", number, "close"]) => {
+                let ids = json_body(request)?;
+                orders
+                    .find(role, mchid, &ids, "out_trade_no", number)?
+                    .close()
+            }
+            _ => Err(unknown_path()),
+        }
+    }
+
+    fn respond_about_refund(
+        &self,
+        request: &HttpRequest,
+        segments: &[&str],
+    ) -> Result<Response, Refusal> {
+        let now = self.clock.contract_time();
+        let Store {
+            orders, refunds, ..
+        } = &mut *lock(&self.store);
+        let sub_mchid = request.query("sub_mchid");
+        match (request.method.as_str(), segments) {
+            ("POST", ["refund", "domestic", "refunds"]) => {
+                refunds.create(orders, Family::Domestic, json_body(request)?, now)
+            }
+            ("POST", ["ecommerce", "refunds", "apply"]) => {
+                refunds.create(orders, Family::Platform, json_body(request)?, now)
+            }
+            ("GET", ["refund", "domestic", "refunds", number])
+            | ("GET", ["ecommerce", "refunds", "out-refund-no", number]) => {
+                refunds.query(sub_mchid, "out_refund_no", number)
+            }
+            ("GET", ["ecommerce", "refunds", "id", number]) => {
+                refunds.query(sub_mchid, "refund_id", number)
             }
             _ => Err(unknown_path()),
         }
     }
 
     pub(super) fn revoke_first_certificate(&self) {
-        lock(&self.books).is_first_merchant_certificate_revoked = true;
+        lock(&self.store).is_first_merchant_certificate_revoked = true;
     }
 
     pub(super) fn user_signs(&self, code: &str, flow: SigningFlow) -> Result<String, UserError> {
         let now = self.clock.contract_time();
-        let contracts = &mut lock(&self.books).contracts;
+        let contracts = &mut lock(&self.store).contracts;
         let contract = contracts.sign(code, flow, now)?;
         self.notify(Event::SIGNED, &contract.notified(), now);
         Ok(contract.contract_id().unwrap_or_default().to_owned())
@@ -270,12 +258,12 @@ impl Gateway {
 
     pub(super) fn user_gives_up(&self, code: &str) -> Result<(), UserError> {
         let now = self.clock.contract_time();
-        lock(&self.books).contracts.give_up(code, now)
+        lock(&self.store).contracts.give_up(code, now)
     }
 
     pub(super) fn user_terminates(&self, code: &str) -> Result<(), UserError> {
         let now = self.clock.contract_time();
-        let contracts = &mut lock(&self.books).contracts;
+        let contracts = &mut lock(&self.store).contracts;
         let contract = contracts.terminate_by_user(code, now)?;
         self.notify(Event::TERMINATED, &contract.notified(), now);
         Ok(())
@@ -284,7 +272,7 @@ impl Gateway {
     /// Pays an order as the user. Returns the `transaction_id`.
     pub(super) fn user_pays(&self, out_trade_no: &str) -> Result<String, UserError> {
         let now = self.clock.contract_time();
-        let orders = &mut lock(&self.books).orders;
+        let orders = &mut lock(&self.store).orders;
         let paid = orders.pay(out_trade_no, now)?;
         self.notify(Event::PAID, paid, now);
         let id = fields::text(paid, "transaction_id").unwrap_or_default();
@@ -298,14 +286,14 @@ impl Gateway {
     ) -> Result<(), UserError> {
         let now = self.clock.contract_time();
         let event_type = format!("REFUND.{status}");
-        let refunds = &mut lock(&self.books).refunds;
+        let refunds = &mut lock(&self.store).refunds;
         let content = refunds.settle(number, &status, now)?;
         let event = Event::new(&event_type, "refund", "退款结果");
         self.notify(event, &content, now);
         Ok(())
     }
 
-    /// Sends a notification and returns its id. The caller holds the lock of the books, so that notifications are in the
+    /// Sends a notification and returns its id. The caller holds the lock of the store, so that notifications are in the
     /// order of the changes.
     pub(super) fn notify(&self, event: Event<'_>, content: &Value, now: u64) -> String {
         self.notifier
@@ -354,21 +342,14 @@ fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
     serde_json::from_slice(&request.body).map_err(|_| Refusal::malformed("the body is not JSON"))
 }
 
-/// Returns the segment of a path with `%XX` decoded. If the result is not UTF-8, returns the segment unchanged.
-fn percent_decoded(segment: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = segment.as_bytes();
-    while let [first, after @ ..] = rest {
-        let decoded = match (first, after) {
-            (b'%', [high, low, ..]) => std::str::from_utf8(&[*high, *low])
-                .ok()
-                .and_then(|hex| u8::from_str_radix(hex, 16).ok()),
-            _ => None,
-        };
-        bytes.push(decoded.unwrap_or(*first));
-        rest = after
-            .get(if decoded.is_some() { 2 } else { 0 }..)
-            .unwrap_or_default();
+/// Returns a text with each `%XX` decoded, or `None` if it is malformed or the result is not UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend(rest.bytes());
     }
-    String::from_utf8(bytes).unwrap_or_else(|_| segment.to_owned())
+    String::from_utf8(bytes).ok()
 }

@@ -144,7 +144,7 @@
 // http/              The HTTP server, the client that posts notifications, and the sockets of both.
 // browser.rs         Refuses requests that a foreign web page could send.
 // credentials.rs     The published keys and ids.
-// error.rs           The error for an input that a sandbox cannot use.
+// error.rs           The errors of a sandbox, and of an action of the user.
 // clock.rs           The clocks of signatures and of contracts.
 // record.rs          The requests received, and a limit on the memory that they take.
 // response.rs        Responses before they are signed.
@@ -207,8 +207,7 @@ use crate::order::RefundStatus;
 use crate::signer::Signer;
 use crate::verifier::Verifier;
 
-pub use self::contracts::UserError;
-pub use self::error::SandboxError;
+pub use self::error::{SandboxError, UserError};
 pub use self::faults::{Fault, FaultInjection};
 pub use self::notification::{DeliveryAttempt, SentNotification};
 pub use self::platform::{Forgery, Platform, SignsWith};

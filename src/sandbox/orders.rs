@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::contracts::{Contracts, UserError};
+use super::contracts::Contracts;
 use super::credentials::new_id;
-use super::fields::{self, Field, Rule, merged, pick, put, text};
+use super::error::UserError;
+use super::fields::{self, Field, Rule, pick, put, text};
 use super::response::{Refusal, Response};
 use crate::time::{format_rfc_3339, parse_rfc_3339};
 
@@ -17,7 +18,7 @@ const FIFTEEN_DAYS: u64 = 15 * 24 * 60 * 60;
 const PREPAY_LIFETIME: u64 = 2 * 60 * 60;
 
 /// The kind of merchant that calls, which the path tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// A direct merchant.
     Direct,
@@ -103,17 +104,12 @@ const CONTRACT_INFO: &[Field] = &[Field::required("password_free_contract_id", R
 
 /// All orders by `out_trade_no`.
 #[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Orders {
-    by_number: BTreeMap<String, Order>,
-}
+pub(super) struct Orders(BTreeMap<String, Order>);
 
-/// An order. Times are in Unix seconds.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Order {
-    role: Role,
     request: Value,
-    /// The time at which the newest `prepay_id` was returned.
+    /// The time at which the newest `prepay_id` was returned, in Unix seconds.
     prepaid_at: u64,
     /// The order as queries and notifications show it.
     pub(super) shown: Value,
@@ -138,52 +134,35 @@ impl Orders {
             return Err(Refusal::invalid_request(problem));
         }
         let number = text(&body, "out_trade_no").unwrap_or_default().to_owned();
-        if let Some(order) = self.by_number.get(&number) {
+        if let Some(order) = self.0.get(&number) {
             order.check_same(&body)?;
         }
-        let order = Order::new(role, body, contract_time);
-        self.by_number.insert(number, order);
+        self.0.insert(number, Order::new(body, contract_time));
         let prepay_id = format!("wx{}", new_id());
         Ok(Response::ok(json!({"prepay_id": prepay_id})))
     }
 
-    /// Returns the order whose field `name` has this value.
-    ///
-    /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791900>,
-    /// <https://pay.weixin.qq.com/doc/v3/partner/4012760115>.
-    pub(super) fn query(
+    /// Returns the order whose field `name` has this value, if `ids` are the merchant ids that it was placed with.
+    pub(super) fn find(
         &mut self,
         role: Role,
-        sub_mchid: Option<&str>,
+        mchid: &str,
+        ids: &Value,
         name: &str,
         number: &str,
-    ) -> Result<Response, Refusal> {
-        let order = self.find(role, sub_mchid, name, number)?;
-        Ok(Response::ok(order.shown.clone()))
-    }
-
-    /// Closes an order. The error code for a paid order is inferred.
-    ///
-    /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791901>,
-    /// <https://pay.weixin.qq.com/doc/v3/partner/4012760108>.
-    pub(super) fn close(
-        &mut self,
-        role: Role,
-        sub_mchid: Option<&str>,
-        number: &str,
-    ) -> Result<Response, Refusal> {
-        let order = self.find(role, sub_mchid, "out_trade_no", number)?;
-        if order.is_paid() {
-            return Err(Refusal::new(400, "ORDER_PAID", "the order is paid"));
-        }
-        order.set_state("CLOSED", "订单已关闭");
-        Ok(Response::no_content())
+    ) -> Result<&mut Order, Refusal> {
+        check_ids(role, mchid, ids)?;
+        let is_it = |order: &&mut Order| {
+            let has_same = |name: &&str| text(&order.shown, name) == text(ids, name);
+            text(&order.shown, name) == Some(number) && role.ids().iter().all(has_same)
+        };
+        let unknown = || Refusal::new(404, "ORDER_NOT_EXIST", "there is no order of this number");
+        self.0.values_mut().find(is_it).ok_or_else(unknown)
     }
 
     /// Pays an order as the user. Returns the order as the notification shows it.
     pub(super) fn pay(&mut self, number: &str, now: u64) -> Result<&Value, UserError> {
-        let order = self.by_number.get_mut(number);
-        let order = order.ok_or(UserError::UnknownOrder)?;
+        let order = self.0.get_mut(number).ok_or(UserError::UnknownOrder)?;
         match order.state() {
             "NOTPAY" if order.has_expired(now) => Err(UserError::OrderExpired),
             "NOTPAY" => Ok(order.pay(now)),
@@ -194,50 +173,32 @@ impl Orders {
 
     /// Returns the paid order that a refund names by either of its numbers.
     pub(super) fn paid_by(&mut self, refund: &Value) -> Option<&mut Order> {
-        self.by_number.values_mut().find(|order| {
-            let is_named = |name| {
-                text(refund, name).is_some_and(|number| text(&order.shown, name) == Some(number))
-            };
-            order.is_paid() && (is_named("transaction_id") || is_named("out_trade_no"))
+        self.0.values_mut().find(|order| {
+            let has_same = |name| text(&order.shown, name) == text(refund, name);
+            let is_named = |name| text(refund, name).is_some() && has_same(name);
+            let is_named = is_named("transaction_id") || is_named("out_trade_no");
+            order.is_paid() && is_named && has_same("sub_mchid")
         })
     }
 
     /// Returns all orders as queries show them.
     pub(super) fn list(&self) -> Vec<&Value> {
-        self.by_number.values().map(|order| &order.shown).collect()
-    }
-
-    fn find(
-        &mut self,
-        role: Role,
-        sub_mchid: Option<&str>,
-        name: &str,
-        number: &str,
-    ) -> Result<&mut Order, Refusal> {
-        let is_it = |order: &&mut Order| {
-            order.role == role
-                && text(&order.shown, "sub_mchid") == sub_mchid
-                && text(&order.shown, name) == Some(number)
-        };
-        let unknown = || Refusal::new(404, "ORDER_NOT_EXIST", "there is no order of this number");
-        self.by_number.values_mut().find(is_it).ok_or_else(unknown)
+        self.0.values().map(|order| &order.shown).collect()
     }
 }
 
 impl Order {
-    fn new(role: Role, request: Value, prepaid_at: u64) -> Self {
+    fn new(request: Value, prepaid_at: u64) -> Self {
         const NAMES: &str = "appid mchid sp_appid sp_mchid sub_appid sub_mchid out_trade_no";
         let device_id = request.pointer("/scene_info/device_id");
-        let shown = merged([
-            pick(&request, NAMES),
-            json!({
-                "amount": {"total": request.pointer("/amount/total"), "payer_currency": "CNY"},
-                "scene_info": {"device_id": device_id.and_then(Value::as_str).unwrap_or_default()},
-                "promotion_detail": [],
-            }),
-        ]);
+        let mut shown = pick(&request, NAMES);
+        let fields = json!({
+            "amount": {"total": request.pointer("/amount/total"), "payer_currency": "CNY"},
+            "scene_info": {"device_id": device_id.and_then(Value::as_str).unwrap_or_default()},
+            "promotion_detail": [],
+        });
+        put(&mut shown, fields);
         let mut order = Self {
-            role,
             request,
             prepaid_at,
             shown,
@@ -249,19 +210,29 @@ impl Order {
     fn pay(&mut self, now: u64) -> &Value {
         let transaction_id: String = new_id().chars().take(28).collect();
         let total = self.total();
+        let fields = json!({
+            "transaction_id": transaction_id,
+            "trade_type": "JSAPI",
+            "bank_type": "OTHERS",
+            "success_time": format_rfc_3339(now),
+            "amount": {"total": total, "payer_total": total, "currency": "CNY", "payer_currency": "CNY"},
+        });
         put(&mut self.shown, pick(&self.request, "attach payer"));
-        put(
-            &mut self.shown,
-            json!({
-                "transaction_id": transaction_id,
-                "trade_type": "JSAPI",
-                "bank_type": "OTHERS",
-                "success_time": format_rfc_3339(now),
-                "amount": {"total": total, "payer_total": total, "currency": "CNY", "payer_currency": "CNY"},
-            }),
-        );
+        put(&mut self.shown, fields);
         self.set_state("SUCCESS", "支付成功");
         &self.shown
+    }
+
+    /// Closes the order. The error code for a paid order is inferred.
+    ///
+    /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791901>,
+    /// <https://pay.weixin.qq.com/doc/v3/partner/4012760108>.
+    pub(super) fn close(&mut self) -> Result<Response, Refusal> {
+        if self.is_paid() {
+            return Err(Refusal::new(400, "ORDER_PAID", "the order is paid"));
+        }
+        self.set_state("CLOSED", "订单已关闭");
+        Ok(Response::no_content())
     }
 
     pub(super) fn set_state(&mut self, state: &str, description: &str) {
@@ -285,16 +256,16 @@ impl Order {
     /// Checks that an order is placed again with the same fields and is not paid yet. The error code for a paid order is
     /// inferred.
     fn check_same(&self, body: &Value) -> Result<(), Refusal> {
-        match self.state() {
-            "CLOSED" => Err(Refusal::new(400, "ORDER_CLOSED", "the order is closed")),
-            "NOTPAY" if self.request == *body => Ok(()),
-            "NOTPAY" => Err(Refusal::new(
-                403,
-                "OUT_TRADE_NO_USED",
-                "the order was placed with other parameters",
-            )),
-            _ => Err(Refusal::new(400, "ORDER_PAID", "the order is paid")),
-        }
+        let (status, code, problem) = match self.state() {
+            "CLOSED" => (400, "ORDER_CLOSED", "the order is closed"),
+            "NOTPAY" if self.request == *body => return Ok(()),
+            "NOTPAY" => {
+                let problem = "the order was placed with other parameters";
+                (403, "OUT_TRADE_NO_USED", problem)
+            }
+            _ => (400, "ORDER_PAID", "the order is paid"),
+        };
+        Err(Refusal::new(status, code, problem))
     }
 
     fn has_expired(&self, now: u64) -> bool {
@@ -303,38 +274,37 @@ impl Order {
     }
 }
 
-/// Checks the merchant ids of a query or a close request, which `get` reads. Returns the sub-merchant's id.
-pub(super) fn check_ids<'a>(
-    role: Role,
-    mchid: &str,
-    get: impl Fn(&str) -> Option<&'a str>,
-) -> Result<Option<&'a str>, Refusal> {
-    let (name, sub_mchid) = match role {
-        Role::Direct => ("mchid", None),
-        Role::Partner => ("sp_mchid", Some(get("sub_mchid"))),
-    };
-    let refuse = |name: &str, given: Option<&str>, issue| {
-        Err(Refusal::param_error(name, &given.into(), issue))
-    };
-    match (get(name), sub_mchid) {
-        (None, _) => refuse(name, None, "is required"),
-        (given, _) if given != Some(mchid) => refuse(name, given, "is not the caller's"),
-        (_, Some(None)) => refuse("sub_mchid", None, "is required"),
-        (_, sub_mchid) => Ok(sub_mchid.flatten()),
+impl Role {
+    /// Returns the names of the merchant ids, the caller's first.
+    fn ids(self) -> &'static [&'static str] {
+        match self {
+            Self::Direct => &["mchid"],
+            Self::Partner => &["sp_mchid", "sub_mchid"],
+        }
     }
 }
 
+/// Checks the merchant ids in `ids`, the body or the query of a request.
+fn check_ids(role: Role, mchid: &str, ids: &Value) -> Result<(), Refusal> {
+    for (position, name) in role.ids().iter().enumerate() {
+        let issue = match text(ids, name) {
+            None => "is required",
+            Some(id) if position == 0 && id != mchid => "is not the caller's",
+            Some(_) => continue,
+        };
+        return Err(Refusal::param_error(name, &text(ids, name).into(), issue));
+    }
+    Ok(())
+}
+
 fn check(role: Role, mchid: &str, body: &Value, now: u64) -> Result<(), Refusal> {
-    let (own_fields, own_mchid) = match role {
-        Role::Direct => (DIRECT, "mchid"),
-        Role::Partner => (PARTNER, "sp_mchid"),
+    let own_fields = match role {
+        Role::Direct => DIRECT,
+        Role::Partner => PARTNER,
     };
     fields::check(body, own_fields)?;
     fields::check(body, BOTH)?;
-    if text(body, own_mchid) != Some(mchid) {
-        let (value, issue) = (&text(body, own_mchid).into(), "is not the caller's");
-        return Err(Refusal::param_error(own_mchid, value, issue));
-    }
+    check_ids(role, mchid, body)?;
     if role == Role::Partner {
         check_partner_payer(body)?;
     }
@@ -343,15 +313,15 @@ fn check(role: Role, mchid: &str, body: &Value, now: u64) -> Result<(), Refusal>
 
 fn check_partner_payer(body: &Value) -> Result<(), Refusal> {
     let given = |pointer| body.pointer(pointer).is_some();
-    let refuse = |field, issue| Err(Refusal::param_error(field, &Value::Null, issue));
-    if !given("/payer/sp_openid") && !given("/payer/sub_openid") {
-        let issue = "is required unless payer/sub_openid is given";
-        return refuse("payer/sp_openid", issue);
-    }
-    if given("/payer/sub_openid") && !given("/sub_appid") {
-        return refuse("sub_appid", "is required with payer/sub_openid");
-    }
-    Ok(())
+    let (field, issue) = match (given("/payer/sp_openid"), given("/payer/sub_openid")) {
+        (false, false) => {
+            let issue = "is required unless payer/sub_openid is given";
+            ("payer/sp_openid", issue)
+        }
+        (_, true) if !given("/sub_appid") => ("sub_appid", "is required with payer/sub_openid"),
+        _ => return Ok(()),
+    };
+    Err(Refusal::param_error(field, &Value::Null, issue))
 }
 
 fn check_expiry(body: &Value, now: u64) -> Result<(), Refusal> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::contracts::UserError;
 use super::credentials::new_id;
-use super::fields::{self, Field, Rule, merged, pick, put, text};
+use super::error::UserError;
+use super::fields::{self, Field, Rule, pick, put, text};
 use super::orders::{Order, Orders};
 use super::response::{Refusal, Response};
 use crate::order::RefundStatus;
@@ -16,7 +16,7 @@ use crate::time::format_rfc_3339;
 const MOST_REFUNDS: usize = 50;
 
 /// The two families of refund APIs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy)]
 pub(super) enum Family {
     /// `/v3/refund/domestic/`, for direct merchants and service providers.
     Domestic,
@@ -79,19 +79,15 @@ const BOTH: &[Field] = &[
 
 /// All refunds by `out_refund_no`.
 #[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Refunds {
-    by_number: BTreeMap<String, Refund>,
-}
+pub(super) struct Refunds(BTreeMap<String, Refund>);
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Refund {
-    family: Family,
     request: Value,
     /// The refund as queries show it.
     shown: Value,
-    /// The fields of the notification that stay the same.
-    notified: Value,
+    /// The fields that only notifications contain.
+    only_notified: Value,
 }
 
 impl Refunds {
@@ -105,25 +101,20 @@ impl Refunds {
     ) -> Result<Response, Refusal> {
         check(family, &body)?;
         let number = text(&body, "out_refund_no").unwrap_or_default().to_owned();
-        match self.by_number.get(&number) {
-            Some(refund) if refund.request == body => return Ok(refund.created()),
-            Some(_) => {
-                return Err(Refusal::invalid_request(
-                    "the out_refund_no was used with other parameters",
-                ));
-            }
-            None => {}
+        if let Some(refund) = self.0.get(&number) {
+            let problem = "the out_refund_no was used with other parameters";
+            return match refund.request == body {
+                true => Ok(refund.created(family)),
+                false => Err(Refusal::invalid_request(problem)),
+            };
         }
-        let sub_mchid = text(&body, "sub_mchid");
-        let order = orders
-            .paid_by(&body)
-            .filter(|order| text(&order.shown, "sub_mchid") == sub_mchid)
-            .ok_or_else(|| Refusal::not_found("there is no paid order of this number"))?;
+        let unknown = || Refusal::not_found("there is no paid order of this number");
+        let order = orders.paid_by(&body).ok_or_else(unknown)?;
         self.check_amount(order, &body)?;
         order.set_state("REFUND", "转入退款");
         let refund = Refund::new(family, order, body, now);
-        let response = refund.created();
-        self.by_number.insert(number, refund);
+        let response = refund.created(family);
+        self.0.insert(number, refund);
         Ok(response)
     }
 
@@ -134,7 +125,7 @@ impl Refunds {
         name: &str,
         number: &str,
     ) -> Result<Response, Refusal> {
-        self.by_number
+        self.0
             .values()
             .find(|refund| text(&refund.shown, name) == Some(number))
             .filter(|refund| text(&refund.request, "sub_mchid") == sub_mchid)
@@ -150,33 +141,28 @@ impl Refunds {
         now: u64,
     ) -> Result<Value, UserError> {
         use RefundStatus::{Abnormal, Closed, Success};
-        let refund = self.by_number.get_mut(number);
-        let refund = refund.ok_or(UserError::UnknownRefund)?;
+        let refund = self.0.get_mut(number).ok_or(UserError::UnknownRefund)?;
         match (text(&refund.shown, "status"), status) {
             (Some("PROCESSING"), Success | Closed | Abnormal)
             | (Some("ABNORMAL"), Success | Closed) => {}
             _ => return Err(UserError::RefundSettled),
         }
         put(&mut refund.shown, json!({"status": status}));
-        let mut content = refund.notified.clone();
-        put(&mut content, json!({"refund_status": status}));
         if *status == Success {
             let time = json!({"success_time": format_rfc_3339(now)});
-            put(&mut refund.shown, time.clone());
-            put(&mut content, time);
+            put(&mut refund.shown, time);
         }
-        Ok(content)
+        Ok(refund.notified())
     }
 
     /// Returns all refunds as queries show them.
     pub(super) fn list(&self) -> Vec<&Value> {
-        let refunds = self.by_number.values();
-        refunds.map(|refund| &refund.shown).collect()
+        self.0.values().map(|refund| &refund.shown).collect()
     }
 
     fn check_amount(&self, order: &Order, body: &Value) -> Result<(), Refusal> {
         let id = text(&order.shown, "transaction_id");
-        let before = self.by_number.values().filter(|refund| {
+        let before = self.0.values().filter(|refund| {
             text(&refund.shown, "transaction_id") == id
                 && text(&refund.shown, "status") != Some("CLOSED")
         });
@@ -198,57 +184,64 @@ impl Refunds {
 impl Refund {
     fn new(family: Family, order: &Order, request: Value, now: u64) -> Self {
         let (refund, total) = (amount(&request, "refund"), order.total());
-        let common = merged([
-            pick(&order.shown, "out_trade_no transaction_id"),
-            pick(&request, "out_refund_no"),
-            json!({"refund_id": new_id(), "user_received_account": "支付用户零钱"}),
-        ]);
-        let account = text(&request, "refund_account").unwrap_or("REFUND_SOURCE_SUB_MERCHANT");
-        let (own, own_amounts) = match family {
-            Family::Domestic => (
-                json!({}),
+        let mut amounts = json!({"refund": refund, "payer_refund": refund, "discount_refund": 0, "currency": "CNY"});
+        if let Some(given) = request.get("amount") {
+            put(&mut amounts, pick(given, "from"));
+        }
+        let mut shown = pick(&order.shown, "out_trade_no transaction_id");
+        put(&mut shown, pick(&request, "out_refund_no"));
+        match family {
+            Family::Domestic => put(
+                &mut amounts,
                 json!({"total": total, "payer_total": total, "settlement_total": total, "settlement_refund": refund}),
             ),
-            Family::Platform => (json!({"refund_account": account}), json!({})),
-        };
-        let notified = merged([
-            pick(&order.shown, "mchid sp_mchid sub_mchid"),
-            common.clone(),
-            own.clone(),
-            json!({"amount": {"total": total, "refund": refund, "payer_total": total, "payer_refund": refund}}),
-        ]);
-        let amounts = merged([
-            pick(request.get("amount").unwrap_or(&Value::Null), "from"),
-            json!({"refund": refund, "payer_refund": refund, "discount_refund": 0, "currency": "CNY"}),
-            own_amounts,
-        ]);
-        let shown = merged([
-            common,
-            own,
-            json!({
-                "channel": "ORIGINAL",
-                "create_time": format_rfc_3339(now),
-                "status": "PROCESSING",
-                "funds_account": text(&request, "funds_account").unwrap_or("AVAILABLE"),
-                "promotion_detail": [],
-                "amount": amounts,
-            }),
-        ]);
+            Family::Platform => {
+                let account = text(&request, "refund_account");
+                let account = account.unwrap_or("REFUND_SOURCE_SUB_MERCHANT");
+                put(&mut shown, json!({"refund_account": account}));
+            }
+        }
+        let fields = json!({
+            "refund_id": new_id(),
+            "user_received_account": "支付用户零钱",
+            "channel": "ORIGINAL",
+            "create_time": format_rfc_3339(now),
+            "status": "PROCESSING",
+            "funds_account": text(&request, "funds_account").unwrap_or("AVAILABLE"),
+            "promotion_detail": [],
+            "amount": amounts,
+        });
+        put(&mut shown, fields);
         Self {
-            family,
             request,
             shown,
-            notified,
+            only_notified: pick(&order.shown, "mchid sp_mchid sub_mchid"),
         }
     }
 
-    fn created(&self) -> Response {
+    fn created(&self, family: Family) -> Response {
         const OF_PLATFORM: &str =
             "refund_id out_refund_no create_time amount promotion_detail refund_account";
-        Response::ok(match self.family {
+        Response::ok(match family {
             Family::Domestic => self.shown.clone(),
             Family::Platform => pick(&self.shown, OF_PLATFORM),
         })
+    }
+
+    fn notified(&self) -> Value {
+        const NAMES: &str = "out_trade_no transaction_id out_refund_no refund_id user_received_account refund_account success_time";
+        let (refund, total) = (
+            amount(&self.request, "refund"),
+            amount(&self.request, "total"),
+        );
+        let fields = json!({
+            "refund_status": self.shown.get("status"),
+            "amount": {"total": total, "refund": refund, "payer_total": total, "payer_refund": refund},
+        });
+        let mut notified = pick(&self.shown, NAMES);
+        put(&mut notified, self.only_notified.clone());
+        put(&mut notified, fields);
+        notified
     }
 }
 

@@ -8,21 +8,21 @@ use serde_json::Value;
 
 use super::clock::Offsets;
 use super::error::SandboxError;
-use super::gateway::{Books, Gateway};
+use super::gateway::{Gateway, Store};
 use super::platform;
 use super::sync::lock;
 
 #[derive(Default, Serialize, Deserialize)]
 struct Snapshot {
     #[serde(flatten)]
-    books: Books,
+    store: Store,
     platform: platform::State,
     clock: Offsets,
 }
 
 pub(super) fn take(gateway: &Gateway) -> Value {
     serde_json::to_value(Snapshot {
-        books: lock(&gateway.books).clone(),
+        store: lock(&gateway.store).clone(),
         platform: gateway.platform.state().clone(),
         clock: *gateway.clock.offsets(),
     })
@@ -48,7 +48,7 @@ pub(super) fn reset(gateway: &Gateway) {
 }
 
 fn put(gateway: &Gateway, snapshot: Snapshot) {
-    *lock(&gateway.books) = snapshot.books;
+    *lock(&gateway.store) = snapshot.store;
     *gateway.platform.state() = snapshot.platform;
     *gateway.clock.offsets() = snapshot.clock;
 }
