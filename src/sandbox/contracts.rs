@@ -84,10 +84,8 @@ impl Contracts {
     }
 
     /// Returns the response to a query. The 404 for an unknown or unsigned contract is inferred.
-    pub(super) fn query(&self, service_id: &str, code: &str) -> Result<Response, Refusal> {
-        self.0
-            .get(code)
-            .filter(|contract| contract.has_service_id(service_id))
+    pub(super) fn query(&mut self, service_id: &str, code: &str) -> Result<Response, Refusal> {
+        self.of_service(service_id, code)
             .filter(|contract| contract.contract_id().is_some())
             .map(|contract| Response::ok(contract.shown.clone()))
             .ok_or_else(|| Refusal::not_found("no contract is signed under this out_contract_code"))
@@ -102,9 +100,8 @@ impl Contracts {
         now: u64,
     ) -> Result<&Contract, Refusal> {
         fields::check(body, TERMINATION)?;
-        let contract = self.0.get_mut(code);
-        let contract = contract
-            .filter(|contract| contract.has_service_id(service_id))
+        let contract = self
+            .of_service(service_id, code)
             .ok_or_else(|| Refusal::invalid_request("there is no such contract"))?;
         // The mode's name is that of the sister products.
         let remark = pick(body, "contract_termination_remark");
@@ -114,43 +111,16 @@ impl Contracts {
         Ok(contract)
     }
 
-    /// Signs a contract as the user, in this flow.
-    pub(super) fn sign(
-        &mut self,
-        code: &str,
-        flow: SigningFlow,
-        now: u64,
-    ) -> Result<&Contract, UserError> {
-        let contract = self.find(code)?;
-        contract.check_session(now)?;
-        match contract.flow {
-            other if other == flow => {}
-            SigningFlow::PayRedirectSign => return Err(UserError::PaysFirst),
-            SigningFlow::MiniProgram => return Err(UserError::SignsInMiniProgram),
-        }
-        let time = format_rfc_3339(now);
-        let fields = json!({"contract_id": new_id(), "contract_signed_time": time});
-        contract.enter(State::Signed, fields);
-        Ok(contract)
+    fn of_service(&mut self, service_id: &str, code: &str) -> Option<&mut Contract> {
+        self.0.get_mut(code).filter(|contract| {
+            let own = contract.shown.get("service_id").and_then(Value::as_u64);
+            own.is_some_and(|own| service_id == own.to_string())
+        })
     }
 
-    /// Gives up signing as the user. No notification is sent. The session ends, which is inferred.
-    pub(super) fn give_up(&mut self, code: &str, now: u64) -> Result<(), UserError> {
-        let contract = self.find(code)?;
-        contract.check_session(now)?;
-        contract.enter(State::GivenUp, json!({}));
-        Ok(())
-    }
-
-    /// Terminates a contract as the user.
-    pub(super) fn terminate_by_user(
-        &mut self,
-        code: &str,
-        now: u64,
-    ) -> Result<&Contract, UserError> {
-        let contract = self.find(code)?;
-        contract.terminate("USER_TERMINATE", json!({}), now)?;
-        Ok(contract)
+    /// Returns the contract on which the user acts.
+    pub(super) fn find(&mut self, code: &str) -> Result<&mut Contract, UserError> {
+        self.0.get_mut(code).ok_or(UserError::Unknown)
     }
 
     /// Checks whether a signed contract has this id.
@@ -163,10 +133,6 @@ impl Contracts {
     /// Returns all contracts with their states, including the unsigned ones.
     pub(super) fn list(&self) -> Vec<&Value> {
         self.0.values().map(|contract| &contract.shown).collect()
-    }
-
-    fn find(&mut self, code: &str) -> Result<&mut Contract, UserError> {
-        self.0.get_mut(code).ok_or(UserError::Unknown)
     }
 }
 
@@ -195,9 +161,25 @@ impl Contract {
         text(&self.shown, "contract_id")
     }
 
-    fn has_service_id(&self, service_id: &str) -> bool {
-        let own = self.shown.get("service_id");
-        own.is_some_and(|own| own.to_string() == service_id)
+    /// Signs the contract as the user, in this flow.
+    pub(super) fn sign(&mut self, flow: SigningFlow, now: u64) -> Result<(), UserError> {
+        self.check_session(now)?;
+        match self.flow {
+            own if own == flow => {}
+            SigningFlow::PayRedirectSign => return Err(UserError::PaysFirst),
+            SigningFlow::MiniProgram => return Err(UserError::SignsInMiniProgram),
+        }
+        let time = format_rfc_3339(now);
+        let fields = json!({"contract_id": new_id(), "contract_signed_time": time});
+        self.enter(State::Signed, fields);
+        Ok(())
+    }
+
+    /// Gives up signing as the user. No notification is sent. The session ends, which is inferred.
+    pub(super) fn give_up(&mut self, now: u64) -> Result<(), UserError> {
+        self.check_session(now)?;
+        self.enter(State::GivenUp, json!({}));
+        Ok(())
     }
 
     fn check_session(&self, now: u64) -> Result<(), UserError> {
@@ -209,7 +191,13 @@ impl Contract {
         }
     }
 
-    fn terminate(&mut self, mode: &str, mut info: Value, now: u64) -> Result<(), UserError> {
+    /// Terminates the contract. `info` has further fields of `contract_terminate_info`.
+    pub(super) fn terminate(
+        &mut self,
+        mode: &str,
+        mut info: Value,
+        now: u64,
+    ) -> Result<(), UserError> {
         match self.state {
             State::PreSigned | State::GivenUp => return Err(UserError::NotSigned),
             State::Terminated => return Err(UserError::Terminated),

@@ -12,7 +12,7 @@ use super::contracts::Contracts;
 use super::credentials::new_id;
 use super::error::UserError;
 use super::faults::{Fault, Faults};
-use super::fields::{self, Field, Rule, pick};
+use super::fields::{self, Field, Rule, pick, text};
 use super::http::{HttpRequest, HttpResponse};
 use super::notification::{Event, SentNotification};
 use super::notifier::Notifier;
@@ -40,7 +40,7 @@ pub(super) struct Gateway {
     pub(super) store: Mutex<Store>,
     pub(super) faults: Faults,
     pub(super) notifier: Notifier,
-    record: Mutex<Newest<RecordedRequest>>,
+    pub(super) requests: Mutex<Newest<RecordedRequest>>,
 }
 
 /// The merchant's contracts, orders and refunds.
@@ -62,7 +62,7 @@ impl Gateway {
             clock,
             store: Mutex::default(),
             faults: Faults::default(),
-            record: Mutex::new(Newest::new()),
+            requests: Mutex::new(Newest::new()),
         }
     }
 
@@ -74,9 +74,7 @@ impl Gateway {
         let result = is_let_through.then(|| self.respond(&request, now));
         let took_effect = matches!(result, Some(Ok(_)));
         let mut response = match result {
-            Some(result) => result
-                .unwrap_or_else(|Refusal(refusal)| refusal)
-                .into_http(),
+            Some(Ok(response) | Err(Refusal(response))) => response.into_http(),
             None => HttpResponse::new(0, ""),
         };
         // A 401 is not signed, since the gateway does not know the caller.
@@ -103,11 +101,7 @@ impl Gateway {
     }
 
     pub(super) fn requests(&self) -> Vec<RecordedRequest> {
-        lock(&self.record).to_vec()
-    }
-
-    pub(super) fn clear_requests(&self) {
-        *lock(&self.record) = Newest::new();
+        lock(&self.requests).to_vec()
     }
 
     fn record(&self, request: HttpRequest, status: u16, took_effect: bool) {
@@ -121,7 +115,7 @@ impl Gateway {
         };
         let headers = size_of(&recorded.headers);
         let size = recorded.target.len() + headers + recorded.body.len();
-        lock(&self.record).push(recorded, size);
+        lock(&self.requests).push(recorded, size);
     }
 
     fn respond(&self, request: &HttpRequest, now: u64) -> Result<Response, Refusal> {
@@ -130,9 +124,8 @@ impl Gateway {
         self.identity.check(request, now, is_first_revoked.into())?;
         let serial = request.header("Wechatpay-Serial");
         if serial.is_some_and(|serial| !self.platform.knows(serial)) {
-            return Err(Refusal::malformed(
-                "Wechatpay-Serial names no platform key of this merchant",
-            ));
+            let problem = "Wechatpay-Serial names no platform key of this merchant";
+            return Err(Refusal::malformed(problem));
         }
         let decoded =
             |segment: &str| percent_decoded(segment).unwrap_or_else(|| segment.to_owned());
@@ -141,28 +134,24 @@ impl Gateway {
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["", "v3", "certificates"]) => self.platform.certificates(now),
             ("POST", ["", "v3", "security", "echo"]) => self.echo(request),
-            (_, ["", "v3", "password-exempt-contract", "contracts", rest @ ..]) => {
-                self.respond_about_contract(request, rest)
+            (_, ["", "v3", "password-exempt-contract", "contracts", path @ ..]) => {
+                self.contract_api(request, path)
             }
-            (_, ["", "v3", "pay", "transactions", rest @ ..]) => {
-                self.respond_about_order(request, Role::Direct, rest)
+            (_, ["", "v3", "pay", "transactions", path @ ..]) => {
+                self.order_api(request, Role::Direct, path)
             }
-            (_, ["", "v3", "pay", "partner", "transactions", rest @ ..]) => {
-                self.respond_about_order(request, Role::Partner, rest)
+            (_, ["", "v3", "pay", "partner", "transactions", path @ ..]) => {
+                self.order_api(request, Role::Partner, path)
             }
-            (_, ["", "v3", rest @ ..]) => self.respond_about_refund(request, rest),
+            (_, ["", "v3", path @ ..]) => self.refund_api(request, path),
             _ => Err(unknown_path()),
         }
     }
 
-    fn respond_about_contract(
-        &self,
-        request: &HttpRequest,
-        segments: &[&str],
-    ) -> Result<Response, Refusal> {
+    fn contract_api(&self, request: &HttpRequest, path: &[&str]) -> Result<Response, Refusal> {
         let now = self.clock.contract_time();
         let contracts = &mut lock(&self.store).contracts;
-        match (request.method.as_str(), segments) {
+        match (request.method.as_str(), path) {
             ("POST", [mode, "pre-entrust-sign", flow]) => {
                 let (mode, flow): (Mode, SigningFlow) =
                     serde_json::from_value(json!([mode, flow])).map_err(|_| unknown_path())?;
@@ -170,78 +159,66 @@ impl Gateway {
             }
             ("GET", ["service-id", id, "out-contract-code", code]) => contracts.query(id, code),
             ("POST", ["service-id", id, "out-contract-code", code, end]) if *end == "terminate" => {
-                let contract = contracts
-                    .terminate(id, code, &json_body(request)?, now)?
-                    .notified();
-                self.notify(Event::TERMINATED, &contract, now);
-                Ok(Response::ok(pick(
-                    &contract,
-                    "mchid service_id out_contract_code",
-                )))
+                let contract = contracts.terminate(id, code, &json_body(request)?, now)?;
+                let content = contract.notified();
+                self.notify(Event::TERMINATED, &content, now);
+                let names = "mchid service_id out_contract_code";
+                Ok(Response::ok(pick(&content, names)))
             }
             _ => Err(unknown_path()),
         }
     }
 
-    fn respond_about_order(
+    fn order_api(
         &self,
         request: &HttpRequest,
         role: Role,
-        segments: &[&str],
+        path: &[&str],
     ) -> Result<Response, Refusal> {
         // `time_expire` is compared with the clock of signatures, because it comes from the caller's clock.
         let times = (self.clock.now(), self.clock.contract_time());
-        let Store {
-            contracts, orders, ..
-        } = &mut *lock(&self.store);
-        let mchid = &self.identity.mchid;
+        let (store, mchid) = (&mut *lock(&self.store), &self.identity.mchid);
         let mut query = |name, number| {
             let ids = ["mchid", "sp_mchid", "sub_mchid"].map(|name| (name, request.query(name)));
-            let order = orders.find(role, mchid, &json!(BTreeMap::from(ids)), name, number)?;
+            let ids = json!(BTreeMap::from(ids));
+            let order = store.orders.find(role, mchid, &ids, name, number)?;
             Ok(Response::ok(order.shown.clone()))
         };
-        match (request.method.as_str(), segments) {
+        match (request.method.as_str(), path) {
             ("POST", ["jsapi-with-contract"]) => {
-                orders.place(role, mchid, json_body(request)?, contracts, times)
+                let (body, contracts) = (json_body(request)?, &store.contracts);
+                store.orders.place(role, mchid, body, contracts, times)
             }
             ("GET", ["id", number]) => query("transaction_id", number),
             ("GET", ["out-trade-no", number]) => query("out_trade_no", number),
             ("POST", ["out-trade-no", number, "close"]) => {
-                let ids = json_body(request)?;
-                orders
-                    .find(role, mchid, &ids, "out_trade_no", number)?
-                    .close()
+                let (ids, name) = (json_body(request)?, "out_trade_no");
+                let order = store.orders.find(role, mchid, &ids, name, number)?;
+                order.close()
             }
             _ => Err(unknown_path()),
         }
     }
 
-    fn respond_about_refund(
-        &self,
-        request: &HttpRequest,
-        segments: &[&str],
-    ) -> Result<Response, Refusal> {
+    fn refund_api(&self, request: &HttpRequest, path: &[&str]) -> Result<Response, Refusal> {
         let now = self.clock.contract_time();
-        let Store {
-            orders, refunds, ..
-        } = &mut *lock(&self.store);
-        let sub_mchid = request.query("sub_mchid");
-        match (request.method.as_str(), segments) {
-            ("POST", ["refund", "domestic", "refunds"]) => {
-                refunds.create(orders, Family::Domestic, json_body(request)?, now)
-            }
-            ("POST", ["ecommerce", "refunds", "apply"]) => {
-                refunds.create(orders, Family::Platform, json_body(request)?, now)
-            }
+        let store = &mut *lock(&self.store);
+        let query = |name, number| {
+            let sub_mchid = request.query("sub_mchid");
+            store.refunds.query(sub_mchid, name, number)
+        };
+        let family = match (request.method.as_str(), path) {
+            ("POST", ["refund", "domestic", "refunds"]) => Family::Domestic,
+            ("POST", ["ecommerce", "refunds", "apply"]) => Family::Platform,
             ("GET", ["refund", "domestic", "refunds", number])
             | ("GET", ["ecommerce", "refunds", "out-refund-no", number]) => {
-                refunds.query(sub_mchid, "out_refund_no", number)
+                return query("out_refund_no", number);
             }
-            ("GET", ["ecommerce", "refunds", "id", number]) => {
-                refunds.query(sub_mchid, "refund_id", number)
-            }
-            _ => Err(unknown_path()),
-        }
+            ("GET", ["ecommerce", "refunds", "id", number]) => return query("refund_id", number),
+            _ => return Err(unknown_path()),
+        };
+        let (body, orders) = (json_body(request)?, &mut store.orders);
+        store.refunds.create(orders, family, body, now)
     }
 
     pub(super) fn revoke_first_certificate(&self) {
@@ -251,20 +228,22 @@ impl Gateway {
     pub(super) fn user_signs(&self, code: &str, flow: SigningFlow) -> Result<String, UserError> {
         let now = self.clock.contract_time();
         let contracts = &mut lock(&self.store).contracts;
-        let contract = contracts.sign(code, flow, now)?;
+        let contract = contracts.find(code)?;
+        contract.sign(flow, now)?;
         self.notify(Event::SIGNED, &contract.notified(), now);
         Ok(contract.contract_id().unwrap_or_default().to_owned())
     }
 
     pub(super) fn user_gives_up(&self, code: &str) -> Result<(), UserError> {
         let now = self.clock.contract_time();
-        lock(&self.store).contracts.give_up(code, now)
+        lock(&self.store).contracts.find(code)?.give_up(now)
     }
 
     pub(super) fn user_terminates(&self, code: &str) -> Result<(), UserError> {
         let now = self.clock.contract_time();
         let contracts = &mut lock(&self.store).contracts;
-        let contract = contracts.terminate_by_user(code, now)?;
+        let contract = contracts.find(code)?;
+        contract.terminate("USER_TERMINATE", json!({}), now)?;
         self.notify(Event::TERMINATED, &contract.notified(), now);
         Ok(())
     }
@@ -275,8 +254,7 @@ impl Gateway {
         let orders = &mut lock(&self.store).orders;
         let paid = orders.pay(out_trade_no, now)?;
         self.notify(Event::PAID, paid, now);
-        let id = fields::text(paid, "transaction_id").unwrap_or_default();
-        Ok(id.to_owned())
+        Ok(text(paid, "transaction_id").unwrap_or_default().to_owned())
     }
 
     pub(super) fn settle_refund(
@@ -321,22 +299,18 @@ fn unknown_path() -> Refusal {
 
 /// Refuses a request without `User-Agent` or with an unsuitable `Accept`, as WeChat Pay does.
 fn check_headers(request: &HttpRequest) -> Result<(), Refusal> {
-    let accepts_json = request
-        .header("Accept")
-        .is_some_and(|accept| accept.contains("application/json") || accept.contains("*/*"));
-    if accepts_json && request.header("User-Agent").is_some() {
-        return Ok(());
+    let accept = request.header("Accept").unwrap_or_default();
+    let accepts_json = accept.contains("application/json") || accept.contains("*/*");
+    let problem = "the header Accept or User-Agent is missing or unsuitable";
+    match request.header("User-Agent") {
+        Some(_) if accepts_json => Ok(()),
+        _ => Err(Refusal::malformed(problem)),
     }
-    Err(Refusal::malformed(
-        "the header Accept or User-Agent is missing or unsuitable",
-    ))
 }
 
 fn json_body(request: &HttpRequest) -> Result<Value, Refusal> {
-    let is_json = request
-        .header("Content-Type")
-        .is_some_and(|content_type| content_type.starts_with("application/json"));
-    if !is_json {
+    let content_type = request.header("Content-Type").unwrap_or_default();
+    if !content_type.starts_with("application/json") {
         return Err(Refusal::malformed("Content-Type is not application/json"));
     }
     serde_json::from_slice(&request.body).map_err(|_| Refusal::malformed("the body is not JSON"))

@@ -217,7 +217,7 @@ impl Platform {
         let listed = state.certificates.iter();
         let listed = listed.filter(|one| now <= one.not_after);
         // Only the newest entry of the list is forged.
-        let newest = listed.clone().last().map(|one| &one.serial_no);
+        let newest = listed.clone().next_back().map(|one| &one.serial_no);
         let forgery_of = |one: &Certificate| {
             let is_newest = newest == Some(&one.serial_no);
             state.forgery.filter(|_| is_newest)

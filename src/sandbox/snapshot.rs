@@ -10,6 +10,7 @@ use super::clock::Offsets;
 use super::error::SandboxError;
 use super::gateway::{Gateway, Store};
 use super::platform;
+use super::record::Newest;
 use super::sync::lock;
 
 #[derive(Default, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ pub(super) fn reset(gateway: &Gateway) {
     gateway.clock.replace(Arc::new(SystemTime::now));
     gateway.faults.clear();
     gateway.notifier.reset();
-    gateway.clear_requests();
+    *lock(&gateway.requests) = Newest::new();
 }
 
 fn put(gateway: &Gateway, snapshot: Snapshot) {
