@@ -1,14 +1,16 @@
 //! A live check of the merchant's credentials that moves no money and names a remedy for each failure.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, Exchange};
 use crate::error::{ApiError, Authenticity, CertificateError, Error, Shown, VerifyError};
-use crate::keys::random_nonce;
+use crate::keys::{PublicKey, random_nonce};
 use crate::request::Request;
+use crate::signer::Signer;
 use crate::time::unix_seconds;
 
 /// WeChat Pay and this crate refuse a message whose time differs from the clock by this much, in seconds.
@@ -162,34 +164,166 @@ impl Client {
     /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>,
     /// <https://pay.weixin.qq.com/doc/v3/partner/4015139289>.
     pub fn self_test(&self) -> Report {
-        SelfTest::new(self).run()
+        let signer = self.merchant().signer();
+        let mut report = Report {
+            mchid: signer.mchid().to_owned(),
+            serial_no: signer.serial_no().to_owned(),
+            findings: Vec::new(),
+            clock_difference: None,
+            verified_by: None,
+            request_id: None,
+            error: None,
+        };
+        report.add(Check::PrivateKey, private_key(signer));
+        report.add(Check::SerialNumber, serial_number(&report.serial_no));
+
+        let (observed, exchanges) = mpsc::channel();
+        let clock = self.clone();
+        let client = self.observed_by(move |exchange| {
+            // Fails only after the test.
+            let _ = observed.send(Seen::new(exchange, clock.now()));
+        });
+        let downloaded = (self.downloads_certificates()).then(|| client.refresh_certificates());
+        if let Some(downloaded) = &downloaded {
+            report.add(Check::PlatformCertificates, certificates(self, downloaded));
+        }
+        report.add(Check::PlatformKeys, platform_keys(self));
+        let result = match downloaded {
+            // Without a platform key no response could be verified.
+            Some(Err(error)) if !has_platform_key(self) => Err(error),
+            _ => echo(&client),
+        };
+        report.conclude(exchanges.try_iter().last().flatten(), result);
+        report
     }
 }
 
-#[derive(Serialize)]
-struct Echo<'a> {
-    echo_message: &'a str,
+impl Report {
+    fn add(&mut self, check: Check, (verdict, found, remedy): Judgement) {
+        self.findings.push(Finding {
+            check,
+            verdict,
+            found,
+            remedy,
+        });
+    }
+
+    /// Adds the findings about the last exchange, and its response if there was one.
+    fn conclude(&mut self, seen: Option<Seen>, result: Result<bool, Error>) {
+        let cause = result.as_ref().err().map(innermost);
+        self.clock_difference = seen.as_ref().and_then(|seen| seen.clock_difference);
+        self.add(Check::Connection, connection(seen.as_ref(), cause));
+        self.add(Check::Clock, clock(self.clock_difference));
+        let (request, response) = self.signatures(seen.as_ref(), cause);
+        let is_verified = response.0 == Verdict::Passed;
+        self.add(Check::RequestSignature, request);
+        self.add(Check::ResponseSignature, response);
+        self.add(Check::Echo, echoed(result.as_ref()));
+        self.error = result.err();
+        if let Some(seen) = seen {
+            self.verified_by = seen.serial.filter(|_| is_verified);
+            self.request_id = seen.request_id;
+        }
+    }
+
+    /// Judges the signatures of the request and of the response.
+    fn signatures(&self, seen: Option<&Seen>, cause: Option<&Error>) -> (Judgement, Judgement) {
+        let request = match seen {
+            Some(Seen { status, .. }) => {
+                unknown(format!("probably accepted: the response is HTTP {status}"))
+            }
+            None => unknown("no response"),
+        };
+        let serial = seen.and_then(|seen| seen.serial.as_deref());
+        let verified = passed(format!("verified with {}", serial.unwrap_or_default()));
+        match cause {
+            None | Some(Error::Decode { .. } | Error::Accepted { .. }) => {
+                (passed("accepted"), verified)
+            }
+            Some(Error::Api(error)) => {
+                let response = match (&error.unknown_key, error.authenticity) {
+                    (Some(key), _) => failed(error.to_string(), unknown_key_remedy(key)),
+                    (_, Authenticity::Unsigned) => unknown("the error is not signed"),
+                    (_, Authenticity::Signed) => verified,
+                };
+                (self.refusal(error), response)
+            }
+            Some(Error::Unverified { source, .. }) => {
+                (request, failed(source.to_string(), verify_remedy(source)))
+            }
+            Some(Error::Sign(_)) => (unknown("nothing was signed"), unknown("no response")),
+            Some(Error::NoPlatformKey { .. }) => (request, unknown("no key to verify with")),
+            Some(_) => (request, unknown("no response that could be verified")),
+        }
+    }
+
+    /// Judges the signature of a request that was refused. It was accepted if the error is signed by WeChat Pay.
+    fn refusal(&self, error: &ApiError) -> Judgement {
+        match (error.authenticity, error.status) {
+            (_, 401) => failed(error.to_string(), self.sign_error_remedy()),
+            (Authenticity::Signed, 403) => judged(
+                Verdict::Passed,
+                error.to_string(),
+                "the signature is right, the permission is missing: see the merchant platform",
+            ),
+            (Authenticity::Signed, _) => passed(format!("accepted, but: {error}")),
+            (Authenticity::Unsigned, _) => judged(
+                Verdict::Unknown,
+                format!("{error}, unsigned"),
+                "try again later, and if the error persists, look for a proxy that responds in WeChat Pay's place",
+            ),
+        }
+    }
+
+    fn sign_error_remedy(&self) -> String {
+        let difference = self.clock_difference.unwrap_or_default();
+        if difference.unsigned_abs() >= CLOCK_LIMIT {
+            return "first set this machine's clock, see above".to_owned();
+        }
+        format!(
+            "check that apiclient_key.pem and serial number {} are of the same certificate (openssl x509 -in \
+             apiclient_cert.pem -noout -serial), that the certificate is merchant {}'s own and neither expired nor \
+             revoked (账户中心 › API安全 › 商户API证书), and the clock",
+            self.serial_no, self.mchid
+        )
+    }
 }
 
-#[derive(Deserialize)]
-struct Echoed {
-    echo_message: String,
-}
-
-/// A self-test in progress.
-struct SelfTest {
-    client: Client,
-    report: Report,
-    last: Arc<Mutex<Option<Seen>>>,
-}
-
-/// The last response that was observed, verified or not.
+/// A response that was observed, verified or not.
 struct Seen {
     host: String,
     status: u16,
     serial: Option<String>,
     request_id: Option<String>,
     clock_difference: Option<i64>,
+}
+
+impl Seen {
+    /// Returns `None` for an exchange without a response.
+    fn new(exchange: &Exchange<'_>, now: SystemTime) -> Option<Self> {
+        let ahead = |date| i128::from(unix_seconds(date)) - i128::from(unix_seconds(now));
+        Some(Self {
+            host: exchange.host.to_owned(),
+            status: exchange.status?,
+            serial: exchange.serial.map(str::to_owned),
+            request_id: exchange.request_id.map(str::to_owned),
+            clock_difference: exchange.date.and_then(|date| ahead(date).try_into().ok()),
+        })
+    }
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Echo {
+    echo_message: String,
+}
+
+/// Returns `true` if the response repeats the text that was sent.
+fn echo(client: &Client) -> Result<bool, Error> {
+    let echo = Echo {
+        echo_message: random_nonce().map_err(Error::Sign)?,
+    };
+    let request = Request::post("/v3/security/echo").json(&echo);
+    Ok(client.execute::<Echo>(request)? == echo)
 }
 
 /// The result of a check: verdict, finding and remedy.
@@ -204,222 +338,91 @@ fn unknown(found: impl Into<String>) -> Judgement {
 }
 
 fn failed(found: impl Into<String>, remedy: impl Into<String>) -> Judgement {
-    (Verdict::Failed, found.into(), Some(remedy.into()))
+    judged(Verdict::Failed, found, remedy)
 }
 
-impl SelfTest {
-    fn new(client: &Client) -> Self {
-        let signer = client.merchant().signer();
-        let last = Arc::default();
-        Self {
-            client: client.observed_by(observer(client.clone(), Arc::clone(&last))),
-            report: Report {
-                mchid: signer.mchid().to_owned(),
-                serial_no: signer.serial_no().to_owned(),
-                findings: Vec::new(),
-                clock_difference: None,
-                verified_by: None,
-                request_id: None,
-                error: None,
-            },
-            last,
-        }
-    }
-
-    fn run(mut self) -> Report {
-        self.add(Check::PrivateKey, self.private_key());
-        self.add(Check::SerialNumber, serial_number(&self.report.serial_no));
-        let downloaded = match self.client.downloads_certificates() {
-            true => self.client.refresh_certificates(),
-            false => Ok(()),
-        };
-        if self.client.downloads_certificates() {
-            self.add(Check::PlatformCertificates, self.certificates(&downloaded));
-        }
-        self.add(Check::PlatformKeys, self.platform_keys());
-        let result = match downloaded {
-            // Without a platform key no response could be verified.
-            Err(error) if !self.has_platform_key() => Err(error),
-            _ => self.echo(),
-        };
-        let seen = self.take_seen();
-        let seen = seen.as_ref();
-        let cause = result.as_ref().err().map(innermost);
-        self.add(Check::Connection, connection(seen, cause));
-        self.report.clock_difference = seen.and_then(|seen| seen.clock_difference);
-        self.add(Check::Clock, clock(self.report.clock_difference));
-        self.add(Check::RequestSignature, self.request_signature(seen, cause));
-        let signature = response_signature(seen, cause);
-        if let (Some(seen), Verdict::Passed) = (seen, signature.0) {
-            self.report.verified_by.clone_from(&seen.serial);
-        }
-        self.add(Check::ResponseSignature, signature);
-        self.add(Check::Echo, echoed(result.as_ref()));
-        self.report.request_id = seen.and_then(|seen| seen.request_id.clone());
-        self.report.error = result.err();
-        self.report
-    }
-
-    fn add(&mut self, check: Check, (verdict, found, remedy): Judgement) {
-        self.report.findings.push(Finding {
-            check,
-            verdict,
-            found,
-            remedy,
-        });
-    }
-
-    fn private_key(&self) -> Judgement {
-        match self.client.merchant().signer().sign(b"self-test") {
-            Ok(_) => passed("it can be read and it signs"),
-            Err(error) => failed(
-                with_causes(&error),
-                "mend the function that signs, or copy the key file apiclient_key.pem again from the tool that made it",
-            ),
-        }
-    }
-
-    fn certificates(&self, downloaded: &Result<(), Error>) -> Judgement {
-        let Err(error) = downloaded else {
-            let ids = self.key_ids(|is_certificate| is_certificate);
-            return passed(format!("downloaded {ids}"));
-        };
-        let verdict = match self.has_platform_key() {
-            true => Verdict::Doubtful,
-            false => Verdict::Failed,
-        };
-        let remedy = certificate_remedy(error).to_owned();
-        (verdict, with_causes(error), Some(remedy))
-    }
-
-    fn platform_keys(&self) -> Judgement {
-        if self.has_platform_key() {
-            return passed(self.key_ids(|_| true));
-        }
-        let ids = self.client.merchant().verifier().key_ids().join(", ");
-        let found = match ids.as_str() {
-            "" => "there is none".to_owned(),
-            ids => format!("none is valid now: {ids}"),
-        };
-        failed(
-            found,
-            "configure the WeChat Pay public key, its id PUB_KEY_ID_… and pub_key.pem, from the merchant platform: \
-             账户中心 › API安全 › 微信支付公钥, or, for a merchant without one, the download of the platform certificates with the APIv3 key",
-        )
-    }
-
-    /// Returns `true` if the response repeats the text that was sent.
-    fn echo(&self) -> Result<bool, Error> {
-        self.take_seen();
-        let text = random_nonce().map_err(Error::Sign)?;
-        let request = Request::post("/v3/security/echo").json(&Echo {
-            echo_message: &text,
-        });
-        let echoed: Echoed = self.client.execute(request)?;
-        Ok(echoed.echo_message == text)
-    }
-
-    fn request_signature(&self, seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
-        match (cause, seen) {
-            (None | Some(Error::Decode { .. } | Error::Accepted { .. }), _) => passed("accepted"),
-            (Some(Error::Sign(_)), _) => unknown("nothing was signed"),
-            (Some(Error::Api(error)), _) if error.status == 401 => {
-                failed(error.to_string(), self.sign_error_remedy())
-            }
-            (Some(Error::Api(error)), _) => refusal(error),
-            (_, Some(seen)) => unknown(format!(
-                "probably accepted: the response is HTTP {}",
-                seen.status
-            )),
-            (_, None) => unknown("no response"),
-        }
-    }
-
-    fn sign_error_remedy(&self) -> String {
-        let difference = self.report.clock_difference.unwrap_or_default();
-        if difference.unsigned_abs() >= CLOCK_LIMIT {
-            return "first set this machine's clock, see above".to_owned();
-        }
-        format!(
-            "check that apiclient_key.pem and serial number {} are of the same certificate (openssl x509 -in \
-             apiclient_cert.pem -noout -serial), that the certificate is merchant {}'s own and neither expired nor \
-             revoked (账户中心 › API安全 › 商户API证书), and the clock",
-            self.report.serial_no, self.report.mchid
-        )
-    }
-
-    fn take_seen(&self) -> Option<Seen> {
-        lock(&self.last).take()
-    }
-
-    fn has_platform_key(&self) -> bool {
-        let keys = self.client.merchant().verifier().keys();
-        keys.preferred(self.client.now()).is_some()
-    }
-
-    /// Returns the ids of the keys that are valid now and of the wanted kind.
-    fn key_ids(&self, is_wanted: impl Fn(bool) -> bool) -> String {
-        let now = unix_seconds(self.client.now());
-        let keys = self.client.merchant().verifier().keys().current();
-        let ids: Vec<_> = keys
-            .iter()
-            .filter(|key| key.is_valid_at(now) && is_wanted(key.is_certificate()))
-            .map(|key| key.id())
-            .collect();
-        ids.join(", ")
-    }
+fn judged(verdict: Verdict, found: impl Into<String>, remedy: impl Into<String>) -> Judgement {
+    (verdict, found.into(), Some(remedy.into()))
 }
 
-/// Returns an observer that keeps the last response in `last`.
-fn observer(client: Client, last: Arc<Mutex<Option<Seen>>>) -> impl Fn(&Exchange<'_>) {
-    move |exchange| {
-        let Some(status) = exchange.status else {
-            return;
-        };
-        *lock(&last) = Some(Seen {
-            host: exchange.host.to_owned(),
-            status,
-            serial: exchange.serial.map(str::to_owned),
-            request_id: exchange.request_id.map(str::to_owned),
-            clock_difference: exchange.date.and_then(|date| {
-                let [date, now] = [date, client.now()].map(|time| unix_seconds(time).try_into());
-                let (date, now): (i64, i64) = (date.ok()?, now.ok()?);
-                Some(date - now)
-            }),
-        });
+fn private_key(signer: &Signer) -> Judgement {
+    match signer.sign(b"self-test") {
+        Ok(_) => passed("it can be read and it signs"),
+        Err(error) => failed(
+            format!("{error:#}"),
+            "mend the function that signs, or copy the key file apiclient_key.pem again from the tool that made it",
+        ),
     }
-}
-
-fn lock(last: &Mutex<Option<Seen>>) -> MutexGuard<'_, Option<Seen>> {
-    last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn serial_number(serial_no: &str) -> Judgement {
-    match serial_no.len() {
-        SERIAL_DIGITS => passed(serial_no),
-        count => (
-            Verdict::Doubtful,
-            format!(
-                "{serial_no} has {count} digits, but serial numbers of merchants' API certificates usually have 40"
-            ),
-            Some(
-                "compare it with the merchant platform: 账户中心 › API安全 › 商户API证书"
-                    .to_owned(),
-            ),
-        ),
+    let count = serial_no.len();
+    if count == SERIAL_DIGITS {
+        return passed(serial_no);
     }
+    judged(
+        Verdict::Doubtful,
+        format!(
+            "{serial_no} has {count} digits, but serial numbers of merchants' API certificates usually have 40"
+        ),
+        "compare it with the merchant platform: 账户中心 › API安全 › 商户API证书",
+    )
+}
+
+fn certificates(client: &Client, downloaded: &Result<(), Error>) -> Judgement {
+    let Err(error) = downloaded else {
+        let ids = key_ids(client, PublicKey::is_certificate);
+        return passed(format!("downloaded {ids}"));
+    };
+    let verdict = match has_platform_key(client) {
+        true => Verdict::Doubtful,
+        false => Verdict::Failed,
+    };
+    judged(verdict, format!("{error:#}"), certificate_remedy(error))
+}
+
+fn platform_keys(client: &Client) -> Judgement {
+    if has_platform_key(client) {
+        return passed(key_ids(client, |_| true));
+    }
+    let ids = client.merchant().verifier().key_ids().join(", ");
+    let found = match ids.as_str() {
+        "" => "there is none".to_owned(),
+        ids => format!("none is valid now: {ids}"),
+    };
+    failed(
+        found,
+        "configure the WeChat Pay public key, its id PUB_KEY_ID_… and pub_key.pem, from the merchant platform: \
+         账户中心 › API安全 › 微信支付公钥, or, for a merchant without one, the download of the platform certificates with the APIv3 key",
+    )
+}
+
+fn has_platform_key(client: &Client) -> bool {
+    let keys = client.merchant().verifier().keys();
+    keys.preferred(client.now()).is_some()
+}
+
+/// Returns the ids of the keys that are valid now and of the wanted kind.
+fn key_ids(client: &Client, is_wanted: fn(&PublicKey) -> bool) -> String {
+    let now = unix_seconds(client.now());
+    let keys = client.merchant().verifier().platform_keys();
+    let usable = keys
+        .iter()
+        .filter(|key| key.is_valid_at(now) && is_wanted(key));
+    let ids: Vec<_> = usable.map(PublicKey::id).collect();
+    ids.join(", ")
 }
 
 fn connection(seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
     match (seen, cause) {
         (Some(seen), _) => passed(format!("{} responds, HTTP {}", seen.host, seen.status)),
         (None, Some(error @ Error::Connect { .. })) => failed(
-            with_causes(error),
+            format!("{error:#}"),
             "check that this machine can resolve the host's name and connect to it (WeChat Pay's port is 443), directly \
              or through the configured proxy (environment variables are not read)",
         ),
         (None, Some(error @ Error::Transport { .. })) => failed(
-            with_causes(error),
+            format!("{error:#}"),
             "check the proxy or firewall between this machine and the host, and whether the timeout is long enough",
         ),
         _ => unknown("nothing was sent"),
@@ -440,49 +443,11 @@ fn clock(difference: Option<i64>) -> Judgement {
         CLOCK_DOUBTFUL.. => Verdict::Doubtful,
         _ => return passed(found),
     };
-    let remedy =
-        "set this machine's clock, with NTP for example: a message that is 300 s off is refused";
-    (verdict, found, Some(remedy.to_owned()))
-}
-
-/// Judges an error other than 401. The signature was accepted if the error itself is signed by WeChat Pay.
-fn refusal(error: &ApiError) -> Judgement {
-    match (error.authenticity, error.status) {
-        (Authenticity::Signed, 403) => (
-            Verdict::Passed,
-            error.to_string(),
-            Some("the signature is right, the permission is missing: see the merchant platform".to_owned()),
-        ),
-        (Authenticity::Signed, _) => passed(format!("accepted, but: {error}")),
-        (Authenticity::Unsigned, _) => (
-            Verdict::Unknown,
-            format!("{error}, unsigned"),
-            Some("try again later, and if the error persists, look for a proxy that responds in WeChat Pay's place".to_owned()),
-        ),
-    }
-}
-
-fn response_signature(seen: Option<&Seen>, cause: Option<&Error>) -> Judgement {
-    match (cause, seen) {
-        (Some(Error::Unverified { source, .. }), _) => {
-            failed(source.to_string(), verify_remedy(source))
-        }
-        (Some(Error::Certificates { .. }), _) => unknown("no response that could be verified"),
-        (Some(Error::Api(error)), _) if error.authenticity == Authenticity::Unsigned => {
-            match &error.unknown_key {
-                Some(key) => failed(error.to_string(), unknown_key_remedy(key)),
-                None => unknown("the error is not signed"),
-            }
-        }
-        (Some(Error::NoPlatformKey { .. }), _) => unknown("no key to verify with"),
-        (Some(Error::Connect { .. } | Error::Transport { .. } | Error::Sign(_)), _) | (_, None) => {
-            unknown("no response")
-        }
-        (_, Some(seen)) => {
-            let key = seen.serial.as_deref().unwrap_or_default();
-            passed(format!("verified with {key}"))
-        }
-    }
+    judged(
+        verdict,
+        found,
+        "set this machine's clock, with NTP for example: a message that is 300 s off is refused",
+    )
 }
 
 fn echoed(result: Result<&bool, &Error>) -> Judgement {
@@ -491,7 +456,7 @@ fn echoed(result: Result<&bool, &Error>) -> Judgement {
         Ok(true) => passed("the text that was sent came back"),
         Ok(false) => failed("another text came back", remedy),
         Err(error @ (Error::Decode { .. } | Error::Accepted { .. })) => {
-            failed(with_causes(error), remedy)
+            failed(format!("{error:#}"), remedy)
         }
         Err(_) => unknown("no verified response"),
     }
@@ -540,34 +505,22 @@ fn unknown_key_remedy(id: &str) -> String {
 }
 
 fn verify_remedy(error: &VerifyError) -> String {
-    match error {
-        VerifyError::UnknownSerial { received, .. } => unknown_key_remedy(received),
-        VerifyError::Stale { .. } => "set this machine's clock, with NTP for example".to_owned(),
+    let remedy = match error {
+        VerifyError::UnknownSerial { received, .. } => return unknown_key_remedy(received),
+        VerifyError::Stale { .. } => "set this machine's clock, with NTP for example",
         VerifyError::OutsideValidity { .. } => {
             "check this machine's clock, and if it is right, give the verifier the certificate that replaced this one"
-                .to_owned()
         }
         VerifyError::Probe => {
             "nothing is wrong: WeChat Pay occasionally sends such a signature to check that it is refused, so test again"
-                .to_owned()
         }
         VerifyError::MissingHeader { .. } => {
-            "look for a proxy that responds in WeChat Pay's place or removes headers, and do not trust the response".to_owned()
+            "look for a proxy that responds in WeChat Pay's place or removes headers, and do not trust the response"
         }
-        _ => "check that the platform key under this id is the one of the merchant platform, and look for a proxy that \
-              alters responses, and do not trust the response"
-            .to_owned(),
-    }
-}
-
-/// Returns the message of an error and those of its causes.
-fn with_causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+        _ => {
+            "check that the platform key under this id is the one of the merchant platform, and look for a proxy that \
+             alters responses, and do not trust the response"
+        }
+    };
+    remedy.to_owned()
 }
