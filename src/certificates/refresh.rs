@@ -68,19 +68,15 @@ impl PlatformCertificates {
     ) -> Result<Option<DownloadPermit<'_>>, Arc<Error>> {
         let has_key = || self.verifier.keys().preferred(now).is_some();
         let (state, has_waited) = self.wait(|| !has_key());
-        if has_key() && (state.is_running || !state.is_due(now)) {
-            return Ok(None);
-        }
-        if state.is_running {
-            return Err(self.still_running());
-        }
-        // Threads that waited share the result. Otherwise each of them would try an unreachable host in turn.
-        if !has_waited && !state.is_pausing(now, has_key()) {
-            return Ok(Some(self.start(state, now)));
-        }
-        match &state.error {
-            Some(error) if !has_key() => Err(Arc::clone(error)),
-            _ => Ok(None),
+        match has_key() {
+            true if state.is_running || !state.is_due(now) => Ok(None),
+            false if state.is_running => Err(self.still_running()),
+            // Threads that waited share the result. Otherwise each of them would try an unreachable host in turn.
+            has_key if !has_waited && !state.is_pausing(now, has_key) => {
+                Ok(Some(self.start(state, now)))
+            }
+            true => Ok(None),
+            false => state.error.clone().map_or(Ok(None), Err),
         }
     }
 
@@ -120,8 +116,7 @@ impl PlatformCertificates {
         state.attempted = Some(now);
         DownloadPermit {
             certificates: self,
-            started: now,
-            result: None,
+            error: Some(failed(CertificateError::Interrupted)),
         }
     }
 
@@ -150,13 +145,11 @@ impl PlatformCertificates {
 
 impl State {
     fn is_due(&self, now: SystemTime) -> bool {
-        self.checked
-            .is_none_or(|checked| abs_diff(checked, now) >= MAX_AGE)
+        is_past(self.checked, MAX_AGE, now)
     }
 
     fn is_pausing(&self, now: SystemTime, has_key: bool) -> bool {
-        self.attempted
-            .is_some_and(|attempted| abs_diff(attempted, now) < self.pause(has_key))
+        !is_past(self.attempted, self.pause(has_key), now)
     }
 
     /// Returns the least time between the start of the last download and that of the next.
@@ -170,8 +163,7 @@ impl State {
         }
     }
 
-    fn finish(&mut self, started: SystemTime, result: Result<(), Arc<Error>>) {
-        let error = result.err();
+    fn finish(&mut self, error: Option<Arc<Error>>) {
         self.is_running = false;
         (self.failures, self.unsent) = match error.as_deref() {
             None => (0, 0),
@@ -179,7 +171,7 @@ impl State {
             Some(_) => (self.failures.saturating_add(1), 0),
         };
         if error.as_deref().is_none_or(has_no_certificates) {
-            self.checked = Some(started);
+            self.checked = self.attempted;
         }
         self.error = error;
     }
@@ -191,21 +183,13 @@ fn is_unsent(error: &Error) -> bool {
 }
 
 fn is_interrupted(error: &Error) -> bool {
-    matches!(list_error(error), Some(CertificateError::Interrupted))
+    matches!(error, Error::Certificates { source, .. }
+        if matches!(**source, CertificateError::Interrupted))
 }
 
 fn has_no_certificates(error: &Error) -> bool {
-    matches!(
-        list_error(error),
-        Some(CertificateError::NoCertificates { .. })
-    )
-}
-
-fn list_error(error: &Error) -> Option<&CertificateError> {
-    match error {
-        Error::Certificates { source, .. } => Some(source),
-        _ => None,
-    }
+    matches!(error, Error::Certificates { source, .. }
+        if matches!(**source, CertificateError::NoCertificates { .. }))
 }
 
 fn failed(source: CertificateError) -> Arc<Error> {
@@ -219,8 +203,8 @@ fn failed(source: CertificateError) -> Arc<Error> {
 #[derive(Debug)]
 pub(crate) struct DownloadPermit<'a> {
     certificates: &'a PlatformCertificates,
-    started: SystemTime,
-    result: Option<Result<(), Arc<Error>>>,
+    /// The error to record, which stays unless the download is finished.
+    error: Option<Arc<Error>>,
 }
 
 impl DownloadPermit<'_> {
@@ -232,25 +216,26 @@ impl DownloadPermit<'_> {
     /// Records the result. On success, the verifier must already hold the new certificates.
     pub(crate) fn finish(mut self, result: Result<(), Error>) -> Result<(), Arc<Error>> {
         let result = result.map_err(Arc::new);
-        self.result = Some(result.clone());
+        self.error = result.as_ref().err().cloned();
         result
     }
 }
 
 impl Drop for DownloadPermit<'_> {
     fn drop(&mut self) {
-        let result = self.result.take();
-        let result = result.unwrap_or_else(|| Err(failed(CertificateError::Interrupted)));
-        self.certificates.state().finish(self.started, result);
+        self.certificates.state().finish(self.error.take());
         self.certificates.ended.notify_all();
     }
 }
 
-/// Returns the absolute difference of two times, so that a clock that was set back does not stop the downloads.
-fn abs_diff(one: SystemTime, other: SystemTime) -> Duration {
-    other
-        .duration_since(one)
-        .unwrap_or_else(|error| error.duration())
+/// Returns `true` if there was no such time, or if it is at least `age` away. A time in the future counts too, so that a
+/// clock that was set back does not stop the downloads.
+fn is_past(time: Option<SystemTime>, age: Duration, now: SystemTime) -> bool {
+    let distance = |time| {
+        now.duration_since(time)
+            .unwrap_or_else(|error| error.duration())
+    };
+    time.is_none_or(|time| distance(time) >= age)
 }
 
 #[cfg(test)]
