@@ -42,9 +42,10 @@ impl Hosts {
     /// Returns the host for the first attempt of a call: the main host, or the backup host while the main host is down.
     /// One call in 10 seconds probes a host that is down. If both hosts are down, calls try the one that failed earlier.
     pub(super) fn first(&self, now: Instant) -> &Host {
+        let down_until = |host: &Host| host.down().map(|down| down.until);
         match &self.backup {
             Some(backup) if !self.main.may_try(now) => {
-                let is_next = backup.may_try(now) || backup.down_until() < self.main.down_until();
+                let is_next = backup.may_try(now) || down_until(backup) < down_until(&self.main);
                 if is_next { backup } else { &self.main }
             }
             _ => &self.main,
@@ -55,7 +56,8 @@ impl Hosts {
     /// host is down and was slow to fail.
     pub(super) fn second(&self, first: &Host, now: Instant) -> Option<&Host> {
         let other = self.iter().find(|host| !std::ptr::eq(*host, first))?;
-        (other.is_fast_to_fail() || other.may_try(now)).then_some(other)
+        let is_fast_to_fail = other.down().is_some_and(|down| !down.was_slow);
+        (is_fast_to_fail || other.may_try(now)).then_some(other)
     }
 }
 
@@ -99,24 +101,11 @@ impl Host {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(refuse("found no scheme such as https"));
         };
-        if uri.query().is_some() || url.contains(['?', '#', '@']) {
+        if url.contains(['?', '#', '@']) {
             return Err(refuse("found a query, a fragment or a user"));
         }
-        if !has_usable_port(authority) {
-            return Err(refuse("found a port that is none"));
-        }
         let path = uri.path().trim_end_matches('/');
-        check_path(path).map_err(refuse)?;
-        match scheme {
-            "https" => {}
-            "http" if is_loopback(authority.host()) => {}
-            "http" => {
-                return Err(refuse(
-                    "found plain http, which is accepted for loopback only",
-                ));
-            }
-            _ => return Err(refuse("found an unknown scheme")),
-        }
+        check(scheme, authority, path).map_err(refuse)?;
         Ok(Self {
             url: format!("{scheme}://{authority}{path}"),
             name: authority.to_string(),
@@ -150,12 +139,8 @@ impl Host {
         }
     }
 
-    fn is_fast_to_fail(&self) -> bool {
-        self.lock().is_some_and(|down| !down.was_slow)
-    }
-
-    fn down_until(&self) -> Option<Instant> {
-        self.lock().map(|down| down.until)
+    fn down(&self) -> Option<Down> {
+        *self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Down>> {
@@ -179,30 +164,29 @@ fn not_a_url(text: &str) -> &'static str {
     }
 }
 
-/// Checks the path of a relay, which is put before WeChat Pay's path. It is sent unchanged, so it must not need
-/// normalization or decoding.
-fn check_path(path: &str) -> Result<(), &'static str> {
+/// Checks the parts of a host's URL. The path, that of a relay, is put before WeChat Pay's path and sent unchanged, so it
+/// must not need normalization or decoding.
+fn check(scheme: &str, authority: &Authority, path: &str) -> Result<(), &'static str> {
+    // The `http` crate treats a port that is too large as absent.
+    let has_usable_port =
+        authority.as_str() == authority.host() || authority.port_u16().is_some_and(|port| port > 0);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_plain =
+        |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain);
     let mut segments = path.split('/').skip(1);
-    if path.len() > MAX_PATH {
-        Err("found a path of more than 256 bytes")
-    } else if segments.clone().any(|segment| segment == "v3") {
-        Err("found /v3, which is the beginning of each request's own path")
-    } else if segments
-        .any(|segment| matches!(segment, "" | "." | "..") || !segment.bytes().all(is_plain))
-    {
-        Err("found a path of other than letters, digits and -._~ between single slashes")
-    } else {
-        Ok(())
-    }
-}
-
-/// Returns `true` if the port is absent or usable. The `http` crate treats a port that is too large as absent.
-fn has_usable_port(authority: &Authority) -> bool {
-    match authority.as_str().strip_prefix(authority.host()) {
-        Some("") => true,
-        Some(_) => authority.port_u16().is_some_and(|port| port > 0),
-        None => false,
+    match scheme {
+        _ if !has_usable_port => Err("found a port that is none"),
+        _ if path.len() > MAX_PATH => Err("found a path of more than 256 bytes"),
+        _ if segments.clone().any(|segment| segment == "v3") => {
+            Err("found /v3, which is the beginning of each request's own path")
+        }
+        _ if !segments.all(is_plain) => {
+            Err("found a path of other than letters, digits and -._~ between single slashes")
+        }
+        "https" => Ok(()),
+        "http" if is_loopback(authority.host()) => Ok(()),
+        "http" => Err("found plain http, which is accepted for loopback only"),
+        _ => Err("found an unknown scheme"),
     }
 }
 
