@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Client;
-use super::exchange::{Clock, Http};
+use super::exchange::{Clock, Exchange, Http, Observer};
 use super::host::{Host, Hosts};
-use super::observer::{Exchange, Observer};
 use crate::error::{Error, InvalidSetting};
 use crate::keys::ApiV3Key;
 use crate::rules;
@@ -48,7 +47,20 @@ impl Client {
 
     /// Returns a builder with the default settings. Change them, then call [`build`](ClientBuilder::build).
     pub fn builder(signer: Signer, verifier: Verifier) -> ClientBuilder {
-        ClientBuilder::new(signer, verifier)
+        ClientBuilder {
+            signer,
+            verifier,
+            api_v3_key: None,
+            host: Host::main(HOST),
+            backup_host: Host::backup(BACKUP_HOST).map(Some),
+            accept_language: Ok(None),
+            connect_timeout: None,
+            proxy: Ok(None),
+            roots: Ok(Roots::default()),
+            transport: TransportOptions::default(),
+            clock: Arc::new(SystemTime::now),
+            observer: None,
+        }
     }
 }
 
@@ -70,23 +82,6 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    fn new(signer: Signer, verifier: Verifier) -> Self {
-        Self {
-            signer,
-            verifier,
-            api_v3_key: None,
-            host: Host::main(HOST),
-            backup_host: Host::backup(BACKUP_HOST).map(Some),
-            accept_language: Ok(None),
-            connect_timeout: None,
-            proxy: Ok(None),
-            roots: Ok(Roots::default()),
-            transport: TransportOptions::default(),
-            clock: Arc::new(SystemTime::now),
-            observer: None,
-        }
-    }
-
     /// Lets the client download the platform certificates 平台证书 with the merchant's APIv3 key and keep them fresh.
     ///
     /// Use it for a merchant without a WeChat Pay public key, and during the migration from certificates to the public
@@ -369,15 +364,12 @@ fn limits(
 }
 
 fn read_language(text: &str) -> Result<&'static str, InvalidSetting> {
-    let known = ["en", "zh-CN", "zh-HK", "zh-TW"].into_iter();
-    known
-        .into_iter()
-        .find(|known| *known == text)
-        .ok_or_else(|| {
-            let found = rules::describe(text, |c| c.is_ascii_alphabetic() || c == '-');
-            let problem = format!("{found}: wanted en, zh-CN, zh-HK or zh-TW");
-            InvalidSetting::new("accept_language", problem)
-        })
+    let mut known = ["en", "zh-CN", "zh-HK", "zh-TW"].into_iter();
+    known.find(|known| *known == text).ok_or_else(|| {
+        let found = rules::describe(text, |c| c.is_ascii_alphabetic() || c == '-');
+        let problem = format!("{found}: wanted en, zh-CN, zh-HK or zh-TW");
+        InvalidSetting::new("accept_language", problem)
+    })
 }
 
 #[cfg(test)]
@@ -420,7 +412,7 @@ mod tests {
             "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
             key.unwrap(),
         );
-        let builder = ClientBuilder::new(signer.unwrap(), Verifier::without_keys());
+        let builder = Client::builder(signer.unwrap(), Verifier::without_keys());
         let options = builder.transport;
         let (connect, _) = limits(builder.connect_timeout, options.timeout).unwrap();
         assert_eq!(connect, seconds(5));

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, header};
 
 use super::host::{Host, Hosts};
-use super::observer::{Exchange, Observer};
-use crate::error::{Cause, Error, InvalidField, Outcome};
+use crate::error::{Error, InvalidField, Outcome};
 use crate::keys::random_nonce;
 use crate::merchant::{Merchant, SignedRequest};
 use crate::request::{Method, Request};
@@ -22,6 +21,8 @@ const WECHATPAY_SERIAL: HeaderName = HeaderName::from_static("wechatpay-serial")
 const MAX_TARGET: usize = 8 * 1024;
 
 pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
+pub(super) type Observer = dyn Fn(&Exchange<'_>) + Send + Sync;
 
 /// The HTTP side of a client: hosts, connections and settings. It holds no merchant's keys.
 #[derive(Clone)]
@@ -54,26 +55,34 @@ impl Http {
             is_second: false,
             began,
         };
-        let error = match first.run() {
-            Ok(response) => return Ok(response),
-            Err(error) => error,
-        };
-        let Some(second) = first.next(&error) else {
-            return Err(error);
-        };
-        match (error, second.run()) {
-            (Error::Connect { host: one, source }, Err(Error::Connect { host, source: last })) => {
-                let source = with_first_host(&one, &source, &last);
-                Err(Error::Connect { host, source })
-            }
-            // A second attempt that was not sent does not change the outcome of the first.
-            (first @ Error::Transport { .. }, Err(second))
-                if second.outcome() == Outcome::NotSent =>
-            {
-                Err(first)
-            }
-            (_, second) => second,
+        first.run().or_else(|error| match first.next(&error) {
+            Some(second) => second.run().map_err(|second| of_both(error, second)),
+            None => Err(error),
+        })
+    }
+}
+
+/// Returns the error of a call whose two attempts failed.
+fn of_both(first: Error, second: Error) -> Error {
+    match (first, second) {
+        // A firewall may allow only one of the hosts, so the errors of both are needed.
+        (
+            Error::Connect {
+                host: first_host,
+                source: first,
+            },
+            Error::Connect { host, source },
+        ) => {
+            let kind = source
+                .downcast_ref()
+                .map_or(io::ErrorKind::Other, io::Error::kind);
+            let reason = format!("{source}; before that {first_host}: {first}");
+            let source = io::Error::new(kind, reason).into();
+            Error::Connect { host, source }
         }
+        // A second attempt that was not sent does not change the outcome of the first.
+        (first @ Error::Transport { .. }, second) if second.outcome() == Outcome::NotSent => first,
+        (_, second) => second,
     }
 }
 
@@ -98,7 +107,8 @@ impl<'h> Attempt<'h> {
             Error::Connect { .. } => self.http.hosts.second(self.host, began)?,
             Error::Transport { source, .. }
                 if self.request.method() == Method::Get
-                    && is_broken(source)
+                    // It did not time out, and is not an unreadable response.
+                    && source.downcast_ref().is_some_and(transport::is_closed)
                     && self.began.elapsed() <= self.http.retry_until =>
             {
                 self.host
@@ -134,16 +144,12 @@ impl<'h> Attempt<'h> {
             self.is_second,
             self.request.is_unrepeated(),
         );
-        let host = || self.host.name.clone();
-        let received = received.map_err(|failure| match failure {
-            Failure::Connect(source) => Error::Connect {
-                host: host(),
-                source,
-            },
-            Failure::Exchange(source) => Error::Transport {
-                host: host(),
-                source,
-            },
+        let received = received.map_err(|failure| {
+            let host = self.host.name.clone();
+            match failure {
+                Failure::Connect(source) => Error::Connect { host, source },
+                Failure::Exchange(source) => Error::Transport { host, source },
+            }
         })?;
         Ok(Response {
             attempt: self,
@@ -187,9 +193,8 @@ impl<'h> Attempt<'h> {
 
     /// Calls the observers.
     fn report(&self, response: Option<&Response<'_>>, error: Option<&Error>) {
-        let headers = response
-            .map(Response::signature_headers)
-            .unwrap_or_default();
+        let headers = response.map(Response::signature_headers);
+        let headers = headers.unwrap_or_default();
         let exchange = Exchange {
             mchid: self.merchant.signer().mchid(),
             method: self.request.method(),
@@ -265,16 +270,43 @@ impl Response<'_> {
     }
 }
 
-/// Adds the first host's error to the second host's. A firewall may allow only one of the hosts, so both are needed.
-fn with_first_host(first_host: &str, first: &Cause, second: &Cause) -> Cause {
-    let kind = second
-        .downcast_ref()
-        .map_or(io::ErrorKind::Other, io::Error::kind);
-    let reason = format!("{second}; before that {first_host}: {first}");
-    Box::new(io::Error::new(kind, reason))
+/// The report of one exchange to [`ClientBuilder::on_exchange`](crate::ClientBuilder::on_exchange). It never contains a
+/// body, a value of the path or a secret.
+///
+/// As the only exception, [`error`](Self::error) may quote a single value, from WeChat Pay's error message or from a
+/// check.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Exchange<'a> {
+    /// The merchant id 商户号 of the client.
+    pub mchid: &'a str,
+    /// The HTTP method.
+    pub method: Method,
+    /// The path's template, without values.
+    pub template: &'a str,
+    /// The host, and the port if one was set.
+    pub host: &'a str,
+    /// 1, or 2 for the second attempt of a call.
+    pub attempt: u8,
+    /// The HTTP status, if there was a complete response. Not signed.
+    pub status: Option<u16>,
+    /// `Request-ID` of the response, which identifies the exchange for WeChat Pay's support. Not signed.
+    pub request_id: Option<&'a str>,
+    /// `Wechatpay-Serial` of the response, the id of the platform key that signed it. The id is verified only if
+    /// [`error`](Self::error) is `None`.
+    pub serial: Option<&'a str>,
+    /// `Date` of the response, the time by the server's clock. Not signed.
+    pub date: Option<SystemTime>,
+    /// The duration from the start of signing to the end of verifying.
+    pub elapsed: Duration,
+    /// The error of the exchange, if it failed. The call may return another error: a second attempt may follow, and if
+    /// neither host can be reached, the call's error names both.
+    pub error: Option<&'a Error>,
 }
 
-/// Returns `true` if the connection broke, as opposed to a timeout or an unreadable response.
-fn is_broken(source: &Cause) -> bool {
-    source.downcast_ref().is_some_and(transport::is_closed)
+impl Exchange<'_> {
+    /// Returns the outcome of a failed exchange, or `None` for a success.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.error.map(Error::outcome)
+    }
 }

@@ -3,7 +3,6 @@
 mod builder;
 mod exchange;
 mod host;
-mod observer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use crate::signer::Signer;
 use crate::verifier::Verifier;
 
 pub use self::builder::ClientBuilder;
-pub use self::observer::Exchange;
+pub use self::exchange::Exchange;
 
 /// A blocking client for one merchant.
 ///
@@ -419,15 +418,13 @@ impl Client {
 
     /// Downloads the platform certificates and replaces those held. A failed download keeps them.
     fn download(&self, permit: DownloadPermit<'_>) -> Result<(), Arc<Error>> {
-        let result = self.replace_certificates(permit.api_v3_key());
-        permit.finish(result)
-    }
-
-    fn replace_certificates(&self, api_v3_key: &ApiV3Key) -> Result<(), Error> {
         let request = certificates::request();
-        let response = self.http.exchange(&self.merchant, &request)?;
-        let result = self.accept_certificates(&response, api_v3_key);
-        response.finish(result)
+        let response = self.http.exchange(&self.merchant, &request);
+        let result = response.and_then(|response| {
+            let result = self.accept_certificates(&response, permit.api_v3_key());
+            response.finish(result)
+        });
+        permit.finish(result)
     }
 
     fn accept_certificates(
