@@ -23,7 +23,12 @@ pub(crate) fn consists_of(value: &str, is_allowed: impl Fn(char) -> bool) -> boo
 
 type Checked = Result<(), InvalidField>;
 
-fn ensure(is_right: bool, field: &'static str, problem: impl FnOnce() -> String) -> Checked {
+/// Returns an error with the problem if the value is not right.
+pub(crate) fn ensure(
+    is_right: bool,
+    field: &'static str,
+    problem: impl FnOnce() -> String,
+) -> Checked {
     match is_right {
         true => Ok(()),
         false => Err(InvalidField::new(field, problem())),

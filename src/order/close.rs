@@ -31,12 +31,7 @@ impl Endpoint for CloseOrder<'_> {
     fn request(&self) -> Result<Request, InvalidField> {
         self.payee.check()?;
         OrderNumber::OutTradeNo(self.out_trade_no).check()?;
-        let template = match self.payee {
-            Payee::Merchant { .. } => "/v3/pay/transactions/out-trade-no/{out_trade_no}/close",
-            Payee::SubMerchant { .. } => {
-                "/v3/pay/partner/transactions/out-trade-no/{out_trade_no}/close"
-            }
-        };
+        let template = self.payee.template("out-trade-no/{out_trade_no}/close");
         Ok(Request::post(template)
             .path("out_trade_no", self.out_trade_no)
             .json(&self.payee)

@@ -57,8 +57,6 @@ pub use refund::{
     RefundSource, RefundStatus, RefundedAmount, RefundedFrom, RefundedGoods, RefundedPromotion,
 };
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::contract::one_identifier_of_two;
@@ -171,7 +169,11 @@ impl Endpoint for PartnerJsapiOrder<'_> {
     fn request(&self) -> Result<Request, InvalidField> {
         rules::id("sp_appid", self.sp_appid, 32)?;
         rules::id("sp_mchid", self.sp_mchid, 32)?;
-        self.check_sub_appid()?;
+        let is_right = self.sub_appid.is_some() || matches!(self.payer, PartnerPayer::SpOpenid(_));
+        rules::ensure(is_right, "sub_appid", || {
+            "is absent: wanted the AppID to which payer.sub_openid belongs".to_owned()
+        })?;
+        rules::optional_id("sub_appid", self.sub_appid, 32)?;
         rules::id("sub_mchid", self.sub_mchid, 32)?;
         check_order(self.description, self.out_trade_no, self.amount)?;
         rules::partner_notify_url("notify_url", self.notify_url)?;
@@ -184,16 +186,6 @@ impl Endpoint for PartnerJsapiOrder<'_> {
                 .json(self)
                 .unrepeated(),
         )
-    }
-}
-
-impl PartnerJsapiOrder<'_> {
-    fn check_sub_appid(&self) -> Result<(), InvalidField> {
-        if self.sub_appid.is_none() && !matches!(self.payer, PartnerPayer::SpOpenid(_)) {
-            let problem = "is absent: wanted the AppID to which payer.sub_openid belongs";
-            return Err(InvalidField::new("sub_appid", problem));
-        }
-        rules::optional_id("sub_appid", self.sub_appid, 32)
     }
 }
 
@@ -263,13 +255,8 @@ impl ContractInfo<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Prepay {
-    /// The id with which the user pays 预支付交易会话标识, up to 64 characters. It is valid for [`LIFETIME`](Self::LIFETIME).
+    /// The id with which the user pays 预支付交易会话标识, up to 64 characters. It is valid for two hours.
     pub prepay_id: String,
-}
-
-impl Prepay {
-    /// The time for which the `prepay_id` is valid: two hours.
-    pub const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
 }
 
 /// Checks the fields that both kinds of order have.
@@ -281,8 +268,7 @@ fn check_order(
     rules::required_up_to("description", description, 127)?;
     rules::trade_no("out_trade_no", out_trade_no)?;
     rules::up_to("out_trade_no", out_trade_no, 32)?;
-    match amount.total {
-        0 => Err(InvalidField::new("amount.total", "is 0: wanted 1 at least")),
-        _ => Ok(()),
-    }
+    rules::ensure(amount.total > 0, "amount.total", || {
+        "is 0: wanted 1 at least".to_owned()
+    })
 }

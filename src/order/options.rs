@@ -64,16 +64,10 @@ pub struct Detail<'a> {
 
 impl Detail<'_> {
     fn check(&self) -> Result<(), InvalidField> {
-        if self.goods_detail.is_empty() {
-            return Err(InvalidField::new(
-                "detail.goods_detail",
-                "is empty: wanted at least one entry, or no detail",
-            ));
-        }
-        let ids = self
-            .goods_detail
-            .iter()
-            .map(|goods| goods.merchant_goods_id);
+        rules::ensure(!self.goods_detail.is_empty(), "detail.goods_detail", || {
+            "is empty: wanted at least one entry, or no detail".to_owned()
+        })?;
+        let ids = self.goods_detail.iter().map(|item| item.merchant_goods_id);
         rules::goods_ids("detail.goods_detail", ids)
     }
 }

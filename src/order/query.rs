@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::contract::check_optional;
 use crate::error::{InvalidField, Mismatch};
 use crate::json::null_as_default;
 use crate::open_enum::open_enum;
@@ -45,22 +46,12 @@ impl Endpoint for QueryOrder<'_> {
     fn request(&self) -> Result<Request, InvalidField> {
         self.payee.check()?;
         self.order.check()?;
-        let template = match (self.payee, self.order) {
-            (Payee::Merchant { .. }, OrderNumber::OutTradeNo(_)) => {
-                "/v3/pay/transactions/out-trade-no/{out_trade_no}"
-            }
-            (Payee::Merchant { .. }, OrderNumber::TransactionId(_)) => {
-                "/v3/pay/transactions/id/{transaction_id}"
-            }
-            (Payee::SubMerchant { .. }, OrderNumber::OutTradeNo(_)) => {
-                "/v3/pay/partner/transactions/out-trade-no/{out_trade_no}"
-            }
-            (Payee::SubMerchant { .. }, OrderNumber::TransactionId(_)) => {
-                "/v3/pay/partner/transactions/id/{transaction_id}"
-            }
+        let call = match self.order {
+            OrderNumber::OutTradeNo(_) => "out-trade-no/{out_trade_no}",
+            OrderNumber::TransactionId(_) => "id/{transaction_id}",
         };
         let (name, number) = self.order.field();
-        let request = Request::get(template).path(name, number);
+        let request = Request::get(self.payee.template(call)).path(name, number);
         let ids = self.payee.fields();
         Ok(ids.fold(request, |request, (name, id)| request.query(name, id)))
     }
@@ -100,6 +91,14 @@ impl<'a> Payee<'a> {
             } => (("sp_mchid", sp_mchid), Some(("sub_mchid", sub_mchid))),
         };
         std::iter::once(first).chain(second)
+    }
+
+    /// Returns the path template of a call about an order.
+    pub(super) fn template(self, call: &str) -> String {
+        match self {
+            Self::Merchant { .. } => format!("/v3/pay/transactions/{call}"),
+            Self::SubMerchant { .. } => format!("/v3/pay/partner/transactions/{call}"),
+        }
     }
 
     pub(super) fn check(self) -> Result<(), InvalidField> {
@@ -244,18 +243,11 @@ impl Transaction {
         if let Some(sub_appid) = order.sub_appid {
             same("sub_appid", sub_appid, self.sub_appid.as_deref())?;
         }
-        let amount = self.amount.as_ref();
-        let total = amount
-            .and_then(|amount| amount.total)
-            .map(|total| total.to_string());
-        if total.is_some() || self.is_paid() {
-            same("amount.total", &order.total.to_string(), total.as_deref())?;
-        }
+        let (amount, is_paid) = (self.amount.as_ref(), self.is_paid());
+        let total = amount.and_then(|amount| amount.total.as_ref());
+        check_optional("amount.total", &order.total, total, is_paid)?;
         let currency = amount.and_then(|amount| amount.currency.as_deref());
-        if currency.is_some() || self.is_paid() {
-            same("amount.currency", order.currency, currency)?;
-        }
-        Ok(())
+        check_optional("amount.currency", order.currency, currency, is_paid)
     }
 
     fn check_payee(&self, payee: Payee<'_>) -> Result<(), Mismatch> {
@@ -273,11 +265,7 @@ impl Transaction {
 }
 
 /// Compares with a value that must be there. An absent value counts as an empty one.
-pub(super) fn same(
-    field: &'static str,
-    sent: &str,
-    received: Option<&str>,
-) -> Result<(), Mismatch> {
+fn same(field: &'static str, sent: &str, received: Option<&str>) -> Result<(), Mismatch> {
     Mismatch::check(field, sent, received.unwrap_or_default())
 }
 

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::query::{OrderNumber, same};
+use super::OrderNumber;
+use crate::contract::check_optional;
 use crate::error::{ApiError, InvalidField, Mismatch};
 use crate::json::null_as_default;
 use crate::open_enum::open_enum;
@@ -69,10 +70,7 @@ impl Endpoint for CreateRefund<'_> {
     fn request(&self) -> Result<Request, InvalidField> {
         rules::optional_id("sub_mchid", self.sub_mchid, 32)?;
         check_refund(self.order, self.out_refund_no, &self.amount, &self.options)?;
-        let ids = self
-            .goods_detail
-            .iter()
-            .map(|goods| goods.merchant_goods_id);
+        let ids = self.goods_detail.iter().map(|item| item.merchant_goods_id);
         rules::goods_ids("goods_detail", ids)?;
         Ok(Request::post("/v3/refund/domestic/refunds").json(self))
     }
@@ -152,22 +150,19 @@ impl RefundAmount<'_> {
 
     fn check(&self) -> Result<(), InvalidField> {
         let (refund, total) = (self.refund, self.total);
-        if !(1..=total).contains(&refund) {
-            let problem = format!("found {refund}: wanted 1 to amount.total, {total}");
-            return Err(InvalidField::new("amount.refund", problem));
-        }
+        rules::ensure((1..=total).contains(&refund), "amount.refund", || {
+            format!("found {refund}: wanted 1 to amount.total, {total}")
+        })?;
         rules::required("amount.currency", self.currency)?;
-        let mut amounts = self.from.iter().map(|source| source.amount);
-        let sum = amounts.try_fold(0_u64, u64::checked_add);
-        let accounts: HashSet<_> = self.from.iter().map(|source| source.account).collect();
-        let problem = if !self.from.is_empty() && sum != Some(refund) {
+        let amounts = self.from.iter().map(|source| u128::from(source.amount));
+        let is_whole = self.from.is_empty() || amounts.sum::<u128>() == u128::from(refund);
+        rules::ensure(is_whole, "amount.from", || {
             format!("has another sum: wanted amount.refund, {refund}")
-        } else if accounts.len() != self.from.len() {
+        })?;
+        let accounts: HashSet<_> = self.from.iter().map(|source| source.account).collect();
+        rules::ensure(accounts.len() == self.from.len(), "amount.from", || {
             "has an account twice: wanted it once".to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(InvalidField::new("amount.from", problem))
+        })
     }
 
     /// Compares with the amounts of a response. Those to platforms have no total, and the currency is optional.
@@ -177,14 +172,14 @@ impl RefundAmount<'_> {
         is_whole: bool,
     ) -> Result<(), Mismatch> {
         Mismatch::check("amount.refund", &self.refund, &received.refund)?;
-        if is_whole || received.total.is_some() {
-            let total = received.total.map(|total| total.to_string());
-            same("amount.total", &self.total.to_string(), total.as_deref())?;
-        }
-        match received.currency.as_deref() {
-            None if !is_whole => Ok(()),
-            currency => same("amount.currency", self.currency, currency),
-        }
+        check_optional(
+            "amount.total",
+            &self.total,
+            received.total.as_ref(),
+            is_whole,
+        )?;
+        let currency = received.currency.as_deref();
+        check_optional("amount.currency", self.currency, currency, is_whole)
     }
 }
 
@@ -244,20 +239,15 @@ pub(super) fn check_refund(
     order.check()?;
     rules::refund_no("out_refund_no", out_refund_no)?;
     amount.check()?;
-    if let Some(reason) = options.reason {
-        rules::up_to_bytes("reason", reason, 80)?;
-    }
+    rules::up_to_bytes("reason", options.reason.unwrap_or_default(), 80)?;
     if let Some(notify_url) = options.notify_url {
         rules::notify_url("notify_url", notify_url)?;
         rules::up_to("notify_url", notify_url, 256)?;
     }
-    match options.funds_account {
-        Some(_) if !amount.from.is_empty() => Err(InvalidField::new(
-            "funds_account",
-            "found it beside amount.from: wanted one of the two",
-        )),
-        _ => Ok(()),
-    }
+    let is_one = options.funds_account.is_none() || amount.from.is_empty();
+    rules::ensure(is_one, "funds_account", || {
+        "found it beside amount.from: wanted one of the two".to_owned()
+    })
 }
 
 /// A refund in WeChat Pay's records: the response to [`CreateRefund`], [`QueryRefund`] and
