@@ -23,13 +23,9 @@ pub(crate) fn consists_of(value: &str, is_allowed: impl Fn(char) -> bool) -> boo
 
 type Checked = Result<(), InvalidField>;
 
-/// Returns an error with the problem if the value is not right.
-pub(crate) fn ensure(
-    is_right: bool,
-    field: &'static str,
-    problem: impl FnOnce() -> String,
-) -> Checked {
-    match is_right {
+/// Returns an error with the problem unless the value fits.
+pub(crate) fn ensure(fits: bool, field: &'static str, problem: impl FnOnce() -> String) -> Checked {
+    match fits {
         true => Ok(()),
         false => Err(InvalidField::new(field, problem())),
     }
@@ -113,20 +109,20 @@ pub(crate) fn digits_and_letters(field: &'static str, value: &str) -> Checked {
     only(field, value, is_allowed, "ASCII digits and letters only")
 }
 
-/// A required text of ASCII digits, letters, `_`, `-` and `*` only, such as `out_trade_no`.
-pub(crate) fn trade_no(field: &'static str, value: &str) -> Checked {
-    required(field, value)?;
+/// The `out_trade_no` of a new order: up to 32 ASCII digits, letters, `_`, `-` and `*`.
+pub(crate) fn out_trade_no(value: &str) -> Checked {
+    required_up_to("out_trade_no", value, 32)?;
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-*".contains(c);
     let wanted = "ASCII digits, letters, '_', '-' and '*' only";
-    only(field, value, is_allowed, wanted)
+    only("out_trade_no", value, is_allowed, wanted)
 }
 
-/// A required text of up to 64 ASCII digits, letters, `_`, `-`, `|`, `*` and `@`, such as `out_refund_no`.
-pub(crate) fn refund_no(field: &'static str, value: &str) -> Checked {
-    required_up_to(field, value, 64)?;
+/// An `out_refund_no`: up to 64 ASCII digits, letters, `_`, `-`, `|`, `*` and `@`.
+pub(crate) fn out_refund_no(value: &str) -> Checked {
+    required_up_to("out_refund_no", value, 64)?;
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-|*@".contains(c);
     let wanted = "ASCII digits, letters, '_', '-', '|', '*' and '@' only";
-    only(field, value, is_allowed, wanted)
+    only("out_refund_no", value, is_allowed, wanted)
 }
 
 /// A text of allowed ASCII characters only.
@@ -154,47 +150,48 @@ pub(crate) fn rfc_3339(field: &'static str, value: &str) -> Checked {
 /// A required text without characters of four UTF-8 bytes.
 pub(crate) fn no_four_byte_characters(field: &'static str, value: &str) -> Checked {
     required(field, value)?;
-    let wanted = "characters of one to three bytes";
-    value
-        .chars()
-        .find(|c| c.len_utf8() > 3)
-        .map_or(Ok(()), |found| {
-            let problem =
-                format!("found the character {found:?} of four UTF-8 bytes: wanted {wanted}");
-            Err(InvalidField::new(field, problem))
-        })
+    let found = value.chars().find(|c| c.len_utf8() > 3);
+    ensure(found.is_none(), field, || {
+        let (found, wanted) = (
+            found.unwrap_or_default(),
+            "characters of one to three bytes",
+        );
+        format!("found the character {found:?} of four UTF-8 bytes: wanted {wanted}")
+    })
 }
 
-/// A contract's `notify_url`: HTTPS, with a host and a path, without a query.
-pub(crate) fn notify_url_with_path(field: &'static str, value: &str) -> Checked {
+/// A contract's `notify_url`: HTTPS, with a host and a path, without a query, of at most `max` characters.
+pub(crate) fn notify_url_with_path(value: &str, max: usize) -> Checked {
     let wanted = "an https:// URL with a host and a path, without a query";
-    let path = url(field, value, &["https"], wanted)?;
-    ensure(!path.is_empty(), field, || {
+    let path = path_of_notify_url(value, max, &["https"], wanted)?;
+    ensure(!path.is_empty(), "notify_url", || {
         format!("found a URL without a path: wanted {wanted}")
     })
 }
 
-/// The `notify_url` of an order or a refund: HTTPS, with a host, without a query.
-pub(crate) fn notify_url(field: &'static str, value: &str) -> Checked {
+/// The `notify_url` of an order or a refund: HTTPS, with a host, without a query, of at most `max` characters.
+pub(crate) fn notify_url(value: &str, max: usize) -> Checked {
     let wanted = "an https:// URL with a host, without a query";
-    url(field, value, &["https"], wanted).map(drop)
+    path_of_notify_url(value, max, &["https"], wanted).map(drop)
 }
 
 /// The `notify_url` of a partner's order: like [`notify_url`], or plain HTTP on a dedicated line.
-pub(crate) fn partner_notify_url(field: &'static str, value: &str) -> Checked {
+pub(crate) fn partner_notify_url(value: &str, max: usize) -> Checked {
     let wanted = "an https:// URL with a host, without a query (http:// on a dedicated line)";
-    url(field, value, &["https", "http"], wanted).map(drop)
+    path_of_notify_url(value, max, &["https", "http"], wanted).map(drop)
 }
 
-/// Returns the path of a URL.
-fn url<'a>(
-    field: &'static str,
+fn path_of_notify_url<'a>(
     value: &'a str,
+    max: usize,
     schemes: &[&str],
     wanted: &str,
 ) -> Result<&'a str, InvalidField> {
-    path_of_url(value, schemes)
-        .map_err(|found| InvalidField::new(field, format!("found {found}: wanted {wanted}")))
+    let path = path_of_url(value, schemes).map_err(|found| {
+        InvalidField::new("notify_url", format!("found {found}: wanted {wanted}"))
+    })?;
+    up_to("notify_url", value, max)?;
+    Ok(path)
 }
 
 /// Returns the path of a URL that has one of `schemes`, a host and no query. The error describes any other URL and
@@ -208,10 +205,8 @@ fn path_of_url<'a>(value: &'a str, schemes: &[&str]) -> Result<&'a str, String> 
         return Err(format!("a URL with the character {wrong:?}"));
     }
     let (scheme, rest) = value.split_once("://").ok_or("no URL")?;
-    if !schemes
-        .iter()
-        .any(|allowed| scheme.eq_ignore_ascii_case(allowed))
-    {
+    let is_scheme = |allowed: &&str| scheme.eq_ignore_ascii_case(allowed);
+    if !schemes.iter().any(is_scheme) {
         return Err(format!("a URL that is not {}", schemes.join(" or ")));
     }
     let (rest, _fragment) = rest.split_once('#').unwrap_or((rest, ""));

@@ -136,8 +136,7 @@ pub(super) fn check_common(
     let limit = |length| limit(lengths_are_documented, length);
     rules::digits_and_letters("out_contract_code", out_contract_code)?;
     rules::up_to("out_contract_code", out_contract_code, limit(32))?;
-    rules::notify_url_with_path("notify_url", notify_url)?;
-    rules::up_to("notify_url", notify_url, limit(256))?;
+    rules::notify_url_with_path(notify_url, limit(256))?;
     let field = "contract_display_account";
     rules::no_four_byte_characters(field, contract_display_account)?;
     rules::up_to(field, contract_display_account, limit(32))

@@ -47,11 +47,8 @@ impl Endpoint for TerminateContract<'_> {
 
     fn request(&self) -> Result<Request, InvalidField> {
         rules::digits_and_letters("out_contract_code", self.out_contract_code)?;
-        rules::required_up_to(
-            "contract_termination_remark",
-            self.contract_termination_remark,
-            256,
-        )?;
+        let remark = self.contract_termination_remark;
+        rules::required_up_to("contract_termination_remark", remark, 256)?;
         Ok(Request::post(
             "/v3/password-exempt-contract/contracts/service-id/{service_id}/out-contract-code/{out_contract_code}/terminate",
         )

@@ -109,8 +109,7 @@ impl Endpoint for JsapiOrder<'_> {
         rules::id("appid", self.appid, 32)?;
         rules::id("mchid", self.mchid, 32)?;
         check_order(self.description, self.out_trade_no, self.amount)?;
-        rules::notify_url("notify_url", self.notify_url)?;
-        rules::up_to("notify_url", self.notify_url, 255)?;
+        rules::notify_url(self.notify_url, 255)?;
         rules::at_least("out_trade_no", self.out_trade_no, 6)?;
         rules::id("payer.openid", self.payer.openid, usize::MAX)?;
         self.contract_info.check()?;
@@ -176,8 +175,7 @@ impl Endpoint for PartnerJsapiOrder<'_> {
         rules::optional_id("sub_appid", self.sub_appid, 32)?;
         rules::id("sub_mchid", self.sub_mchid, 32)?;
         check_order(self.description, self.out_trade_no, self.amount)?;
-        rules::partner_notify_url("notify_url", self.notify_url)?;
-        rules::up_to("notify_url", self.notify_url, 255)?;
+        rules::partner_notify_url(self.notify_url, 255)?;
         self.payer.check(usize::MAX)?;
         self.contract_info.check()?;
         self.options.check()?;
@@ -266,8 +264,7 @@ fn check_order(
     amount: Amount<'_>,
 ) -> Result<(), InvalidField> {
     rules::required_up_to("description", description, 127)?;
-    rules::trade_no("out_trade_no", out_trade_no)?;
-    rules::up_to("out_trade_no", out_trade_no, 32)?;
+    rules::out_trade_no(out_trade_no)?;
     rules::ensure(amount.total > 0, "amount.total", || {
         "is 0: wanted 1 at least".to_owned()
     })

@@ -136,7 +136,7 @@ impl Endpoint for QueryPlatformRefund<'_> {
         rules::id("sub_mchid", self.sub_mchid, 32)?;
         let request = match self.refund {
             RefundNumber::OutRefundNo(number) => {
-                rules::refund_no("out_refund_no", number)?;
+                rules::out_refund_no(number)?;
                 Request::get("/v3/ecommerce/refunds/out-refund-no/{out_refund_no}")
                     .path("out_refund_no", number)
             }

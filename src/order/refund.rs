@@ -108,7 +108,7 @@ impl Endpoint for QueryRefund<'_> {
 
     fn request(&self) -> Result<Request, InvalidField> {
         rules::optional_id("sub_mchid", self.sub_mchid, 32)?;
-        rules::refund_no("out_refund_no", self.out_refund_no)?;
+        rules::out_refund_no(self.out_refund_no)?;
         let request = Request::get("/v3/refund/domestic/refunds/{out_refund_no}")
             .path("out_refund_no", self.out_refund_no);
         Ok(match self.sub_mchid {
@@ -237,12 +237,11 @@ pub(super) fn check_refund(
     options: &RefundOptions<'_>,
 ) -> Result<(), InvalidField> {
     order.check()?;
-    rules::refund_no("out_refund_no", out_refund_no)?;
+    rules::out_refund_no(out_refund_no)?;
     amount.check()?;
     rules::up_to_bytes("reason", options.reason.unwrap_or_default(), 80)?;
     if let Some(notify_url) = options.notify_url {
-        rules::notify_url("notify_url", notify_url)?;
-        rules::up_to("notify_url", notify_url, 256)?;
+        rules::notify_url(notify_url, 256)?;
     }
     let is_one = options.funds_account.is_none() || amount.from.is_empty();
     rules::ensure(is_one, "funds_account", || {
