@@ -9,14 +9,12 @@ pub mod qs;
 mod query;
 pub mod service_provider;
 mod session;
-mod state;
 mod terminate;
 mod user;
 
 pub use id::ContractId;
 pub(crate) use id::check_optional;
-pub use query::{Contract, QueryContract, TerminateInfo};
+pub use query::{Contract, ContractState, QueryContract, TerminateInfo, TerminationMode};
 pub use session::{LaunchExtraData, LaunchParameters, MiniProgramSession};
-pub use state::{ContractState, TerminationMode};
 pub use terminate::TerminateContract;
 pub(crate) use user::one_identifier_of_two;

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::check_names;
-use super::{ContractState, TerminationMode};
 use crate::error::{InvalidField, Mismatch};
 use crate::json::number_or_text;
+use crate::open_enum::open_enum;
 use crate::request::{Endpoint, Request};
 use crate::rules;
 
@@ -101,6 +101,25 @@ impl Contract {
     }
 }
 
+open_enum! {
+    /// The state of a contract 协议状态.
+    ///
+    /// Only `SIGNED` is documented for password-exempt contracts. The other names are those of WeChat Pay's sister
+    /// products.
+    ContractState {
+        /// The contract is in force. Documented.
+        Signed = "SIGNED",
+        /// The contract has ended. Known from sister products.
+        Terminated = "TERMINATED",
+        /// The signing failed. Known from sister products.
+        SignFailed = "SIGN_FAILED",
+        /// The contract must be signed again. Known from sister products.
+        ToBeRenewed = "TO_BE_RENEWED",
+        /// The termination is under way. Known from sister products.
+        TerminatePending = "TERMINATE_PENDING",
+    }
+}
+
 /// The end of a contract 协议解约信息.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -112,4 +131,25 @@ pub struct TerminateInfo {
     pub contract_terminated_time: Option<String>,
     /// The reason 解约备注, up to 256 characters.
     pub contract_termination_remark: Option<String>,
+}
+
+open_enum! {
+    /// The way in which a contract was ended 协议解约方式.
+    ///
+    /// Only `USER_TERMINATE` is documented for password-exempt contracts. The other names are those of WeChat Pay's sister
+    /// products.
+    TerminationMode {
+        /// By the user. Documented.
+        UserTerminate = "USER_TERMINATE",
+        /// By the merchant through the API. Known from sister products.
+        MchApiTerminate = "MCH_API_TERMINATE",
+        /// Through the API. Known from sister products.
+        Api = "API",
+        /// On WeChat Pay's merchant platform. Known from sister products.
+        WepayWebTerminate = "WEPAY_WEB_TERMINATE",
+        /// By WeChat Pay's customer service. Known from sister products.
+        CustomerServiceTerminate = "CUSTOMER_SERVICE_TERMINATE",
+        /// By WeChat Pay's system. Known from sister products.
+        SystemTerminate = "SYSTEM_TERMINATE",
+    }
 }

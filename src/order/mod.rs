@@ -38,23 +38,20 @@
 mod close;
 mod options;
 mod pay;
-mod platform_refund;
 mod query;
 mod refund;
 
 pub use close::CloseOrder;
 pub use options::{Detail, GoodsDetail, OrderOptions, SceneInfo, SettleInfo, StoreInfo};
 pub use pay::PayParameters;
-pub use platform_refund::{
-    AcceptedRefund, CreatePlatformRefund, QueryPlatformRefund, RefundNumber,
-};
 pub use query::{
     OrderNumber, OwnOrder, Payee, Promotion, PromotionGoods, QueryOrder, TradeState, TradeType,
     Transaction, TransactionAmount, TransactionPayer, TransactionScene,
 };
 pub use refund::{
-    CreateRefund, QueryRefund, Refund, RefundAmount, RefundChannel, RefundGoods, RefundOptions,
-    RefundSource, RefundStatus, RefundedAmount, RefundedFrom, RefundedGoods, RefundedPromotion,
+    AcceptedRefund, CreatePlatformRefund, CreateRefund, QueryPlatformRefund, QueryRefund, Refund,
+    RefundAmount, RefundChannel, RefundGoods, RefundNumber, RefundOptions, RefundSource,
+    RefundStatus, RefundedAmount, RefundedFrom, RefundedGoods, RefundedPromotion,
 };
 
 use serde::{Deserialize, Serialize};

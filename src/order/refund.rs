@@ -1,4 +1,5 @@
-//! Refunds of direct merchants and of ordinary service providers' sub-merchants, and the refund that every query returns.
+//! Refunds of direct merchants, of service providers' sub-merchants, and of e-commerce platforms' 电商收付通, which have calls of
+//! their own.
 
 use std::collections::HashSet;
 
@@ -13,7 +14,7 @@ use crate::request::{Endpoint, Request};
 use crate::rules;
 
 /// Refunds a paid order in part or in whole 申请退款, as a direct merchant or a service provider. An e-commerce platform
-/// has its own call, [`CreatePlatformRefund`](super::CreatePlatformRefund).
+/// has its own call, [`CreatePlatformRefund`].
 ///
 /// A response of success means that the refund was accepted, not that the user has the money. The notification, or a
 /// [`QueryRefund`] a minute later, has its [`status`](Refund::status).
@@ -88,6 +89,81 @@ impl Endpoint for CreateRefund<'_> {
     }
 }
 
+/// Refunds a sub-merchant's paid order in part or in whole, as an e-commerce platform 申请退款.
+///
+/// A response of success means only that the refund was accepted. [`QueryPlatformRefund`] or the notification has its
+/// status.
+///
+/// **After an unknown outcome, and after 429, never take a new `out_refund_no`**: that may refund twice. Query, and send the
+/// same number again with the same fields, as for [`CreateRefund`]. Wait a minute before that, since one
+/// request per order and minute is allowed.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012476892>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CreatePlatformRefund<'a> {
+    /// The sub-merchant 二级商户号, up to 32 characters.
+    pub sub_mchid: &'a str,
+    /// The platform's AppID 电商平台APPID, up to 32 characters.
+    pub sp_appid: &'a str,
+    /// The sub-merchant's AppID 二级商户APPID, up to 32 characters, if one is bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_appid: Option<&'a str>,
+    /// The paid order.
+    #[serde(flatten)]
+    pub order: OrderNumber<'a>,
+    /// The platform's refund number 商户退款单号: 1 to 64 ASCII digits, letters, `_`, `-`, `|`, `*` and `@`, unique.
+    pub out_refund_no: &'a str,
+    /// The amounts 订单金额.
+    pub amount: RefundAmount<'a>,
+    /// The merchant who pays for the refund 退款出资商户. With `REFUND_SOURCE_SUB_MERCHANT`, the default, the sub-merchant
+    /// pays. `REFUND_SOURCE_PARTNER_ADVANCE` lets the platform advance the money.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_account: Option<&'a str>,
+    /// The optional fields. `RefundOptions::default()` leaves all of them out.
+    #[serde(flatten)]
+    pub options: RefundOptions<'a>,
+}
+
+impl Endpoint for CreatePlatformRefund<'_> {
+    type Response = AcceptedRefund;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        rules::id("sub_mchid", self.sub_mchid, 32)?;
+        rules::id("sp_appid", self.sp_appid, 32)?;
+        rules::optional_id("sub_appid", self.sub_appid, 32)?;
+        check_refund(self.order, self.out_refund_no, &self.amount, &self.options)?;
+        rules::optional_id("refund_account", self.refund_account, 32)?;
+        Ok(Request::post("/v3/ecommerce/refunds/apply").json(self))
+    }
+
+    fn check(&self, response: &AcceptedRefund, _: &str) -> Result<(), Mismatch> {
+        Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)?;
+        self.amount.compare(&response.amount, false)
+    }
+
+    /// 429 or `FREQUENCY_LIMITED` can mean that the refund is under way.
+    fn is_inconclusive(&self, error: &ApiError) -> bool {
+        error.is_rate_limited()
+    }
+}
+
+impl CreatePlatformRefund<'_> {
+    /// Compares a queried refund with this request: the numbers, and the amounts that the response has.
+    ///
+    /// After an unknown outcome, this keeps another refund under the same number from counting as this one. For
+    /// [`CreateRefund`], [`Endpoint::check`] does the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`] with the first field that differs.
+    pub fn check_refund(&self, refund: &Refund) -> Result<(), Mismatch> {
+        Mismatch::check("out_refund_no", self.out_refund_no, &refund.out_refund_no)?;
+        self.order
+            .compare(&refund.out_trade_no, Some(&refund.transaction_id))?;
+        self.amount.compare(&refund.amount, false)
+    }
+}
+
 /// Queries a refund by the merchant's number 查询单笔退款, as a direct merchant or a service provider.
 ///
 /// Query first a minute after the refund was created, then once a minute, and less often after 5 minutes. The query changes
@@ -119,6 +195,57 @@ impl Endpoint for QueryRefund<'_> {
 
     fn check(&self, response: &Refund, _: &str) -> Result<(), Mismatch> {
         Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)
+    }
+}
+
+/// Queries a refund by either of its numbers, as an e-commerce platform 查询退款.
+///
+/// The query changes nothing, so it can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means that there is no such refund.
+///
+/// Sources: <https://pay.weixin.qq.com/doc/v3/partner/4012476911>, <https://pay.weixin.qq.com/doc/v3/partner/4012476908>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryPlatformRefund<'a> {
+    /// The sub-merchant 二级商户号, up to 32 characters.
+    pub sub_mchid: &'a str,
+    /// The refund.
+    pub refund: RefundNumber<'a>,
+}
+
+/// The number of a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefundNumber<'a> {
+    /// The platform's number 商户退款单号, up to 64 characters.
+    OutRefundNo(&'a str),
+    /// WeChat Pay's number 微信退款单号, up to 32 characters.
+    RefundId(&'a str),
+}
+
+impl Endpoint for QueryPlatformRefund<'_> {
+    type Response = Refund;
+
+    fn request(&self) -> Result<Request, InvalidField> {
+        rules::id("sub_mchid", self.sub_mchid, 32)?;
+        let request = match self.refund {
+            RefundNumber::OutRefundNo(number) => {
+                rules::out_refund_no(number)?;
+                Request::get("/v3/ecommerce/refunds/out-refund-no/{out_refund_no}")
+                    .path("out_refund_no", number)
+            }
+            RefundNumber::RefundId(id) => {
+                rules::id("refund_id", id, 32)?;
+                Request::get("/v3/ecommerce/refunds/id/{refund_id}").path("refund_id", id)
+            }
+        };
+        Ok(request.query("sub_mchid", self.sub_mchid))
+    }
+
+    fn check(&self, response: &Refund, _: &str) -> Result<(), Mismatch> {
+        match self.refund {
+            RefundNumber::OutRefundNo(number) => {
+                Mismatch::check("out_refund_no", number, &response.out_refund_no)
+            }
+            RefundNumber::RefundId(id) => Mismatch::check("refund_id", id, &response.refund_id),
+        }
     }
 }
 
@@ -166,11 +293,7 @@ impl RefundAmount<'_> {
     }
 
     /// Compares with the amounts of a response. Those to platforms have no total, and the currency is optional.
-    pub(super) fn compare(
-        &self,
-        received: &RefundedAmount,
-        is_whole: bool,
-    ) -> Result<(), Mismatch> {
+    fn compare(&self, received: &RefundedAmount, is_whole: bool) -> Result<(), Mismatch> {
         Mismatch::check("amount.refund", &self.refund, &received.refund)?;
         check_optional(
             "amount.total",
@@ -230,7 +353,7 @@ pub struct RefundGoods<'a> {
 }
 
 /// Checks the fields that the refunds of merchants and of platforms have in common.
-pub(super) fn check_refund(
+fn check_refund(
     order: OrderNumber<'_>,
     out_refund_no: &str,
     amount: &RefundAmount<'_>,
@@ -250,7 +373,7 @@ pub(super) fn check_refund(
 }
 
 /// A refund in WeChat Pay's records: the response to [`CreateRefund`], [`QueryRefund`] and
-/// [`QueryPlatformRefund`](super::QueryPlatformRefund).
+/// [`QueryPlatformRefund`].
 ///
 /// Sources: the pages of the three.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -284,6 +407,27 @@ pub struct Refund {
     pub promotion_detail: Vec<RefundedPromotion>,
     /// The merchant who pays for a platform's refund 退款出资商户: `REFUND_SOURCE_SUB_MERCHANT` or
     /// `REFUND_SOURCE_PARTNER_ADVANCE`.
+    pub refund_account: Option<String>,
+}
+
+/// A platform's refund that was accepted. It has no state yet.
+///
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012476892>.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AcceptedRefund {
+    /// WeChat Pay's refund number 微信退款单号, up to 32 characters.
+    pub refund_id: String,
+    /// The platform's refund number 商户退款单号, up to 64 characters.
+    pub out_refund_no: String,
+    /// The time of the creation 退款创建时间, in the form of RFC 3339.
+    pub create_time: String,
+    /// The amounts 订单金额.
+    pub amount: RefundedAmount,
+    /// The discounts that are refunded 优惠退款详情.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub promotion_detail: Vec<RefundedPromotion>,
+    /// The merchant who pays for the refund 退款出资商户. Absent until that is decided.
     pub refund_account: Option<String>,
 }
 
