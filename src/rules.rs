@@ -138,13 +138,14 @@ fn only(
     })
 }
 
-/// A time in the form of RFC 3339, with or without a fraction of the second. WeChat Pay checks that the day and hour
-/// exist.
-pub(crate) fn rfc_3339(field: &'static str, value: &str) -> Checked {
-    ensure(time::has_form_of_rfc_3339(value), field, || {
+/// A `time_expire`: a time in the form of RFC 3339, with or without a fraction of the second, of up to 64 characters.
+/// WeChat Pay checks that the day and hour exist.
+pub(crate) fn time_expire(value: &str) -> Checked {
+    ensure(time::has_form_of_rfc_3339(value), "time_expire", || {
         let found = describe(value, |c| c.is_ascii_digit() || "-T:.+Zz".contains(c));
         format!("{found}: wanted a time like 2018-06-08T10:34:56+08:00")
-    })
+    })?;
+    up_to("time_expire", value, 64)
 }
 
 /// A required text without characters of four UTF-8 bytes.

@@ -105,7 +105,7 @@ impl Endpoint for JsapiOrder<'_> {
     fn request(&self) -> Result<Request, InvalidField> {
         rules::id("appid", self.appid, 32)?;
         rules::id("mchid", self.mchid, 32)?;
-        check_order(self.description, self.out_trade_no, self.amount)?;
+        check_order(self.description, self.out_trade_no, self.amount.total)?;
         rules::notify_url(self.notify_url, 255)?;
         rules::at_least("out_trade_no", self.out_trade_no, 6)?;
         rules::id("payer.openid", self.payer.openid, usize::MAX)?;
@@ -171,7 +171,7 @@ impl Endpoint for PartnerJsapiOrder<'_> {
         })?;
         rules::optional_id("sub_appid", self.sub_appid, 32)?;
         rules::id("sub_mchid", self.sub_mchid, 32)?;
-        check_order(self.description, self.out_trade_no, self.amount)?;
+        check_order(self.description, self.out_trade_no, self.amount.total)?;
         rules::partner_notify_url(self.notify_url, 255)?;
         self.payer.check(usize::MAX)?;
         self.contract_info.check()?;
@@ -255,14 +255,10 @@ pub struct Prepay {
 }
 
 /// Checks the fields that both kinds of order have.
-fn check_order(
-    description: &str,
-    out_trade_no: &str,
-    amount: Amount<'_>,
-) -> Result<(), InvalidField> {
+fn check_order(description: &str, out_trade_no: &str, total: u64) -> Result<(), InvalidField> {
     rules::required_up_to("description", description, 127)?;
     rules::out_trade_no(out_trade_no)?;
-    rules::ensure(amount.total > 0, "amount.total", || {
+    rules::ensure(total > 0, "amount.total", || {
         "is 0: wanted 1 at least".to_owned()
     })
 }

@@ -38,10 +38,7 @@ pub struct OrderOptions<'a> {
 
 impl OrderOptions<'_> {
     pub(super) fn check(&self) -> Result<(), InvalidField> {
-        if let Some(time_expire) = self.time_expire {
-            rules::rfc_3339("time_expire", time_expire)?;
-            rules::up_to("time_expire", time_expire, 64)?;
-        }
+        self.time_expire.map_or(Ok(()), rules::time_expire)?;
         rules::up_to("attach", self.attach.unwrap_or_default(), 128)?;
         rules::up_to("goods_tag", self.goods_tag.unwrap_or_default(), 32)?;
         self.detail.map_or(Ok(()), |detail| detail.check())?;

@@ -58,8 +58,9 @@ impl Endpoint for QueryOrder<'_> {
 
     fn check(&self, response: &Transaction, _: &str) -> Result<(), Mismatch> {
         response.check_payee(self.payee)?;
-        self.order
-            .compare(&response.out_trade_no, response.transaction_id.as_deref())
+        // Only an order that is not paid has none.
+        let transaction_id = response.transaction_id.as_deref().unwrap_or_default();
+        self.order.compare(&response.out_trade_no, transaction_id)
     }
 }
 
@@ -130,18 +131,12 @@ impl OrderNumber<'_> {
         rules::id(field, number, 32)
     }
 
-    /// Compares with the number of the same kind in a response. Only an order that is not paid has no `transaction_id`.
-    pub(super) fn compare(
-        &self,
-        out_trade_no: &str,
-        transaction_id: Option<&str>,
-    ) -> Result<(), Mismatch> {
-        let (field, sent) = self.field();
-        let received = match self {
-            Self::OutTradeNo(_) => Some(out_trade_no),
-            Self::TransactionId(_) => transaction_id,
-        };
-        same(field, sent, received)
+    /// Compares with the number of the same kind in a response.
+    pub(super) fn compare(self, out_trade_no: &str, transaction_id: &str) -> Result<(), Mismatch> {
+        match self {
+            Self::OutTradeNo(sent) => Mismatch::check("out_trade_no", sent, out_trade_no),
+            Self::TransactionId(sent) => Mismatch::check("transaction_id", sent, transaction_id),
+        }
     }
 }
 

@@ -79,7 +79,7 @@ impl Endpoint for CreateRefund<'_> {
     fn check(&self, response: &Refund, _: &str) -> Result<(), Mismatch> {
         Mismatch::check("out_refund_no", self.out_refund_no, &response.out_refund_no)?;
         self.order
-            .compare(&response.out_trade_no, Some(&response.transaction_id))?;
+            .compare(&response.out_trade_no, &response.transaction_id)?;
         self.amount.compare(&response.amount, true)
     }
 
@@ -95,8 +95,8 @@ impl Endpoint for CreateRefund<'_> {
 /// status.
 ///
 /// **After an unknown outcome, and after 429, never take a new `out_refund_no`**: that may refund twice. Query, and send the
-/// same number again with the same fields, as for [`CreateRefund`]. Wait a minute before that, since one
-/// request per order and minute is allowed.
+/// same number again with the same fields, as for [`CreateRefund`]. Wait a minute before that, since one request per order and
+/// minute is allowed.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012476892>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -159,7 +159,7 @@ impl CreatePlatformRefund<'_> {
     pub fn check_refund(&self, refund: &Refund) -> Result<(), Mismatch> {
         Mismatch::check("out_refund_no", self.out_refund_no, &refund.out_refund_no)?;
         self.order
-            .compare(&refund.out_trade_no, Some(&refund.transaction_id))?;
+            .compare(&refund.out_trade_no, &refund.transaction_id)?;
         self.amount.compare(&refund.amount, false)
     }
 }
@@ -282,8 +282,8 @@ impl RefundAmount<'_> {
         })?;
         rules::required("amount.currency", self.currency)?;
         let amounts = self.from.iter().map(|source| u128::from(source.amount));
-        let is_whole = self.from.is_empty() || amounts.sum::<u128>() == u128::from(refund);
-        rules::ensure(is_whole, "amount.from", || {
+        let adds_up = self.from.is_empty() || amounts.sum::<u128>() == u128::from(refund);
+        rules::ensure(adds_up, "amount.from", || {
             format!("has another sum: wanted amount.refund, {refund}")
         })?;
         let accounts: HashSet<_> = self.from.iter().map(|source| source.account).collect();
@@ -295,13 +295,8 @@ impl RefundAmount<'_> {
     /// Compares with the amounts of a response. Those to platforms have no total, and the currency is optional.
     fn compare(&self, received: &RefundedAmount, is_whole: bool) -> Result<(), Mismatch> {
         Mismatch::check("amount.refund", &self.refund, &received.refund)?;
-        check_optional(
-            "amount.total",
-            &self.total,
-            received.total.as_ref(),
-            is_whole,
-        )?;
-        let currency = received.currency.as_deref();
+        let (total, currency) = (received.total.as_ref(), received.currency.as_deref());
+        check_optional("amount.total", &self.total, total, is_whole)?;
         check_optional("amount.currency", self.currency, currency, is_whole)
     }
 }
