@@ -128,7 +128,7 @@ fn a_call_over_tls_takes_few_allocations() {
     let (server, client) = server_and_client();
     let found = allocations(|| client.send(&PRE_SIGN).unwrap());
     assert_eq!(server.connections(), 1);
-    // With the 16 headers of a real response, and an agent of ureq for each exchange.
+    // With the 16 headers of a real response.
     assert_at_most("a call over TLS", found, 95);
 }
 

@@ -306,7 +306,7 @@ impl ClientBuilder {
             let problem = "found together with a host of plain http, which is for loopback: wanted https hosts";
             return Err(InvalidSetting::new("proxy", problem).into());
         }
-        let transport = Transport::new(&TransportOptions {
+        let transport = Transport::new(TransportOptions {
             connect_timeout,
             second_timeout: timeout - retry_until,
             proxy,

@@ -258,7 +258,7 @@ impl Response<'_> {
             // A refusal contains nothing that shows which request it belongs to.
             Err(error) => error.outcome() == Outcome::Refused,
         };
-        if may_be_anothers && self.received.is_followed() {
+        if may_be_anothers && self.received.is_followed {
             let problem = "a second response followed, so that either may be another request's";
             result = Err(Error::Transport {
                 host: self.attempt.host.name.clone(),

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::time::Instant as UreqInstant;
 use ureq::unversioned::transport::{
     ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, Transport,
 };
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, Lookup};
 use super::failure::{labelled, plain};
-use super::tcp::{LONGEST_TIMEOUT, Tcp, is_timeout};
+use super::tcp::{Limits, Tcp, is_timeout};
 
 /// The longest time for connecting to one address while other addresses remain.
 const MAX_SHARE: Duration = Duration::from_millis(300);
@@ -49,9 +48,9 @@ pub(super) struct Dialer {
 pub(super) type Stack = Box<dyn Transport>;
 
 impl Dialer {
-    pub(super) fn new(addresses: Addresses, has_proxy: bool) -> Self {
+    pub(super) fn new(lookup: Option<Lookup>, has_proxy: bool) -> Self {
         Self {
-            addresses,
+            addresses: lookup.map(Addresses::new).unwrap_or_default(),
             has_proxy,
             tunnel: ConnectProxyConnector::default(),
             tls: RustlsConnector::default(),
@@ -64,21 +63,24 @@ impl Dialer {
     }
 
     /// Makes the connection to the host, through the proxy if there is one.
-    pub(super) fn dial(&self, details: &ConnectionDetails<'_>) -> io::Result<Stack> {
-        self.stack(details).map_err(|error| {
+    pub(super) fn dial(
+        &self,
+        details: &ConnectionDetails<'_>,
+        limits: Limits,
+    ) -> io::Result<Stack> {
+        self.stack(details, limits).map_err(|error| {
             // The addresses may be outdated.
             let proxy = details.config.proxy();
             let (host, port) = target(proxy.map_or(details.uri, ureq::Proxy::uri));
             self.addresses.forget(host, port);
-            let connect = details.config.timeouts().connect;
-            within(connect.unwrap_or(LONGEST_TIMEOUT), error)
+            within(limits.connect, error)
         })
     }
 
-    fn stack(&self, details: &ConnectionDetails<'_>) -> io::Result<Stack> {
+    fn stack(&self, details: &ConnectionDetails<'_>, limits: Limits) -> io::Result<Stack> {
         let stream = match Connector::<()>::connect(&self.tunnel, details, None) {
             Ok(Some(tunnel)) => tunnel.boxed(),
-            Ok(None) => self.tcp(details)?.boxed(),
+            Ok(None) => self.tcp(details, limits)?.boxed(),
             Err(error) => return Err(labelled("proxy", &in_words(plain(error)))),
         };
         let stack = self.tls.connect(details, Some(stream));
@@ -88,23 +90,18 @@ impl Dialer {
     }
 
     /// Makes a TCP connection to the host, or to the proxy if ureq asks for it.
-    pub(super) fn tcp(&self, details: &ConnectionDetails<'_>) -> io::Result<Tcp> {
-        let started = match details.now {
-            UreqInstant::Exact(now) => now,
-            _ => Instant::now(),
-        };
-        let connect_by = started + (*details.timeout.after).min(LONGEST_TIMEOUT);
+    pub(super) fn tcp(&self, details: &ConnectionDetails<'_>, limits: Limits) -> io::Result<Tcp> {
         let (host, port) = target(details.uri);
         let unusable = |error: io::Error| labelled(&format!("DNS lookup of {host}"), &error);
-        let found = self.addresses.of(host, port, started);
+        let found = self.addresses.of(host, port, Instant::now());
         let found = found.map_err(|error| out_of_files().unwrap_or_else(|| unusable(error)))?;
         let is_plain = details.uri.scheme_str() == Some("http") && !self.has_proxy;
         check(&found, is_plain).map_err(unusable)?;
-        let stream = dial(&found, connect_by)?;
+        let stream = dial(&found, limits.connect_by())?;
         self.addresses.prefer(host, port, stream.peer_addr()?);
         // Head and body are sent in one write, which must not wait for more output.
         stream.set_nodelay(true)?;
-        Ok(Tcp::new(stream, connect_by))
+        Ok(Tcp::new(stream, limits.connect_by()))
     }
 }
 

@@ -17,7 +17,6 @@ pub(crate) enum Failure {
 pub(super) fn plain(error: ureq::Error) -> io::Error {
     match error {
         ureq::Error::Io(error) => error,
-        ureq::Error::Timeout(_) => io::ErrorKind::TimedOut.into(),
         ureq::Error::Rustls(error) => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
         ureq::Error::ConnectProxyFailed(reason) => io::Error::other(reason),
         error => io::Error::other(error.to_string()),

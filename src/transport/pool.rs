@@ -2,37 +2,42 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ureq::Agent;
+use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
+    Buffers, ConnectionDetails, Connector, Either, NextTimeout, Transport,
 };
 
-use super::connect::{Dialer, Stack};
-use super::tcp::{EXCHANGE, Tcp, probe};
+use super::connect::{Dialer, NoLookup, Stack};
+use super::options::TransportOptions;
+use super::tcp::{Limits, Tcp, probe};
 
 /// The longest time that an exchange waits for a pooled connection to be silent for long enough. If the wait would be
 /// longer, the exchange uses another connection.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// The idle connections, and the dialer for new ones.
+/// The idle connections, and all that is needed for new ones.
 pub(super) struct Pool {
     /// In the order in which they became idle.
     idle: Mutex<Vec<Connection>>,
-    pub(super) max_idle: usize,
-    pub(super) max_age: Duration,
-    pub(super) dialer: Dialer,
+    options: TransportOptions,
+    config: Config,
+    dialer: Arc<Dialer>,
 }
 
-/// A connection and its history.
-#[derive(Debug)]
+/// A connection, its history, and the agent of ureq that uses it. Connections share no agent, so that exchanges share
+/// nothing but the pool.
 pub(super) struct Connection {
-    stack: Stack,
+    pub(super) agent: Agent,
+    pub(super) usage: Arc<Mutex<Usage>>,
     origin: Origin,
     /// The process that made the connection. No other uses it: after a fork both would write into the same TLS session.
     process: u32,
@@ -58,6 +63,15 @@ enum Arrived {
 }
 
 impl Connection {
+    /// Ends an exchange, and returns how it used the connection.
+    pub(super) fn end(&mut self) -> MutexGuard<'_, Usage> {
+        let usage = lock(&self.usage);
+        let connecting = usage.connected - usage.limits.started;
+        let exchange = usage.connected.elapsed();
+        self.slowest = self.slowest.max(connecting).max(exchange);
+        usage
+    }
+
     /// Returns the time until any late response to an earlier request should have arrived.
     fn unquiet(&self, now: Instant) -> Duration {
         // Doubled, because an exchange that received an earlier request's response seems faster than it is.
@@ -66,11 +80,14 @@ impl Connection {
     }
 
     /// Reads all that has arrived, including bytes that TLS has already decrypted.
-    fn arrived(&mut self) -> Arrived {
-        match self.stack.await_input(probe()) {
+    fn arrived(&self) -> Arrived {
+        let Some(stack) = &mut lock(&self.usage).stack else {
+            return Arrived::End;
+        };
+        match stack.await_input(probe()) {
             Ok(true) => Arrived::Content,
             Err(ureq::Error::Io(error))
-                if error.kind() == io::ErrorKind::WouldBlock && self.stack.is_open() =>
+                if error.kind() == io::ErrorKind::WouldBlock && stack.is_open() =>
             {
                 Arrived::Nothing
             }
@@ -80,13 +97,50 @@ impl Connection {
 }
 
 impl Pool {
-    pub(super) fn new(max_idle: usize, max_age: Duration, dialer: Dialer) -> Self {
+    pub(super) fn new(options: TransportOptions) -> Self {
+        let dialer = Dialer::new(options.lookup.clone(), options.proxy.is_some());
         Self {
             idle: Mutex::default(),
-            max_idle,
-            max_age,
-            dialer,
+            config: options.config(),
+            options,
+            dialer: Arc::new(dialer),
         }
+    }
+
+    /// Returns a connection for one exchange: a pooled one, or one that is made when ureq needs it.
+    pub(super) fn connection(&self, uri: &Uri, is_second: bool, is_unrepeated: bool) -> Connection {
+        let pooled = self.take(uri, is_unrepeated);
+        let options = &self.options;
+        let timeout = if is_second {
+            options.second_timeout
+        } else {
+            options.timeout
+        };
+        let limits = Limits::new(options.connect_timeout, timeout);
+        if let Some(pooled) = pooled {
+            let mut usage = lock(&pooled.usage);
+            *usage = Usage::new(limits, usage.stack.take());
+            drop(usage);
+            return pooled;
+        }
+        let usage = Arc::new(Mutex::new(Usage::new(limits, None)));
+        Connection {
+            agent: self.agent(&usage),
+            usage,
+            origin: origin(uri),
+            process: process::id(),
+            idle_since: limits.started,
+            slowest: Duration::ZERO,
+        }
+    }
+
+    /// Returns an agent that uses the connection with this usage.
+    pub(super) fn agent(&self, usage: &Arc<Mutex<Usage>>) -> Agent {
+        let connector = PoolConnector {
+            dialer: Arc::clone(&self.dialer),
+            usage: Arc::clone(usage),
+        };
+        Agent::with_parts(self.config.clone(), connector, NoLookup)
     }
 
     /// Takes the most recently used connection to the same origin on which nothing has arrived since. Closes each
@@ -97,11 +151,11 @@ impl Pool {
         let (origin, process) = (origin(uri), process::id());
         loop {
             let now = Instant::now();
-            let mut idle = self.lock();
+            let mut idle = lock(&self.idle);
             // The oldest come first, and those made before a fork before all others.
             let is_stale = |connection: &&Connection| {
                 connection.process != process
-                    || now.saturating_duration_since(connection.idle_since) >= self.max_age
+                    || now.saturating_duration_since(connection.idle_since) >= self.options.idle
             };
             let stale = idle.iter().take_while(is_stale).count();
             let stale: Vec<_> = idle.drain(..stale).collect();
@@ -112,7 +166,7 @@ impl Pool {
             let found = found.map(|position| idle.remove(position));
             // Closes connections after unlocking.
             drop((idle, stale));
-            let mut found = found?;
+            let found = found?;
             if is_unrepeated {
                 thread::sleep(found.unquiet(now));
             }
@@ -125,10 +179,10 @@ impl Pool {
     /// Keeps a connection if nothing has arrived on it. Returns `true` if content has arrived.
     pub(super) fn put(&self, mut connection: Connection) -> bool {
         let arrived = connection.arrived();
-        if arrived == Arrived::Nothing && self.max_idle > 0 {
+        if arrived == Arrived::Nothing && self.options.max_idle > 0 {
             connection.idle_since = Instant::now();
-            let mut idle = self.lock();
-            let surplus = (idle.len() >= self.max_idle).then(|| idle.remove(0));
+            let mut idle = lock(&self.idle);
+            let surplus = (idle.len() >= self.options.max_idle).then(|| idle.remove(0));
             idle.push(connection);
             drop((idle, surplus));
         }
@@ -137,50 +191,64 @@ impl Pool {
 
     /// Closes all idle connections.
     pub(super) fn clear(&self) {
-        let idle = std::mem::take(&mut *self.lock());
+        let idle = mem::take(&mut *lock(&self.idle));
         drop(idle);
     }
-
-    fn dial(&self, details: &ConnectionDetails<'_>) -> io::Result<Connection> {
-        let started = Instant::now();
-        Ok(Connection {
-            stack: self.dialer.dial(details)?,
-            origin: origin(details.uri),
-            process: process::id(),
-            idle_since: started,
-            slowest: started.elapsed(),
-        })
-    }
-
-    /// Ignores poisoning: no panic under the lock can leave the list half-changed.
-    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The record of how an exchange used its connection.
-#[derive(Debug, Default)]
+/// Ignores poisoning: no panic under a lock can leave its content half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection's stack while no exchange uses it, and the record of how the last exchange used it.
+#[derive(Debug)]
 pub(super) struct Usage {
+    stack: Option<Stack>,
+    pub(super) limits: Limits,
+    /// The end of connecting.
+    connected: Instant,
     /// True if the connection came out of the pool.
     pub(super) was_pooled: bool,
-    /// True if a part of the request may have been written.
-    pub(super) has_sent: bool,
-    /// True if a part of a response was read.
-    pub(super) has_received: bool,
+    pub(super) progress: Progress,
     /// True if more bytes followed the response.
     pub(super) is_followed: bool,
-    /// The connection, if the response was read to its end and the connection can be used again.
-    pub(super) connection: Option<Connection>,
 }
 
-/// The connector of one exchange, which takes a connection out of the pool or makes one. ureq's own pool would reuse the
-/// connection for the next exchange before the response was verified.
-pub(super) struct PoolConnector {
-    pub(super) pool: Arc<Pool>,
-    /// True if the exchange could mistake another request's response for its own.
-    pub(super) is_unrepeated: bool,
-    /// Filled when the exchange ends.
-    pub(super) usage: Arc<Mutex<Usage>>,
+/// The progress of an exchange on its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Progress {
+    Connecting,
+    /// A part of the request may have been written.
+    Sent,
+    /// A part of a response was read.
+    Received,
+    /// ureq found the response complete and the connection fit for another exchange.
+    Complete,
+}
+
+impl Usage {
+    fn new(limits: Limits, stack: Option<Stack>) -> Self {
+        Self {
+            was_pooled: stack.is_some(),
+            stack,
+            limits,
+            connected: limits.started,
+            progress: Progress::Connecting,
+            is_followed: false,
+        }
+    }
+
+    fn reach(&mut self, progress: Progress) {
+        self.progress = self.progress.max(progress);
+    }
+}
+
+/// The connector of one connection's agent. ureq's own pool would reuse the connection for the next exchange before the
+/// response was verified.
+struct PoolConnector {
+    dialer: Arc<Dialer>,
+    usage: Arc<Mutex<Usage>>,
 }
 
 impl Connector for PoolConnector {
@@ -191,22 +259,17 @@ impl Connector for PoolConnector {
         details: &ConnectionDetails<'_>,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        if self.pool.dialer.is_for_proxy(details) {
-            return Ok(Some(Either::B(self.pool.dialer.tcp(details)?)));
+        let limits = lock(&self.usage).limits;
+        if self.dialer.is_for_proxy(details) {
+            return Ok(Some(Either::B(self.dialer.tcp(details, limits)?)));
         }
-        let pooled = self.pool.take(details.uri, self.is_unrepeated);
-        let was_pooled = pooled.is_some();
-        let connection = pooled.map_or_else(|| self.pool.dial(details), Ok)?;
+        let pooled = lock(&self.usage).stack.take();
+        let stack = pooled.map_or_else(|| self.dialer.dial(details, limits), Ok)?;
+        lock(&self.usage).connected = Instant::now();
         Ok(Some(Either::A(PooledTransport {
-            usage: Usage {
-                was_pooled,
-                connection: Some(connection),
-                ..Usage::default()
-            },
-            no_buffers: LazyBuffers::new(1, 1),
-            started: Instant::now(),
-            is_complete: false,
-            reported: Arc::clone(&self.usage),
+            stack,
+            limits,
+            usage: Arc::clone(&self.usage),
         })))
     }
 }
@@ -217,71 +280,49 @@ impl fmt::Debug for PoolConnector {
     }
 }
 
-/// The connection of one exchange. Dropping it reports the usage.
+/// A connection during one exchange. It ignores ureq's timeouts, of which none is set, and observes the exchange's limits.
 #[derive(Debug)]
-pub(super) struct PooledTransport {
-    usage: Usage,
-    no_buffers: LazyBuffers,
-    started: Instant,
-    /// True if ureq found the response complete and the connection fit for another exchange.
-    is_complete: bool,
-    reported: Arc<Mutex<Usage>>,
-}
-
-impl PooledTransport {
-    fn stack(&mut self) -> Result<&mut Stack, ureq::Error> {
-        let connection = self.usage.connection.as_mut();
-        let connection = connection.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
-        Ok(&mut connection.stack)
-    }
+struct PooledTransport {
+    stack: Stack,
+    limits: Limits,
+    usage: Arc<Mutex<Usage>>,
 }
 
 impl Transport for PooledTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        match &mut self.usage.connection {
-            Some(connection) => connection.stack.buffers(),
-            None => &mut self.no_buffers,
+        self.stack.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        let timeout = self.limits.left()?;
+        lock(&self.usage).reach(Progress::Sent);
+        self.stack.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        let has_received = self.stack.await_input(self.limits.left()?)?;
+        if has_received {
+            lock(&self.usage).reach(Progress::Received);
         }
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.usage.has_sent = true;
-        self.stack()?.transmit_output(amount, of_exchange(timeout))
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let has_received = self.stack()?.await_input(of_exchange(timeout))?;
-        self.usage.has_received |= has_received;
         Ok(has_received)
     }
 
     /// Records that the response is complete. ureq calls this before it puts the connection into its own pool.
     fn is_open(&mut self) -> bool {
-        self.is_complete = true;
+        lock(&self.usage).reach(Progress::Complete);
         false
     }
 
     fn is_tls(&self) -> bool {
-        let connection = self.usage.connection.as_ref();
-        connection.is_some_and(|connection| connection.stack.is_tls())
+        self.stack.is_tls()
     }
 }
 
+/// Ends the exchange, and leaves the stack for the next one.
 impl Drop for PooledTransport {
     fn drop(&mut self) {
-        self.usage.is_followed = !self.buffers().input().is_empty();
-        let mut usage = std::mem::take(&mut self.usage);
-        usage.connection = usage.connection.filter(|_| self.is_complete);
-        if let Some(connection) = &mut usage.connection {
-            connection.slowest = self.started.elapsed().max(connection.slowest);
-        }
-        *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = usage;
-    }
-}
-
-fn of_exchange(timeout: NextTimeout) -> NextTimeout {
-    NextTimeout {
-        reason: EXCHANGE,
-        ..timeout
+        let mut usage = lock(&self.usage);
+        usage.is_followed = !self.stack.buffers().input().is_empty();
+        usage.stack = Some(mem::replace(&mut self.stack, Box::new(())));
     }
 }

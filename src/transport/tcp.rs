@@ -14,11 +14,57 @@ use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport}
 pub(super) const BUFFER: usize = 12 * 1024;
 
 /// The longest timeout. The limit keeps the computation of a deadline from overflowing.
-pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The reason that marks a timeout of an exchange. Any other timeout belongs to connecting, where ureq would restart the
-/// timeout for each part of a proxy's response.
-pub(super) const EXCHANGE: Timeout = Timeout::PerCall;
+/// The reason that marks a timeout of an exchange. ureq itself uses other reasons, for connecting.
+const EXCHANGE: Timeout = Timeout::PerCall;
+
+/// The reason that makes [`Transport::await_input`] read what has arrived between two exchanges.
+const PROBE: Timeout = Timeout::RecvResponse;
+
+/// The time limits of one exchange.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) started: Instant,
+    /// The timeout for connecting.
+    pub(super) connect: Duration,
+    /// The timeout for the whole exchange.
+    pub(super) exchange: Duration,
+}
+
+impl Limits {
+    /// Starts now.
+    pub(super) fn new(connect: Duration, exchange: Duration) -> Self {
+        let exchange = exchange.min(LONGEST_TIMEOUT);
+        Self {
+            started: Instant::now(),
+            connect: connect.min(exchange),
+            exchange,
+        }
+    }
+
+    pub(super) fn connect_by(&self) -> Instant {
+        self.started + self.connect
+    }
+
+    /// Returns the rest of the exchange's time. Fails if there is none.
+    pub(super) fn left(&self) -> io::Result<NextTimeout> {
+        Ok(timeout(EXCHANGE, left(self.started + self.exchange)?))
+    }
+}
+
+/// Returns the timeout that makes [`Transport::await_input`] read what has arrived, without waiting for more.
+pub(super) fn probe() -> NextTimeout {
+    timeout(PROBE, Duration::ZERO)
+}
+
+fn timeout(reason: Timeout, after: Duration) -> NextTimeout {
+    NextTimeout {
+        after: UreqDuration::Exact(after),
+        reason,
+        ..NextTimeout::default()
+    }
+}
 
 /// A TCP connection as ureq's transport. It is below TLS, so it also carries the handshake and the proxy's bytes.
 ///
@@ -48,11 +94,11 @@ impl Tcp {
         }
     }
 
+    /// ureq would restart the timeout of connecting for each part of a proxy's response.
     fn deadline(&self, timeout: &NextTimeout) -> Instant {
-        let deadline = Instant::now() + (*timeout.after).min(LONGEST_TIMEOUT);
         match timeout.reason {
-            EXCHANGE => deadline,
-            _ => deadline.min(self.connect_by),
+            EXCHANGE => Instant::now() + *timeout.after,
+            _ => self.connect_by,
         }
     }
 
@@ -66,13 +112,13 @@ impl Tcp {
         result
     }
 
-    fn write_held(&self, deadline: Instant) -> io::Result<()> {
-        let mut rest = self.held.as_slice();
-        while !rest.is_empty() {
+    fn write_held(&mut self, deadline: Instant) -> io::Result<()> {
+        let mut written = 0;
+        while let Some(rest @ [_, ..]) = self.held.get(written..) {
             self.stream.set_write_timeout(Some(left(deadline)?))?;
             match (&self.stream).write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Ok(more) => written += more,
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -115,7 +161,8 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     }
 }
 
-/// Returns `true` for an interruption by a signal and for the socket's own timeout. The caller then checks the deadline.
+/// Returns `true` for an interruption by a signal and if the socket would have to wait longer. The caller then checks the
+/// deadline.
 fn is_passing(error: &io::Error) -> bool {
     is_timeout(error) || error.kind() == io::ErrorKind::Interrupted
 }
@@ -135,7 +182,7 @@ impl Transport for Tcp {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        if is_probe(&timeout) {
+        if timeout.reason == PROBE {
             return Ok(self.probe()? > 0);
         }
         let deadline = self.deadline(&timeout);
@@ -155,20 +202,6 @@ impl fmt::Debug for Tcp {
             .field("peer", &self.stream.peer_addr().ok())
             .finish_non_exhaustive()
     }
-}
-
-/// Returns the timeout that makes [`Transport::await_input`] read what has arrived between two exchanges. ureq itself
-/// never uses this reason, since the client sets no timeout for it.
-pub(super) fn probe() -> NextTimeout {
-    NextTimeout {
-        after: UreqDuration::Exact(Duration::ZERO),
-        reason: Timeout::RecvResponse,
-        ..NextTimeout::default()
-    }
-}
-
-fn is_probe(timeout: &NextTimeout) -> bool {
-    timeout.after.is_zero() && timeout.reason == Timeout::RecvResponse
 }
 
 /// Returns `true` for the timeout of a socket, whose error kind depends on the operating system.
@@ -194,11 +227,7 @@ mod tests {
     }
 
     fn within(time: Duration) -> NextTimeout {
-        NextTimeout {
-            after: UreqDuration::Exact(time),
-            reason: EXCHANGE,
-            ..NextTimeout::default()
-        }
+        timeout(EXCHANGE, time)
     }
 
     fn transmit(tcp: &mut Tcp, bytes: &[u8]) {
@@ -326,11 +355,7 @@ mod tests {
     fn connecting_has_its_own_deadline() {
         let (mut tcp, _peer) = pair();
         tcp.connect_by = Instant::now();
-        let timeout = NextTimeout {
-            reason: Timeout::Global,
-            ..within(LONG)
-        };
-        assert!(tcp.await_input(timeout).is_err());
+        assert!(tcp.await_input(timeout(Timeout::Global, LONG)).is_err());
     }
 
     #[test]

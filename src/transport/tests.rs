@@ -6,10 +6,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use super::addresses::Lookup;
+use super::tcp::BUFFER;
 use super::*;
 use crate::error::Cause;
 
@@ -54,6 +57,31 @@ impl Server {
         }
     }
 
+    /// Starts a server for one connection.
+    fn for_one(serve: impl FnOnce(TcpStream) + Send + 'static) -> Self {
+        Self::start(|listener| serve(listener.accept().unwrap().0))
+    }
+
+    /// Starts a server that reads one request and responds with these bytes.
+    fn responding(response: &'static [u8]) -> Self {
+        Self::for_one(move |mut stream| {
+            read_request(&mut stream);
+            stream.write_all(response).unwrap();
+        })
+    }
+
+    /// Starts a server for this many connections in turn, which responds to each request with these bytes.
+    fn serving(connections: usize, response: &'static [u8]) -> Self {
+        Self::start(move |listener| {
+            for _ in 0..connections {
+                let (mut stream, _) = listener.accept().unwrap();
+                while !read_request(&mut stream).is_empty() {
+                    stream.write_all(response).unwrap();
+                }
+            }
+        })
+    }
+
     fn url(&self) -> String {
         format!("http://{}/v3/certificates", self.address)
     }
@@ -90,19 +118,34 @@ fn is_whole(request: &[u8]) -> bool {
 }
 
 fn options() -> TransportOptions {
+    within(LONG)
+}
+
+fn within(timeout: Duration) -> TransportOptions {
     TransportOptions {
-        connect_timeout: LONG,
-        timeout: LONG,
+        connect_timeout: timeout,
+        timeout,
         ..TransportOptions::default()
     }
 }
 
-fn hurried() -> TransportOptions {
-    TransportOptions {
-        connect_timeout: SHORT,
-        timeout: SHORT,
-        ..TransportOptions::default()
-    }
+fn transport() -> Transport {
+    Transport::new(options())
+}
+
+/// Returns a transport whose time is too short.
+fn hurried() -> Transport {
+    Transport::new(within(SHORT))
+}
+
+/// Returns a transport with this [`counted`] DNS lookup.
+fn looking_up(results: Vec<io::Result<Vec<SocketAddr>>>) -> (Transport, Arc<AtomicUsize>) {
+    let (lookup, count) = counted(results);
+    let transport = Transport::new(TransportOptions {
+        lookup: Some(lookup),
+        ..options()
+    });
+    (transport, count)
 }
 
 /// Returns a DNS lookup that counts its calls and returns these results in turn, and repeats the last one.
@@ -129,24 +172,27 @@ fn not_loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }
 
+fn request(method: http::Method, url: &str) -> http::Request<()> {
+    let mut request = http::Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = url.parse().unwrap();
+    request
+}
+
 fn get(transport: &Transport, url: &str) -> Result<(u16, Vec<u8>), Failure> {
-    send(transport, http::Method::GET, url, None)
+    send(transport, request(http::Method::GET, url), None)
 }
 
 fn post(transport: &Transport, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>), Failure> {
-    send(transport, http::Method::POST, url, Some(body))
+    send(transport, request(http::Method::POST, url), Some(body))
 }
 
 /// Keeps the connection after every response.
 fn send(
     transport: &Transport,
-    method: http::Method,
-    url: &str,
+    request: http::Request<()>,
     body: Option<&[u8]>,
 ) -> Result<(u16, Vec<u8>), Failure> {
-    let mut request = http::Request::new(());
-    *request.method_mut() = method;
-    *request.uri_mut() = url.parse().unwrap();
     let mut response = transport.exchange(request, body, false, false)?;
     response.keep_connection();
     Ok((response.head.status.as_u16(), response.body))
@@ -176,8 +222,7 @@ mod calls {
 
     #[test]
     fn calls_in_a_row_use_one_connection_and_one_dns_lookup() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             let mut count = 0;
             while !read_request(&mut stream).is_empty() {
                 count += 1;
@@ -191,11 +236,7 @@ mod calls {
             }
             assert_eq!(count, 100);
         });
-        let (lookup, count) = counted(vec![Ok(vec![server.address])]);
-        let transport = Transport::new(&TransportOptions {
-            lookup: Some(lookup),
-            ..options()
-        });
+        let (transport, count) = looking_up(vec![Ok(vec![server.address])]);
         let url = format!("http://pay.test:{}/", server.address.port());
         for call in 1..=100 {
             let wanted = if call % 3 == 0 { 404 } else { 200 };
@@ -209,7 +250,7 @@ mod calls {
     #[test]
     fn clones_share_connections() {
         let (server, accepted) = keeping(1);
-        let transport = Transport::new(&options());
+        let transport = transport();
         for transport in [transport.clone(), transport] {
             assert_eq!(get(&transport, &server.url()).unwrap().0, 200);
         }
@@ -229,7 +270,7 @@ mod calls {
                 closed.send(()).unwrap();
             }
         });
-        let transport = Transport::new(&options());
+        let transport = transport();
         for _ in 0..2 {
             assert_eq!(get(&transport, &server.url()).unwrap().0, 200);
             is_closed.recv().unwrap();
@@ -263,7 +304,7 @@ mod calls {
         // With a limit of zero any connection is too old.
         for (idle, connections) in [(LONG, 1), (Duration::ZERO, 2)] {
             let (server, accepted) = keeping(connections);
-            let transport = Transport::new(&TransportOptions { idle, ..options() });
+            let transport = Transport::new(TransportOptions { idle, ..options() });
             for _ in 0..2 {
                 assert_eq!(get(&transport, &server.url()).unwrap().0, 200);
             }
@@ -274,23 +315,18 @@ mod calls {
     }
 
     #[test]
-    fn the_default_timeouts_are_the_documented_ones() {
+    fn the_default_limits_are_the_documented_ones() {
         let options = TransportOptions::default();
         assert_eq!(options.connect_timeout, Duration::from_secs(5));
+        assert_eq!(options.timeout, Duration::from_secs(15));
+        assert_eq!(options.second_timeout, Duration::from_secs(9));
         assert_eq!(options.idle, Duration::from_secs(5));
         assert_eq!(options.max_idle, 64);
-        let transport = Transport::new(&options);
-        let [first, second] = transport.configs.each_ref().map(Config::timeouts);
-        assert_eq!(first.global, Some(Duration::from_secs(15)));
-        assert_eq!(second.global, Some(Duration::from_secs(9)));
-        assert_eq!(first.connect, Some(Duration::from_secs(5)));
-        assert_eq!(second.connect, Some(Duration::from_secs(5)));
     }
 
     #[test]
     fn head_and_body_are_sent_in_one_write() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             let mut chunk = [0; 64 * 1024];
             let read = stream.read(&mut chunk).unwrap();
             let request = String::from_utf8_lossy(&chunk[..read]);
@@ -299,7 +335,7 @@ mod calls {
             stream.write_all(RESPONSE).unwrap();
         });
         let body = br#"{"appid":"wxd678efh567hg6787"}"#;
-        let response = post(&Transport::new(&options()), &server.url(), body);
+        let response = post(&transport(), &server.url(), body);
         server.finish();
         assert_eq!(response.unwrap().0, 200);
     }
@@ -317,7 +353,7 @@ mod calls {
             );
             stream.write_all(RESPONSE).unwrap();
         });
-        let response = get(&Transport::new(&options()), &server.url());
+        let response = get(&transport(), &server.url());
         server.finish();
         assert_eq!(response.unwrap().0, 200);
     }
@@ -327,22 +363,23 @@ mod calls {
         for length in [100 * 1024, 1024 * 1024] {
             let body: Vec<u8> = (0..=250).cycle().take(length).collect();
             let wanted = body.clone();
-            let server = Server::start(move |listener| {
-                let (mut stream, _) = listener.accept().unwrap();
-                let request = read_request(&mut stream);
-                assert!(request.ends_with(&wanted));
-                stream.write_all(RESPONSE).unwrap();
+            let server = Server::for_one(move |mut stream| {
+                for _ in 0..2 {
+                    assert!(read_request(&mut stream).ends_with(&wanted));
+                    stream.write_all(RESPONSE).unwrap();
+                }
             });
-            let response = post(&Transport::new(&options()), &server.url(), &body);
+            let transport = transport();
+            for _ in 0..2 {
+                assert_eq!(post(&transport, &server.url(), &body).unwrap().0, 200);
+            }
             server.finish();
-            assert_eq!(response.unwrap().0, 200);
         }
     }
 
     #[test]
     fn a_redirect_is_not_followed() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             for (status, body) in [("302 Found", ""), ("307 Temporary Redirect", "away")] {
                 read_request(&mut stream);
                 let head = format!("HTTP/1.1 {status}\r\nLocation: http://{REFUSING}/\r\n");
@@ -350,7 +387,7 @@ mod calls {
                 write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}").unwrap();
             }
         });
-        let transport = Transport::new(&options());
+        let transport = transport();
         assert_eq!(get(&transport, &server.url()).unwrap(), (302, vec![]));
         assert_eq!(
             post(&transport, &server.url(), b"{}").unwrap(),
@@ -361,16 +398,10 @@ mod calls {
 
     #[test]
     fn timeouts_beyond_all_clocks_can_be_set() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
-            read_request(&mut stream);
-            stream.write_all(RESPONSE).unwrap();
-        });
-        let transport = Transport::new(&TransportOptions {
-            connect_timeout: Duration::MAX,
-            timeout: Duration::MAX,
+        let server = Server::responding(RESPONSE);
+        let transport = Transport::new(TransportOptions {
             idle: Duration::MAX,
-            ..options()
+            ..within(Duration::MAX)
         });
         assert_eq!(get(&transport, &server.url()).unwrap().0, 200);
         server.finish();
@@ -382,10 +413,7 @@ mod failures_to_connect {
 
     #[test]
     fn a_refused_connection_is_a_failure_to_connect() {
-        let (kind, reason) = connect_failure(get(
-            &Transport::new(&options()),
-            &format!("http://{REFUSING}/"),
-        ));
+        let (kind, reason) = connect_failure(get(&transport(), &format!("http://{REFUSING}/")));
         assert_eq!(kind, io::ErrorKind::ConnectionRefused);
         assert!(
             reason.starts_with("TCP to 127.0.0.1:1: Connection refused"),
@@ -401,7 +429,7 @@ mod failures_to_connect {
                 "Name or service not known",
             ))
         });
-        let transport = Transport::new(&TransportOptions {
+        let transport = Transport::new(TransportOptions {
             lookup: Some(lookup),
             ..options()
         });
@@ -414,18 +442,14 @@ mod failures_to_connect {
     #[test]
     fn a_request_that_cannot_be_written_is_a_failure_to_connect() {
         for url in ["/path", "ftp://pay.test/", "pay.test"] {
-            let result = get(&Transport::new(&options()), url);
+            let result = get(&transport(), url);
             assert!(matches!(result, Err(Failure::Connect(_))), "{result:?}");
         }
     }
 
     #[test]
     fn a_name_without_address_is_a_failure_to_connect() {
-        let (lookup, _) = counted(vec![Ok(vec![])]);
-        let transport = Transport::new(&TransportOptions {
-            lookup: Some(lookup),
-            ..options()
-        });
+        let (transport, _) = looking_up(vec![Ok(vec![])]);
         assert_eq!(
             connect_failure(get(&transport, "http://nosuch.test/")).1,
             "DNS lookup of nosuch.test: no address found"
@@ -434,21 +458,16 @@ mod failures_to_connect {
 
     #[test]
     fn plain_http_goes_to_loopback_only() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             assert!(read_request(&mut stream).starts_with(b"GET /right "));
             stream.write_all(RESPONSE).unwrap();
         });
         let port = server.address.port();
-        let (lookup, _) = counted(vec![
+        let (transport, _) = looking_up(vec![
             Ok(vec![not_loopback(port)]),
             Ok(vec![server.address, not_loopback(port)]),
             Ok(vec![server.address]),
         ]);
-        let transport = Transport::new(&TransportOptions {
-            lookup: Some(lookup),
-            ..options()
-        });
         for _ in 0..2 {
             assert_eq!(
                 connect_failure(get(&transport, &format!("http://pay.test:{port}/wrong"))),
@@ -467,17 +486,9 @@ mod failures_to_connect {
 
     #[test]
     fn addresses_that_refuse_are_looked_up_again() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
-            read_request(&mut stream);
-            stream.write_all(RESPONSE).unwrap();
-        });
+        let server = Server::responding(RESPONSE);
         let refusing = REFUSING.parse().unwrap();
-        let (lookup, count) = counted(vec![Ok(vec![refusing]), Ok(vec![server.address])]);
-        let transport = Transport::new(&TransportOptions {
-            lookup: Some(lookup),
-            ..options()
-        });
+        let (transport, count) = looking_up(vec![Ok(vec![refusing]), Ok(vec![server.address])]);
         let url = format!("http://pay.test:{}/", server.address.port());
         connect_failure(get(&transport, &url));
         assert_eq!(get(&transport, &url).unwrap().0, 200);
@@ -494,11 +505,7 @@ mod failures_to_connect {
                 stream.read_to_end(&mut Vec::new()).unwrap();
             }
         });
-        let (lookup, count) = counted(vec![Ok(vec![server.address])]);
-        let transport = Transport::new(&TransportOptions {
-            lookup: Some(lookup),
-            ..options()
-        });
+        let (transport, count) = looking_up(vec![Ok(vec![server.address])]);
         let url = format!("https://pay.test:{}/", server.address.port());
         for lookups in 1..=2 {
             connect_failure(get(&transport, &url));
@@ -509,17 +516,9 @@ mod failures_to_connect {
 
     #[test]
     fn an_address_that_refuses_leaves_the_others() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
-            read_request(&mut stream);
-            stream.write_all(RESPONSE).unwrap();
-        });
+        let server = Server::responding(RESPONSE);
         let refusing = REFUSING.parse().unwrap();
-        let (lookup, _) = counted(vec![Ok(vec![refusing, server.address])]);
-        let transport = Transport::new(&TransportOptions {
-            lookup: Some(lookup),
-            ..options()
-        });
+        let (transport, _) = looking_up(vec![Ok(vec![refusing, server.address])]);
         let url = format!("http://pay.test:{}/", server.address.port());
         assert_eq!(get(&transport, &url).unwrap().0, 200);
         server.finish();
@@ -527,18 +526,15 @@ mod failures_to_connect {
 
     #[test]
     fn a_server_without_tls_is_a_failure_to_connect() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             stream
                 .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 .unwrap();
             // Waits until the other side has closed, since closing with unread bytes would reset the connection.
             stream.read_to_end(&mut Vec::new()).unwrap();
         });
-        let (kind, reason) = connect_failure(get(
-            &Transport::new(&options()),
-            &format!("https://{}/", server.address),
-        ));
+        let (kind, reason) =
+            connect_failure(get(&transport(), &format!("https://{}/", server.address)));
         assert_eq!(kind, io::ErrorKind::InvalidData);
         assert_eq!(reason, "TLS: the other side does not speak TLS");
         server.finish();
@@ -546,14 +542,10 @@ mod failures_to_connect {
 
     #[test]
     fn a_handshake_without_a_response_is_a_failure_to_connect() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             stream.read_to_end(&mut Vec::new()).unwrap();
         });
-        let failure = connect_failure(get(
-            &Transport::new(&hurried()),
-            &format!("https://{}/", server.address),
-        ));
+        let failure = connect_failure(get(&hurried(), &format!("https://{}/", server.address)));
         assert_eq!(failure.0, io::ErrorKind::TimedOut);
         assert_eq!(failure.1, "TLS: no connection within 300ms");
         server.finish();
@@ -565,8 +557,7 @@ mod failures_of_the_exchange {
 
     /// Sends `head` at once and then one byte after the other until the other side closes.
     fn drip(head: &'static [u8]) -> Server {
-        Server::start(move |listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        Server::for_one(move |mut stream| {
             read_request(&mut stream);
             stream.write_all(head).unwrap();
             while stream.write_all(b"x").is_ok() {
@@ -577,12 +568,11 @@ mod failures_of_the_exchange {
 
     #[test]
     fn a_connection_closed_after_the_request_is_a_failure_of_the_exchange() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             read_request(&mut stream);
         });
         assert_eq!(
-            exchange_failure(post(&Transport::new(&options()), &server.url(), b"{}")),
+            exchange_failure(post(&transport(), &server.url(), b"{}")),
             (
                 io::ErrorKind::UnexpectedEof,
                 "the connection was closed before the response was complete".into()
@@ -603,14 +593,13 @@ mod failures_of_the_exchange {
                 "the connection was closed before the response was complete",
             ),
         ] {
-            let server = Server::start(|listener| {
-                let (mut stream, _) = listener.accept().unwrap();
+            let server = Server::for_one(|mut stream| {
                 read_request(&mut stream);
                 stream.write_all(RESPONSE).unwrap();
                 read_request(&mut stream);
                 stream.write_all(second.as_bytes()).unwrap();
             });
-            let transport = Transport::new(&options());
+            let transport = transport();
             post(&transport, &server.url(), b"{}").unwrap();
             let failure = exchange_failure(post(&transport, &server.url(), b"{}"));
             assert_eq!(failure, (io::ErrorKind::UnexpectedEof, wanted.into()));
@@ -622,18 +611,10 @@ mod failures_of_the_exchange {
     #[test]
     fn a_connection_that_is_not_kept_is_closed() {
         for keep in [true, false] {
-            let server = Server::start(move |listener| {
-                for _ in 0..if keep { 1 } else { 2 } {
-                    let (mut stream, _) = listener.accept().unwrap();
-                    while !read_request(&mut stream).is_empty() {
-                        stream.write_all(RESPONSE).unwrap();
-                    }
-                }
-            });
-            let transport = Transport::new(&options());
+            let server = Server::serving(if keep { 1 } else { 2 }, RESPONSE);
+            let transport = transport();
             for _ in 0..2 {
-                let mut request = http::Request::new(());
-                *request.uri_mut() = server.url().parse().unwrap();
+                let request = request(http::Method::GET, &server.url());
                 let mut response = transport.exchange(request, None, false, false).unwrap();
                 if keep {
                     response.keep_connection();
@@ -646,13 +627,9 @@ mod failures_of_the_exchange {
 
     #[test]
     fn a_connection_closed_within_the_body_is_a_failure_of_the_exchange() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
-            read_request(&mut stream);
-            stream.write_all(&RESPONSE[..RESPONSE.len() - 1]).unwrap();
-        });
+        let server = Server::responding(&RESPONSE[..RESPONSE.len() - 1]);
         assert_eq!(
-            exchange_failure(get(&Transport::new(&options()), &server.url())).0,
+            exchange_failure(get(&transport(), &server.url())).0,
             io::ErrorKind::UnexpectedEof
         );
         server.finish();
@@ -660,13 +637,12 @@ mod failures_of_the_exchange {
 
     #[test]
     fn a_response_that_does_not_come_is_a_failure_of_the_exchange() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             read_request(&mut stream);
             read_request(&mut stream);
         });
         assert_eq!(
-            exchange_failure(get(&Transport::new(&hurried()), &server.url())),
+            exchange_failure(get(&hurried(), &server.url())),
             (
                 io::ErrorKind::TimedOut,
                 "no complete response within 300ms".into()
@@ -684,7 +660,7 @@ mod failures_of_the_exchange {
         ] {
             let server = drip(head);
             assert_eq!(
-                exchange_failure(get(&Transport::new(&hurried()), &server.url())),
+                exchange_failure(get(&hurried(), &server.url())),
                 (
                     io::ErrorKind::TimedOut,
                     "no complete response within 300ms".into()
@@ -696,47 +672,51 @@ mod failures_of_the_exchange {
 
     #[test]
     fn a_request_that_is_never_read_is_a_failure_of_the_exchange() {
-        let (done, is_done) = mpsc::channel::<()>();
-        let server = Server::start(move |listener| {
-            let _stream = listener.accept().unwrap();
-            // Nothing is sent: this waits until the client has given up.
-            assert!(is_done.recv().is_err());
-        });
-        // Longer than the buffers of both sockets together.
-        let body = vec![b'x'; 64 * 1024 * 1024];
-        assert_eq!(
-            exchange_failure(post(&Transport::new(&hurried()), &server.url(), &body)),
-            (
-                io::ErrorKind::TimedOut,
-                "no complete response within 300ms".into()
-            )
-        );
-        drop(done);
-        server.finish();
+        for pooled in [0, 1] {
+            let (done, is_done) = mpsc::channel::<()>();
+            let server = Server::for_one(move |mut stream| {
+                for _ in 0..pooled {
+                    read_request(&mut stream);
+                    stream.write_all(RESPONSE).unwrap();
+                }
+                // Nothing is sent: this waits until the client has given up.
+                assert!(is_done.recv().is_err());
+            });
+            let transport = hurried();
+            for _ in 0..pooled {
+                get(&transport, &server.url()).unwrap();
+            }
+            // Longer than the buffers of both sockets together.
+            let body = vec![b'x'; 64 * 1024 * 1024];
+            assert_eq!(
+                exchange_failure(post(&transport, &server.url(), &body)),
+                (
+                    io::ErrorKind::TimedOut,
+                    "no complete response within 300ms".into()
+                )
+            );
+            drop(done);
+            server.finish();
+        }
     }
 
     #[test]
     fn a_response_that_is_not_http_is_a_failure_of_the_exchange() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
-            read_request(&mut stream);
-            stream.write_all(b"SSH-2.0-OpenSSH\r\n\r\n").unwrap();
-        });
-        let (_, reason) = exchange_failure(get(&Transport::new(&options()), &server.url()));
+        let server = Server::responding(b"SSH-2.0-OpenSSH\r\n\r\n");
+        let (_, reason) = exchange_failure(get(&transport(), &server.url()));
         assert_eq!(reason, "protocol: http parse fail: invalid HTTP version");
         server.finish();
     }
 
     #[test]
     fn a_head_that_is_too_long_is_refused() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             read_request(&mut stream);
             stream.write_all(b"HTTP/1.1 200 OK\r\nX-Long: ").unwrap();
             // The client closes before all of it is read.
             let _ = stream.write_all(&[b'x'; BUFFER]);
         });
-        let (_, reason) = exchange_failure(get(&Transport::new(&options()), &server.url()));
+        let (_, reason) = exchange_failure(get(&transport(), &server.url()));
         assert_eq!(reason, "response header is too big: 12288 > 12287");
         server.finish();
     }
@@ -748,8 +728,7 @@ mod failures_of_the_exchange {
             (format!("Content-Length: {}\r\n", MAX_BODY + 1), 0),
             ("Connection: close\r\n".to_owned(), MAX_LENGTH + 1),
         ] {
-            let server = Server::start(move |listener| {
-                let (mut stream, _) = listener.accept().unwrap();
+            let server = Server::for_one(move |mut stream| {
                 read_request(&mut stream);
                 write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n").unwrap();
                 // The client may close before all of it is read.
@@ -757,7 +736,7 @@ mod failures_of_the_exchange {
                 let _ = stream.read_to_end(&mut Vec::new());
             });
             assert_eq!(
-                exchange_failure(get(&Transport::new(&options()), &server.url())),
+                exchange_failure(get(&transport(), &server.url())),
                 (
                     io::ErrorKind::InvalidData,
                     "the response's body is longer than 1048576 bytes".into()
@@ -769,8 +748,7 @@ mod failures_of_the_exchange {
 
     #[test]
     fn a_body_of_just_the_limit_is_read_whole() {
-        let server = Server::start(move |listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(move |mut stream| {
             // Sent twice: the connection is kept only if the body is read to its end.
             for _ in 0..2 {
                 read_request(&mut stream);
@@ -782,7 +760,7 @@ mod failures_of_the_exchange {
                 stream.write_all(&[b'x'; MAX_LENGTH]).unwrap();
             }
         });
-        let transport = Transport::new(&options());
+        let transport = transport();
         for _ in 0..2 {
             assert_eq!(
                 get(&transport, &server.url()).unwrap().1,
@@ -799,7 +777,7 @@ mod proxy {
     fn through(proxy: SocketAddr, options: TransportOptions) -> (Transport, Arc<AtomicUsize>) {
         let (lookup, count) = counted(vec![Err(io::ErrorKind::NotFound.into())]);
         let proxy = Proxy::parse(&format!("http://user:p%40ss@{proxy}")).unwrap();
-        let transport = Transport::new(&TransportOptions {
+        let transport = Transport::new(TransportOptions {
             lookup: Some(lookup),
             proxy: Some(proxy),
             ..options
@@ -809,8 +787,7 @@ mod proxy {
 
     #[test]
     fn the_proxy_is_asked_for_a_tunnel_by_name() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             let mut chunk = [0; 4096];
             let read = stream.read(&mut chunk).unwrap();
             let wanted = format!(
@@ -836,8 +813,7 @@ mod proxy {
 
     #[test]
     fn the_proxy_need_not_be_on_loopback() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             assert!(read_request(&mut stream).starts_with(b"CONNECT pay.test:80 "));
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             read_request(&mut stream);
@@ -846,7 +822,7 @@ mod proxy {
         let port = server.address.port();
         let address = not_loopback(port);
         let (lookup, count) = counted(vec![Ok(vec![address])]);
-        let transport = Transport::new(&TransportOptions {
+        let transport = Transport::new(TransportOptions {
             lookup: Some(lookup),
             proxy: Some(Proxy::parse(&format!("http://proxy.test:{port}")).unwrap()),
             ..options()
@@ -869,13 +845,7 @@ mod proxy {
 
     #[test]
     fn a_proxy_that_refuses_the_login_is_told_as_that() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
-            read_request(&mut stream);
-            stream
-                .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-                .unwrap();
-        });
+        let server = Server::responding(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
         let (transport, _) = through(server.address, options());
         let (_, reason) = connect_failure(get(&transport, "https://pay.test/"));
         assert_eq!(
@@ -898,7 +868,7 @@ mod proxy {
         });
         let (lookup, count) = counted(vec![Ok(vec![server.address])]);
         let proxy = format!("http://proxy.test:{}", server.address.port());
-        let transport = Transport::new(&TransportOptions {
+        let transport = Transport::new(TransportOptions {
             lookup: Some(lookup),
             proxy: Some(Proxy::parse(&proxy).unwrap()),
             ..options()
@@ -912,15 +882,14 @@ mod proxy {
 
     #[test]
     fn a_proxy_whose_response_drips_is_a_failure_to_connect() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             read_request(&mut stream);
             stream.write_all(b"HTTP/1.1 200 OK\r\nX-Long: ").unwrap();
             while stream.write_all(b"x").is_ok() {
                 thread::sleep(Duration::from_millis(10));
             }
         });
-        let (transport, _) = through(server.address, hurried());
+        let (transport, _) = through(server.address, within(SHORT));
         assert_eq!(
             connect_failure(get(&transport, "https://pay.test/")),
             (
@@ -933,8 +902,7 @@ mod proxy {
 
     #[test]
     fn a_tunnel_to_a_server_without_tls_is_a_failure_to_connect() {
-        let server = Server::start(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+        let server = Server::for_one(|mut stream| {
             read_request(&mut stream);
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             let mut hello = [0; 1];
