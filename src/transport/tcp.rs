@@ -76,6 +76,10 @@ pub(super) struct Tcp {
     held: Vec<u8>,
     /// The deadline of connecting.
     connect_by: Instant,
+    /// True between two exchanges, and until a write or read has to wait.
+    is_nonblocking: bool,
+    /// The timeout that is set for reading.
+    read_timeout: Duration,
     /// True if bytes or the end of the connection arrived between two exchanges.
     was_surprised: bool,
     /// The error of a failed write. Nothing is sent after it, because the part of the output that was sent is unknown.
@@ -89,6 +93,8 @@ impl Tcp {
             buffers: LazyBuffers::new(BUFFER, BUFFER),
             held: Vec::new(),
             connect_by,
+            is_nonblocking: false,
+            read_timeout: Duration::MAX,
             was_surprised: false,
             broken: None,
         }
@@ -115,11 +121,14 @@ impl Tcp {
     fn write_held(&mut self, deadline: Instant) -> io::Result<()> {
         let mut written = 0;
         while let Some(rest @ [_, ..]) = self.held.get(written..) {
-            self.stream.set_write_timeout(Some(left(deadline)?))?;
+            let left = left(deadline)?;
+            if !self.is_nonblocking {
+                self.stream.set_write_timeout(Some(left))?;
+            }
             match (&self.stream).write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(more) => written += more,
-                Err(error) if is_passing(&error) => {}
+                Err(error) if is_passing(&error) => self.set_nonblocking(false)?,
                 Err(error) => return Err(error),
             }
         }
@@ -127,8 +136,14 @@ impl Tcp {
     }
 
     fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
+        self.set_nonblocking(false)?;
         loop {
-            self.stream.set_read_timeout(Some(left(deadline)?))?;
+            let left = left(deadline)?;
+            // A shorter timeout only ends the wait early. To keep it saves a system call for each exchange.
+            if !(left / 2..=left).contains(&self.read_timeout) {
+                self.stream.set_read_timeout(Some(left))?;
+                self.read_timeout = left;
+            }
             match self.read() {
                 Err(error) if is_passing(&error) => {}
                 result => return result,
@@ -138,12 +153,20 @@ impl Tcp {
 
     /// Reads what has arrived, without waiting for more.
     fn probe(&mut self) -> io::Result<usize> {
-        self.stream.set_nonblocking(true)?;
+        self.set_nonblocking(true)?;
         let result = self.read();
-        self.stream.set_nonblocking(false)?;
         let is_silent = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         self.was_surprised |= !is_silent;
         result
+    }
+
+    /// Makes no system call if nothing changes.
+    fn set_nonblocking(&mut self, wanted: bool) -> io::Result<()> {
+        if self.is_nonblocking != wanted {
+            self.stream.set_nonblocking(wanted)?;
+            self.is_nonblocking = wanted;
+        }
+        Ok(())
     }
 
     fn read(&mut self) -> io::Result<usize> {
