@@ -22,7 +22,7 @@ mod tests;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use ureq::http::{self, header, response};
+use ureq::http::{self, HeaderMap, header, response};
 
 use self::failure::plain;
 use self::pool::{Connection, Pool, Progress, Usage};
@@ -70,7 +70,7 @@ impl Transport {
         let usage = connection.end();
         let (head, body) = result.map_err(|error| failure(error, &usage))?;
         let is_followed = usage.is_followed;
-        let is_reusable = usage.progress == Progress::Complete;
+        let is_reusable = usage.progress == Progress::Complete && !is_ambiguous(&head.headers);
         drop(usage);
         if head.headers.contains_key(header::SET_COOKIE) {
             // The agent may hold a cookie now: another crate of the application may switch on ureq's feature `cookies`.
@@ -131,6 +131,11 @@ fn read(response: http::Response<ureq::Body>) -> io::Result<(response::Parts, Ve
         ));
     }
     Ok((head, bytes))
+}
+
+/// Returns `true` if a response may be a sign of response splitting (RFC 9112, 6.3). The bytes after it cannot be trusted.
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH)
 }
 
 /// Rewords the messages of the standard library and ureq for a timeout and a closed connection.

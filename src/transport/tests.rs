@@ -625,6 +625,23 @@ mod failures_of_the_exchange {
         }
     }
 
+    /// Such a response may be a sign of response splitting.
+    #[test]
+    fn a_connection_is_not_used_again_after_a_response_with_two_lengths() {
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+        let both = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n\
+            2\r\nok\r\n0\r\n\r\n";
+        for (connections, response) in [(1, &chunked[..]), (2, both)] {
+            let server = Server::serving(connections, response);
+            let transport = transport();
+            for _ in 0..2 {
+                assert_eq!(get(&transport, &server.url()).unwrap().1, b"ok");
+            }
+            drop(transport);
+            server.finish();
+        }
+    }
+
     #[test]
     fn a_connection_closed_within_the_body_is_a_failure_of_the_exchange() {
         let server = Server::responding(&RESPONSE[..RESPONSE.len() - 1]);
