@@ -13,7 +13,7 @@ use ureq::unversioned::transport::{
 
 use super::addresses::{Addresses, Lookup};
 use super::failure::{labelled, plain};
-use super::tcp::{Limits, Tcp, is_timeout};
+use super::tcp::{BUFFER, BUFFER_BELOW_TLS, Limits, Tcp, is_timeout};
 
 /// The longest time for connecting to one address while other addresses remain.
 const MAX_SHARE: Duration = Duration::from_millis(300);
@@ -101,7 +101,13 @@ impl Dialer {
         self.addresses.prefer(host, port, stream.peer_addr()?);
         // Head and body are sent in one write, which must not wait for more output.
         stream.set_nodelay(true)?;
-        Ok(Tcp::new(stream, limits.connect_by()))
+        let is_below_tls = details.needs_tls();
+        let buffer = if is_below_tls {
+            BUFFER_BELOW_TLS
+        } else {
+            BUFFER
+        };
+        Ok(Tcp::new(stream, limits.connect_by(), buffer))
     }
 }
 

@@ -13,6 +13,9 @@ use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport}
 /// response of the API. With ureq's default of 128 KiB each, buffers would take most of the memory of a small service.
 pub(super) const BUFFER: usize = 12 * 1024;
 
+/// The size of each buffer below TLS, which puts messages together in buffers of its own.
+pub(super) const BUFFER_BELOW_TLS: usize = 4 * 1024;
+
 /// The longest timeout. The limit keeps the computation of a deadline from overflowing.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -87,10 +90,11 @@ pub(super) struct Tcp {
 }
 
 impl Tcp {
-    pub(super) fn new(stream: TcpStream, connect_by: Instant) -> Self {
+    /// Makes input and output buffers of `buffer` bytes each.
+    pub(super) fn new(stream: TcpStream, connect_by: Instant, buffer: usize) -> Self {
         Self {
             stream,
-            buffers: LazyBuffers::new(BUFFER, BUFFER),
+            buffers: LazyBuffers::new(buffer, buffer),
             held: Vec::new(),
             connect_by,
             is_nonblocking: false,
@@ -246,7 +250,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (peer, _) = listener.accept().unwrap();
-        (Tcp::new(stream, Instant::now() + LONG), peer)
+        (Tcp::new(stream, Instant::now() + LONG, BUFFER), peer)
     }
 
     fn within(time: Duration) -> NextTimeout {
