@@ -27,13 +27,11 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn new(mchid: String) -> Result<Self, KeyError> {
-        Ok(Self {
-            mchid,
-            keys: [
-                merchant_key()?.public_key(MERCHANT_SERIAL_NO)?,
-                renewed_key()?.public_key(RENEWED_SERIAL_NO)?,
-            ],
-        })
+        let keys = [
+            merchant_key()?.public_key(MERCHANT_SERIAL_NO)?,
+            renewed_key()?.public_key(RENEWED_SERIAL_NO)?,
+        ];
+        Ok(Self { mchid, keys })
     }
 
     /// Checks the request's signature and fails with a 401 response at the first fault. The merchant's `revoked` oldest
@@ -76,10 +74,8 @@ fn refusal(message: &str, field: &str) -> Refusal {
 
 /// The detail has the form that users of the real gateway report.
 fn wrong_signature(request: &HttpRequest, message: &[u8]) -> Refusal {
-    let shown: String = String::from_utf8_lossy(message)
-        .chars()
-        .take(SHOWN)
-        .collect();
+    let text = String::from_utf8_lossy(message);
+    let shown: String = text.chars().take(SHOWN).collect();
     refusal("the signature is wrong", "signature").with_detail(json!({
         "detail": {"issue": "sign not match"},
         "field": "signature",

@@ -11,9 +11,10 @@ use crate::time::unix_seconds;
 type Function = dyn Fn() -> SystemTime + Send + Sync;
 
 /// The two clocks, which follow the system's by default. All times are in Unix seconds. Clones share their state.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Clock {
-    function: Arc<Mutex<Arc<Function>>>,
+    /// The function that replaces the system's clock.
+    function: Arc<Mutex<Option<Arc<Function>>>>,
     offsets: Arc<Mutex<Offsets>>,
 }
 
@@ -27,14 +28,8 @@ pub(super) struct Offsets {
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
-        Self {
-            function: Arc::new(Mutex::new(Arc::new(SystemTime::now))),
-            offsets: Arc::default(),
-        }
-    }
-
-    pub(super) fn replace(&self, function: Arc<Function>) {
+    /// Replaces the system's clock by this function, or restores it.
+    pub(super) fn replace(&self, function: Option<Arc<Function>>) {
         *lock(&self.function) = function;
     }
 
@@ -51,8 +46,9 @@ impl Clock {
     /// Returns the time that is used to check requests and sign messages.
     pub(super) fn now(&self) -> u64 {
         // The function is the caller's code, so it is called without holding the lock.
-        let function = Arc::clone(&lock(&self.function));
-        unix_seconds(function()).saturating_add_signed(self.offsets().offset_seconds)
+        let function = lock(&self.function).clone();
+        let time = function.map_or_else(SystemTime::now, |function| function());
+        unix_seconds(time).saturating_add_signed(self.offsets().offset_seconds)
     }
 
     /// Returns the time that is used to end sessions.

@@ -99,7 +99,7 @@ impl Contracts {
         body: &Value,
         now: u64,
     ) -> Result<&Contract, Refusal> {
-        fields::check(body, TERMINATION)?;
+        fields::check(body, &[TERMINATION])?;
         let contract = self
             .of_service(service_id, code)
             .ok_or_else(|| Refusal::invalid_request("there is no such contract"))?;
@@ -124,10 +124,9 @@ impl Contracts {
     }
 
     /// Checks whether a signed contract has this id.
-    pub(super) fn is_in_force(&self, id: &str) -> bool {
-        self.0
-            .values()
-            .any(|contract| contract.state == State::Signed && contract.contract_id() == Some(id))
+    pub(super) fn is_in_force(&self, id: Option<&str>) -> bool {
+        let mut contracts = self.0.values();
+        contracts.any(|contract| contract.state == State::Signed && contract.contract_id() == id)
     }
 
     /// Returns all contracts with their states, including the unsigned ones.
@@ -192,21 +191,16 @@ impl Contract {
     }
 
     /// Terminates the contract. `info` has further fields of `contract_terminate_info`.
-    pub(super) fn terminate(
-        &mut self,
-        mode: &str,
-        mut info: Value,
-        now: u64,
-    ) -> Result<(), UserError> {
+    pub(super) fn terminate(&mut self, mode: &str, info: Value, now: u64) -> Result<(), UserError> {
         match self.state {
             State::PreSigned | State::GivenUp => return Err(UserError::NotSigned),
             State::Terminated => return Err(UserError::Terminated),
             State::Signed => {}
         }
         let time = format_rfc_3339(now);
-        let fields = json!({"contract_termination_mode": mode, "contract_terminated_time": time});
-        put(&mut info, fields);
-        self.enter(State::Terminated, json!({"contract_terminate_info": info}));
+        let mut all = json!({"contract_termination_mode": mode, "contract_terminated_time": time});
+        put(&mut all, info);
+        self.enter(State::Terminated, json!({"contract_terminate_info": all}));
         Ok(())
     }
 

@@ -120,8 +120,8 @@ fn act(gateway: &Gateway, server: &Arc<Server>, action: &str, order: &Order) -> 
         "give-up" => gateway.user_gives_up(&code()?)?,
         "terminate" => gateway.user_terminates(&code()?)?,
         "clock" => move_clock(gateway, order)?,
-        "fault" => gateway.faults.add(order.fault()?),
-        "clear-faults" => gateway.faults.clear(),
+        "fault" => lock(&gateway.faults).push(order.fault()?),
+        "clear-faults" => lock(&gateway.faults).clear(),
         "snapshot" => snapshot::load(gateway, order.0.clone())?,
         "reset" => {
             snapshot::reset(gateway);

@@ -1,6 +1,5 @@
 //! Fault injection: the faults, the requests that they apply to, and what they change in a response.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::de::Error as _;
@@ -9,7 +8,6 @@ use serde::{Deserialize, Deserializer};
 use super::http::{HttpRequest, HttpResponse};
 use super::response::Response;
 use super::signing::Signing;
-use super::sync::lock;
 
 const HTML: &str = "<html>\r\n<head><title>Error</title></head>\r\n<body>not what you wanted</body>\r\n</html>\r\n";
 
@@ -164,24 +162,22 @@ impl Fault {
 
     /// Returns `true` if a request is carried out under this fault.
     pub(super) fn lets_pass(&self) -> bool {
-        match *self {
-            Self::Redirect { .. } => false,
-            Self::Close { took_effect } => took_effect,
-            Self::Error {
-                status,
-                took_effect,
-                ..
-            } => took_effect && status >= 500,
-            Self::HtmlPage {
-                status,
-                took_effect,
+        let took_effect = match self {
+            Self::Close { took_effect } | Self::Error { took_effect, .. } => *took_effect,
+            Self::HtmlPage { took_effect, .. } | Self::EmptyBody { took_effect, .. } => {
+                *took_effect
             }
-            | Self::EmptyBody {
-                status,
-                took_effect,
-            } => took_effect && matches!(status, 200..=299 | 500..),
             _ => true,
-        }
+        };
+        took_effect
+            && match self {
+                Self::Redirect { .. } => false,
+                Self::Error { status, .. } => *status >= 500,
+                Self::HtmlPage { status, .. } | Self::EmptyBody { status, .. } => {
+                    matches!(status, 200..=299 | 500..)
+                }
+                _ => true,
+            }
     }
 
     /// Changes a response before it is signed. A response without a body gets none: the client would read it as the start
@@ -346,27 +342,12 @@ impl From<Fault> for FaultInjection {
     }
 }
 
-/// The faults that are not used up, oldest first.
-#[derive(Default)]
-pub(super) struct Faults(Mutex<Vec<FaultInjection>>);
-
-impl Faults {
-    pub(super) fn add(&self, injection: FaultInjection) {
-        lock(&self.0).push(injection);
-    }
-
-    pub(super) fn clear(&self) {
-        lock(&self.0).clear();
-    }
-
-    /// Returns the oldest fault that applies to this request, if any, and counts it as used.
-    pub(super) fn take(&self, request: &HttpRequest) -> Option<Fault> {
-        let mut injections = lock(&self.0);
-        injections.retain(|injection| injection.times > 0);
-        let injection = injections.iter_mut().find(|one| one.is_for(request))?;
-        injection.times -= 1;
-        Some(injection.fault.clone())
-    }
+/// Returns the oldest fault that applies to this request, if any, and counts it as used.
+pub(super) fn take(injections: &mut Vec<FaultInjection>, request: &HttpRequest) -> Option<Fault> {
+    injections.retain(|injection| injection.times > 0);
+    let injection = injections.iter_mut().find(|one| one.is_for(request))?;
+    injection.times -= 1;
+    Some(injection.fault.clone())
 }
 
 fn after_brace(body: &[u8]) -> &[u8] {
@@ -379,8 +360,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     for block in content.chunks(usize::from(u16::MAX)) {
         let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
         packed.push(0);
-        packed.extend(length.to_le_bytes());
-        packed.extend((!length).to_le_bytes());
+        packed.extend([length.to_le_bytes(), (!length).to_le_bytes()].concat());
         packed.extend(block);
     }
     packed.extend([1, 0, 0, 0xFF, 0xFF]);

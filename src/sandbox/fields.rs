@@ -68,11 +68,12 @@ impl Field {
     }
 }
 
-/// Checks a whole body: it is an object, it obeys the rules for all bodies, and each field obeys its own rule. Unknown
-/// fields are ignored.
-pub(super) fn check(body: &Value, fields: &[Field]) -> Checked {
+/// Checks a whole body: it is an object, it obeys the rules for all bodies, and each field of the `tables` obeys its own
+/// rule. Unknown fields are ignored.
+pub(super) fn check(body: &Value, tables: &[&[Field]]) -> Checked {
     check_everywhere("", body)?;
-    check_object("", body, fields)
+    let mut tables = tables.iter();
+    tables.try_for_each(|fields| check_object("", body, fields))
 }
 
 /// Returns the text in the field `name`.
@@ -185,10 +186,8 @@ impl Rule {
 }
 
 fn join(parent: &str, name: impl std::fmt::Display) -> String {
-    match parent {
-        "" => name.to_string(),
-        _ => format!("{parent}/{name}"),
-    }
+    let separator = if parent.is_empty() { "" } else { "/" };
+    format!("{parent}{separator}{name}")
 }
 
 fn path_of_url<'a>(url: &'a str, schemes: &[&str]) -> Option<&'a str> {

@@ -11,8 +11,8 @@ use super::clock::Clock;
 use super::contracts::Contracts;
 use super::credentials::new_id;
 use super::error::UserError;
-use super::faults::{Fault, Faults};
-use super::fields::{self, Field, Rule, pick, text};
+use super::faults::{self, Fault, FaultInjection};
+use super::fields::{self, Field, Rule, pick};
 use super::http::{HttpRequest, HttpResponse};
 use super::notification::{Event, SentNotification};
 use super::notifier::Notifier;
@@ -38,7 +38,8 @@ pub(super) struct Gateway {
     pub(super) platform: Platform,
     pub(super) clock: Clock,
     pub(super) store: Mutex<Store>,
-    pub(super) faults: Faults,
+    /// The faults that are not used up, oldest first.
+    pub(super) faults: Mutex<Vec<FaultInjection>>,
     pub(super) notifier: Notifier,
     pub(super) requests: Mutex<Newest<RecordedRequest>>,
 }
@@ -54,14 +55,14 @@ pub(super) struct Store {
 
 impl Gateway {
     pub(super) fn new(identity: Identity, platform: Platform) -> Self {
-        let clock = Clock::new();
+        let clock = Clock::default();
         Self {
             identity,
             notifier: Notifier::new(platform.clone(), clock.clone()),
             platform,
             clock,
             store: Mutex::default(),
-            faults: Faults::default(),
+            faults: Mutex::default(),
             requests: Mutex::new(Newest::new()),
         }
     }
@@ -69,7 +70,7 @@ impl Gateway {
     /// Carries a request out and returns the signed response.
     pub(super) fn handle(&self, request: HttpRequest) -> HttpResponse {
         let now = self.clock.now();
-        let fault = self.faults.take(&request);
+        let fault = faults::take(&mut lock(&self.faults), &request);
         let is_let_through = fault.as_ref().is_none_or(Fault::lets_pass);
         let result = is_let_through.then(|| self.respond(&request, now));
         let took_effect = matches!(result, Some(Ok(_)));
@@ -105,6 +106,7 @@ impl Gateway {
     }
 
     fn record(&self, request: HttpRequest, status: u16, took_effect: bool) {
+        let size = request.target.len() + size_of(&request.headers) + request.body.len();
         let recorded = RecordedRequest {
             method: request.method,
             target: request.target,
@@ -113,8 +115,6 @@ impl Gateway {
             status,
             took_effect,
         };
-        let headers = size_of(&recorded.headers);
-        let size = recorded.target.len() + headers + recorded.body.len();
         lock(&self.requests).push(recorded, size);
     }
 
@@ -127,9 +127,8 @@ impl Gateway {
             let problem = "Wechatpay-Serial names no platform key of this merchant";
             return Err(Refusal::malformed(problem));
         }
-        let decoded =
-            |segment: &str| percent_decoded(segment).unwrap_or_else(|| segment.to_owned());
-        let segments: Vec<String> = request.path().split('/').map(decoded).collect();
+        let segments = request.path().split('/').map(percent_decoded);
+        let segments: Vec<String> = segments.map(Option::unwrap_or_default).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["", "v3", "certificates"]) => self.platform.certificates(now),
@@ -137,12 +136,7 @@ impl Gateway {
             (_, ["", "v3", "password-exempt-contract", "contracts", path @ ..]) => {
                 self.contract_api(request, path)
             }
-            (_, ["", "v3", "pay", "transactions", path @ ..]) => {
-                self.order_api(request, Role::Direct, path)
-            }
-            (_, ["", "v3", "pay", "partner", "transactions", path @ ..]) => {
-                self.order_api(request, Role::Partner, path)
-            }
+            (_, ["", "v3", "pay", path @ ..]) => self.order_api(request, path),
             (_, ["", "v3", path @ ..]) => self.refund_api(request, path),
             _ => Err(unknown_path()),
         }
@@ -169,12 +163,12 @@ impl Gateway {
         }
     }
 
-    fn order_api(
-        &self,
-        request: &HttpRequest,
-        role: Role,
-        path: &[&str],
-    ) -> Result<Response, Refusal> {
+    fn order_api(&self, request: &HttpRequest, path: &[&str]) -> Result<Response, Refusal> {
+        let (role, path) = match path {
+            ["transactions", path @ ..] => (Role::Direct, path),
+            ["partner", "transactions", path @ ..] => (Role::Partner, path),
+            _ => return Err(unknown_path()),
+        };
         // `time_expire` is compared with the clock of signatures, because it comes from the caller's clock.
         let times = (self.clock.now(), self.clock.contract_time());
         let (store, mchid) = (&mut *lock(&self.store), &self.identity.mchid);
@@ -252,9 +246,10 @@ impl Gateway {
     pub(super) fn user_pays(&self, out_trade_no: &str) -> Result<String, UserError> {
         let now = self.clock.contract_time();
         let orders = &mut lock(&self.store).orders;
-        let paid = orders.pay(out_trade_no, now)?;
-        self.notify(Event::PAID, paid, now);
-        Ok(text(paid, "transaction_id").unwrap_or_default().to_owned())
+        let order = orders.of_user(out_trade_no)?;
+        let transaction_id = order.pay(now)?;
+        self.notify(Event::PAID, &order.shown, now);
+        Ok(transaction_id)
     }
 
     pub(super) fn settle_refund(
@@ -284,7 +279,7 @@ impl Gateway {
             return Err(Refusal::malformed("the header Wechatpay-Serial is missing"));
         }
         let body = json_body(request)?;
-        fields::check(&body, ECHO)?;
+        fields::check(&body, &[ECHO])?;
         let content = json!({"echo_message": body.get("echo_message")});
         if body.get("notify_url").is_some() {
             self.notify(Event::ECHO, &content, self.clock.now());

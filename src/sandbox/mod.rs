@@ -200,6 +200,7 @@ use self::gateway::Gateway;
 use self::http::HttpServer;
 use self::notification::Event;
 use self::pre_sign::SigningFlow;
+use self::sync::lock;
 use crate::client::{Client, ClientBuilder};
 use crate::error::Error;
 use crate::keys::ApiV3Key;
@@ -319,11 +320,8 @@ impl Sandbox {
     /// Does not fail in practice: the key is a part of this crate.
     pub fn renewed_signer(&self) -> Result<Signer, Error> {
         let mchid = self.client.merchant().signer().mchid();
-        Ok(Signer::new(
-            mchid,
-            Self::RENEWED_SERIAL_NO,
-            credentials::renewed_key()?,
-        )?)
+        let key = credentials::renewed_key()?;
+        Ok(Signer::new(mchid, Self::RENEWED_SERIAL_NO, key)?)
     }
 
     /// Refuses requests signed with the merchant's first certificate from now on, as WeChat Pay does when a certificate
@@ -352,7 +350,7 @@ impl Sandbox {
 
     /// Sets the clock that the sandbox uses to check requests and sign responses, instead of the system's.
     pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
-        self.gateway.clock.replace(Arc::new(clock));
+        self.gateway.clock.replace(Some(Arc::new(clock)));
     }
 
     /// Returns a verifier with the sandbox's public key.
@@ -554,12 +552,12 @@ impl Sandbox {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn fault(&self, injection: impl Into<FaultInjection>) {
-        self.gateway.faults.add(injection.into());
+        lock(&self.gateway.faults).push(injection.into());
     }
 
     /// Removes all faults that are not used up.
     pub fn clear_faults(&self) {
-        self.gateway.faults.clear();
+        lock(&self.gateway.faults).clear();
     }
 
     /// Refuses new connections if `on` is `true`, or accepts them again. Open connections stay open.

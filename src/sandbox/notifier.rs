@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     fn notifier() -> Notifier {
-        Notifier::new(Platform::new().unwrap(), Clock::new())
+        Notifier::new(Platform::new().unwrap(), Clock::default())
     }
 
     #[test]

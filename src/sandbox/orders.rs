@@ -128,8 +128,7 @@ impl Orders {
     ) -> Result<Response, Refusal> {
         check(role, mchid, &body, now)?;
         let contract_id = body.pointer("/contract_info/password_free_contract_id");
-        let contract_id = contract_id.and_then(Value::as_str).unwrap_or_default();
-        if !contracts.is_in_force(contract_id) {
+        if !contracts.is_in_force(contract_id.and_then(Value::as_str)) {
             let problem = "password_free_contract_id names no contract that is in force";
             return Err(Refusal::invalid_request(problem));
         }
@@ -160,15 +159,9 @@ impl Orders {
         self.0.values_mut().find(is_it).ok_or_else(unknown)
     }
 
-    /// Pays an order as the user. Returns the order as the notification shows it.
-    pub(super) fn pay(&mut self, number: &str, now: u64) -> Result<&Value, UserError> {
-        let order = self.0.get_mut(number).ok_or(UserError::UnknownOrder)?;
-        match order.state() {
-            "NOTPAY" if order.has_expired(now) => Err(UserError::OrderExpired),
-            "NOTPAY" => Ok(order.pay(now)),
-            "CLOSED" => Err(UserError::OrderClosed),
-            _ => Err(UserError::OrderPaid),
-        }
+    /// Returns the order on which the user acts.
+    pub(super) fn of_user(&mut self, number: &str) -> Result<&mut Order, UserError> {
+        self.0.get_mut(number).ok_or(UserError::UnknownOrder)
     }
 
     /// Returns the paid order that a refund names by either of its numbers.
@@ -207,7 +200,14 @@ impl Order {
         order
     }
 
-    fn pay(&mut self, now: u64) -> &Value {
+    /// Pays the order as the user. Returns its `transaction_id`.
+    pub(super) fn pay(&mut self, now: u64) -> Result<String, UserError> {
+        match self.state() {
+            "NOTPAY" if self.has_expired(now) => return Err(UserError::OrderExpired),
+            "NOTPAY" => {}
+            "CLOSED" => return Err(UserError::OrderClosed),
+            _ => return Err(UserError::OrderPaid),
+        }
         let transaction_id: String = new_id().chars().take(28).collect();
         let total = self.total();
         let fields = json!({
@@ -220,7 +220,7 @@ impl Order {
         put(&mut self.shown, pick(&self.request, "attach payer"));
         put(&mut self.shown, fields);
         self.set_state("SUCCESS", "支付成功");
-        &self.shown
+        Ok(transaction_id)
     }
 
     /// Closes the order. The error code for a paid order is inferred.
@@ -302,8 +302,7 @@ fn check(role: Role, mchid: &str, body: &Value, now: u64) -> Result<(), Refusal>
         Role::Direct => DIRECT,
         Role::Partner => PARTNER,
     };
-    fields::check(body, own_fields)?;
-    fields::check(body, BOTH)?;
+    fields::check(body, &[own_fields, BOTH])?;
     check_ids(role, mchid, body)?;
     if role == Role::Partner {
         check_partner_payer(body)?;

@@ -1,7 +1,6 @@
 //! The sandbox's platform keys: the public key, the certificates and their list, and the choice of the key that signs a
 //! message.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine as _;
@@ -50,9 +49,10 @@ const OTHER_SERIAL_NO: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Platform(Arc<Inner>);
 
+#[derive(Debug)]
 struct Inner {
     keys: [PrivateKey; 2],
     api_v3_key: ApiV3Key,
@@ -184,10 +184,8 @@ impl Platform {
 
     /// Removes a certificate from the list. A request that names it in `Wechatpay-Serial` is refused from then on.
     pub fn withdraw_certificate(&self, serial_no: &str) {
-        let mut state = self.state();
-        state
-            .certificates
-            .retain(|one| !is_same_serial_no(&one.serial_no, serial_no));
+        let is_other = |one: &Certificate| !is_same_serial_no(&one.serial_no, serial_no);
+        self.state().certificates.retain(is_other);
     }
 
     /// Sets the key with which responses and notifications are signed from now on.
@@ -214,15 +212,13 @@ impl Platform {
                 "the merchant has no platform certificates; use the WeChat Pay public key",
             ));
         }
-        let listed = state.certificates.iter();
-        let listed = listed.filter(|one| now <= one.not_after);
+        let certificates = state.certificates.iter();
+        let mut listed = certificates.filter(|one| now <= one.not_after);
+        let mut data: Vec<_> = listed.clone().map(|one| self.entry(one, None)).collect();
         // Only the newest entry of the list is forged.
-        let newest = listed.clone().next_back().map(|one| &one.serial_no);
-        let forgery_of = |one: &Certificate| {
-            let is_newest = newest == Some(&one.serial_no);
-            state.forgery.filter(|_| is_newest)
-        };
-        let data: Vec<_> = listed.map(|one| self.entry(one, forgery_of(one))).collect();
+        if let (Some(entry), Some(newest)) = (data.last_mut(), listed.next_back()) {
+            *entry = self.entry(newest, state.forgery);
+        }
         Ok(Response::ok(json!({"data": data})))
     }
 
@@ -257,10 +253,7 @@ impl Platform {
 
     fn pem(&self, one: &Certificate) -> String {
         let serial = serial_bytes(&one.serial_no).unwrap_or_default();
-        let validity = Validity {
-            not_before: one.not_before,
-            not_after: one.not_after,
-        };
+        let validity = [one.not_before, one.not_after];
         x509::self_signed_pem(&serial, validity, self.key(one.has_second_key))
     }
 
@@ -292,14 +285,6 @@ impl Platform {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
-    }
-}
-
-impl fmt::Debug for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Platform")
-            .field("state", &self.state())
-            .finish_non_exhaustive()
     }
 }
 

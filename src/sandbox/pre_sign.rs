@@ -84,14 +84,11 @@ pub(super) fn check(mode: Mode, flow: SigningFlow, body: &Value) -> Result<(), R
         Mode::Ecommerce => ECOMMERCE,
         Mode::Qs => QS,
     };
-    fields::check(body, fields)?;
-    if flow == SigningFlow::PayRedirectSign {
-        fields::check(body, PREPAY_ID)?;
+    match flow {
+        SigningFlow::MiniProgram => fields::check(body, &[fields])?,
+        SigningFlow::PayRedirectSign => fields::check(body, &[fields, PREPAY_ID])?,
     }
-    let names_user = ["openid", "sub_openid"]
-        .iter()
-        .any(|name| body.get(name).is_some());
-    if mode == Mode::Qs && !names_user {
+    if mode == Mode::Qs && body.get("openid").is_none() && body.get("sub_openid").is_none() {
         let issue = "is required unless sub_openid is given";
         return Err(Refusal::param_error("openid", &Value::Null, issue));
     }

@@ -27,16 +27,18 @@ pub(super) enum Family {
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012791903>.
 const DOMESTIC: &[Field] = &[
     Field::optional("sub_mchid", Rule::Text(32)),
-    Field::required("amount", Rule::Object(AMOUNT)),
+    Field::required("amount", Rule::Object(CURRENCY)),
     Field::optional("goods_detail", Rule::List(GOODS)),
 ];
 
 const AMOUNT: &[Field] = &[
     Field::required("refund", Rule::Positive),
     Field::required("total", Rule::Positive),
-    Field::required("currency", Rule::AnyText),
+    Field::optional("currency", Rule::AnyText),
     Field::optional("from", Rule::List(FROM)),
 ];
+
+const CURRENCY: &[Field] = &[Field::required("currency", Rule::AnyText)];
 
 const FROM: &[Field] = &[
     Field::required("account", Rule::AnyText),
@@ -57,21 +59,14 @@ const PLATFORM: &[Field] = &[
     Field::required("sub_mchid", Rule::Text(32)),
     Field::required("sp_appid", Rule::Text(32)),
     Field::optional("sub_appid", Rule::Text(32)),
-    Field::required("amount", Rule::Object(PLATFORM_AMOUNT)),
     Field::optional("refund_account", Rule::Text(32)),
-];
-
-const PLATFORM_AMOUNT: &[Field] = &[
-    Field::required("refund", Rule::Positive),
-    Field::required("total", Rule::Positive),
-    Field::optional("currency", Rule::AnyText),
-    Field::optional("from", Rule::List(FROM)),
 ];
 
 const BOTH: &[Field] = &[
     Field::optional("transaction_id", Rule::Text(32)),
     Field::optional("out_trade_no", Rule::Text(32)),
     Field::required("out_refund_no", Rule::RefundNumber),
+    Field::required("amount", Rule::Object(AMOUNT)),
     Field::optional("reason", Rule::Bytes(80)),
     Field::optional("notify_url", Rule::NotifyUrl(256)),
     Field::optional("funds_account", Rule::AnyText),
@@ -255,8 +250,7 @@ fn check(family: Family, body: &Value) -> Result<(), Refusal> {
         Family::Domestic => DOMESTIC,
         Family::Platform => PLATFORM,
     };
-    fields::check(body, own_fields)?;
-    fields::check(body, BOTH)?;
+    fields::check(body, &[own_fields, BOTH])?;
     let numbers = ["transaction_id", "out_trade_no"].map(|name| text(body, name));
     if numbers.iter().flatten().count() != 1 {
         let issue = "or out_trade_no is required, and not both";

@@ -1,8 +1,5 @@
 //! Takes the state of a sandbox as JSON, loads it again, and resets it.
 
-use std::sync::Arc;
-use std::time::SystemTime;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -42,8 +39,8 @@ pub(super) fn load(gateway: &Gateway, snapshot: Value) -> Result<(), SandboxErro
 /// Restores the initial state of the sandbox. Its address and its connections stay.
 pub(super) fn reset(gateway: &Gateway) {
     put(gateway, Snapshot::default());
-    gateway.clock.replace(Arc::new(SystemTime::now));
-    gateway.faults.clear();
+    gateway.clock.replace(None);
+    lock(&gateway.faults).clear();
     gateway.notifier.reset();
     *lock(&gateway.requests) = Newest::new();
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::keys::{PrivateKey, Validity};
+use crate::keys::PrivateKey;
 use crate::time::Civil;
 
 const INTEGER: u8 = 0x02;
@@ -24,14 +24,15 @@ const NAME: &[u8] = b"\x30\x39\
     \x31\x10\x30\x0E\x06\x03\x55\x04\x0A\x0C\x07Sandbox\
     \x31\x18\x30\x16\x06\x03\x55\x04\x03\x0C\x0FTenpay.com sign";
 
-/// Returns a self-signed certificate of this key as PEM. `serial` is big-endian.
-pub(super) fn self_signed_pem(serial: &[u8], validity: Validity, key: &PrivateKey) -> String {
+/// Returns a self-signed certificate of this key as PEM. `serial` is big-endian, `validity` is the first and the last second.
+pub(super) fn self_signed_pem(serial: &[u8], validity: [u64; 2], key: &PrivateKey) -> String {
+    let [not_before, not_after] = validity.map(time);
     let signed = sequence(&[
         VERSION_3,
         &unsigned(serial),
         SHA256_WITH_RSA,
         NAME,
-        &sequence(&[&time(validity.not_before), &time(validity.not_after)]),
+        &sequence(&[&not_before, &not_after]),
         NAME,
         &public_key_info(key),
     ]);
