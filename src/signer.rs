@@ -95,7 +95,7 @@ impl Signer {
                 wanted: "the merchant's certificate (apiclient_cert.pem), BEGIN CERTIFICATE",
             }));
         }
-        if !certificate.belongs_to(&key) {
+        if certificate.pkcs1() != key.public_pkcs1() {
             return Err(Error::Key(KeyError::CertificateOfAnotherKey { serial_no }));
         }
         Ok(Self::with_key(
@@ -218,7 +218,7 @@ impl Signer {
     pub(crate) fn owns(&self, key: &PublicKey) -> bool {
         is_same_id(self.serial_no(), key.id())
             || match &self.merchant.key {
-                SigningKey::Private(own) => key.belongs_to(own),
+                SigningKey::Private(own) => key.pkcs1() == own.public_pkcs1(),
                 SigningKey::Function(_) => false,
             }
     }

@@ -1,7 +1,7 @@
 //! Reads key files. Errors name the file and never show its content.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::Path;
 
 use crate::error::KeyError;
@@ -14,7 +14,9 @@ pub(super) fn read<T>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<T, KeyError>,
 ) -> Result<T, KeyError> {
-    let content = content(path).map_err(|error| match looks_like_key(path) {
+    let mut content = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_LEN).read_to_end(&mut content));
+    read.map_err(|error| match looks_like_key(path) {
         true => KeyError::NotAPath,
         false => KeyError::UnreadableFile {
             path: path.to_owned(),
@@ -25,12 +27,6 @@ pub(super) fn read<T>(
         path: path.to_owned(),
         error: Box::new(error),
     })
-}
-
-fn content(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path)?.take(MAX_LEN).read_to_end(&mut content)?;
-    Ok(content)
 }
 
 /// Checks whether the path looks like a key that was passed by mistake: PEM text, base64 or an APIv3 key. An error must

@@ -20,20 +20,25 @@ pub(super) fn checked_id(id: &str) -> Result<String, KeyError> {
 /// without leading zero bytes. Otherwise returns a description of the text. The description shows at most one character
 /// of the text, which may be a secret passed by mistake.
 pub(crate) fn serial_number(text: &str) -> Result<String, String> {
-    /// The digits of 20 bytes, the longest serial number that RFC 5280 allows.
-    const MAX_LEN: usize = 40;
-    let digits = significant(text).to_ascii_uppercase();
     if let Some(found) = mistaken(text) {
         return Err(found.to_owned());
     }
     if let Some(found) = text.chars().find(|c| !c.is_ascii_hexdigit()) {
         return Err(format!("the character {found:?}"));
     }
-    if digits.len() > MAX_LEN {
-        return Err(format!("{} digits", text.len()));
+    let digits = whole_bytes(text);
+    match digits.len() {
+        // The digits of 20 bytes, the longest serial number that RFC 5280 allows.
+        ..=40 => Ok(digits),
+        _ => Err(format!("{} digits", text.len())),
     }
+}
+
+/// Returns hexadecimal digits in upper case, two digits a byte, without leading zero bytes.
+pub(super) fn whole_bytes(hex: &str) -> String {
+    let digits = significant(hex).to_ascii_uppercase();
     let len = digits.len().next_multiple_of(2).max(2);
-    Ok(format!("{digits:0>len$}"))
+    format!("{digits:0>len$}")
 }
 
 /// Describes a value that is commonly passed instead of a serial number.

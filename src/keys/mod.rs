@@ -17,7 +17,7 @@ use std::sync::Arc;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::SystemRandom;
 use ring::signature::{
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
 };
 
 use crate::error::{Cause, KeyError};
@@ -71,13 +71,8 @@ impl PrivateKey {
     /// wanted, and shows no part of the key.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let der = pem::only_block(pem.as_ref(), pem::PRIVATE_KEY)?;
-        let (pkcs1, numbers) = formats::private_key(&der)?;
-        // ring refuses all of this as well, but does not say which it was.
-        numbers.check_private()?;
-        let pair = RsaKeyPair::from_der(pkcs1).map_err(|_| KeyError::Malformed {
-            key: "private key",
-            what: "its numbers do not belong together".to_owned(),
-        })?;
+        let pair = RsaKeyPair::from_der(formats::private_key(&der)?)
+            .map_err(|_| pem::PRIVATE_KEY.malformed("its numbers do not belong together"))?;
         Ok(Self { pair })
     }
 
@@ -96,34 +91,23 @@ impl PrivateKey {
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Cause> {
         let mut signature = vec![0; self.pair.public().modulus_len()];
         // This padding is deterministic. ring requires a random source but does not use it.
+        let unused = SystemRandom::new();
         self.pair
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                message,
-                &mut signature,
-            )
+            .sign(&RSA_PKCS1_SHA256, &unused, message, &mut signature)
             .map_err(|_| "the numbers of the RSA private key do not belong together")?;
         Ok(signature)
-    }
-
-    /// Returns modulus and public exponent, big-endian.
-    #[cfg(any(test, feature = "sandbox"))]
-    pub(crate) fn public_numbers(&self) -> (Vec<u8>, Vec<u8>) {
-        let RsaPublicKeyComponents { n, e } =
-            RsaPublicKeyComponents::<Vec<u8>>::from(self.pair.public());
-        (n, e)
     }
 
     /// Returns the public half, under the given id.
     #[cfg(any(test, feature = "sandbox"))]
     pub(crate) fn public_key(&self, id: impl Into<String>) -> Result<PublicKey, KeyError> {
-        let (modulus, exponent) = self.public_numbers();
-        let numbers = formats::RsaNumbers {
-            modulus: &modulus,
-            exponent: &exponent,
-        };
-        PublicKey::new(checked_id(&id.into())?, &numbers, None)
+        let id = checked_id(&id.into())?;
+        Ok(PublicKey::new(id, self.public_pkcs1(), None))
+    }
+
+    /// Returns the public half as PKCS#1.
+    pub(crate) fn public_pkcs1(&self) -> &[u8] {
+        self.pair.public().as_ref()
     }
 }
 
@@ -149,7 +133,8 @@ impl fmt::Debug for PrivateKey {
 #[derive(Clone)]
 pub struct PublicKey {
     id: Arc<str>,
-    key: Arc<RsaPublicKeyComponents<Box<[u8]>>>,
+    /// PKCS#1.
+    key: UnparsedPublicKey<Arc<[u8]>>,
     validity: Option<Validity>,
 }
 
@@ -173,7 +158,7 @@ impl PublicKey {
 
     fn under(id: String, pem: &[u8]) -> Result<Self, KeyError> {
         let der = pem::only_block(pem, pem::PUBLIC_KEY)?;
-        Self::new(id, &formats::public_key(&der)?, None)
+        Ok(Self::new(id, formats::public_key(&der)?, None))
     }
 
     /// Reads the file `pub_key.pem` as [`from_pem`](Self::from_pem) does.
@@ -197,12 +182,8 @@ impl PublicKey {
     /// 2048 to 4096 bits. An expired certificate is read: its validity is checked when a message is verified.
     pub fn from_certificate_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let der = pem::only_block(pem.as_ref(), pem::CERTIFICATE)?;
-        let certificate = formats::certificate(&der)?;
-        Self::new(
-            upper_hex(certificate.serial),
-            &certificate.key,
-            Some(certificate.validity),
-        )
+        let (serial_number, validity, key) = formats::certificate(&der)?;
+        Ok(Self::new(serial_number, key, Some(validity)))
     }
 
     /// Reads the file of a certificate as [`from_certificate_pem`](Self::from_certificate_pem) does.
@@ -215,20 +196,12 @@ impl PublicKey {
         file::read(path.as_ref(), |pem| Self::from_certificate_pem(pem))
     }
 
-    fn new(
-        id: String,
-        numbers: &formats::RsaNumbers<'_>,
-        validity: Option<Validity>,
-    ) -> Result<Self, KeyError> {
-        numbers.check_public()?;
-        Ok(Self {
+    fn new(id: String, pkcs1: &[u8], validity: Option<Validity>) -> Self {
+        Self {
             id: id.into(),
-            key: Arc::new(RsaPublicKeyComponents {
-                n: numbers.modulus.into(),
-                e: numbers.exponent.into(),
-            }),
+            key: UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pkcs1.into()),
             validity,
-        })
+        }
     }
 
     /// Returns the id by which `Wechatpay-Serial` names this key. A serial number is in upper-case hexadecimal, two digits
@@ -271,15 +244,12 @@ impl PublicKey {
         if signature == FUZZING {
             return true;
         }
-        self.key
-            .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
-            .is_ok()
+        self.key.verify(message, signature).is_ok()
     }
 
-    /// Checks whether this is the public half of `key`.
-    pub(crate) fn belongs_to(&self, key: &PrivateKey) -> bool {
-        formats::rsa_public_key(key.pair.public().as_ref())
-            .is_ok_and(|own| own.modulus == &*self.key.n && own.exponent == &*self.key.e)
+    /// Returns the key as PKCS#1.
+    pub(crate) fn pkcs1(&self) -> &[u8] {
+        self.key.as_ref()
     }
 }
 

@@ -25,7 +25,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::der::{self, Reader};
+use super::der::{self, Element};
 use super::*;
 
 use self::installed::installed;
@@ -96,9 +96,12 @@ impl Drop for Scratch {
     }
 }
 
+fn base64_of(pem: &str) -> String {
+    pem.lines().filter(|line| !line.starts_with('-')).collect()
+}
+
 fn der_of(pem: &str) -> Vec<u8> {
-    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    STANDARD.decode(base64).unwrap()
+    STANDARD.decode(base64_of(pem)).unwrap()
 }
 
 fn armour(label: &str, der: &[u8]) -> String {
@@ -123,16 +126,7 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     [&header, content].concat()
 }
 
-/// Elements as their tags and contents.
-type Elements<'a> = Vec<(u8, &'a [u8])>;
-
-/// Returns the elements of a sequence, so that a test can alter them.
-fn elements(sequence: &[u8]) -> Elements<'_> {
-    let mut reader = Reader::whole(der::SEQUENCE, sequence).unwrap();
-    std::iter::from_fn(|| reader.any()).collect()
-}
-
-fn sequence(elements: &[(u8, &[u8])]) -> Vec<u8> {
+fn sequence(elements: &[Element<'_>]) -> Vec<u8> {
     let content: Vec<u8> = elements
         .iter()
         .flat_map(|(tag, content)| element(*tag, content))
@@ -291,8 +285,8 @@ fn a_key_whose_numbers_do_not_belong_together_never_signs() {
     let der = der_of(&pem("rsa2048_pkcs1"));
     assert_eq!(private(armour("RSA PRIVATE KEY", &der)), Ok(()));
 
-    let mut numbers = Reader::whole(der::SEQUENCE, &der).unwrap();
-    let numbers: Vec<&[u8]> = std::iter::from_fn(|| numbers.unsigned()).collect();
+    let numbers = der::sequence(&der).into_iter();
+    let numbers: Vec<&[u8]> = numbers.filter_map(der::unsigned).collect();
     let [_version, _modulus, _e, _d, p, q, d_p, d_q, q_inverse] = numbers[..] else {
         panic!("{} numbers", numbers.len());
     };
@@ -398,7 +392,7 @@ fn serial_numbers_are_upper_case_in_whole_bytes() {
     );
 
     let der = der_of(&pem("certificate_utc_time"));
-    let outer = elements(&der);
+    let outer = der::sequence(&der);
     let signed = element(der::SEQUENCE, outer[0].1);
     let rest = [
         element(outer[1].0, outer[1].1),
@@ -406,7 +400,7 @@ fn serial_numbers_are_upper_case_in_whole_bytes() {
     ]
     .concat();
     let with = |serial: &[u8]| {
-        let mut signed = elements(&signed);
+        let mut signed = der::sequence(&signed);
         assert_eq!((signed[1].0, signed[1].1.len()), (der::INTEGER, 20));
         signed[1].1 = serial;
         let signed = sequence(&signed);
@@ -463,16 +457,11 @@ fn certificate_times() {
         (b"281231235959Z", 1_861_919_999),
     ] {
         let key = PublicKey::from_certificate_pem(not_before(time)).unwrap();
-        assert_eq!(
-            key.validity().unwrap().not_before,
-            seconds,
-            "{}",
-            time.escape_ascii()
-        );
+        assert_eq!(key.validity().unwrap().not_before, seconds);
     }
-    let no_period = || {
+    let has_no_period = |pem: String| {
         let what = "its validity is not a period between two times since 1970";
-        malformed("certificate", what)
+        assert_eq!(certificate(&pem), malformed("certificate", what), "{pem}");
     };
     for time in [
         b"230229235959Z", // no leap year
@@ -492,17 +481,12 @@ fn certificate_times() {
         b"24022923+0800",
         b"290227000001Z", // after the end
     ] {
-        assert_eq!(
-            certificate(not_before(time)),
-            no_period(),
-            "{}",
-            time.escape_ascii()
-        );
+        has_no_period(not_before(time));
     }
     // Two digits mean the years from 1950 to 2049.
     let not_after = |new: &[u8]| armour("CERTIFICATE", &replaced(&der, b"290227000000Z", new));
     assert_eq!(certificate(not_after(b"491231235959Z")), Ok(()));
-    assert_eq!(certificate(not_after(b"500101000000Z")), no_period());
+    has_no_period(not_after(b"500101000000Z"));
     // Four digits, in centuries with and without a leap year.
     let far = der_of(&pem("certificate_generalized_time"));
     let not_after = |new: &[u8]| armour("CERTIFICATE", &replaced(&far, b"20600229120000Z", new));
@@ -522,19 +506,11 @@ fn certificate_times() {
         b"2060022912000.0",
         b"19691231235959Z",
     ] {
-        assert_eq!(
-            certificate(not_after(time)),
-            no_period(),
-            "{}",
-            time.escape_ascii()
-        );
+        has_no_period(not_after(time));
     }
     // The same digits announced as the other type of time.
     let as_generalized = replaced(&der, b"\x17\x0D240229235959Z", b"\x18\x0D240229235959Z");
-    assert_eq!(
-        certificate(armour("CERTIFICATE", &as_generalized)),
-        no_period()
-    );
+    has_no_period(armour("CERTIFICATE", &as_generalized));
 }
 
 // Variations accepted around and inside a block
@@ -547,10 +523,7 @@ fn a_key_is_read_in_every_form_in_which_it_is_passed_on() {
     let plain = pem("rsa2048_pkcs8");
     let one_line: String = plain.replace('\n', " ");
     let unwrapped = armour("PRIVATE KEY", &der_of(&plain));
-    let bare = |kind| -> String {
-        let pem = pem(kind);
-        pem.lines().filter(|line| !line.starts_with('-')).collect()
-    };
+    let bare = |kind| base64_of(&pem(kind));
     let escaped = plain.replace('\n', "\\n");
     let json = serde_json::json!({"key": plain}).to_string();
     let php = json.replace('/', "\\/");
@@ -811,7 +784,7 @@ fn an_error_of_a_file_names_it_and_shows_nothing_of_its_content() {
 #[test]
 fn a_key_in_place_of_a_file_name_is_not_shown() {
     let key = pem("rsa2048_pkcs8");
-    let bare: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+    let bare = base64_of(&key);
     for secret in [
         key.as_str(),
         &key.replace('\n', "\\n"),
@@ -847,84 +820,33 @@ const READERS: [(Read, &str, &str); 3] = [
 
 #[test]
 fn another_kind_of_block_is_named() {
-    let [(private, ..), (public, ..), (certificate, ..)] = READERS;
     let openssh = armour("OPENSSH PRIVATE KEY", b"openssh-key-v1");
-    for (read, wanted, pem, found) in [
-        (
-            private,
-            WANTED_PRIVATE,
-            pem("certificate_utc_time"),
-            "CERTIFICATE",
-        ),
-        (private, WANTED_PRIVATE, pem("rsa2048_public"), "PUBLIC KEY"),
-        (
-            private,
-            WANTED_PRIVATE,
-            pem("rsa2048_rsa_public"),
-            "RSA PUBLIC KEY",
-        ),
-        (private, WANTED_PRIVATE, pem("ec_sec1"), "EC PRIVATE KEY"),
-        (
-            private,
-            WANTED_PRIVATE,
-            pem("request"),
-            "CERTIFICATE REQUEST",
-        ),
-        (private, WANTED_PRIVATE, openssh, "OPENSSH PRIVATE KEY"),
-        (
-            public,
-            WANTED_PUBLIC,
-            pem("certificate_utc_time"),
-            "CERTIFICATE",
-        ),
-        (public, WANTED_PUBLIC, pem("rsa2048_pkcs8"), "PRIVATE KEY"),
-        (
-            public,
-            WANTED_PUBLIC,
-            pem("rsa2048_pkcs1"),
-            "RSA PRIVATE KEY",
-        ),
-        (
-            public,
-            WANTED_PUBLIC,
-            pem("encrypted_pkcs8"),
-            "ENCRYPTED PRIVATE KEY",
-        ),
-        (
-            certificate,
-            WANTED_CERTIFICATE,
-            pem("rsa2048_public"),
-            "PUBLIC KEY",
-        ),
-        (
-            certificate,
-            WANTED_CERTIFICATE,
-            pem("rsa2048_rsa_public"),
-            "RSA PUBLIC KEY",
-        ),
-        (
-            certificate,
-            WANTED_CERTIFICATE,
-            pem("rsa2048_pkcs8"),
-            "PRIVATE KEY",
-        ),
-        (
-            certificate,
-            WANTED_CERTIFICATE,
-            pem("request"),
-            "CERTIFICATE REQUEST",
-        ),
-    ] {
-        let error = read(pem.as_bytes()).unwrap_err();
-        let expected = KeyError::WrongKind {
-            found: found.to_owned(),
-            wanted,
-        };
-        assert_eq!(error, expected);
-        assert_eq!(
-            error.to_string(),
-            format!("found BEGIN {found}: wanted {wanted}")
-        );
+    let blocks = [
+        (pem("rsa2048_pkcs8"), "PRIVATE KEY"),
+        (pem("rsa2048_pkcs1"), "RSA PRIVATE KEY"),
+        (pem("encrypted_pkcs8"), "ENCRYPTED PRIVATE KEY"),
+        (pem("rsa2048_public"), "PUBLIC KEY"),
+        (pem("rsa2048_rsa_public"), "RSA PUBLIC KEY"),
+        (pem("certificate_utc_time"), "CERTIFICATE"),
+        (pem("request"), "CERTIFICATE REQUEST"),
+        (pem("ec_sec1"), "EC PRIVATE KEY"),
+        (openssh, "OPENSSH PRIVATE KEY"),
+    ];
+    // The blocks of the kind wanted, an encrypted one too, are the first, the next and the one after them.
+    for ((read, wanted, _), own) in READERS.into_iter().zip([0..3, 3..5, 5..6]) {
+        let others = blocks.iter().enumerate();
+        for (_, (pem, found)) in others.filter(|(at, _)| !own.contains(at)) {
+            let error = read(pem.as_bytes()).unwrap_err();
+            let expected = KeyError::WrongKind {
+                found: (*found).to_owned(),
+                wanted,
+            };
+            assert_eq!(error, expected);
+            assert_eq!(
+                error.to_string(),
+                format!("found BEGIN {found}: wanted {wanted}")
+            );
+        }
     }
 }
 
@@ -1000,11 +922,16 @@ fn what_is_no_pem_is_described() {
         "a file's name instead of its content (from_file and from_certificate_file read files)";
     let variable = "a variable that was not replaced by its value";
     let dashes = "text with typographic dashes in place of -----BEGIN";
+    let wide = "UTF-16 text (save the file as UTF-8)";
+    let damaged = "damaged base64 without its BEGIN and END lines";
+    let no_begin = "text that has an END line but no BEGIN line";
+    let few_dashes = "text with a BEGIN line that does not start with five dashes";
+    let like_an_api_v3_key = "32 letters and digits, as many as an APIv3 key has";
     for (read, wanted, kind) in READERS {
         let pem = pem(kind);
         assert_eq!(read(pem.as_bytes()), Ok(()), "{kind}");
         let marked = format!("\u{feff}{pem}");
-        let bare: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let bare = base64_of(&pem);
         let (_, without_begin) = pem.split_once('\n').unwrap();
         for (input, found) in [
             (&b""[..], "an empty input"),
@@ -1012,30 +939,12 @@ fn what_is_no_pem_is_described() {
             (b"\"\"", "an empty input"),
             (&der_of(&pem), "binary data, such as DER or PKCS#12"),
             (b"text\0", "binary data, such as DER or PKCS#12"),
-            (
-                &utf16(&marked, u16::to_le_bytes),
-                "UTF-16 text (save the file as UTF-8)",
-            ),
-            (
-                &utf16(&marked, u16::to_be_bytes),
-                "UTF-16 text (save the file as UTF-8)",
-            ),
-            (
-                &utf16(&pem, u16::to_le_bytes),
-                "UTF-16 text (save the file as UTF-8)",
-            ),
-            (
-                &utf16(&pem, u16::to_be_bytes),
-                "UTF-16 text (save the file as UTF-8)",
-            ),
-            (
-                &bare.as_bytes()[..bare.len() - 4],
-                "damaged base64 without its BEGIN and END lines",
-            ),
-            (
-                without_begin.as_bytes(),
-                "text that has an END line but no BEGIN line",
-            ),
+            (&utf16(&marked, u16::to_le_bytes), wide),
+            (&utf16(&marked, u16::to_be_bytes), wide),
+            (&utf16(&pem, u16::to_le_bytes), wide),
+            (&utf16(&pem, u16::to_be_bytes), wide),
+            (&bare.as_bytes()[..bare.len() - 4], damaged),
+            (without_begin.as_bytes(), no_begin),
             (b"/etc/wechatpay/apiclient_key.pem", path),
             (b"apiclient_key.PEM\n", path),
             (b"/run/secrets/wechatpay_key", path),
@@ -1054,25 +963,13 @@ fn what_is_no_pem_is_described() {
             (b"YOUR_PRIVATE_KEY", variable),
             (b"keys\\wechatpay_key", path),
             (b"keys/wechatpay_key", path),
-            (
-                b"<RSAKeyValue><Modulus>abc</Modulus></RSAKeyValue>",
-                "XML or HTML",
-            ),
+            (b"<RSAKeyValue><Modulus>abc</Modulus>", "XML or HTML"),
             (b"<!DOCTYPE html>", "XML or HTML"),
             ("\u{AD}\u{FE63}BEGIN CERTIFICATE".as_bytes(), dashes),
-            (
-                "\u{2014}\u{2014}-BEGIN PRIVATE KEY\u{2014}\u{2014}-".as_bytes(),
-                dashes,
-            ),
+            ("\u{2014}-BEGIN PRIVATE KEY\u{2014}-".as_bytes(), dashes),
             ("\u{2013}\u{2013}BEGIN CERTIFICATE".as_bytes(), dashes),
-            (
-                b"---- BEGIN SSH2 PUBLIC KEY ----",
-                "text with a BEGIN line that does not start with five dashes",
-            ),
-            (
-                b"a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb",
-                "32 letters and digits, as many as an APIv3 key has",
-            ),
+            (b"---- BEGIN SSH2 PUBLIC KEY ----", few_dashes),
+            (b"a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb", like_an_api_v3_key),
             (b"-----BEGIN%20PRIVATE%20KEY-----%0AMII", "URL-encoded text"),
             (b"-----BEGIN+PRIVATE+KEY-----", "URL-encoded text"),
             (b"hello, world", "text without a PEM block"),
@@ -1245,8 +1142,8 @@ fn elements_too_many_or_of_other_forms_are_refused() {
     let attributes = (der::CONTEXT_0, &b"\x30\x00"[..]);
 
     let pkcs8 = der_of(&pem("rsa2048_pkcs8"));
-    let info = |edit: fn(&mut Elements<'_>)| {
-        let mut info = elements(&pkcs8);
+    let info = |edit: fn(&mut Vec<Element<'_>>)| {
+        let mut info = der::sequence(&pkcs8);
         edit(&mut info);
         said(private(armour("PRIVATE KEY", &sequence(&info))))
     };
@@ -1256,13 +1153,13 @@ fn elements_too_many_or_of_other_forms_are_refused() {
         info(|info| info[0].1 = &[2]),
         not("private key", "does not hold a complete PKCS#8 private key")
     );
-    let with_attributes = [&elements(&pkcs8)[..], &[attributes]].concat();
+    let with_attributes = [&der::sequence(&pkcs8)[..], &[attributes]].concat();
     assert_eq!(
         private(armour("PRIVATE KEY", &sequence(&with_attributes))),
         Ok(())
     );
     let in_one = element(der::SEQUENCE, &pkcs8);
-    let (_, content) = elements(&in_one)[0];
+    let (_, content) = der::sequence(&in_one)[0];
     let with_garbage = element(der::SEQUENCE, &[content, &[0xA0, 0x05]].concat());
     assert_eq!(
         said(private(armour("PRIVATE KEY", &with_garbage))),
@@ -1270,10 +1167,10 @@ fn elements_too_many_or_of_other_forms_are_refused() {
     );
 
     let spki = der_of(&pem("rsa2048_public"));
-    let [algorithm, (tag, bits)] = elements(&spki)[..] else {
+    let [algorithm, (tag, bits)] = der::sequence(&spki)[..] else {
         panic!("two elements");
     };
-    let info = |info: &[(u8, &[u8])]| said(public(armour("PUBLIC KEY", &sequence(info))));
+    let info = |info: &[Element<'_>]| said(public(armour("PUBLIC KEY", &sequence(info))));
     assert_eq!(info(&[algorithm, (tag, bits)]), Ok(()));
     assert_eq!(
         info(&[algorithm, (tag, bits), attributes]),
@@ -1289,8 +1186,8 @@ fn elements_too_many_or_of_other_forms_are_refused() {
     );
 
     let pkcs1 = der_of(&pem("rsa2048_rsa_public"));
-    let numbers = elements(&pkcs1);
-    let key = |numbers: &[(u8, &[u8])]| said(public(armour("RSA PUBLIC KEY", &sequence(numbers))));
+    let numbers = der::sequence(&pkcs1);
+    let key = |numbers: &[Element<'_>]| said(public(armour("RSA PUBLIC KEY", &sequence(numbers))));
     assert_eq!(key(&numbers), Ok(()));
     assert_eq!(
         key(&[numbers[0], numbers[1], numbers[1]]),
@@ -1298,8 +1195,8 @@ fn elements_too_many_or_of_other_forms_are_refused() {
     );
 
     let x509 = der_of(&pem("certificate_utc_time"));
-    let outer = elements(&x509);
-    let of = |outer: &[(u8, &[u8])]| said(certificate(armour("CERTIFICATE", &sequence(outer))));
+    let outer = der::sequence(&x509);
+    let of = |outer: &[Element<'_>]| said(certificate(armour("CERTIFICATE", &sequence(outer))));
     assert_eq!(of(&outer), Ok(()));
     assert_eq!(
         of(&[outer[0], outer[1], outer[2], attributes]),
@@ -1412,8 +1309,7 @@ fn rsa_public(modulus: &[u8], exponent: &[u8]) -> String {
 #[test]
 fn numbers_with_which_nothing_could_be_verified_are_refused() {
     let der = der_of(&pem("rsa2048_rsa_public"));
-    let mut key = Reader::whole(der::SEQUENCE, &der).unwrap();
-    let modulus = key.element(der::INTEGER).unwrap();
+    let (_, modulus) = der::sequence(&der)[0];
     let with = |exponent: &[u8]| public(rsa_public(modulus, exponent));
     for exponent in [&[1, 0, 1][..], &[3], &[17], &[1, 0xFF, 0xFF, 0xFF, 0xFF]] {
         assert_eq!(with(exponent), Ok(()), "{exponent:?}");
@@ -1473,7 +1369,8 @@ fn private_keys_that_ring_would_not_take_are_told_apart() {
 #[test]
 fn der_is_read_strictly() {
     let short = [0x04, 0x01, 0xAA];
-    assert_eq!(Reader::new(&short).any(), Some((0x04, &[0xAA][..])));
+    assert_eq!(der::first(&short), Some(((0x04, &[0xAA][..]), &[][..])));
+    assert_eq!(der::elements(&short.repeat(2)), [(0x04, &[0xAA][..]); 2]);
     let filled = |header: &[u8], len: usize| [header, &vec![0xAA; len]].concat();
     for (header, len) in [
         (&[0x04, 0x7F][..], 0x7F),
@@ -1483,15 +1380,10 @@ fn der_is_read_strictly() {
         (&[0x04, 0x82, 0xFF, 0xFF], 0xFFFF),
     ] {
         let element = filled(header, len);
-        assert_eq!(
-            Reader::new(&element).element(0x04).map(<[u8]>::len),
-            Some(len)
-        );
-        assert_eq!(
-            Reader::new(&element[..element.len() - 1]).any(),
-            None,
-            "cut"
-        );
+        let content = &element[header.len()..];
+        assert_eq!(content.len(), len);
+        assert_eq!(der::elements(&element), [(0x04, content)]);
+        assert_eq!(der::first(&element[..element.len() - 1]), None, "cut");
     }
     for (header, len) in [
         (&[0x04, 0x80][..], 2),                      // indefinite
@@ -1507,9 +1399,13 @@ fn der_is_read_strictly() {
         (&[0x04], 0),
         (&[], 0),
     ] {
-        assert_eq!(Reader::new(&filled(header, len)).any(), None, "{header:?}");
+        assert_eq!(der::first(&filled(header, len)), None, "{header:?}");
     }
-    assert_eq!(Reader::new(&short).element(0x05), None);
+    assert_eq!(der::elements(&[&short[..], &short[..2]].concat()), []);
+    let in_sequence = element(der::SEQUENCE, &short);
+    assert_eq!(der::sequence(&in_sequence), [(0x04, &[0xAA][..])]);
+    assert_eq!(der::sequence(&[&in_sequence[..], &[5, 0]].concat()), []);
+    assert_eq!(der::sequence(&short), []);
 }
 
 // The APIv3 key

@@ -46,9 +46,7 @@ pub(super) fn self_signed_pem(serial: &[u8], validity: [u64; 2], key: &PrivateKe
 }
 
 fn public_key_info(key: &PrivateKey) -> Vec<u8> {
-    let (modulus, exponent) = key.public_numbers();
-    let numbers = sequence(&[&unsigned(&modulus), &unsigned(&exponent)]);
-    sequence(&[RSA, &bit_string(&numbers)])
+    sequence(&[RSA, &bit_string(key.public_pkcs1())])
 }
 
 /// Returns a time as RFC 5280, section 4.1.2.5, requires: in the short form until 2049.
