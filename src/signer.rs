@@ -98,11 +98,8 @@ impl Signer {
         if certificate.pkcs1() != key.public_pkcs1() {
             return Err(Error::Key(KeyError::CertificateOfAnotherKey { serial_no }));
         }
-        Ok(Self::with_key(
-            mchid.into(),
-            serial_no,
-            SigningKey::Private(key),
-        )?)
+        let key = SigningKey::Private(key);
+        Ok(Self::with_key(mchid.into(), serial_no, key)?)
     }
 
     /// Makes a signer that signs with a function: for a key in a hardware module, a key service or another crate.
@@ -132,20 +129,14 @@ impl Signer {
     /// # Errors
     ///
     /// [`InvalidSetting`] if `mchid` or `serial_no` does not have the form that [`new`](Self::new) requires.
-    pub fn from_function<F>(
+    pub fn from_function(
         mchid: impl Into<String>,
         serial_no: impl AsRef<str>,
-        sign: F,
-    ) -> Result<Self, InvalidSetting>
-    where
-        F: Fn(&[u8]) -> Result<Vec<u8>, Cause> + Send + Sync + 'static,
-    {
+        sign: impl Fn(&[u8]) -> Result<Vec<u8>, Cause> + Send + Sync + 'static,
+    ) -> Result<Self, InvalidSetting> {
         let serial_no = checked_serial_no(serial_no.as_ref())?;
-        Self::with_key(
-            mchid.into(),
-            serial_no,
-            SigningKey::Function(Box::new(sign)),
-        )
+        let key = SigningKey::Function(Box::new(sign));
+        Self::with_key(mchid.into(), serial_no, key)
     }
 
     fn with_key(mchid: String, serial_no: String, key: SigningKey) -> Result<Self, InvalidSetting> {
@@ -187,9 +178,7 @@ impl Signer {
         timestamp: u64,
         nonce_str: &str,
     ) -> Result<String, Error> {
-        let Merchant {
-            mchid, serial_no, ..
-        } = &*self.merchant;
+        let (mchid, serial_no) = (self.mchid(), self.serial_no());
         let signature = self.raw_signature(message)?;
         let signature = Base64Display::new(&signature, &STANDARD);
         let mut header = String::with_capacity(1024);
@@ -203,14 +192,11 @@ impl Signer {
     }
 
     fn raw_signature(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        match &self.merchant.key {
-            SigningKey::Private(key) => key.sign(message).map_err(Error::Sign),
-            SigningKey::Function(sign) => {
-                let signature = sign(message).map_err(Error::Sign)?;
-                check_signature(&signature)?;
-                Ok(signature)
-            }
-        }
+        let signature = match &self.merchant.key {
+            SigningKey::Private(key) => key.sign(message),
+            SigningKey::Function(sign) => sign(message).and_then(checked_signature),
+        };
+        signature.map_err(Error::Sign)
     }
 
     /// Checks whether a key is the merchant's own, by its id or its numbers. For a signing function, only the id is
@@ -295,19 +281,16 @@ fn checked_serial_no(serial_no: &str) -> Result<String, InvalidSetting> {
 
 /// Returns an error if the bytes cannot be a raw RSA signature. The usual mistake is to return base64 or hexadecimal
 /// text. No raw signature consists of ASCII bytes alone.
-fn check_signature(signature: &[u8]) -> Result<(), Error> {
+fn checked_signature(signature: Vec<u8>) -> Result<Vec<u8>, Cause> {
     let is_text = !signature.is_empty() && signature.is_ascii();
-    if (256..=512).contains(&signature.len()) && !is_text {
-        return Ok(());
-    }
     let found = if is_text { "bytes of text" } else { "bytes" };
-    Err(Error::Sign(
-        format!(
-            "the signing function returned {} {found}: wanted the raw RSA signature of 256 to 512 bytes",
-            signature.len()
+    match signature.len() {
+        256..=512 if !is_text => Ok(signature),
+        len => Err(format!(
+            "the signing function returned {len} {found}: wanted the raw RSA signature of 256 to 512 bytes"
         )
-        .into(),
-    ))
+        .into()),
+    }
 }
 
 #[cfg(test)]
