@@ -17,6 +17,19 @@ const NONCE: &str = "Wechatpay-Nonce";
 const SIGNATURE: &str = "Wechatpay-Signature";
 const SIGNATURE_TYPE: &str = "Wechatpay-Signature-Type";
 const REQUEST_ID: &str = "Request-ID";
+/// Identifies the server that sent an unsigned response, such as a proxy.
+const SERVER: &str = "Server";
+
+/// The headers of which [`SignatureHeaders`] holds the values.
+const NAMES: [&str; 7] = [
+    SERIAL,
+    TIMESTAMP,
+    NONCE,
+    SIGNATURE,
+    SIGNATURE_TYPE,
+    REQUEST_ID,
+    SERVER,
+];
 
 /// The scheme of all signatures.
 const SCHEME: &str = "WECHATPAY2-SHA256-RSA2048";
@@ -182,16 +195,10 @@ impl fmt::Debug for Verifier {
 }
 
 /// The headers of a WeChat Pay message that are needed to verify its signature.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct SignatureHeaders<'a> {
-    serial: Option<&'a str>,
-    timestamp: Option<&'a str>,
-    nonce: Option<&'a str>,
-    signature: Option<&'a str>,
-    signature_type: Option<&'a str>,
-    request_id: Option<&'a str>,
-    /// Identifies the server that sent an unsigned response, such as a proxy.
-    server: Option<&'a str>,
+    /// In the order of [`NAMES`].
+    values: [Option<&'a str>; NAMES.len()],
 }
 
 impl<'a> SignatureHeaders<'a> {
@@ -202,25 +209,17 @@ impl<'a> SignatureHeaders<'a> {
     ///
     /// [`VerifyError::DuplicateHeader`] if one of them occurs twice, [`VerifyError::MalformedHeader`] if one is not
     /// text. The verification fails if one is missing or empty.
-    pub fn from_pairs<N, V>(
+    pub fn from_pairs<N: AsRef<str> + ?Sized + 'a, V: AsRef<[u8]> + ?Sized + 'a>(
         pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
-    ) -> Result<Self, VerifyError>
-    where
-        N: AsRef<str> + ?Sized + 'a,
-        V: AsRef<[u8]> + ?Sized + 'a,
-    {
+    ) -> Result<Self, VerifyError> {
         let (headers, checked) = Self::read(pairs);
         checked.map(|()| headers)
     }
 
     /// Reads all pairs, even after the first invalid one, so that the `Request-ID` of a refused message is known.
-    pub(crate) fn read<N, V>(
+    pub(crate) fn read<N: AsRef<str> + ?Sized + 'a, V: AsRef<[u8]> + ?Sized + 'a>(
         pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
-    ) -> (Self, Result<(), VerifyError>)
-    where
-        N: AsRef<str> + ?Sized + 'a,
-        V: AsRef<[u8]> + ?Sized + 'a,
-    {
+    ) -> (Self, Result<(), VerifyError>) {
         let mut headers = Self::default();
         let mut checked = Ok(());
         for (name, value) in pairs {
@@ -237,68 +236,66 @@ impl<'a> SignatureHeaders<'a> {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<&'a str>) -> Self {
         let find = |name: &str| lookup(name).or_else(|| lookup(&name.to_ascii_lowercase()));
         Self {
-            serial: find(SERIAL),
-            timestamp: find(TIMESTAMP),
-            nonce: find(NONCE),
-            signature: find(SIGNATURE),
-            signature_type: find(SIGNATURE_TYPE),
-            request_id: find(REQUEST_ID),
-            server: None,
+            values: NAMES.map(find),
         }
     }
 
     pub(crate) fn server(&self) -> Option<&'a str> {
-        not_blank(self.server)
+        self.get(SERVER)
     }
 
     /// Returns `Request-ID`, which names the message for WeChat Pay's support. It is not signed and is usually logged,
     /// so at most its first 128 visible ASCII characters are returned.
     pub fn request_id(&self) -> Option<&'a str> {
-        let id = not_blank(self.request_id)?;
+        let id = self.get(REQUEST_ID)?;
         let visible = id.bytes().take(128).take_while(u8::is_ascii_graphic);
-        not_blank(id.get(..visible.count()))
+        id.get(..visible.count()).filter(|id| !id.is_empty())
     }
 
     /// Returns `Wechatpay-Serial`, the id of the key with which the message claims to be signed.
     pub fn serial(&self) -> Option<&'a str> {
-        not_blank(self.serial)
+        self.get(SERIAL)
     }
 
     /// Checks whether there is a signature, valid or not.
     pub fn is_signed(&self) -> bool {
-        not_blank(self.signature).is_some()
+        self.get(SIGNATURE).is_some()
     }
 
     fn set(&mut self, name: &str, value: &'a [u8]) -> Result<(), VerifyError> {
-        if name.eq_ignore_ascii_case(REQUEST_ID) {
-            // This header is not signed, so it never causes a message to be refused.
-            self.request_id = self.request_id.or_else(|| std::str::from_utf8(value).ok());
-            return Ok(());
-        }
-        if name.eq_ignore_ascii_case("Server") {
-            self.server = std::str::from_utf8(value).ok();
-            return Ok(());
-        }
-        let slots = [
-            (SERIAL, &mut self.serial),
-            (TIMESTAMP, &mut self.timestamp),
-            (NONCE, &mut self.nonce),
-            (SIGNATURE, &mut self.signature),
-            (SIGNATURE_TYPE, &mut self.signature_type),
-        ];
-        let is_of_name = |(known, _): &(&str, _)| known.eq_ignore_ascii_case(name);
-        let Some((name, slot)) = slots.into_iter().find(is_of_name) else {
+        let mut slots = NAMES.into_iter().zip(&mut self.values);
+        let Some((name, slot)) = slots.find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
             return Ok(());
         };
-        if slot.is_some() {
-            return Err(VerifyError::DuplicateHeader { name });
+        let text = std::str::from_utf8(value);
+        match (name, &slot) {
+            // These headers are not signed, so they never cause a message to be refused.
+            (REQUEST_ID | SERVER, _) => *slot = slot.or(text.ok()),
+            (_, Some(_)) => return Err(VerifyError::DuplicateHeader { name }),
+            (_, None) => *slot = Some(text.map_err(|_| malformed(name, "text"))?),
         }
-        let text = std::str::from_utf8(value).map_err(|_| VerifyError::MalformedHeader {
-            name,
-            wanted: "text",
-        })?;
-        *slot = Some(text);
         Ok(())
+    }
+
+    /// Returns `None` for an empty header, which counts as missing.
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let (_, value) = NAMES
+            .iter()
+            .zip(self.values)
+            .find(|(known, _)| **known == name)?;
+        value.filter(|value| !value.trim().is_empty())
+    }
+
+    fn require(&self, name: &'static str) -> Result<&'a str, VerifyError> {
+        self.get(name).ok_or(VerifyError::MissingHeader { name })
+    }
+}
+
+impl fmt::Debug for SignatureHeaders<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(NAMES.iter().zip(self.values))
+            .finish()
     }
 }
 
@@ -310,12 +307,19 @@ pub(crate) fn verify_with(
     now: SystemTime,
 ) -> Result<(), VerifyError> {
     let now = unix_seconds(now);
-    let serial = require(SERIAL, headers.serial)?;
-    let timestamp = require(TIMESTAMP, headers.timestamp)?;
-    let nonce = require(NONCE, headers.nonce)?;
-    let signature = require(SIGNATURE, headers.signature)?;
-    check_signature_type(not_blank(headers.signature_type))?;
-    check_nonce_header(nonce)?;
+    let serial = headers.require(SERIAL)?;
+    let timestamp = headers.require(TIMESTAMP)?;
+    let nonce = headers.require(NONCE)?;
+    let signature = headers.require(SIGNATURE)?;
+    if let Some(found) = headers.get(SIGNATURE_TYPE).filter(|found| *found != SCHEME) {
+        let found = found.to_owned();
+        return Err(VerifyError::UnsupportedSignatureType { found });
+    }
+    // A line feed in the nonce would move the boundary between nonce and body, and one signature would match two
+    // bodies.
+    if !nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(malformed(NONCE, "visible ASCII characters"));
+    }
     check_time(timestamp, now)?;
     let key = find(keys, serial, now)?;
     // A probe raises no alarm. It is checked after the key's id, so that a message with an unknown serial number does
@@ -323,19 +327,23 @@ pub(crate) fn verify_with(
     if signature.starts_with(PROBE_PREFIX) {
         return Err(VerifyError::Probe);
     }
-    // Room for the signature of the largest key.
-    let mut raw = [0; 1024];
-    let decoded = STANDARD.decode_slice(signature, &mut raw).ok();
-    let is_right = decoded
-        .and_then(|length| raw.get(..length))
-        .is_some_and(|raw| key.verify(&signed_message(timestamp, nonce, body), raw));
-    match is_right {
+    match is_signature(signature, key, &signed_message(timestamp, nonce, body)) {
         true => Ok(()),
         false => Err(VerifyError::WrongSignature {
             key_id: key.id().to_owned(),
             check: what_to_check(signature, body),
         }),
     }
+}
+
+/// Checks whether a text is the base64 of the key's signature of the message.
+fn is_signature(text: &str, key: &PublicKey, message: &[u8]) -> bool {
+    // Room for the signature of the largest key.
+    let mut raw = [0; 1024];
+    let decoded = STANDARD.decode_slice(text, &mut raw).ok();
+    decoded
+        .and_then(|length| raw.get(..length))
+        .is_some_and(|raw| key.verify(message, raw))
 }
 
 /// Names the likeliest mistake behind a wrong signature.
@@ -360,49 +368,18 @@ pub(crate) fn signed_message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u
     [timestamp.as_bytes(), nonce.as_bytes(), body, b""].join(&b'\n')
 }
 
-/// Returns `None` for an empty header, which counts as missing.
-fn not_blank(value: Option<&str>) -> Option<&str> {
-    value.filter(|value| !value.trim().is_empty())
-}
-
-fn require<'a>(name: &'static str, value: Option<&'a str>) -> Result<&'a str, VerifyError> {
-    not_blank(value).ok_or(VerifyError::MissingHeader { name })
-}
-
-fn check_signature_type(signature_type: Option<&str>) -> Result<(), VerifyError> {
-    match signature_type {
-        None | Some(SCHEME) => Ok(()),
-        Some(found) => Err(VerifyError::UnsupportedSignatureType {
-            found: found.to_owned(),
-        }),
-    }
-}
-
-/// Returns an error unless the nonce is visible ASCII. A line feed in it would move the boundary between nonce and
-/// body, and one signature would match two bodies.
-fn check_nonce_header(nonce: &str) -> Result<(), VerifyError> {
-    if nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(());
-    }
-    Err(VerifyError::MalformedHeader {
-        name: NONCE,
-        wanted: "visible ASCII characters",
-    })
-}
-
 fn check_time(timestamp: &str, now: u64) -> Result<(), VerifyError> {
     // `parse` accepts a leading `+`, so only digits are allowed.
     let is_plain = timestamp.bytes().all(|byte| byte.is_ascii_digit());
-    let Some(timestamp) = timestamp.parse::<u64>().ok().filter(|_| is_plain) else {
-        return Err(VerifyError::MalformedHeader {
-            name: TIMESTAMP,
-            wanted: "Unix seconds, digits only",
-        });
-    };
-    if timestamp.abs_diff(now) >= STALE_AFTER {
-        return Err(VerifyError::Stale { timestamp, now });
+    match timestamp.parse::<u64>() {
+        Ok(timestamp) if is_plain && timestamp.abs_diff(now) < STALE_AFTER => Ok(()),
+        Ok(timestamp) if is_plain => Err(VerifyError::Stale { timestamp, now }),
+        _ => Err(malformed(TIMESTAMP, "Unix seconds, digits only")),
     }
-    Ok(())
+}
+
+fn malformed(name: &'static str, wanted: &'static str) -> VerifyError {
+    VerifyError::MalformedHeader { name, wanted }
 }
 
 #[cfg(test)]
