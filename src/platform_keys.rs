@@ -64,13 +64,12 @@ impl PlatformKeys {
 /// Returns an error if there is no key, or if two keys have the same id.
 fn checked(keys: impl IntoIterator<Item = PublicKey>) -> Result<Arc<[PublicKey]>, KeyError> {
     let keys: Arc<[PublicKey]> = keys.into_iter().collect();
-    let mut rest = &*keys;
-    while let [key, others @ ..] = rest {
-        if others.iter().any(|other| is_same_id(other.id(), key.id())) {
+    for (at, key) in keys.iter().enumerate() {
+        let mut others = keys.iter().skip(at + 1);
+        if others.any(|other| is_same_id(other.id(), key.id())) {
             let id = key.id().to_owned();
             return Err(KeyError::DuplicateId { id });
         }
-        rest = others;
     }
     match keys.is_empty() {
         true => Err(KeyError::NoKeys),
