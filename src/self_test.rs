@@ -183,14 +183,15 @@ impl Client {
             // Fails only after the test.
             let _ = observed.send(Seen::new(exchange, clock.now()));
         });
-        let downloaded = (self.downloads_certificates()).then(|| client.refresh_certificates());
+        let downloads = self.downloads_certificates();
+        let downloaded = downloads.then(|| client.refresh_certificates());
         if let Some(downloaded) = &downloaded {
             report.add(Check::PlatformCertificates, certificates(self, downloaded));
         }
         report.add(Check::PlatformKeys, platform_keys(self));
         let result = match downloaded {
             // Without a platform key no response could be verified.
-            Some(Err(error)) if !has_platform_key(self) => Err(error),
+            Some(Err(error)) if !self.has_platform_key() => Err(error),
             _ => echo(&client),
         };
         report.conclude(exchanges.try_iter().last().flatten(), result);
@@ -374,7 +375,7 @@ fn certificates(client: &Client, downloaded: &Result<(), Error>) -> Judgement {
         let ids = key_ids(client, PublicKey::is_certificate);
         return passed(format!("downloaded {ids}"));
     };
-    let verdict = match has_platform_key(client) {
+    let verdict = match client.has_platform_key() {
         true => Verdict::Doubtful,
         false => Verdict::Failed,
     };
@@ -382,7 +383,7 @@ fn certificates(client: &Client, downloaded: &Result<(), Error>) -> Judgement {
 }
 
 fn platform_keys(client: &Client) -> Judgement {
-    if has_platform_key(client) {
+    if client.has_platform_key() {
         return passed(key_ids(client, |_| true));
     }
     let ids = client.merchant().verifier().key_ids().join(", ");
@@ -395,11 +396,6 @@ fn platform_keys(client: &Client) -> Judgement {
         "configure the WeChat Pay public key, its id PUB_KEY_ID_… and pub_key.pem, from the merchant platform: \
          账户中心 › API安全 › 微信支付公钥, or, for a merchant without one, the download of the platform certificates with the APIv3 key",
     )
-}
-
-fn has_platform_key(client: &Client) -> bool {
-    let keys = client.merchant().verifier().keys();
-    keys.preferred(client.now()).is_some()
 }
 
 /// Returns the ids of the keys that are valid now and of the wanted kind.

@@ -218,10 +218,8 @@ impl ClientBuilder {
     /// [`Client::close_idle_connections`]. A process that was forked never uses a connection of its parent.
     #[must_use]
     pub fn keep_connections(mut self, keep: bool) -> Self {
-        self.transport.max_idle = match keep {
-            true => TransportOptions::default().max_idle,
-            false => 0,
-        };
+        let default = TransportOptions::default().max_idle;
+        self.transport.max_idle = if keep { default } else { 0 };
         self
     }
 

@@ -200,15 +200,14 @@ impl Client {
     /// [`Error::InvalidSetting`] if the signer is another merchant's, [`Error::Key`] if its certificate is among the
     /// platform keys.
     pub fn with_signer(&self, signer: Signer) -> Result<Self, Error> {
-        let mchid = self.merchant().signer().mchid();
-        if signer.mchid() != mchid {
+        let (found, wanted) = (signer.mchid(), self.merchant.signer().mchid());
+        if found != wanted {
             let problem = format!(
-                "found {:?}: wanted {mchid:?}, since Client::for_merchant is for another merchant",
-                signer.mchid()
+                "found {found:?}: wanted {wanted:?}, since Client::for_merchant is for another merchant"
             );
             return Err(InvalidSetting::new("mchid", problem).into());
         }
-        let merchant = Merchant::new(signer, self.merchant().verifier().clone())?;
+        let merchant = Merchant::new(signer, self.merchant.verifier().clone())?;
         Ok(Self {
             merchant: Arc::new(merchant),
             ..self.clone()
@@ -347,6 +346,12 @@ impl Client {
         self.certificates.is_some()
     }
 
+    /// Returns `true` if a platform key is valid now.
+    pub(crate) fn has_platform_key(&self) -> bool {
+        let keys = self.merchant.verifier().keys();
+        keys.preferred(self.now()).is_some()
+    }
+
     /// Returns the time by the client's clock.
     pub(crate) fn now(&self) -> SystemTime {
         (self.http.clock)()
@@ -393,10 +398,10 @@ impl Client {
         let Some(certificates) = &self.certificates else {
             return Ok(());
         };
-        let now = self.now();
-        if let Some(permit) = certificates.before_use(now).map_err(Error::Download)? {
+        let permit = certificates.before_use(self.now());
+        if let Some(permit) = permit.map_err(Error::Download)? {
             let result = self.download(permit);
-            if self.merchant.verifier().keys().preferred(now).is_none() {
+            if !self.has_platform_key() {
                 result.map_err(Error::Download)?;
             }
         }
