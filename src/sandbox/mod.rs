@@ -140,7 +140,7 @@
 
 // The files, from the ground up. A file imports only from those before it.
 //
-// sync.rs            Locks a mutex, and waits for a condition.
+// sync.rs            Locks a mutex, waits for a condition, and starts a thread.
 // http/              The HTTP server, the client that posts notifications, and the sockets of both.
 // browser.rs         Refuses requests that a foreign web page could send.
 // credentials.rs     The published keys and ids.

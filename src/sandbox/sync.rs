@@ -1,7 +1,8 @@
-//! Locks a mutex, and waits for a condition.
+//! Locks a mutex, waits for a condition, and starts a thread.
 
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Locks a mutex and ignores poisoning, because a panic never leaves the state behind the sandbox's locks half changed.
@@ -19,4 +20,9 @@ pub(super) fn wait_until(timeout: Duration, is_done: impl Fn() -> bool) -> bool 
             None => return false,
         }
     }
+}
+
+/// Starts a thread with this name.
+pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
 }

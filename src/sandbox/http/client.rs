@@ -1,24 +1,23 @@
 //! Sends one HTTP POST to a loopback address, for notifications.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use httparse::{EMPTY_HEADER, Status};
 
-use super::socket::Socket;
+use super::socket::{Socket, prepare};
 
-/// The interval at which a pending connection checks whether it is still wanted.
-const CONNECT_INTERVAL: Duration = Duration::from_millis(250);
-/// The most bytes that are read of a response's head, and of its body.
-const RESPONSE_LIMIT: usize = 64 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The most bytes that are read of a response.
+const RESPONSE_LIMIT: u64 = 64 * 1024;
 
 /// A URL on loopback.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Target {
     address: SocketAddr,
-    authority: String,
-    path: String,
+    /// The request line and the header `Host`.
+    start: String,
 }
 
 impl Target {
@@ -31,73 +30,52 @@ impl Target {
             None => authority.parse().ok()?,
         };
         let is_usable = address.ip().is_loopback() && path.bytes().all(|b| b.is_ascii_graphic());
-        is_usable.then(|| Self {
-            address,
-            authority: authority.to_owned(),
-            path: if path.is_empty() { "/" } else { path }.to_owned(),
-        })
+        let path = if path.is_empty() { "/" } else { path };
+        let start = format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\n");
+        is_usable.then_some(Self { address, start })
     }
 }
 
-/// Sends `body` and returns the status of the response. Fails with [`ErrorKind::TimedOut`] if the request is no longer
-/// wanted.
+/// Sends `body` and returns the status of the response. Fails with [`TimedOut`](io::ErrorKind::TimedOut) if the request is
+/// no longer wanted.
 pub(crate) fn post(
     target: &Target,
     headers: &[(String, String)],
     body: &[u8],
     is_wanted: impl Fn() -> bool,
 ) -> io::Result<u16> {
-    let socket = Socket::new(connect(target.address, &is_wanted)?)?;
-    let (path, authority, length) = (&target.path, &target.authority, body.len());
-    let mut request = format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\n");
+    let stream = TcpStream::connect_timeout(&target.address, CONNECT_TIMEOUT)?;
+    prepare(&stream)?;
+    let mut socket = Socket(&stream, is_wanted);
+    let mut head = target.start.clone();
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
-    request.push_str(&format!(
-        "Content-Length: {length}\r\nConnection: close\r\n\r\n"
-    ));
-    socket.write(&[request.as_bytes(), body].concat(), &is_wanted)?;
-    let mut response = Vec::new();
-    loop {
-        let read = socket.read(&mut response, &is_wanted)?;
-        if let Some(status) = parse(&response, read == 0)? {
-            return Ok(status);
-        }
-    }
-}
-
-fn connect(address: SocketAddr, is_wanted: impl Fn() -> bool) -> io::Result<TcpStream> {
-    loop {
-        match TcpStream::connect_timeout(&address, CONNECT_INTERVAL) {
-            Err(error) if error.kind() == ErrorKind::TimedOut && is_wanted() => {}
-            done => return done,
-        }
-    }
-}
-
-/// Returns the status when the body has arrived completely or up to the limit. Closing the
-/// connection earlier would cut off a receiver that still writes.
-fn parse(response: &[u8], is_ended: bool) -> io::Result<Option<u16>> {
-    let mut headers = [EMPTY_HEADER; 100];
-    let mut parsed = httparse::Response::new(&mut headers);
-    let head = match parsed.parse(response) {
-        Ok(Status::Complete(length)) => length,
-        Ok(Status::Partial) if is_ended => {
+    let end = format!(
+        "Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    socket.write_all(&[head.as_bytes(), end.as_bytes(), body].concat())?;
+    let mut reader = BufReader::new(socket).take(RESPONSE_LIMIT);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\n\r\n") && !head.ends_with(b"\n\n") {
+        if reader.read_until(b'\n', &mut head)? == 0 {
             return Err(io::Error::other("closed without a response"));
         }
-        Ok(Status::Partial) if response.len() <= RESPONSE_LIMIT => return Ok(None),
-        _ => return Err(io::Error::other("not an HTTP response")),
+    }
+    let mut headers = [EMPTY_HEADER; 100];
+    let mut parsed = httparse::Response::new(&mut headers);
+    let (Ok(Status::Complete(_)), Some(status)) = (parsed.parse(&head), parsed.code) else {
+        return Err(io::Error::other("not an HTTP response"));
     };
-    let status = parsed.code.unwrap_or_default();
-    let announced = parsed
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok());
-    let wanted = match status {
-        204 | 304 => 0,
-        _ => announced.unwrap_or(usize::MAX).min(RESPONSE_LIMIT),
-    };
-    let is_whole = is_ended || response.len() - head >= wanted;
-    Ok(is_whole.then_some(status))
+    let mut headers = parsed.headers.iter();
+    let length = headers.find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let length = length.and_then(|length| std::str::from_utf8(length.value).ok()?.parse().ok());
+    let without_length = if status == 204 { 0 } else { RESPONSE_LIMIT };
+    // Closing the connection earlier would cut off a receiver that still writes.
+    io::copy(
+        &mut reader.take(length.unwrap_or(without_length)),
+        &mut io::sink(),
+    )?;
+    Ok(status)
 }

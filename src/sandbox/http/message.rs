@@ -57,11 +57,17 @@ impl HttpRequest {
         self.header_all(name).find(|value| !value.is_empty())
     }
 
+    /// Returns every value of a header, in the order received.
+    pub(crate) fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers
+            .iter()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
     /// Returns the target without the query.
     pub(crate) fn path(&self) -> &str {
-        self.target
-            .split_once('?')
-            .map_or(&self.target, |(path, _query)| path)
+        self.target.split('?').next().unwrap_or_default()
     }
 
     /// Returns the first value of a query parameter, not decoded.
@@ -79,14 +85,6 @@ impl HttpRequest {
             .header_all("connection")
             .flat_map(|value| value.split(','));
         self.is_http_1_0 || options.any(|option| option.trim().eq_ignore_ascii_case("close"))
-    }
-
-    /// Returns every value of a header, in the order received.
-    pub(crate) fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers
-            .iter()
-            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -107,45 +105,36 @@ impl HttpResponse {
         self
     }
 
-    /// Sets the instructions for sending it.
-    #[cfg(test)]
-    pub(crate) fn delivery(mut self, delivery: Delivery) -> Self {
-        self.delivery = delivery;
-        self
-    }
-
     /// Returns the head and the body as they are sent.
     pub(super) fn bytes(&self, head_only: bool) -> (Vec<u8>, Vec<u8>) {
-        if let Some(raw) = &self.delivery.raw {
-            return (raw.clone(), Vec::new());
-        }
-        let body = match self.delivery.cut {
-            Some(cut) => self.body.get(..cut).unwrap_or(&self.body),
-            None => &self.body,
+        let Delivery { raw, cut, .. } = &self.delivery;
+        let body = match cut {
+            _ if head_only || raw.is_some() => Vec::new(),
+            _ if self.delivery.chunked => chunks(&self.body),
+            Some(cut) => self.body.get(..*cut).unwrap_or(&self.body).to_vec(),
+            None => self.body.clone(),
         };
-        let body = match self.delivery.chunked {
-            _ if head_only => Vec::new(),
-            true => chunks(body),
-            false => body.to_vec(),
-        };
-        (self.head(), body)
+        (raw.clone().unwrap_or_else(|| self.head()), body)
     }
 
     /// Returns the status line and the headers, with the empty line after them.
     pub(super) fn head(&self) -> Vec<u8> {
         let known = StatusCode::from_u16(self.status).ok();
         let reason = known.and_then(|status| status.canonical_reason());
-        let (status, reason) = (self.status, reason.unwrap_or("Unknown"));
-        let mut head = format!("HTTP/1.1 {status} {reason}\r\n").into_bytes();
+        let reason = reason.unwrap_or("Unknown");
+        let mut head = format!("HTTP/1.1 {} {reason}\r\n", self.status).into_bytes();
         for (name, value) in &self.headers {
             head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
         }
-        let names = ["content-length", "transfer-encoding"];
-        let is_given = |(name, _): &(String, _)| names.iter().any(|n| name.eq_ignore_ascii_case(n));
+        let is_given = |name| {
+            self.headers
+                .iter()
+                .any(|(n, _)| n.eq_ignore_ascii_case(name))
+        };
         let is_bodiless = matches!(self.status, 100..=199 | 204 | 304);
         if self.delivery.chunked {
             head.extend_from_slice(b"transfer-encoding: chunked\r\n");
-        } else if !is_bodiless && !self.headers.iter().any(is_given) {
+        } else if !is_bodiless && !is_given("content-length") && !is_given("transfer-encoding") {
             head.extend(format!("content-length: {}\r\n", self.body.len()).bytes());
         }
         head.extend_from_slice(b"\r\n");

@@ -9,17 +9,17 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use self::connection::Connection;
-use super::sync::{lock, wait_until};
+use self::request::Refused;
+use super::sync::{lock, spawn, wait_until};
 
 pub(crate) use self::client::{Target, post};
 pub(crate) use self::message::{HttpRequest, HttpResponse};
@@ -27,8 +27,8 @@ pub(crate) use self::message::{HttpRequest, HttpResponse};
 /// The most connections at the same time. A further one is refused with status 503.
 const CONNECTIONS_LIMIT: usize = 512;
 
-/// The number of refused connections that are kept open, so that their clients can read the status 503.
-const TURNED_AWAY_LIMIT: usize = 64;
+/// The most connections that are being refused with status 503. A further one is closed at once.
+const REFUSED_LIMIT: usize = 64;
 
 /// The time that [`Server::close_connections`] allows a client to read the rest of its response.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -44,25 +44,19 @@ pub(crate) struct HttpServer(Arc<Server>);
 pub(crate) struct Server {
     address: SocketAddr,
     handler: Box<Handler>,
-    listening: Mutex<Listening>,
-    /// The client address of the connection that tells the accepting thread to stop.
-    stopper: Mutex<Option<SocketAddr>>,
-    /// The connections with their threads. A connection is open until its thread drops it.
-    connections: Mutex<Vec<(Weak<Connection>, JoinHandle<()>)>>,
+    /// The thread that accepts connections, or `None` while they are refused.
+    acceptor: Mutex<Option<JoinHandle<()>>>,
+    /// `true` if the accepting thread is to end.
+    stopping: AtomicBool,
+    ended: AtomicBool,
+    /// A connection to the server itself. It keeps the system from giving the port to another program while connections are
+    /// refused.
+    _reservation: (TcpStream, Option<TcpStream>),
+    /// A connection is open until its thread drops it.
+    connections: Mutex<Vec<Weak<Connection>>>,
     accepted: AtomicUsize,
     /// The number of connections that will be closed as soon as they are accepted.
     hang_ups: AtomicUsize,
-}
-
-/// The state of the thread that accepts connections.
-enum Listening {
-    /// The accepting thread. It returns the connection that told it to stop.
-    On(JoinHandle<Option<TcpStream>>),
-    /// A connection to the server itself. As long as it is open, the system does not give the port to a connection of
-    /// another program.
-    Off(Option<(TcpStream, TcpStream)>),
-    /// The server has ended.
-    Ended,
 }
 
 impl HttpServer {
@@ -72,28 +66,32 @@ impl HttpServer {
         handler: impl Fn(HttpRequest, &Arc<Server>) -> HttpResponse + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let address = listener.local_addr()?;
+        let own = TcpStream::connect(address)?;
+        let is_own = |other: &TcpStream| other.peer_addr().ok() == own.local_addr().ok();
+        let accepted = listener.incoming().flatten().find(is_own);
         let server = Arc::new(Server {
-            address: listener.local_addr()?,
+            address,
             handler: Box::new(handler),
-            listening: Mutex::new(Listening::Off(None)),
-            stopper: Mutex::default(),
+            acceptor: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            _reservation: (own, accepted),
             connections: Mutex::default(),
             accepted: AtomicUsize::new(0),
             hang_ups: AtomicUsize::new(0),
         });
-        *lock(&server.listening) = server.listen(listener)?;
+        *lock(&server.acceptor) = Some(server.listen(listener)?);
         Ok(Self(server))
     }
 }
 
 impl Drop for HttpServer {
     fn drop(&mut self) {
-        self.stop_listening(&mut lock(&self.listening), Listening::Ended);
+        self.ended.store(true, SeqCst);
+        self.stop_listening(&mut lock(&self.acceptor));
         self.open().iter().for_each(|connection| connection.close());
-        let connections = std::mem::take(&mut *lock(&self.connections));
-        for (_, thread) in connections {
-            let _ = thread.join();
-        }
+        wait_until(Duration::MAX, || self.connections_open() == 0);
     }
 }
 
@@ -128,11 +126,11 @@ impl Server {
     pub(crate) fn close_connections(&self) {
         let finished = self.open().into_iter().filter(|one| one.finish());
         let idle: Vec<_> = finished.map(|one| Arc::downgrade(&one)).collect();
-        let is_gone = || idle.iter().all(|one| one.strong_count() == 0);
-        if !wait_until(CLOSE_PATIENCE, is_gone) {
-            let open = idle.iter().filter_map(Weak::upgrade);
-            open.for_each(|connection| connection.close());
-            wait_until(CLOSE_PATIENCE, is_gone);
+        let is_done = || idle.iter().all(|one| one.strong_count() == 0);
+        if !wait_until(CLOSE_PATIENCE, is_done) {
+            let left = idle.iter().filter_map(Weak::upgrade);
+            left.for_each(|one| one.close());
+            wait_until(CLOSE_PATIENCE, is_done);
         }
     }
 
@@ -147,13 +145,11 @@ impl Server {
     /// Open connections stay open. Fails if another process took the port meanwhile. The server then still refuses
     /// connections.
     pub(crate) fn set_refusing(self: &Arc<Self>, on: bool) -> io::Result<()> {
-        let mut listening = lock(&self.listening);
-        match &mut *listening {
-            Listening::On(_) if on => self.stop_listening(&mut listening, Listening::Off(None)),
-            Listening::Off(_) if !on => {
-                *listening = self.listen(TcpListener::bind(self.address)?)?;
-            }
-            _ => {}
+        let mut acceptor = lock(&self.acceptor);
+        if on {
+            self.stop_listening(&mut acceptor);
+        } else if acceptor.is_none() && !self.ended.load(SeqCst) {
+            *acceptor = Some(self.listen(TcpListener::bind(self.address)?)?);
         }
         Ok(())
     }
@@ -162,94 +158,68 @@ impl Server {
     pub(crate) fn refuse_for(self: &Arc<Self>, time: Duration) -> io::Result<()> {
         self.set_refusing(true)?;
         let server = Arc::downgrade(self);
-        thread::Builder::new()
-            .name("sandbox-refuse".into())
-            .spawn(move || {
-                wait_until(time, || server.strong_count() == 0);
-                server.upgrade().map(|server| server.set_refusing(false))
-            })?;
-        Ok(())
+        spawn("sandbox-refuse", move || {
+            wait_until(time, || server.strong_count() == 0);
+            let _ = server.upgrade().map(|server| server.set_refusing(false));
+        })
+        .map(drop)
     }
 
     /// Starts the accepting thread.
-    fn listen(self: &Arc<Self>, listener: TcpListener) -> io::Result<Listening> {
-        let (thread, server) = (thread::Builder::new(), Arc::clone(self));
-        let thread = thread.name("sandbox-accept".into());
-        Ok(Listening::On(
-            thread.spawn(move || server.accept(&listener))?,
-        ))
+    fn listen(self: &Arc<Self>, listener: TcpListener) -> io::Result<JoinHandle<()>> {
+        self.stopping.store(false, SeqCst);
+        let server = Arc::clone(self);
+        spawn("sandbox-accept", move || server.accept(&listener))
     }
 
-    fn stop_listening(&self, listening: &mut Listening, then: Listening) {
-        let Listening::On(acceptor) = std::mem::replace(listening, then) else {
-            return;
-        };
-        let mut own = None;
-        while own.is_none() && !acceptor.is_finished() {
-            // The lock is held until the stopper's address is stored, so that its connection is not mistaken for a client's.
-            let mut stopper = lock(&self.stopper);
-            own = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).ok();
-            *stopper = own.as_ref().and_then(|own| own.local_addr().ok());
+    /// Ends the accepting thread, which closes the listener.
+    fn stop_listening(&self, acceptor: &mut Option<JoinHandle<()>>) {
+        self.stopping.store(true, SeqCst);
+        if let Some(thread) = acceptor.take() {
+            // A connection wakes the thread.
+            let wake = || TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+            while !thread.is_finished() && wake().is_err() {}
+            let _ = thread.join();
         }
-        let accepted = acceptor.join().ok().flatten();
-        if let Listening::Off(held) = listening {
-            *held = own.zip(accepted);
-        }
-        *lock(&self.stopper) = None;
     }
 
-    /// Accepts connections until the stopper connects.
-    fn accept(self: &Arc<Self>, listener: &TcpListener) -> Option<TcpStream> {
-        let mut turned_away = VecDeque::new();
-        loop {
-            let Ok((stream, peer)) = listener.accept() else {
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        for stream in listener.incoming() {
+            if self.stopping.load(SeqCst) {
+                return;
+            }
+            match stream {
+                // If no thread can be started, the connection is closed.
+                Ok(stream) => _ = self.admit(stream),
                 // Most likely there are no file descriptors left. Wait until other threads close some.
-                thread::sleep(Duration::from_millis(10));
-                continue;
-            };
-            if *lock(&self.stopper) == Some(peer) {
-                return Some(stream);
-            }
-            self.accepted.fetch_add(1, SeqCst);
-            let one_less = |left: usize| left.checked_sub(1);
-            let hung_up = self.hang_ups.fetch_update(SeqCst, SeqCst, one_less);
-            if hung_up.is_ok() {
-                continue;
-            }
-            if self.connections_open() < CONNECTIONS_LIMIT {
-                // On failure the connection is closed.
-                let _ = self.admit(stream);
-            } else {
-                turn_away(&stream);
-                turned_away.push_back(stream);
-                turned_away.drain(..turned_away.len().saturating_sub(TURNED_AWAY_LIMIT));
+                Err(_) => thread::sleep(Duration::from_millis(10)),
             }
         }
     }
 
-    /// Starts the thread of a connection.
+    /// Starts the thread of a connection, unless it is to be closed at once.
     fn admit(self: &Arc<Self>, stream: TcpStream) -> io::Result<()> {
-        let connection = Arc::new(Connection::new(stream)?);
-        let (server, weak) = (Arc::clone(self), Arc::downgrade(&connection));
-        // The list is locked before the thread starts, so that a request's own connection is already counted.
-        let mut connections = lock(&self.connections);
-        connections.retain(|(_, thread)| !thread.is_finished());
-        let thread = thread::Builder::new().name("sandbox-connection".into());
-        let serve = move || connection.serve(&|request| (server.handler)(request, &server));
-        connections.push((weak, thread.spawn(serve)?));
-        Ok(())
+        self.accepted.fetch_add(1, SeqCst);
+        let hang_up = self
+            .hang_ups
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        let open = self.connections_open();
+        if hang_up.is_ok() || open >= CONNECTIONS_LIMIT + REFUSED_LIMIT {
+            return Ok(());
+        }
+        let (server, connection) = (Arc::clone(self), Arc::new(Connection::new(stream)?));
+        // Before the thread starts, so that a request's own connection is already counted.
+        lock(&self.connections).push(Arc::downgrade(&connection));
+        let is_admitted = open < CONNECTIONS_LIMIT;
+        let admitted = is_admitted.then_some(()).ok_or(Refused(503));
+        let handle = move |request| (server.handler)(request, &server);
+        let serve = move || connection.serve(admitted, &handle);
+        spawn("sandbox-connection", serve).map(drop)
     }
 
     fn open(&self) -> Vec<Arc<Connection>> {
-        let connections = lock(&self.connections);
-        let open = connections.iter().filter_map(|(open, _)| open.upgrade());
-        open.collect()
+        let mut connections = lock(&self.connections);
+        connections.retain(|connection| connection.strong_count() > 0);
+        connections.iter().filter_map(Weak::upgrade).collect()
     }
-}
-
-fn turn_away(mut stream: &TcpStream) {
-    let response = HttpResponse::new(503, "").header("Connection", "close");
-    // The response fits into the buffer of a new connection, so this write does not block.
-    let _ = stream.write_all(&response.head());
-    let _ = stream.shutdown(Shutdown::Write);
 }

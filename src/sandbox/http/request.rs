@@ -4,12 +4,11 @@
 //! it does not write responses, so that the sandbox can send malformed ones. ureq-proto's `server` builds on the crate
 //! `http`, which changes the case of names and refuses to send what fault injection needs.
 
-use std::time::{Duration, Instant};
+use std::io::{self, BufRead, ErrorKind, Read};
 
-use httparse::{EMPTY_HEADER, Status};
+use httparse::{EMPTY_HEADER, Error, Status};
 
 use super::message::HttpRequest;
-use super::socket::Socket;
 
 /// The longest request line, in bytes. Beyond it the status is 414.
 pub(super) const LINE_LIMIT: usize = 16 * 1024;
@@ -17,216 +16,156 @@ pub(super) const LINE_LIMIT: usize = 16 * 1024;
 pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 pub(super) const HEADERS_LIMIT: usize = 100;
 /// The largest body, in bytes. Beyond it the status is 413.
-pub(super) const BODY_LIMIT: usize = 8 * 1024 * 1024;
-/// The longest chunk-size line, in bytes.
-const CHUNK_LINE_LIMIT: usize = 1024;
-/// The time within which a request must arrive, counted from the previous response. After it an idle connection is
-/// closed, and an incomplete request is refused with 408.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const BODY_LIMIT: u64 = 8 * 1024 * 1024;
+/// The longest line between chunks and after them, in bytes.
+const CHUNK_LINE_LIMIT: u64 = 1024;
 
-/// The reason why no request was read.
+/// The status with which a request is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unread {
-    /// The connection is idle and is closed, or will be closed.
-    Ended,
-    /// The request is refused with this status.
-    Refused(u16),
+pub(super) struct Refused(pub(super) u16);
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self(match error.kind() {
+            ErrorKind::TimedOut => 408,
+            _ => 400,
+        })
+    }
 }
 
-use Unread::{Ended, Refused};
-
-/// The requests of one connection.
-pub(super) struct Requests<'a, W> {
-    socket: &'a Socket,
-    /// Returns `true` as long as the server wants requests.
-    is_wanted: W,
-    patience: Duration,
-    buffer: Vec<u8>,
-    /// The number of bytes of the buffer that are already parsed.
-    used: usize,
-    deadline: Instant,
-    has_begun: bool,
+/// Reads a request. Returns `None` if the connection ends or is not wanted any more before a request begins. Calls `go_on`
+/// if the client expects `100 Continue` before it sends the body.
+pub(super) fn read_request(
+    reader: &mut impl BufRead,
+    go_on: impl FnOnce(),
+) -> Result<Option<HttpRequest>, Refused> {
+    if !matches!(reader.fill_buf(), Ok([_, ..])) {
+        return Ok(None);
+    }
+    let mut request = read_head(reader)?;
+    let length = body_length(&request)?;
+    if request.header("expect").is_some() {
+        go_on();
+    }
+    match length {
+        Some(length) => read_exactly(reader, length, &mut request.body)?,
+        None => read_chunks(reader, &mut request.body)?,
+    }
+    Ok(Some(request))
 }
 
-impl<'a, W: Fn() -> bool> Requests<'a, W> {
-    pub(super) fn new(socket: &'a Socket, patience: Duration, is_wanted: W) -> Self {
-        Self {
-            socket,
-            is_wanted,
-            patience,
-            buffer: Vec::new(),
-            used: 0,
-            deadline: Instant::now(),
-            has_begun: false,
+/// Reads a head, and parses it after each piece, so that an endless one is refused early.
+fn read_head(reader: &mut impl BufRead) -> Result<HttpRequest, Refused> {
+    let mut head = Vec::new();
+    loop {
+        let (before, piece) = (head.len(), reader.fill_buf()?);
+        if piece.is_empty() {
+            return Err(Refused(400));
         }
-    }
-
-    /// Reads the next request. Calls `go_on` if the client expects `100 Continue` before it sends the body.
-    pub(super) fn next(&mut self, go_on: impl FnOnce()) -> Result<HttpRequest, Unread> {
-        self.deadline = Instant::now() + self.patience;
-        self.has_begun = !self.unused().is_empty();
-        let mut request = self.parsed(parse_head)?;
-        let length = body_length(&request).map_err(Refused)?;
-        if request.header("expect").is_some() {
-            go_on();
+        head.extend_from_slice(piece);
+        let parsed = parse_head(&head)?;
+        let length = parsed.as_ref().map_or(head.len(), |(length, _)| *length);
+        reader.consume(length - before);
+        if let Some((_, request)) = parsed {
+            return Ok(request);
         }
-        request.body = match length {
-            Some(length) => self.bytes(length)?,
-            None => self.chunked()?,
-        };
-        Ok(request)
-    }
-
-    /// Reads until the parser returns a value and its length, or fails with a status.
-    fn parsed<T>(
-        &mut self,
-        parse: impl Fn(&[u8]) -> Result<Option<(usize, T)>, u16>,
-    ) -> Result<T, Unread> {
-        loop {
-            if let Some((length, value)) = parse(self.unused()).map_err(Refused)? {
-                self.used += length;
-                return Ok(value);
-            }
-            self.fill()?;
-        }
-    }
-
-    fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Unread> {
-        self.parsed(|buffer| Ok(buffer.get(..length).map(|bytes| (length, bytes.to_vec()))))
-    }
-
-    fn chunked(&mut self) -> Result<Vec<u8>, Unread> {
-        let mut body = Vec::new();
-        loop {
-            let length = self.parsed(parse_chunk_size)?;
-            if length == 0 {
-                self.parsed(parse_trailers)?;
-                return Ok(body);
-            }
-            if length > BODY_LIMIT - body.len() {
-                return Err(Refused(413));
-            }
-            body.extend(self.bytes(length)?);
-            if self.bytes(2)? != b"\r\n" {
-                return Err(Refused(400));
-            }
-        }
-    }
-
-    fn unused(&self) -> &[u8] {
-        self.buffer.get(self.used..).unwrap_or_default()
-    }
-
-    fn fill(&mut self) -> Result<(), Unread> {
-        self.buffer.drain(..self.used);
-        self.used = 0;
-        let deadline = self.deadline;
-        let is_wanted = || (self.is_wanted)() && Instant::now() < deadline;
-        let read = self.socket.read(&mut self.buffer, is_wanted);
-        let has_begun = self.has_begun && (self.is_wanted)();
-        match read {
-            Ok(1..) => self.has_begun = true,
-            Ok(0) if has_begun => return Err(Refused(400)),
-            Err(_) if has_begun && Instant::now() >= deadline => return Err(Refused(408)),
-            _ => return Err(Ended),
-        }
-        Ok(())
     }
 }
 
 /// Parses a head. Returns its length and the request without its body, or `None` as long as the head is incomplete.
-fn parse_head(buffer: &[u8]) -> Result<Option<(usize, HttpRequest)>, u16> {
+fn parse_head(buffer: &[u8]) -> Result<Option<(usize, HttpRequest)>, Refused> {
     let line = buffer.split(|byte| *byte == b'\n').next().unwrap_or(buffer);
-    if line.len() > LINE_LIMIT {
-        return Err(414);
-    }
-    if matches!(buffer.first(), Some(b'\r' | b'\n')) {
-        return Err(400);
-    }
+    let version = line.split(|byte| *byte == b' ').nth(2).unwrap_or_default();
     let mut headers = [EMPTY_HEADER; HEADERS_LIMIT];
     let mut parsed = httparse::Request::new(&mut headers);
     let length = match parsed.parse(buffer) {
+        _ if line.len() > LINE_LIMIT => return Err(Refused(414)),
+        // httparse skips empty lines.
+        _ if matches!(line, [] | [b'\r', ..]) => return Err(Refused(400)),
         Ok(Status::Complete(length)) if length <= HEAD_LIMIT => length,
         Ok(Status::Partial) if buffer.len() <= HEAD_LIMIT => return Ok(None),
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(431),
-        Err(httparse::Error::Version) if names_a_version(line) => return Err(505),
-        Err(_) => return Err(400),
+        Ok(_) | Err(Error::TooManyHeaders) => return Err(Refused(431)),
+        Err(Error::Version) if version.starts_with(b"HTTP/") => return Err(Refused(505)),
+        Err(_) => return Err(Refused(400)),
     };
     // httparse accepts a line feed alone as the end of a line. Other programs may not.
-    let head = buffer.get(..length).unwrap_or_default();
-    if head
-        .split_inclusive(|byte| *byte == b'\n')
-        .any(|line| !line.ends_with(b"\r\n"))
-    {
-        return Err(400);
+    let lines = buffer.split_inclusive(|byte| *byte == b'\n');
+    let is_whole = |line: &[u8]| line.ends_with(b"\r\n");
+    if !lines.take(parsed.headers.len() + 2).all(is_whole) {
+        return Err(Refused(400));
     }
-    let header = |header: &httparse::Header<'_>| {
-        let value = std::str::from_utf8(header.value).map_err(|_| 400_u16)?;
-        Ok((header.name.to_owned(), value.to_owned()))
-    };
+    let text = |value| String::from_utf8_lossy(value).into_owned();
+    let pairs = parsed.headers.iter();
     let request = HttpRequest {
         method: parsed.method.unwrap_or_default().to_owned(),
         target: parsed.path.unwrap_or_default().to_owned(),
         is_http_1_0: parsed.version == Some(0),
-        headers: parsed
-            .headers
-            .iter()
-            .map(header)
-            .collect::<Result<_, u16>>()?,
+        headers: pairs
+            .map(|header| (header.name.to_owned(), text(header.value)))
+            .collect(),
         body: Vec::new(),
     };
     Ok(Some((length, request)))
 }
 
-/// Parses a chunk-size line.
-fn parse_chunk_size(buffer: &[u8]) -> Result<Option<(usize, usize)>, u16> {
-    match httparse::parse_chunk_size(buffer) {
-        // httparse reads a line without any digit as 0.
-        _ if !buffer.first().is_none_or(u8::is_ascii_hexdigit) => Err(400),
-        Ok(Status::Complete((length, size))) => match usize::try_from(size) {
-            Ok(size) => Ok(Some((length, size))),
-            Err(_) => Err(413),
-        },
-        Ok(Status::Partial) if buffer.len() < CHUNK_LINE_LIMIT => Ok(None),
-        _ => Err(400),
-    }
-}
-
-/// Parses the trailers after the last chunk, which are ignored.
-fn parse_trailers(buffer: &[u8]) -> Result<Option<(usize, ())>, u16> {
-    match httparse::parse_headers(buffer, &mut [EMPTY_HEADER; HEADERS_LIMIT]) {
-        Ok(Status::Complete((length, _))) => Ok(Some((length, ()))),
-        Ok(Status::Partial) if buffer.len() < HEAD_LIMIT => Ok(None),
-        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Err(431),
-        Err(_) => Err(400),
-    }
-}
-
-/// Checks whether the request line, which may be incomplete, ends with an HTTP version.
-fn names_a_version(line: &[u8]) -> bool {
-    let last = line.split(|byte| *byte == b' ').nth(2);
-    last.and_then(|last| last.strip_prefix(b"HTTP/"))
-        .is_some_and(|version| version.first().is_some_and(u8::is_ascii_digit))
-}
-
 /// Returns the length of the body, or `None` if it is chunked. Refuses a head that another program might interpret
 /// differently (request smuggling).
-fn body_length(request: &HttpRequest) -> Result<Option<usize>, u16> {
+fn body_length(request: &HttpRequest) -> Result<Option<u64>, Refused> {
     let lengths: Vec<_> = request.header_all("content-length").collect();
     let codings: Vec<_> = request.header_all("transfer-encoding").collect();
     match (lengths.as_slice(), codings.as_slice()) {
         ([], []) => Ok(Some(0)),
-        ([length], []) => {
-            if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(400);
-            }
+        ([length], []) if length.bytes().all(|b| b.is_ascii_digit()) && !length.is_empty() => {
             let length = length.parse().ok().filter(|length| *length <= BODY_LIMIT);
-            length.map(Some).ok_or(413)
+            length.map(Some).ok_or(Refused(413))
         }
-        ([], [coding]) if !request.is_http_1_0 => match coding.eq_ignore_ascii_case("chunked") {
-            true => Ok(None),
-            false => Err(501),
-        },
-        _ => Err(400),
+        ([], [_]) if request.is_http_1_0 => Err(Refused(400)),
+        ([], [coding]) if coding.eq_ignore_ascii_case("chunked") => Ok(None),
+        ([], [_]) => Err(Refused(501)),
+        _ => Err(Refused(400)),
     }
+}
+
+/// Reads this number of bytes and appends them to `body`.
+fn read_exactly(reader: impl Read, length: u64, body: &mut Vec<u8>) -> Result<(), Refused> {
+    let mut reader = reader.take(length);
+    reader.read_to_end(body)?;
+    (reader.limit() == 0).then_some(()).ok_or(Refused(400))
+}
+
+/// Reads chunks up to the last one and appends them to `body`. The trailers are ignored.
+fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> Result<(), Refused> {
+    let mut left = BODY_LIMIT;
+    loop {
+        let line = read_line(reader)?;
+        let size = match httparse::parse_chunk_size(&line) {
+            // httparse reads a line without any digit as 0.
+            Ok(Status::Complete((_, size))) if line.first().is_some_and(u8::is_ascii_hexdigit) => {
+                size
+            }
+            _ => return Err(Refused(400)),
+        };
+        if size == 0 {
+            break;
+        }
+        left = left.checked_sub(size).ok_or(Refused(413))?;
+        read_exactly(&mut *reader, size, body)?;
+        if read_line(reader)? != b"\r\n" {
+            return Err(Refused(400));
+        }
+    }
+    for _ in 0..=HEADERS_LIMIT {
+        if read_line(reader)? == b"\r\n" {
+            return Ok(());
+        }
+    }
+    Err(Refused(431))
+}
+
+/// Reads a line with its end.
+fn read_line(reader: &mut impl BufRead) -> Result<Vec<u8>, Refused> {
+    let mut line = Vec::new();
+    let mut reader = reader.take(CHUNK_LINE_LIMIT);
+    reader.read_until(b'\n', &mut line)?;
+    line.ends_with(b"\r\n").then_some(line).ok_or(Refused(400))
 }

@@ -1,13 +1,14 @@
 //! Tests of the sandbox's HTTP server, with clients that write to sockets directly.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use super::message::Delivery;
-use super::request::{BODY_LIMIT, HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT, Requests, Unread};
-use super::socket::Socket;
+use super::request::{BODY_LIMIT, HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT, read_request};
+use super::socket::{Socket, prepare};
 use super::*;
 
 /// A delay longer than any test waits.
@@ -66,6 +67,13 @@ impl Client {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).unwrap();
         rest
+    }
+}
+
+impl HttpResponse {
+    fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
     }
 }
 
@@ -351,20 +359,23 @@ fn a_request_that_ends_too_early_is_refused() {
 #[test]
 fn a_request_that_takes_too_long_is_refused_and_an_idle_connection_ended() {
     for (sent, unread) in [
-        ("", Unread::Ended),
-        ("GET / HT", Unread::Refused(408)),
+        ("", Ok(None)),
+        ("GET / HT", Err(Refused(408))),
         (
             "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf",
-            Unread::Refused(408),
+            Err(Refused(408)),
         ),
     ] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let socket = Socket::new(listener.accept().unwrap().0).unwrap();
+        let stream = listener.accept().unwrap().0;
+        prepare(&stream).unwrap();
         client.write_all(sent.as_bytes()).unwrap();
-        let mut requests = Requests::new(&socket, Duration::from_millis(100), || true);
         let begun = Instant::now();
-        assert_eq!(requests.next(|| {}).unwrap_err(), unread, "{sent:?}");
+        let is_wanted = || begun.elapsed() < Duration::from_millis(100);
+        let mut reader = BufReader::new(Socket(&stream, is_wanted));
+        let read = read_request(&mut reader, || {});
+        assert_eq!(read.map(|request| request.map(|_| ())), unread, "{sent:?}");
         assert!(begun.elapsed() >= Duration::from_millis(100));
     }
 }
@@ -431,9 +442,10 @@ fn the_largest_body_is_read_and_a_larger_one_refused() {
         client.send(vec![b'x'; length]);
         client.response().0
     };
-    assert!(post(&mut client, BODY_LIMIT).starts_with("HTTP/1.1 200 "));
-    assert_eq!(requests.recv().unwrap().body.len(), BODY_LIMIT);
-    assert!(post(&mut client, BODY_LIMIT + 1).starts_with("HTTP/1.1 413 "));
+    let limit = usize::try_from(BODY_LIMIT).unwrap();
+    assert!(post(&mut client, limit).starts_with("HTTP/1.1 200 "));
+    assert_eq!(requests.recv().unwrap().body.len(), limit);
+    assert!(post(&mut client, limit + 1).starts_with("HTTP/1.1 413 "));
     assert_eq!(client.rest(), b"");
     assert!(requests.try_recv().is_err());
 }
@@ -829,4 +841,24 @@ fn two_hundred_connections_come_and_go() {
 fn the_server_listens_on_loopback_only() {
     let server = hello(Delivery::default());
     assert!(server.address().ip().is_loopback());
+}
+
+#[test]
+fn the_status_of_a_reply_is_read_whatever_ends_its_lines() {
+    for (reply, status) in [
+        ("HTTP/1.1 204 No Content\r\n\r\n", 204),
+        ("HTTP/1.1 200 OK\nContent-Length: 0\n\n", 200),
+    ] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let receiver = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            stream.write_all(reply.as_bytes()).unwrap();
+            // The receiver keeps the connection open.
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        });
+        let target = Target::parse(&url).unwrap();
+        assert_eq!(post(&target, &[], b"{}", || true).unwrap(), status);
+        receiver.join().unwrap();
+    }
 }
