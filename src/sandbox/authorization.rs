@@ -69,14 +69,14 @@ impl Identity {
 
 fn refusal(message: &str, field: &str) -> Refusal {
     let detail = json!({"field": field, "location": "authorization"});
-    Refusal::new(401, "SIGN_ERROR", message).with_detail(detail)
+    Refusal::with_detail(401, "SIGN_ERROR", message, &detail)
 }
 
 /// The detail has the form that users of the real gateway report.
 fn wrong_signature(request: &HttpRequest, message: &[u8]) -> Refusal {
     let text = String::from_utf8_lossy(message);
     let shown: String = text.chars().take(SHOWN).collect();
-    refusal("the signature is wrong", "signature").with_detail(json!({
+    let detail = json!({
         "detail": {"issue": "sign not match"},
         "field": "signature",
         "location": "authorization",
@@ -86,7 +86,8 @@ fn wrong_signature(request: &HttpRequest, message: &[u8]) -> Refusal {
             "sign_message_length": message.len(),
             "truncated_sign_message": shown,
         },
-    }))
+    });
+    Refusal::with_detail(401, "SIGN_ERROR", "the signature is wrong", &detail)
 }
 
 /// Parses an `Authorization` header with each of its five parts exactly once, in any order. Returns `mchid`, `nonce_str`,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::http::{HttpRequest, HttpResponse};
+use super::http::HttpRequest;
 use super::response::Response;
 use super::signing::Signing;
 
@@ -182,7 +182,7 @@ impl Fault {
 
     /// Changes a response before it is signed. A response without a body gets none: the client would read it as the start
     /// of the next response.
-    pub(super) fn apply(&self, response: &mut HttpResponse, signing: &mut Signing) {
+    pub(super) fn apply(&self, response: &mut Response, signing: &mut Signing) {
         self.apply_to_delivery(response);
         if let Some(replaced) = self.replacement() {
             (*response, *signing) = replaced;
@@ -196,7 +196,7 @@ impl Fault {
     }
 
     /// Changes a response after it was signed.
-    pub(super) fn apply_after_signing(&self, response: &mut HttpResponse) {
+    pub(super) fn apply_after_signing(&self, response: &mut Response) {
         let headers = &mut response.headers;
         match self {
             Self::DuplicateHeader(name) => {
@@ -212,17 +212,20 @@ impl Fault {
                 response.body = gzip(&response.body);
                 headers.push(("Content-Encoding".to_owned(), b"gzip".to_vec()));
             }
+            Self::Chunked if !response.body.is_empty() => {
+                response.body = chunks(&response.body);
+                headers.push(("transfer-encoding".to_owned(), b"chunked".to_vec()));
+            }
             _ => {}
         }
     }
 
-    fn apply_to_delivery(&self, response: &mut HttpResponse) {
+    fn apply_to_delivery(&self, response: &mut Response) {
         let (delivery, body) = (&mut response.delivery, &response.body);
         match self {
             Self::SlowBody { every } => delivery.every = *every,
             Self::Late(time) => delivery.delay = *time,
             Self::Informational(status) => delivery.informational = Some(*status),
-            Self::Chunked => delivery.chunked = !body.is_empty(),
             Self::Close { .. } => delivery.raw = Some(Vec::new()),
             Self::Raw(bytes) => delivery.raw = Some(bytes.clone()),
             Self::CloseAfterHead => delivery.cut = Some(0),
@@ -234,11 +237,11 @@ impl Fault {
     }
 
     /// Returns the response that replaces the real one, and how it is signed.
-    fn replacement(&self) -> Option<(HttpResponse, Signing)> {
+    fn replacement(&self) -> Option<(Response, Signing)> {
         let unsigned = |response| Some((response, Signing::Missing));
         match self {
             Self::Redirect { status, location } => {
-                unsigned(HttpResponse::new(*status, "").header("Location", location.as_str()))
+                unsigned(Response::new(*status, "").header("Location", location.as_str()))
             }
             Self::Error {
                 status,
@@ -247,13 +250,12 @@ impl Fault {
                 ..
             } => {
                 let message = "ordered as a fault of the sandbox";
-                let response = Response::error(*status, code, message);
-                Some((response.into_http(), *signing))
+                Some((Response::error(*status, code, message), *signing))
             }
             Self::HtmlPage { status, .. } => {
-                unsigned(HttpResponse::new(*status, HTML).header("Content-Type", "text/html"))
+                unsigned(Response::new(*status, HTML).header("Content-Type", "text/html"))
             }
-            Self::EmptyBody { status, .. } => unsigned(HttpResponse::new(*status, "")),
+            Self::EmptyBody { status, .. } => unsigned(Response::new(*status, "")),
             _ => None,
         }
     }
@@ -352,6 +354,17 @@ pub(super) fn take(injections: &mut Vec<FaultInjection>, request: &HttpRequest) 
 
 fn after_brace(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"{").unwrap_or(body)
+}
+
+/// Returns the body in three chunks, or fewer if it is too short.
+fn chunks(body: &[u8]) -> Vec<u8> {
+    let mut chunked = Vec::new();
+    for chunk in body.chunks(body.len().div_ceil(3)) {
+        let size = format!("{:x}\r\n", chunk.len());
+        chunked.extend([size.as_bytes(), chunk, b"\r\n"].concat());
+    }
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    chunked
 }
 
 /// Returns the content as gzip (RFC 1952), in uncompressed blocks (RFC 1951).

@@ -13,7 +13,7 @@ use super::credentials::new_id;
 use super::error::UserError;
 use super::faults::{self, Fault, FaultInjection};
 use super::fields::{self, Field, Rule, pick};
-use super::http::{HttpRequest, HttpResponse};
+use super::http::HttpRequest;
 use super::notification::{Event, SentNotification};
 use super::notifier::Notifier;
 use super::orders::{Orders, Role};
@@ -68,15 +68,16 @@ impl Gateway {
     }
 
     /// Carries a request out and returns the signed response.
-    pub(super) fn handle(&self, request: HttpRequest) -> HttpResponse {
+    pub(super) fn handle(&self, request: HttpRequest) -> Response {
         let now = self.clock.now();
         let fault = faults::take(&mut lock(&self.faults), &request);
         let is_let_through = fault.as_ref().is_none_or(Fault::lets_pass);
         let result = is_let_through.then(|| self.respond(&request, now));
         let took_effect = matches!(result, Some(Ok(_)));
         let mut response = match result {
-            Some(Ok(response) | Err(Refusal(response))) => response.into_http(),
-            None => HttpResponse::new(0, ""),
+            Some(Ok(response)) => response,
+            Some(Err(Refusal(response))) => *response,
+            None => Response::new(0, ""),
         };
         // A 401 is not signed, since the gateway does not know the caller.
         let mut signing = match response.status {

@@ -142,12 +142,12 @@
 //
 // sync.rs            Locks a mutex, waits for a condition, and starts a thread.
 // http/              The HTTP server, the client that posts notifications, and the sockets of both.
-// browser.rs         Refuses requests that a foreign web page could send.
 // credentials.rs     The published keys and ids.
 // error.rs           The errors of a sandbox, and of an action of the user.
 // clock.rs           The clocks of signatures and of contracts.
 // record.rs          The requests received, and a limit on the memory that they take.
 // response.rs        Responses before they are signed.
+// browser.rs         Refuses requests that a foreign web page could send.
 // x509.rs            Certificates made at run time.
 // platform.rs        The platform's keys, and which of them signs.
 // signing.rs         Signs a message, correctly or with a fault.
@@ -200,6 +200,7 @@ use self::gateway::Gateway;
 use self::http::HttpServer;
 use self::notification::Event;
 use self::pre_sign::SigningFlow;
+use self::response::Refusal;
 use self::sync::lock;
 use crate::client::{Client, ClientBuilder};
 use crate::error::Error;
@@ -274,8 +275,8 @@ impl Sandbox {
         let gateway = Arc::new(Gateway::new(identity, platform));
         let handler = Arc::clone(&gateway);
         let server = HttpServer::start(port, move |request, server| {
-            if let Err((status, message)) = browser::check(&request, server.address()) {
-                return control::refuse(status, &message);
+            if let Err(Refusal(refusal)) = browser::check(&request, server.address()) {
+                return *refusal;
             }
             control::handle(&handler, server, &request).unwrap_or_else(|| handler.handle(request))
         })?;

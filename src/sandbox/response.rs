@@ -2,55 +2,46 @@
 
 use serde_json::{Value, json};
 
-use super::http::HttpResponse;
-
-/// A response with or without a JSON body.
-#[derive(Debug)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) body: Option<Value>,
-}
+pub(super) use super::http::Response;
 
 impl Response {
     pub(super) fn ok(body: Value) -> Self {
-        Self {
-            status: 200,
-            body: Some(body),
-        }
+        Self::json(200, &body)
     }
 
     pub(super) fn no_content() -> Self {
-        Self {
-            status: 204,
-            body: None,
-        }
+        Self::new(204, "")
     }
 
     /// Returns an error with `code` and `message`.
     pub(super) fn error(status: u16, code: &str, message: &str) -> Self {
-        Self {
-            status,
-            body: Some(json!({"code": code, "message": message})),
-        }
+        Self::json(status, &json!({"code": code, "message": message}))
     }
 
-    /// Returns the HTTP response, without a signature.
-    pub(super) fn into_http(self) -> HttpResponse {
-        match self.body {
-            Some(body) => HttpResponse::new(self.status, body.to_string())
-                .header("Content-Type", "application/json; charset=utf-8"),
-            None => HttpResponse::new(self.status, ""),
-        }
+    fn json(status: u16, body: &Value) -> Self {
+        Self::new(status, body.to_string())
+            .header("Content-Type", "application/json; charset=utf-8")
     }
 }
 
 /// The response to a request that is refused.
 #[derive(Debug)]
-pub(super) struct Refusal(pub(super) Response);
+pub(super) struct Refusal(pub(super) Box<Response>);
 
 impl Refusal {
     pub(super) fn new(status: u16, code: &str, message: &str) -> Self {
-        Self(Response::error(status, code, message))
+        Self(Box::new(Response::error(status, code, message)))
+    }
+
+    /// Returns a refusal by the sandbox itself, which WeChat Pay does not have.
+    pub(super) fn by_sandbox(status: u16, message: impl ToString) -> Self {
+        Self::new(status, "SANDBOX_ERROR", &message.to_string())
+    }
+
+    /// Returns an error with `code`, `message` and `detail`.
+    pub(super) fn with_detail(status: u16, code: &str, message: &str, detail: &Value) -> Self {
+        let body = json!({"code": code, "message": message, "detail": detail});
+        Self(Box::new(Response::json(status, &body)))
     }
 
     /// Returns 400 for a request that the current state does not allow.
@@ -71,18 +62,12 @@ impl Refusal {
     /// Returns 400 for a wrong field of the body.
     pub(super) fn param_error(field: &str, value: &Value, issue: &str) -> Self {
         let message = format!("parameter error: {field} {issue}");
-        Self::malformed(&message).with_detail(json!({
+        let detail = json!({
             "location": "body",
             "field": format!("/body/{field}"),
             "value": value,
             "issue": issue,
-        }))
-    }
-
-    pub(super) fn with_detail(mut self, detail: Value) -> Self {
-        if let Some(body) = self.0.body.as_mut().and_then(Value::as_object_mut) {
-            body.insert("detail".to_owned(), detail);
-        }
-        self
+        });
+        Self::with_detail(400, "PARAM_ERROR", &message, &detail)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use super::super::sync::wait_until;
-use super::message::{HttpRequest, HttpResponse};
+use super::message::{HttpRequest, Response};
 use super::request::{Refused, read_request};
 use super::socket::{Socket, prepare};
 
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The time for which the rest of a refused request is read and discarded.
 const LINGER_TIME: Duration = Duration::from_secs(10);
 
-type Handler<'a> = dyn Fn(HttpRequest) -> HttpResponse + 'a;
+type Handler<'a> = dyn Fn(HttpRequest) -> Response + 'a;
 
 /// The connection of one client.
 pub(super) struct Connection {
@@ -70,7 +70,7 @@ impl Connection {
             Ok(())
         };
         if let (Err(Refused(status)), false) = (serve(), self.closing.load(SeqCst)) {
-            let response = HttpResponse::new(status, "").header("Connection", "close");
+            let response = Response::new(status, "").header("Connection", "close");
             let _ = self.write(&response.head());
             let _ = self.stream.shutdown(Shutdown::Write);
             // If bytes were left unread at the close, the system would drop the response.
@@ -85,18 +85,18 @@ impl Connection {
         self.in_call.store(true, SeqCst);
         let (head_only, is_last) = (request.method == "HEAD", request.is_last());
         let response = catch_unwind(AssertUnwindSafe(|| handler(request)))
-            .unwrap_or_else(|_| HttpResponse::new(500, ""));
+            .unwrap_or_else(|_| Response::new(500, ""));
         let is_sent = self.send(&response, head_only).is_ok();
         self.in_call.store(false, SeqCst);
         is_sent && !is_last && !response.delivery.close
     }
 
     /// Sends a response as its `delivery` says.
-    fn send(&self, response: &HttpResponse, head_only: bool) -> io::Result<()> {
+    fn send(&self, response: &Response, head_only: bool) -> io::Result<()> {
         let delivery = &response.delivery;
         self.pause(delivery.delay)?;
         if let Some(status) = delivery.informational {
-            let early = HttpResponse::new(status, "").header("x-sandbox", "informational");
+            let early = Response::new(status, "").header("x-sandbox", "informational");
             self.write(&early.head())?;
         }
         let (mut bytes, body) = response.bytes(head_only);

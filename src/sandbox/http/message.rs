@@ -21,7 +21,7 @@ pub(crate) struct HttpRequest {
 
 /// A response, and instructions for sending it.
 #[derive(Debug, Clone)]
-pub(crate) struct HttpResponse {
+pub(crate) struct Response {
     /// The HTTP status.
     pub(crate) status: u16,
     /// The headers, sent unchanged. `content-length` is added unless it is given or not allowed.
@@ -41,8 +41,6 @@ pub(crate) struct Delivery {
     pub(crate) every: Duration,
     /// The 1xx status of a response that is sent before, with a header of its own.
     pub(crate) informational: Option<u16>,
-    /// `true` if the body is sent with `transfer-encoding: chunked`, in three chunks, or fewer if it is too short.
-    pub(crate) chunked: bool,
     /// The number of bytes of the body that are sent. `content-length` announces the whole body.
     pub(crate) cut: Option<usize>,
     /// Bytes that are sent instead of the whole response.
@@ -88,7 +86,7 @@ impl HttpRequest {
     }
 }
 
-impl HttpResponse {
+impl Response {
     /// Returns a response without headers and with the default delivery.
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -106,13 +104,12 @@ impl HttpResponse {
     }
 
     /// Returns the head and the body as they are sent.
-    pub(super) fn bytes(&self, head_only: bool) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn bytes(&self, head_only: bool) -> (Vec<u8>, &[u8]) {
         let Delivery { raw, cut, .. } = &self.delivery;
         let body = match cut {
-            _ if head_only || raw.is_some() => Vec::new(),
-            _ if self.delivery.chunked => chunks(&self.body),
-            Some(cut) => self.body.get(..*cut).unwrap_or(&self.body).to_vec(),
-            None => self.body.clone(),
+            _ if head_only || raw.is_some() => &[],
+            Some(cut) => self.body.get(..*cut).unwrap_or(&self.body),
+            None => self.body.as_slice(),
         };
         (raw.clone().unwrap_or_else(|| self.head()), body)
     }
@@ -132,22 +129,10 @@ impl HttpResponse {
                 .any(|(n, _)| n.eq_ignore_ascii_case(name))
         };
         let is_bodiless = matches!(self.status, 100..=199 | 204 | 304);
-        if self.delivery.chunked {
-            head.extend_from_slice(b"transfer-encoding: chunked\r\n");
-        } else if !is_bodiless && !is_given("content-length") && !is_given("transfer-encoding") {
+        if !is_bodiless && !is_given("content-length") && !is_given("transfer-encoding") {
             head.extend(format!("content-length: {}\r\n", self.body.len()).bytes());
         }
         head.extend_from_slice(b"\r\n");
         head
     }
-}
-
-fn chunks(body: &[u8]) -> Vec<u8> {
-    let mut chunked = Vec::new();
-    for chunk in body.chunks(body.len().div_ceil(3).max(1)) {
-        let size = format!("{:x}\r\n", chunk.len());
-        chunked.extend([size.as_bytes(), chunk, b"\r\n"].concat());
-    }
-    chunked.extend_from_slice(b"0\r\n\r\n");
-    chunked
 }

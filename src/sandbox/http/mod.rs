@@ -22,7 +22,7 @@ use self::request::Refused;
 use super::sync::{lock, spawn, wait_until};
 
 pub(crate) use self::client::{Target, post};
-pub(crate) use self::message::{HttpRequest, HttpResponse};
+pub(crate) use self::message::{HttpRequest, Response};
 
 /// The most connections at the same time. A further one is refused with status 503.
 const CONNECTIONS_LIMIT: usize = 512;
@@ -35,7 +35,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Returns the response to a request. It runs for several connections at the same time. If it panics, the status is
 /// 500.
-type Handler = dyn Fn(HttpRequest, &Arc<Server>) -> HttpResponse + Send + Sync;
+type Handler = dyn Fn(HttpRequest, &Arc<Server>) -> Response + Send + Sync;
 
 /// The owner of a running server. Dropping it closes every connection and ends its threads.
 pub(crate) struct HttpServer(Arc<Server>);
@@ -63,7 +63,7 @@ impl HttpServer {
     /// Starts a server on this port of the loopback address. With port 0 the system picks the port.
     pub(crate) fn start(
         port: u16,
-        handler: impl Fn(HttpRequest, &Arc<Server>) -> HttpResponse + Send + Sync + 'static,
+        handler: impl Fn(HttpRequest, &Arc<Server>) -> Response + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let address = listener.local_addr()?;
