@@ -26,6 +26,12 @@ use crate::keys::Validity;
 /// The page at `/sandbox/`. `NONCE` is replaced by the nonce of its content security policy.
 const PAGE: &str = include_str!("page.html");
 
+/// The most connections that can be ordered to be hung up, so that a client gets through again after this many.
+const MOST_HANG_UPS: usize = 1000;
+
+/// The longest time for which connections can be refused, in milliseconds.
+const LONGEST_REFUSAL: u64 = 60 * 60 * 1000;
+
 type JsonResult = Result<Value, Refusal>;
 
 impl From<SandboxError> for Refusal {
@@ -119,10 +125,10 @@ fn act(gateway: &Gateway, server: &Arc<Server>, action: &str, body: &Body) -> Js
             snapshot::reset(gateway);
             server.hang_up(0);
         }
-        "hang-up" => server.hang_up(body.get("connections")?),
+        "hang-up" => server.hang_up(body.up_to("connections", MOST_HANG_UPS)?),
         "close-connections" => server.close_connections(),
         "refuse-connections" => {
-            let time = body.get("milliseconds")?;
+            let time = body.up_to("milliseconds", LONGEST_REFUSAL)?;
             let refused = server.refuse_for(Duration::from_millis(time));
             refused.map_err(|error| Refusal::by_sandbox(409, error))?;
         }

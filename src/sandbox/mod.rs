@@ -105,9 +105,9 @@
 //! | `POST /sandbox/revoke-merchant-certificate` | | revokes the merchant's first certificate, see [`Sandbox::revoke_first_certificate`] |
 //! | `POST /sandbox/fault` | see below | injects a fault |
 //! | `POST /sandbox/clear-faults` | | removes all faults that are not used up |
-//! | `POST /sandbox/hang-up` | `connections` | accepts this number of connections and closes each at once |
+//! | `POST /sandbox/hang-up` | `connections`, up to 1000 | accepts this number of connections and closes each at once |
 //! | `POST /sandbox/close-connections` | | closes all connections |
-//! | `POST /sandbox/refuse-connections` | `milliseconds` | refuses connections for that time |
+//! | `POST /sandbox/refuse-connections` | `milliseconds`, up to 3600000 | refuses connections for that time |
 //! | `GET /sandbox/contracts` | | returns all contracts, with the states `PRE_SIGNED` and `GIVEN_UP` in addition to the documented ones |
 //! | `GET /sandbox/orders`, `GET /sandbox/refunds` | | returns all orders, or all refunds |
 //! | `GET /sandbox/requests` | | returns all requests, with `status` and `took_effect` |

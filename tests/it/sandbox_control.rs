@@ -571,6 +571,23 @@ fn connections_are_refused_hung_up_and_closed_by_path() {
 }
 
 #[test]
+fn an_order_that_locks_clients_out_for_too_long_is_refused() {
+    let (sandbox, mut raw) = pre_signed();
+    for (action, parameter, most) in [
+        ("hang-up", "connections", 1000_u64),
+        ("refuse-connections", "milliseconds", 3_600_000),
+    ] {
+        for found in [most + 1, u64::MAX] {
+            let (status, problem) = order(&mut raw, action, &json!({parameter: found}));
+            let message = format!("{parameter}: found {found}, wanted 0 to {most}");
+            assert_eq!((status, &problem["message"]), (400, &json!(message)));
+        }
+        look(&mut RawClient::connect(&sandbox), "health");
+    }
+    done(&mut raw, "hang-up", json!({"connections": 1000}));
+}
+
+#[test]
 fn the_list_of_certificates_is_forged_by_path() {
     let sandbox = Sandbox::start().unwrap();
     let mut raw = RawClient::connect(&sandbox);
