@@ -7,10 +7,12 @@ use std::fmt;
 use std::str::Utf8Error;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, Visitor,
 };
+use serde::forward_to_deserialize_any;
 
 /// The reason why JSON could not be read: the problem and its position.
 ///
@@ -24,7 +26,7 @@ pub struct DecodeError(
     Box<Problem>,
 );
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Problem {
     field: String,
     problem: String,
@@ -60,28 +62,25 @@ impl DecodeError {
 
     fn without_place(problem: String) -> Self {
         Self(Box::new(Problem {
-            field: String::new(),
             problem,
-            line: 0,
-            column: 0,
+            ..Problem::default()
         }))
     }
 
-    fn of(error: &serde_json::Error, mistake: Option<Mistake>) -> Self {
+    fn of(error: &serde_json::Error, found: Option<Problem>) -> Self {
         let (line, column) = (error.line(), error.column());
-        let Mistake { field, problem } = mistake.unwrap_or_else(|| Mistake {
-            field: String::new(),
+        let found = found.unwrap_or_else(|| Problem {
             problem: match error.is_data() {
                 true => REFUSED.to_owned(),
                 // Without the position, these texts of serde_json are constant.
                 false => without_place(&error.to_string(), line, column),
             },
+            ..Problem::default()
         });
         Self(Box::new(Problem {
-            field,
-            problem,
             line,
             column,
+            ..found
         }))
     }
 }
@@ -121,20 +120,14 @@ pub(crate) fn from_slice<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, De
 
 /// Reads `json` as a `T`.
 pub(crate) fn from_str<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, DecodeError> {
-    let mistake = Cell::new(None);
+    let problem = Cell::new(None);
     let place = Place::new(None, &[]);
-    let context = Context::new(&place, &mistake);
+    let context = Context::new(&place, &problem);
     let mut parser = serde_json::Deserializer::from_str(json);
     context
         .settle(T::deserialize(context.strict(&mut parser)))
         .and_then(|value| parser.end().map(|()| value))
-        .map_err(|error| DecodeError::of(&error, mistake.take()))
-}
-
-/// A problem with a value, and the field that holds it.
-struct Mistake {
-    field: String,
-    problem: String,
+        .map_err(|error| DecodeError::of(&error, problem.take()))
 }
 
 /// An error of the parser, or of the type being read. The text of the latter is built here, to leave out the values.
@@ -165,10 +158,8 @@ impl<E: StdError> de::Error for Fault<E> {
     }
 
     fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
-        Self::Type(format!(
-            "invalid value: {}, expected {wanted}",
-            kind(&found)
-        ))
+        let found = kind(&found);
+        Self::Type(format!("invalid value: {found}, expected {wanted}"))
     }
 
     fn invalid_length(length: usize, wanted: &dyn Expected) -> Self {
@@ -247,19 +238,19 @@ impl<'p, 'de> Place<'p, 'de> {
 #[derive(Clone, Copy)]
 struct Context<'p, 'de> {
     at: &'p Place<'p, 'de>,
-    /// The first mistake.
-    mistake: &'p Cell<Option<Mistake>>,
+    /// The first problem, without its position.
+    problem: &'p Cell<Option<Problem>>,
     /// True while the key of a member is read.
     is_key: bool,
-    /// The fields of the expected struct, if a struct is expected.
+    /// The fields or variants of the expected type, if an array cannot be read as the type.
     fields: Option<&'static [&'static str]>,
 }
 
 impl<'p, 'de> Context<'p, 'de> {
-    fn new(at: &'p Place<'p, 'de>, mistake: &'p Cell<Option<Mistake>>) -> Self {
+    fn new(at: &'p Place<'p, 'de>, problem: &'p Cell<Option<Problem>>) -> Self {
         Self {
             at,
-            mistake,
+            problem,
             is_key: false,
             fields: None,
         }
@@ -272,17 +263,26 @@ impl<'p, 'de> Context<'p, 'de> {
         }
     }
 
-    /// Stores a mistake with its field. The parser's error then only ends the parsing, and supplies line and column.
+    /// Stores a problem with its field. The parser's error then only ends the parsing, and supplies line and column.
     fn settle<T, E: de::Error>(self, result: Result<T, Fault<E>>) -> Result<T, E> {
-        result.map_err(|fault| match fault {
+        result.map_err(|fault| self.end(fault))
+    }
+
+    // Out of line, since every type has many of these calls.
+    #[cold]
+    fn end<E: de::Error>(self, fault: Fault<E>) -> E {
+        match fault {
             Fault::Parser(error) => error,
             Fault::Type(problem) => {
                 let at = self.at.outer.filter(|_| self.is_key).unwrap_or(self.at);
-                let field = at.path();
-                self.mistake.set(Some(Mistake { field, problem }));
+                self.problem.set(Some(Problem {
+                    field: at.path(),
+                    problem,
+                    ..Problem::default()
+                }));
                 E::custom(REFUSED)
             }
-        })
+        }
     }
 }
 
@@ -293,13 +293,22 @@ struct Strict<'p, 'de, T> {
     context: Context<'p, 'de>,
 }
 
-macro_rules! deserialize {
+macro_rules! pass {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+            let visitor = self.context.strict(visitor);
+            self.inner.$method(visitor).map_err(Fault::Parser)
+        }
+    )*};
+}
+
+macro_rules! numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
             if !self.context.is_key {
-                // With `deserialize_u64` and the like, the parser itself would reject another type and quote the value.
                 return self.deserialize_any(visitor);
             }
+            // As a key, it is in quotes.
             let visitor = self.context.strict(visitor);
             self.inner.$method(visitor).map_err(Fault::Parser)
         }
@@ -309,30 +318,17 @@ macro_rules! deserialize {
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, 'de, D> {
     type Error = Fault<D::Error>;
 
-    deserialize! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32
-        deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes
-        deserialize_byte_buf deserialize_unit deserialize_seq deserialize_map deserialize_identifier
+    numbers! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
+        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        let visitor = self.context.strict(visitor);
-        self.inner.deserialize_any(visitor).map_err(Fault::Parser)
+    // With `deserialize_string` and the like, the parser itself would reject another type and quote the value.
+    forward_to_deserialize_any! {
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct identifier
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        let visitor = self.context.strict(visitor);
-        self.inner
-            .deserialize_option(visitor)
-            .map_err(Fault::Parser)
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        self.inner
-            .deserialize_ignored_any(visitor)
-            .map_err(Fault::Parser)
-    }
+    pass! { deserialize_any deserialize_option deserialize_ignored_any }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
@@ -345,16 +341,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, 'de, D> {
             .map_err(Fault::Parser)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        let visitor = self.context.strict(visitor);
-        self.inner
-            .deserialize_enum(name, variants, visitor)
-            .map_err(Fault::Parser)
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.deserialize_struct("", &[], visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -367,36 +355,20 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, 'de, D> {
         self.deserialize_any(visitor)
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(
+    fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.deserialize_any(visitor)
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        self.deserialize_any(visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        self.deserialize_any(visitor)
+        self.deserialize_struct(name, variants, Variant(visitor))
     }
 }
 
 macro_rules! visit {
-    ($($method:ident($value:ty))*) => {$(
-        fn $method<E: de::Error>(self, value: $value) -> Result<V::Value, E> {
-            self.context.settle(self.inner.$method(value))
+    ($($method:ident($($value:ident: $type:ty)?))*) => {$(
+        fn $method<E: de::Error>(self, $($value: $type)?) -> Result<V::Value, E> {
+            self.context.settle(self.inner.$method($($value)?))
         }
     )*};
 }
@@ -404,7 +376,10 @@ macro_rules! visit {
 impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<'_, 'de, V> {
     type Value = V::Value;
 
-    visit! { visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64) visit_str(&str) }
+    visit! {
+        visit_unit() visit_none() visit_bool(value: bool) visit_i64(value: i64) visit_u64(value: u64)
+        visit_f64(value: f64) visit_str(value: &str)
+    }
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.expecting(f)
@@ -417,56 +392,32 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<'_, 'de, V> {
         self.context.settle(self.inner.visit_borrowed_str(value))
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
-        self.context.settle(self.inner.visit_unit())
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
-        self.context.settle(self.inner.visit_none())
-    }
-
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let Self {
-            context,
-            inner: visitor,
-        } = self;
-        context.settle(visitor.visit_some(context.strict(inner)))
+        let inner = self.context.strict(inner);
+        self.context.settle(self.inner.visit_some(inner))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let Self {
-            context,
-            inner: visitor,
-        } = self;
-        context.settle(visitor.visit_newtype_struct(context.strict(inner)))
+        let inner = self.context.strict(inner);
+        self.context.settle(self.inner.visit_newtype_struct(inner))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<V::Value, A::Error> {
-        let Context { at, mistake, .. } = self.context;
+        let Context { at, problem, .. } = self.context;
         if self.context.fields.is_some() {
             let fault = de::Error::invalid_type(Unexpected::Seq, &self.inner);
             return self.context.settle(Err(fault));
         }
         let place = Place::new(Some(at), &[]);
-        let array = Context::new(&place, mistake).strict(array);
+        let array = Context::new(&place, problem).strict(array);
         self.context.settle(self.inner.visit_seq(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<V::Value, A::Error> {
-        let Context {
-            at,
-            mistake,
-            fields,
-            ..
-        } = self.context;
-        let place = Place::new(Some(at), fields.unwrap_or_default());
-        let object = Context::new(&place, mistake).strict(object);
+        let Context { at, problem, .. } = self.context;
+        let place = Place::new(Some(at), self.context.fields.unwrap_or_default());
+        let object = Context::new(&place, problem).strict(object);
         self.context.settle(self.inner.visit_map(object))
-    }
-
-    fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
-        let variant = self.context.strict(variant);
-        self.context.settle(self.inner.visit_enum(variant))
     }
 }
 
@@ -515,56 +466,22 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<'_, 'de, A> {
     }
 }
 
-impl<'p, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Strict<'p, 'de, A> {
-    type Error = Fault<A::Error>;
-    type Variant = Strict<'p, 'de, A::Variant>;
+/// Reads an enum from the name of a variant, or from an object with the variant as its only member.
+struct Variant<V>(V);
 
-    fn variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<(S::Value, Self::Variant), Self::Error> {
-        let seed = self.context.strict(seed);
-        let (value, variant) = self.inner.variant_seed(seed).map_err(Fault::Parser)?;
-        Ok((value, self.context.strict(variant)))
-    }
-}
+impl<'de, V: Visitor<'de>> Visitor<'de> for Variant<V> {
+    type Value = V::Value;
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Strict<'_, 'de, A> {
-    type Error = Fault<A::Error>;
-
-    fn unit_variant(self) -> Result<(), Self::Error> {
-        self.inner.unit_variant().map_err(Fault::Parser)
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
     }
 
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<S::Value, Self::Error> {
-        let seed = self.context.strict(seed);
-        self.inner.newtype_variant_seed(seed).map_err(Fault::Parser)
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<V::Value, E> {
+        self.0.visit_enum(name.into_deserializer())
     }
 
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        length: usize,
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        let visitor = self.context.strict(visitor);
-        self.inner
-            .tuple_variant(length, visitor)
-            .map_err(Fault::Parser)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        mut self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        self.context.fields = Some(fields);
-        let visitor = self.context.strict(visitor);
-        self.inner
-            .struct_variant(fields, visitor)
-            .map_err(Fault::Parser)
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<V::Value, A::Error> {
+        self.0.visit_enum(MapAccessDeserializer::new(object))
     }
 }
 
