@@ -11,12 +11,10 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
 /// A calendar date and a time of day, without a time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Civil {
-    pub(crate) year: u64,
-    pub(crate) month: u64,
-    pub(crate) day: u64,
-    pub(crate) hour: u64,
-    pub(crate) minute: u64,
-    pub(crate) second: u64,
+    /// Year, month and day.
+    pub(crate) date: [u64; 3],
+    /// Hour, minute and second.
+    pub(crate) time: [u64; 3],
 }
 
 impl Civil {
@@ -29,33 +27,35 @@ impl Civil {
         let year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
         let day = day - days_of_years(year);
         let month = (5 * day + 2) / 153;
-        let is_next_year = month >= 10;
+        let day = day - days_of_months(month) + 1;
+        let (year, month) = match month {
+            10.. => (year + 1, month - 9),
+            _ => (year, month + 3),
+        };
         Self {
-            year: cycle * 400 + year + u64::from(is_next_year),
-            month: if is_next_year { month - 9 } else { month + 3 },
-            day: day - days_of_months(month) + 1,
-            hour: second / 3600,
-            minute: second / 60 % 60,
-            second: second % 60,
+            date: [cycle * 400 + year, month, day],
+            time: [second / 3600, second / 60 % 60, second % 60],
         }
     }
 
     /// Returns the Unix seconds of the date and time in UTC, or `None` if there is no such time or if it is before
     /// 1970.
     pub(crate) fn unix_seconds(&self) -> Option<u64> {
-        if !(1970..=9999).contains(&self.year) || !(1..=12).contains(&self.month) || self.day == 0 {
+        let ([year @ 1970..=9999, month @ 1..=12, day @ 1..=31], [hour, minute, second]) =
+            (self.date, self.time)
+        else {
             return None;
-        }
-        let (year, month) = match self.month {
-            ..3 => (self.year - 1, self.month + 9),
-            _ => (self.year, self.month - 3),
+        };
+        let (year, month) = match month {
+            ..3 => (year - 1, month + 9),
+            _ => (year, month - 3),
         };
         let days = year / 400 * DAYS_OF_400_YEARS
             + days_of_years(year % 400)
             + days_of_months(month)
-            + (self.day - 1);
+            + (day - 1);
         let days = days - MARCH_OF_YEAR_0;
-        let seconds = ((days * 24 + self.hour) * 60 + self.minute) * 60 + self.second;
+        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
         // An out-of-range day, hour, minute or second converts back to a different time.
         (Self::at(seconds) == *self).then_some(seconds)
     }
@@ -116,28 +116,21 @@ fn rfc_3339_parts(text: &str) -> Option<(Civil, Zone)> {
     let &[y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2] = date else {
         return None;
     };
-    let (hour, minute, second) = clock_time(time.strip_prefix(b"T")?)?;
+    let (year, month) = (decimal(&[y1, y2, y3, y4])?, decimal(&[o1, o2])?);
     let civil = Civil {
-        year: decimal(&[y1, y2, y3, y4])?,
-        month: decimal(&[o1, o2])?,
-        day: decimal(&[d1, d2])?,
-        hour,
-        minute,
-        second,
+        date: [year, month, decimal(&[d1, d2])?],
+        time: clock_time(time.strip_prefix(b"T")?)?,
     };
     Some((civil, zone(without_fraction(rest)?)?))
 }
 
 /// Reads hour, minute and second of `10:34:56`.
-fn clock_time(text: &[u8]) -> Option<(u64, u64, u64)> {
+fn clock_time(text: &[u8]) -> Option<[u64; 3]> {
     let &[h1, h2, b':', m1, m2, b':', s1, s2] = text else {
         return None;
     };
-    Some((
-        decimal(&[h1, h2])?,
-        decimal(&[m1, m2])?,
-        decimal(&[s1, s2])?,
-    ))
+    let (hour, minute) = (decimal(&[h1, h2])?, decimal(&[m1, m2])?);
+    Some([hour, minute, decimal(&[s1, s2])?])
 }
 
 /// Returns the text after the fraction of a second, or all of it if there is no fraction.
@@ -145,11 +138,11 @@ fn without_fraction(rest: &[u8]) -> Option<&[u8]> {
     let Some(fraction) = rest.strip_prefix(b".") else {
         return Some(rest);
     };
-    let digits = fraction
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    (digits > 0).then(|| fraction.get(digits..))?
+    let is_digit = |byte: &&u8| byte.is_ascii_digit();
+    match fraction.iter().take_while(is_digit).count() {
+        0 => None,
+        digits => fraction.get(digits..),
+    }
 }
 
 fn zone(text: &[u8]) -> Option<Zone> {
@@ -168,12 +161,8 @@ pub(crate) fn format_rfc_3339(unix_seconds: u64) -> String {
     /// China Standard Time, all year.
     const EAST_OF_UTC: u64 = 8 * 60 * 60;
     let Civil {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
+        date: [year, month, day],
+        time: [hour, minute, second],
     } = Civil::at(unix_seconds.saturating_add(EAST_OF_UTC));
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+08:00")
 }
@@ -192,19 +181,11 @@ pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
     let &[d1, d2, b' ', m1, m2, m3, b' ', y1, y2, y3, y4, b' '] = date else {
         return None;
     };
-    let month = MONTHS
-        .iter()
-        .position(|known| known.as_bytes() == [m1, m2, m3])?;
-    let (hour, minute, second) = clock_time(time)?;
-    let civil = Civil {
-        year: decimal(&[y1, y2, y3, y4])?,
-        month: u64::try_from(month).ok()? + 1,
-        day: decimal(&[d1, d2])?,
-        hour,
-        minute,
-        second,
-    };
-    civil.unix_seconds()
+    let is_month = |name: &str| name.as_bytes() == [m1, m2, m3];
+    let (month, _) = (1..).zip(MONTHS).find(|(_, name)| is_month(name))?;
+    let (year, day) = (decimal(&[y1, y2, y3, y4])?, decimal(&[d1, d2])?);
+    let (date, time) = ([year, month, day], clock_time(time)?);
+    Civil { date, time }.unix_seconds()
 }
 
 /// Writes `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -212,19 +193,13 @@ pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
 pub(crate) fn format_http_date(unix_seconds: u64) -> String {
     // The first day, 1 January 1970, was a Thursday.
     const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    let name = |names: &[&'static str], at: u64| {
-        usize::try_from(at)
-            .ok()
-            .and_then(|at| names.get(at).copied())
-            .unwrap_or_default()
-    };
+    fn name(names: &[&'static str], at: u64) -> &'static str {
+        let found = (0..).zip(names).find(|(index, _)| *index == at);
+        found.map_or("", |(_, name)| name)
+    }
     let Civil {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
+        date: [year, month, day],
+        time: [hour, minute, second],
     } = Civil::at(unix_seconds);
     let weekday = name(&WEEKDAYS, unix_seconds / DAY % 7);
     let month = name(&MONTHS, month - 1);
@@ -258,26 +233,22 @@ mod tests {
             for (month, length) in (1..).zip(lengths(year)) {
                 for day in 1..=length {
                     let civil = Civil {
-                        year,
-                        month,
-                        day,
-                        hour: 12,
-                        minute: 34,
-                        second: 56,
+                        date: [year, month, day],
+                        time: [12, 34, 56],
                     };
                     assert_eq!(Civil::at(seconds), civil);
                     assert_eq!(civil.unix_seconds(), Some(seconds));
                     seconds += DAY;
                 }
                 let none = Civil {
-                    day: length + 1,
-                    ..Civil::at(seconds - DAY)
+                    date: [year, month, length + 1],
+                    time: [12, 34, 56],
                 };
                 assert_eq!(none.unix_seconds(), None);
             }
         }
         // Even the largest input can be written.
-        assert!(Civil::at(u64::MAX).year > 9999);
+        assert!(Civil::at(u64::MAX).date[0] > 9999);
     }
 
     #[test]

@@ -239,12 +239,8 @@ fn time((tag, text): Element<'_>) -> Option<u64> {
     let digits = [century, text.strip_suffix(b"Z")?].concat();
     let part = |range| decimal(digits.get(range)?);
     let civil = Civil {
-        year: part(0..4)?,
-        month: part(4..6)?,
-        day: part(6..8)?,
-        hour: part(8..10)?,
-        minute: part(10..12)?,
-        second: part(12..14)?,
+        date: [part(0..4)?, part(4..6)?, part(6..8)?],
+        time: [part(8..10)?, part(10..12)?, part(12..14)?],
     };
     (digits.len() == 14).then(|| civil.unix_seconds())?
 }

@@ -52,12 +52,8 @@ fn public_key_info(key: &PrivateKey) -> Vec<u8> {
 /// Returns a time as RFC 5280, section 4.1.2.5, requires: in the short form until 2049.
 fn time(unix_seconds: u64) -> Vec<u8> {
     let Civil {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
+        date: [year, month, day],
+        time: [hour, minute, second],
     } = Civil::at(unix_seconds);
     let rest = format!("{month:02}{day:02}{hour:02}{minute:02}{second:02}Z");
     match year {
