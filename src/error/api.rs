@@ -183,14 +183,11 @@ impl ApiError {
 /// Returns the start of a page as plain text, without tags and with one space between its words.
 fn excerpt(body: &[u8]) -> String {
     let start = String::from_utf8_lossy(body.get(..4096).unwrap_or(body));
-    let mut text = String::new();
-    for part in start.split('<') {
-        // A part without `>` has no tag, so all of it is text. A plain-text page is one such part.
-        let (_, words) = part.split_once('>').unwrap_or(("", part));
-        text.push_str(words);
-        text.push(' ');
-    }
-    let words: Vec<&str> = text.split_whitespace().collect();
+    // A part without `>` has no tag, so all of it is text. A plain-text page is one such part.
+    let words: Vec<_> = (start.split('<'))
+        .map(|part| part.split_once('>').map_or(part, |(_, text)| text))
+        .flat_map(str::split_whitespace)
+        .collect();
     Shown::excerpt(&words.join(" ")).to_string()
 }
 

@@ -90,13 +90,6 @@ impl CertificateError {
 /// `{:#}` adds the cause.
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_short(f)?;
-        write_causes(f, self)
-    }
-}
-
-impl CertificateError {
-    fn write_short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCertificates {
                 response,
@@ -128,7 +121,8 @@ impl CertificateError {
                 f,
                 "a download of the platform certificates by another thread has not ended within {waited:?}"
             ),
-        }
+        }?;
+        write_causes(f, self)
     }
 }
 
