@@ -198,10 +198,7 @@ impl Request {
     /// Returns the path template. It holds no values, so it can be logged. Returns an empty string if the template is
     /// invalid, since it may be a secret passed by mistake.
     pub fn template(&self) -> &str {
-        match check_template(&self.template) {
-            Ok(()) => &self.template,
-            Err(_) => "",
-        }
+        check_template(&self.template).map_or("", |()| &self.template)
     }
 
     /// Returns the JSON body's bytes, if there is a body.
@@ -246,10 +243,8 @@ impl Request {
             return Err(problem.clone());
         }
         if self.method == Method::Get && self.body.is_some() {
-            return Err(InvalidField::new(
-                "body",
-                "found a body in a GET request: wanted none, values go to query()",
-            ));
+            let problem = "found a body in a GET request: wanted none, values go to query()";
+            return Err(InvalidField::new("body", problem));
         }
         check_template(&self.template)?;
         self.check_variables()?;
@@ -273,43 +268,36 @@ impl Request {
     }
 
     fn push_path(&self, target: &mut String) -> Result<(), InvalidField> {
-        let mut rest: &str = &self.template;
-        while let Some((before, after)) = rest.split_once('{') {
-            let Some((name, after)) = after.split_once('}') else {
-                break;
-            };
-            target.push_str(before);
-            percent_encode(self.variable(name)?, target);
-            rest = after;
+        // Every second part is the name of a variable, since the braces match.
+        for (position, part) in self.template.split(['{', '}']).enumerate() {
+            match position % 2 {
+                0 => target.push_str(part),
+                _ => percent_encode(self.variable(part)?, target),
+            }
         }
-        target.push_str(rest);
         Ok(())
     }
 
     fn variable(&self, name: &str) -> Result<&str, InvalidField> {
         let Some((_, value)) = self.variables.iter().find(|(known, _)| known == name) else {
-            return Err(InvalidField::new(
-                name,
-                format!(
-                    "found no value for this variable of the path {}",
-                    self.template
-                ),
-            ));
+            let template = &self.template;
+            let problem = format!("found no value for this variable of the path {template}");
+            return Err(InvalidField::new(name, problem));
         };
-        match value.as_str() {
-            "" | "." | ".." => Err(InvalidField::new(
-                name,
-                format!("found {value:?}: as a part of the path it would name another path"),
-            )),
-            value => Ok(value),
+        if matches!(value.as_str(), "" | "." | "..") {
+            let problem =
+                format!("found {value:?}: as a part of the path it would name another path");
+            return Err(InvalidField::new(name, problem));
         }
+        Ok(value)
     }
 
     /// Returns an error if a value has no variable in the path, or a variable has two values.
     fn check_variables(&self) -> Result<(), InvalidField> {
+        let template = &self.template;
         for (position, (name, _)) in self.variables.iter().enumerate() {
-            let template = &self.template;
-            if !has_variable(template, name) {
+            let mut names = template.split(['{', '}']).skip(1).step_by(2);
+            if !names.any(|known| known == name) {
                 // The name is not shown, since it may be a secret passed by mistake.
                 let found = describe(name, |c| c.is_ascii_alphanumeric() || c == '_');
                 let problem =
@@ -326,13 +314,11 @@ impl Request {
     }
 
     fn push_query(&self, target: &mut String) {
-        let mut separator = '?';
-        for (name, value) in &self.query {
-            target.push(separator);
+        for (position, (name, value)) in self.query.iter().enumerate() {
+            target.push(if position == 0 { '?' } else { '&' });
             percent_encode(name, target);
             target.push('=');
             percent_encode(value, target);
-            separator = '&';
         }
     }
 }
@@ -374,18 +360,23 @@ fn check_template(template: &str) -> Result<(), InvalidField> {
         "wanted a path, found the start of an authority"
     } else if consists_of(template, is_plain) {
         return Ok(());
-    } else if !template.chars().all(is_of_templates) {
+    } else if !consists_of(template, is_of_templates) {
         "wanted only characters of a percent-encoded path and {variables}; queries go to query()"
     } else if !braces_match(template) {
         "wanted each variable as {name}"
-    } else if !escapes_are_whole(template) {
-        "wanted two hexadecimal digits after each '%'"
-    } else if template.contains('%') && decoded(template).contains(|c: char| c.is_ascii_control()) {
-        "wanted no escape of a control character"
-    } else if template.contains(['.', '%']) && has_dot_segment(&decoded(template)) {
-        "wanted a path without the segments '.' and '..'"
-    } else {
+    } else if !template.contains(['.', '%']) {
         return Ok(());
+    } else {
+        match decoded(template) {
+            None => "wanted two hexadecimal digits after each '%'",
+            Some(path) if path.contains(|c: char| c.is_ascii_control()) => {
+                "wanted no escape of a control character"
+            }
+            Some(path) if has_dot_segment(&path) => {
+                "wanted a path without the segments '.' and '..'"
+            }
+            Some(_) => return Ok(()),
+        }
     };
     let found = describe(template, is_of_templates);
     Err(InvalidField::new("path", format!("{found}: {wanted}")))
@@ -406,24 +397,19 @@ fn is_of_templates(c: char) -> bool {
         )
 }
 
-fn escapes_are_whole(template: &str) -> bool {
-    template.split('%').skip(1).all(|rest| {
-        let digits = rest.bytes().take(2);
-        digits.filter(u8::is_ascii_hexdigit).count() == 2
-    })
-}
-
-/// Decodes the escapes, as an HTTP stack may do before it resolves the segments.
-fn decoded(template: &str) -> String {
+/// Decodes the escapes, as an HTTP stack may do before it resolves the segments. Returns `None` if an escape is not two
+/// hexadecimal digits.
+fn decoded(template: &str) -> Option<String> {
     let mut parts = template.split('%');
-    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    let mut decoded = parts.next()?.to_owned();
     for part in parts {
-        let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
-        let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
-        decoded.push(char::from(byte));
+        let (digits, rest) = part.split_at_checked(2)?;
+        // The number may not have a sign.
+        let byte = u8::from_str_radix(digits, 16).ok();
+        decoded.push(char::from(byte.filter(|_| !digits.starts_with('+'))?));
         decoded.push_str(rest);
     }
-    decoded.replace('\\', "/")
+    Some(decoded.replace('\\', "/"))
 }
 
 fn braces_match(template: &str) -> bool {
@@ -437,14 +423,6 @@ fn braces_match(template: &str) -> bool {
         })
 }
 
-fn has_variable(template: &str, name: &str) -> bool {
-    template
-        .split('{')
-        .skip(1)
-        .filter_map(|part| part.split_once('}'))
-        .any(|(known, _)| known == name)
-}
-
 /// Returns `true` if a segment is `.` or `..`, with or without parameters. Many HTTP stacks resolve such segments (RFC
 /// 3986, 5.2.4), and then send a path other than the signed one.
 fn has_dot_segment(template: &str) -> bool {
@@ -452,26 +430,14 @@ fn has_dot_segment(template: &str) -> bool {
     segments.any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
-/// Returns `true` for the unreserved characters of RFC 3986, 2.3.
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
-}
-
+/// Escapes all but the unreserved characters of RFC 3986, 2.3.
 fn percent_encode(text: &str, target: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |value: u8| {
-        DIGITS
-            .get(usize::from(value & 15))
-            .copied()
-            .map_or('0', char::from)
-    };
     for byte in text.bytes() {
-        if is_unreserved(byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             target.push(char::from(byte));
         } else {
-            target.push('%');
-            target.push(digit(byte >> 4));
-            target.push(digit(byte));
+            // A `String` takes any text.
+            let _ = write!(target, "%{byte:02X}");
         }
     }
 }
