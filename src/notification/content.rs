@@ -36,7 +36,7 @@ impl Event {
     pub(super) fn read(envelope: &Envelope<'_>, json: &str) -> Result<Self, DecodeError> {
         let original_type = envelope.resource.original_type.as_deref();
         let is_of = |wanted| original_type.is_none_or(|found| found == wanted);
-        match &*envelope.event_type {
+        match envelope.event_type.as_str() {
             "TRANSACTION.SUCCESS" if is_of("transaction") => Self::read_payment(json),
             "REFUND.SUCCESS" | "REFUND.ABNORMAL" | "REFUND.CLOSED" if is_of("refund") => {
                 json::from_str(json).map(Self::Refund)

@@ -85,18 +85,17 @@ impl NotificationError {
     /// fix the cause or query the state. To stop the retries of unwanted events, reply with
     /// [`NotificationReply::success`].
     pub fn reply(&self) -> NotificationReply {
-        match self {
-            Self::Verify(_) => NotificationReply::fail(401, "the signature was not accepted"),
-            Self::TooLarge { .. } => NotificationReply::fail(413, "the body is too long"),
+        let (status, message) = match self {
+            Self::Verify(_) => (401, "the signature was not accepted"),
+            Self::TooLarge { .. } => (413, "the body is too long"),
             Self::Envelope(_) | Self::MalformedField { .. } => {
-                NotificationReply::fail(400, "the body is not a notification")
+                (400, "the body is not a notification")
             }
-            Self::UnsupportedAlgorithm { .. } => {
-                NotificationReply::fail(400, "the algorithm is not supported")
-            }
-            Self::Decrypt => NotificationReply::fail(500, "the content could not be decrypted"),
-            Self::Content { .. } => NotificationReply::fail(500, "the content could not be read"),
-        }
+            Self::UnsupportedAlgorithm { .. } => (400, "the algorithm is not supported"),
+            Self::Decrypt => (500, "the content could not be decrypted"),
+            Self::Content { .. } => (500, "the content could not be read"),
+        };
+        NotificationReply::fail(status, message)
     }
 
     pub(super) fn content(id: &str, event_type: &str, source: DecodeError) -> Self {
@@ -154,10 +153,7 @@ impl StdError for NotificationError {
         match self {
             Self::Verify(source) => Some(source),
             Self::Envelope(source) | Self::Content { source, .. } => Some(source),
-            Self::TooLarge { .. }
-            | Self::MalformedField { .. }
-            | Self::UnsupportedAlgorithm { .. }
-            | Self::Decrypt => None,
+            _ => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use self::envelope::Envelope;
-use crate::json;
+use crate::json::{self, DecodeError};
 use crate::keys::ApiV3Key;
 use crate::open_enum::open_enum;
 use crate::verifier::{SignatureHeaders, Verifier};
@@ -178,10 +178,9 @@ impl NotificationReceiver {
         body: &[u8],
         now: SystemTime,
     ) -> Result<Notification, NotificationError> {
-        let envelope = self.verify(headers, body, now)?;
-        let json = envelope.decrypt(&self.key)?;
-        let content = Event::read(&envelope, &json).map_err(|source| envelope.refuse(source))?;
-        Ok(Notification::new(&envelope, content, json))
+        let (envelope, json) = self.decrypt(headers, body, now)?;
+        let content = Event::read(&envelope, &json);
+        Notification::new(envelope, content, json)
     }
 
     /// Verifies and decrypts any notification, and reads its content as a `T`.
@@ -214,23 +213,25 @@ impl NotificationReceiver {
         body: &[u8],
         now: SystemTime,
     ) -> Result<Notification<T>, NotificationError> {
-        let envelope = self.verify(headers, body, now)?;
-        let json = envelope.decrypt(&self.key)?;
-        let content = json::from_str(&json).map_err(|source| envelope.refuse(source))?;
-        Ok(Notification::new(&envelope, content, json))
+        let (envelope, json) = self.decrypt(headers, body, now)?;
+        let content = json::from_str(&json);
+        Notification::new(envelope, content, json)
     }
 
-    fn verify<'b>(
+    /// Verifies a notification, and returns its envelope and its decrypted content.
+    fn decrypt<'b>(
         &self,
         headers: &SignatureHeaders<'_>,
         body: &'b [u8],
         now: SystemTime,
-    ) -> Result<Envelope<'b>, NotificationError> {
+    ) -> Result<(Envelope<'b>, String), NotificationError> {
         if body.len() > Self::MAX_BODY {
             return Err(NotificationError::TooLarge { bytes: body.len() });
         }
         self.verifier.verify(headers, body, now)?;
-        Envelope::read(body)
+        let envelope: Envelope<'_> = json::from_slice(body).map_err(NotificationError::Envelope)?;
+        let json = envelope.decrypt(&self.key)?;
+        Ok((envelope, json))
     }
 }
 
@@ -254,15 +255,21 @@ pub struct Notification<T = Event> {
 }
 
 impl<T> Notification<T> {
-    fn new(envelope: &Envelope<'_>, content: T, json: String) -> Self {
-        Self {
-            id: envelope.id.to_string(),
-            create_time: envelope.create_time.to_string(),
-            event_type: envelope.event_type.to_string(),
-            kind: EventKind::of(&envelope.event_type),
+    fn new(
+        envelope: Envelope<'_>,
+        content: Result<T, DecodeError>,
+        json: String,
+    ) -> Result<Self, NotificationError> {
+        let content = content.map_err(|source| envelope.refuse(source))?;
+        let kind = envelope.event_type.rsplit('.').next();
+        Ok(Self {
+            kind: EventKind::from(kind.unwrap_or_default()),
+            id: envelope.id,
+            create_time: envelope.create_time,
+            event_type: envelope.event_type,
             content,
             json,
-        }
+        })
     }
 
     /// Returns the decrypted JSON, exactly as it was received.
@@ -303,11 +310,5 @@ open_enum! {
         Signed = "SIGN",
         /// The contract was terminated, by the user, the merchant or WeChat Pay.
         Terminated = "TERMINATE",
-    }
-}
-
-impl EventKind {
-    fn of(event_type: &str) -> Self {
-        Self::from(event_type.rsplit('.').next().unwrap_or_default())
     }
 }
