@@ -212,22 +212,20 @@ impl Merchant {
         endpoint: &E,
         verified: Result<Verified<'_, '_>, Error>,
     ) -> Result<E::Response, Error> {
-        let verified = verified.map_err(|error| match error {
-            Error::Api(mut error) => {
-                error.is_inconclusive = endpoint.is_inconclusive(&error);
-                Error::Api(error)
+        let verified = verified.map_err(|mut error| {
+            if let Error::Api(error) = &mut error {
+                error.is_inconclusive = endpoint.is_inconclusive(error);
             }
-            error => error,
+            error
         })?;
         let request_id = verified.request_id;
         let response = verified.read()?;
-        match endpoint.check(&response, self.signer.mchid()) {
-            Ok(()) => Ok(response),
-            Err(source) => Err(Error::Mismatch {
-                request_id: request_id.map(str::to_owned),
-                source,
-            }),
-        }
+        let checked = endpoint.check(&response, self.signer.mchid());
+        checked.map_err(|source| Error::Mismatch {
+            request_id: request_id.map(str::to_owned),
+            source,
+        })?;
+        Ok(response)
     }
 
     /// Returns a verified success response, and an error for any other.
