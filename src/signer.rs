@@ -55,7 +55,7 @@ impl Signer {
     ///
     /// [`InvalidSetting`] if `mchid` or `serial_no` does not have that form. The error does not show the value, which
     /// may be a secret passed by mistake. For the same reason, 32 characters, the length of an APIv3 key, are refused
-    /// for both.
+    /// for both, although WeChat Pay documents up to 32 characters for `mchid`.
     pub fn new(
         mchid: impl Into<String>,
         serial_no: impl AsRef<str>,
