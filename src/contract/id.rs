@@ -1,5 +1,5 @@
-//! The identification of a contract, which is the whole response to pay-redirect-sign and to a termination, and the
-//! comparison of responses with requests.
+//! The identification of a contract: the whole response to pay-redirect-sign and to a termination. Every response
+//! about a contract is compared with its request by these fields.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,14 +8,14 @@ use crate::json::number_or_text;
 
 /// The identification of a contract. As a response it confirms that the call was carried out.
 ///
-/// Sources: the pages of [`normal::PayRedirectPreSign`](super::normal::PayRedirectPreSign) and its siblings, and of
-/// [`TerminateContract`](super::TerminateContract).
+/// Sources: the pages of [`normal::PayRedirectPreSign`](super::normal::PayRedirectPreSign) and of the other three
+/// modes', and of [`TerminateContract`](super::TerminateContract).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ContractId {
     /// The merchant id 商户号 that the contract is made with, up to 32 characters.
     pub mchid: String,
-    /// The sub-merchant 子商户号, up to 32 characters. Only responses to service providers have it.
+    /// The sub-merchant's id 子商户号, up to 32 characters. Only responses to service providers have it.
     pub sub_mchid: Option<String>,
     /// The password-exempt service 免密支付服务ID.
     #[serde(deserialize_with = "number_or_text")]
@@ -24,8 +24,9 @@ pub struct ContractId {
     pub out_contract_code: String,
 }
 
-/// Compares the names of a contract, `mchid`, `service_id` and `out_contract_code`, which every response repeats. If the
-/// request has a `sub_mchid`, the last argument says whether every response does.
+/// Compares the names of a contract, `mchid`, `service_id` and `out_contract_code`, which every response repeats. Give
+/// the last argument if the request has a `sub_mchid`: `true` if every response repeats that too, `false` if some may
+/// not.
 macro_rules! check_names {
     ($mchid:expr, $sent:expr, $received:expr $(, $sub_mchid_is_always_repeated:literal)?) => {{
         use $crate::error::Mismatch;
@@ -43,7 +44,8 @@ macro_rules! check_names {
 }
 pub(super) use check_names;
 
-/// Compares with a value that a response may leave out unless it is required. A missing value counts as an empty one.
+/// Compares with a value of a response. A missing value counts as an empty one if it is required, and else is not
+/// compared.
 pub(crate) fn check_optional<T: ToString + ?Sized>(
     field: &'static str,
     sent: &T,

@@ -1,13 +1,14 @@
-//! The two pre-sign requests of a mode: the fields that all modes have, and the calls. Each mode's module adds its own
-//! fields and pages.
+//! The two pre-sign requests that each of the four merchant modes has, with the fields that are common to all modes.
+//! The module of a mode adds its own fields and the links to its pages.
 
 use crate::error::InvalidField;
 use crate::rules;
 
-/// Defines the requests `MiniProgramPreSign` and `PayRedirectPreSign` of a mode, with [`Endpoint`](crate::Endpoint). `mode` is
-/// its segment of the path. Lengths are enforced only if the mode's pages document them. If the requests have a
-/// `sub_mchid`, `sub_mchid_is_always_repeated` says whether every response does. The common fields stand at the `..`.
-/// Each of the others names the function that checks it. The greatest lengths are 32 before and 128 after the `..`.
+/// Defines the requests `MiniProgramPreSign` and `PayRedirectPreSign` of a mode, with [`Endpoint`](crate::Endpoint).
+/// `mode` is its segment of the path. Lengths are enforced only if the mode's pages document them. If the requests have
+/// a `sub_mchid`, `sub_mchid_is_always_repeated` is `true` if every response repeats it. The common fields are inserted
+/// at the `..`. Each field of the mode names the function that checks it. The limit is 32 characters for a field
+/// before the `..` and 128 for a field after it.
 macro_rules! pre_sign_requests {
     (
         mode: $mode:literal,
@@ -121,7 +122,8 @@ macro_rules! pre_sign_requests {
 }
 pub(super) use pre_sign_requests;
 
-/// Returns the greatest length to enforce. A length that is not documented for a mode is inferred from the other modes.
+/// Returns the greatest length to enforce: `length` if it is documented for the mode, otherwise no limit, since it is
+/// only inferred from the other modes.
 pub(super) fn limit(is_documented: bool, length: usize) -> usize {
     if is_documented { length } else { usize::MAX }
 }

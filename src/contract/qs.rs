@@ -43,12 +43,12 @@ pre_sign_requests! {
     MiniProgramPreSign {
         /// AppID of the caller's official account, mini program or app 商户AppID, up to 32 characters.
         appid: &'a str => rules::id,
-        /// The sub-merchant 子商户号, up to 32 characters.
+        /// The sub-merchant's id 子商户号, up to 32 characters.
         sub_mchid: &'a str => rules::id,
         /// AppID of the sub-merchant's official account, mini program or app 子商户AppID, up to 32 characters.
         sub_appid: &'a str => rules::id,
         ..
-        /// The user who signs: under `appid`, under `sub_appid`, or both.
+        /// The user who signs, named by an openid under `appid`, under `sub_appid`, or under both.
         #[serde(flatten)]
         user: User<'a> => |_, user: User<'_>, max| user.check(max),
     }

@@ -1,4 +1,4 @@
-//! The query of a contract, which is the authority for its state.
+//! The query of a contract. Its response is the reliable source of the contract's state.
 
 use serde::{Deserialize, Serialize};
 

@@ -44,7 +44,7 @@ pre_sign_requests! {
     MiniProgramPreSign {
         /// AppID of the service provider's official account, mini program or app 服务商AppID, up to 32 characters.
         sp_appid: &'a str => rules::id,
-        /// The sub-merchant 子商户号, up to 32 characters.
+        /// The sub-merchant's id 子商户号, up to 32 characters.
         sub_mchid: &'a str => rules::id,
         /// AppID of the sub-merchant's official account, mini program or app 子商户AppID, up to 32 characters.
         sub_appid: &'a str => rules::id,

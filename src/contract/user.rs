@@ -1,7 +1,7 @@
 //! A user who is named by one of two identifiers, or by both.
 
-/// Defines an enumeration of one identifier, the other, or both, which is serialized as one or two fields. `within` is
-/// the prefix of both fields in errors: the enclosing JSON object and a dot.
+/// Defines an enumeration with three variants: the first identifier, the second, or both. It is serialized as one or
+/// two fields. `within` is the prefix of both fields in errors: the enclosing JSON object and a dot.
 macro_rules! one_identifier_of_two {
     (
         $(#[$doc:meta])*

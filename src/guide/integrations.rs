@@ -12,9 +12,10 @@
 //! .await??;
 //! ```
 //!
-//! Or use an HTTP stack of your own: send the request that [`Merchant::prepare`](crate::Merchant::prepare) signed, and pass the
-//! response to [`Merchant::accept_for`](crate::Merchant::accept_for). A [`NotificationReceiver`](crate::NotificationReceiver) does no I/O and
-//! fits any framework. `tests/async` in the repository is a service with axum and hyper that does all three.
+//! Or use an HTTP stack of your own: send the request that [`Merchant::prepare`](crate::Merchant::prepare) signed, and
+//! pass the response to [`Merchant::accept_for`](crate::Merchant::accept_for). A
+//! [`NotificationReceiver`](crate::NotificationReceiver) does no I/O and fits any framework. `tests/async` in the
+//! repository is a service that uses `spawn_blocking`, hyper, and a receiver in axum.
 //!
 //! # One log line for each failure
 //!
@@ -55,9 +56,9 @@
 //!
 //! # Rotation without a restart
 //!
-//! Clones of a [`Client`](crate::Client) and its receivers share the platform keys, so one replacement serves all of them, as
-//! [`keys`](super::keys) shows. For a renewed merchant certificate, make a client that shares everything but the signer, and
-//! let new calls use it. Calls in progress end with the old one:
+//! Clones of a [`Client`](crate::Client) and its receivers share the platform keys, so one replacement serves all of
+//! them, as [`keys`](super::keys) shows. For a renewed merchant certificate, make a client that shares everything but
+//! the signer, and let new calls use it. Calls in progress keep the old signer:
 //!
 //! ```
 //! use std::sync::{PoisonError, RwLock};

@@ -8,8 +8,9 @@
 //! | WeChat Pay | public key 微信支付公钥, `pub_key.pem` with its id `PUB_KEY_ID_…` | [`PublicKey`](crate::PublicKey) |
 //! | WeChat Pay | or platform certificates 平台证书, which rotate | [`PublicKey`](crate::PublicKey) |
 //!
-//! All of them are found in the merchant platform, menu 账户中心 › API安全. A *platform key* is a key of WeChat Pay's, in either
-//! form. A [`Verifier`](crate::Verifier) holds platform keys of both forms, and verifies each message with the key that its
+//! All of them are set or downloaded in the merchant platform, menu 账户中心 › API安全, except the platform certificates,
+//! which the client downloads. A *platform key* is a key of WeChat Pay's, in either form. A
+//! [`Verifier`](crate::Verifier) holds platform keys of both forms, and verifies each message with the key that its
 //! `Wechatpay-Serial` names.
 //!
 //! `Signer::from_certificate` reads the serial number from `apiclient_cert.pem` and refuses a private key that does not belong to
@@ -17,12 +18,14 @@
 //!
 //! # A merchant with the public key
 //!
-//! New merchants have only this form. It does not expire. [`Client::new`](crate::Client::new) needs nothing else.
+//! New merchants have only this form. It does not expire. [`Client::new`](crate::Client::new) takes a verifier with
+//! this key.
 //!
 //! # A merchant with platform certificates
 //!
-//! [`Client::with_certificates`](crate::Client::with_certificates) downloads them at the first call, and again when they are
-//! 10 hours old or a message names an unknown one. No thread is started for it.
+//! [`Client::with_certificates`](crate::Client::with_certificates) downloads them at the first call, and again when
+//! they are 10 hours old or a response names an unknown one. If a notification names an unknown one, call
+//! [`Client::refresh_for`](crate::Client::refresh_for). No thread is started for the downloads.
 //!
 //! # Moving from certificates to the public key
 //!
@@ -49,8 +52,8 @@
 //!
 //! # Renewing the merchant's certificate
 //!
-//! [`Client::with_signer`](crate::Client::with_signer) returns a client that signs with the new certificate and shares everything
-//! else. Calls in progress end with the old certificate. Both are valid in the meantime, so no call fails.
+//! [`Client::with_signer`](crate::Client::with_signer) returns a client that signs with the new certificate and shares
+//! everything else. Calls in progress keep the old certificate. Both are valid in the meantime, so no call fails.
 //!
 //! # A private key in an HSM or a key service
 //!

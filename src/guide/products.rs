@@ -12,19 +12,20 @@
 //!   [`order`](crate::order).
 //! - **委托代扣** has a `plan_id` 委托代扣模板ID and the paths `/v3/papay/…`, or `/papay/…` in APIv2. Its notifications are read as
 //!   [`ContractEvent`](crate::ContractEvent), and its APIv3 calls go through [`Client::execute`](crate::Client::execute).
-//! - **收付通合单代扣** has a `plan_id`, combined orders and the notifications `ECOMMERCE_ENTRUST.…`. It is served like 委托代扣.
+//! - **收付通合单代扣** has a `plan_id`, combined orders and the notifications `ECOMMERCE_ENTRUST.…`. This crate supports it
+//!   in the same way as 委托代扣.
 //! - **扣费服务**, a pre-authorized deduction service, has a `token` 扣费服务预授权token and the path
 //!   `/v3/pay/transactions/jsapi-with-contract`. Its order is made with
 //!   [`ContractInfo::Token`](crate::order::ContractInfo::Token).
-//! - **收付通个人收款**, by which persons receive money, has no service and no plan. It has the `out_contract_code` of an applicant
-//!   and the paths `/v3/ecommerce/individual-contracts/…`. Its calls go through [`Client::execute`](crate::Client::execute).
+//! - **收付通个人收款**, by which persons receive money, has no `service_id` and no `plan_id`. It has the `out_contract_code`
+//!   of an applicant and the paths `/v3/ecommerce/individual-contracts/…`. Its calls go through
+//!   [`Client::execute`](crate::Client::execute).
 //!
 //! # Traps
 //!
 //! - **A debit without the user** is 委托代扣. In 免密支付 the merchant places the order, and the user starts the payment but
 //!   enters no password. No call of this product debits by itself.
-//! - **`pre-entrust-sign`** is the last part of a path in 免密支付, in 委托代扣 and in 个人收款. A `plan_id` sent as
-//!   `service_id` is refused.
+//! - **`pre-entrust-sign`** is a part of paths in 免密支付, in 委托代扣 and in 个人收款. Do not send a `plan_id` as `service_id`.
 //! - **`jsapi-with-contract`** serves 免密支付, 扣费服务, and the signing during a payment of 委托代扣. Each uses its own field of
 //!   `contract_info`. Only `password_free_contract_id` is for 免密支付.
 //! - **`contract_id`** is in the notifications of 委托代扣 too. There it does not name a contract of 免密支付.

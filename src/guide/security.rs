@@ -21,8 +21,8 @@
 //! - **A signature does not name the request.** Typed calls compare what the response repeats of the request
 //!   ([`Error::Mismatch`](crate::Error::Mismatch)). After [`Client::execute`](crate::Client::execute), compare it yourself.
 //! - **A notification can be replayed for 300 seconds.** Handle each only once, and query before you act.
-//! - **The clock must be right.** If it is minutes off, all calls fail. If it is far off, old messages pass. TLS trusts the
-//!   system's clock too.
+//! - **The clock must be right.** If it is 300 seconds or more off, all calls fail. If it is set back to an earlier
+//!   time, messages of that time are accepted again. TLS trusts the system's clock too.
 //! - **DNS and root certificates are trusted**: the system's DNS, and Mozilla's root certificates or yours. Certificates are not
 //!   pinned, and revocation is not checked.
 //! - **A platform certificate given as PEM is trusted.** The authority's signature on it is not checked.

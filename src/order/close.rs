@@ -19,7 +19,7 @@ use crate::request::{Endpoint, Request};
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012526949>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseOrder<'a> {
-    /// The merchant ids that placed the order.
+    /// The merchant who receives the payment.
     pub payee: Payee<'a>,
     /// The merchant's order number 商户订单号, up to 32 characters.
     pub out_trade_no: &'a str,

@@ -11,8 +11,8 @@
 //! | query the refund | [`QueryRefund`], [`QueryPlatformRefund`] | [`Refund`] |
 //! | learn that it is refunded | none, a notification arrives: [`Event::Refund`](crate::Event::Refund) | [`RefundEvent`](crate::RefundEvent) |
 //!
-//! After an unknown outcome, send the same request again or query first, as each type says. The example `recovery.rs` has a
-//! tested function for each.
+//! After an [unknown outcome](crate::Outcome::Unknown), send the same request again or query first, as each type says.
+//! The example `recovery.rs` has a tested function for each call that changes something.
 //!
 //! ```
 //! use wechatpay_contract::Endpoint;
@@ -61,7 +61,7 @@ use crate::error::InvalidField;
 use crate::request::{Endpoint, Request};
 use crate::rules;
 
-/// Places an order with a contract, as a direct merchant JSAPI下单并授权.
+/// Places an order with a contract JSAPI下单并授权, as a direct merchant.
 ///
 /// The order itself moves no money. The user pays with the `prepay_id`, within two hours.
 ///
@@ -69,9 +69,9 @@ use crate::rules;
 /// `out_trade_no`. Do not order under another number, since the user could pay both. To change an order, close it and place
 /// it under a new number.
 ///
-/// The response repeats no field of the order. If a broken gateway or proxy returns another order's response, the client
-/// cannot detect it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] before you deliver. Query the
-/// order if the user sees another one than theirs.
+/// The response repeats no field of the order. If a broken gateway or proxy returns another order's response, the
+/// client cannot detect it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] with your own
+/// record before you deliver. Query the order if the payment page shows the user another one.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -117,7 +117,7 @@ impl Endpoint for JsapiOrder<'_> {
     }
 }
 
-/// Places an order with a contract, as a service provider 服务商 or an e-commerce platform 电商收付通: JSAPI下单并授权.
+/// Places an order with a contract JSAPI下单并授权, as a service provider 服务商 or an e-commerce platform 电商收付通.
 ///
 /// The order itself moves no money. The user pays with the `prepay_id`, within two hours.
 ///
@@ -125,9 +125,9 @@ impl Endpoint for JsapiOrder<'_> {
 /// `out_trade_no`. Do not order under another number, since the user could pay both. To change an order, close it and place
 /// it under a new number.
 ///
-/// The response repeats no field of the order. If a broken gateway or proxy returns another order's response, the client
-/// cannot detect it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] before you deliver. Query the
-/// order if the user sees another one than theirs.
+/// The response repeats no field of the order. If a broken gateway or proxy returns another order's response, the
+/// client cannot detect it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] with your own
+/// record before you deliver. Query the order if the payment page shows the user another one.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -139,7 +139,7 @@ pub struct PartnerJsapiOrder<'a> {
     /// The sub-merchant's AppID 子商户应用ID, up to 32 characters. Required if the payer is named by `sub_openid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_appid: Option<&'a str>,
-    /// The sub-merchant 子商户号, up to 32 characters.
+    /// The sub-merchant's id 子商户号, up to 32 characters.
     pub sub_mchid: &'a str,
     /// The description of the goods 商品描述, up to 127 characters.
     pub description: &'a str,
@@ -207,7 +207,8 @@ impl Amount<'_> {
 /// The payer of a direct merchant's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Payer<'a> {
-    /// The user under the merchant's AppID 用户标识. Up to 128 characters, as inferred from orders without a contract.
+    /// The user's openid under the merchant's AppID 用户标识. Up to 128 characters, as inferred from orders without a
+    /// contract.
     pub openid: &'a str,
 }
 
@@ -222,12 +223,12 @@ one_identifier_of_two! {
     SubOpenid: sub_openid,
 }
 
-/// The contract that an order uses 签约授权信息, of one of two products.
+/// The contract that an order uses 签约授权信息: a password-exempt contract, or a token of another product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContractInfo<'a> {
     /// The id of a password-exempt contract 免密协议ID. Inferred from the names: it is the
-    /// [`contract_id`](crate::Contract::contract_id) of the query.
+    /// [`contract_id`](crate::Contract::contract_id) that [`QueryContract`](crate::QueryContract) returns.
     PasswordFreeContractId(&'a str),
     /// The token of a pre-authorized deduction service 扣费服务预授权token, which belongs to another product.
     Token(&'a str),

@@ -127,7 +127,7 @@ pub struct StoreInfo<'a> {
 /// The settlement of an order 结算信息.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SettleInfo {
-    /// `true` if the money will be shared 是否指定分账.
+    /// `true` to mark the order for profit sharing 是否指定分账.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profit_sharing: Option<bool>,
 }

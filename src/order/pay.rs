@@ -45,13 +45,15 @@ pub struct PayParameters {
 }
 
 impl PayParameters {
-    /// Signs `prepay_id` for the mini program `appid`: the AppID of the order, `sp_appid` or `sub_appid` for a partner.
+    /// Signs `prepay_id` for a mini program. `appid` is the order's AppID: for a partner's order, its `sp_appid` or
+    /// `sub_appid`.
     ///
     /// `nonce_str` is 1 to 32 ASCII letters and digits from a cryptographic random source.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidField`] if a value cannot be signed, and [`Error::Sign`]. Nothing is sent in any case.
+    /// [`Error::InvalidField`] if a value cannot be signed, and [`Error::Sign`] if the signer fails. Nothing is sent in
+    /// any case.
     pub fn sign(
         signer: &Signer,
         appid: &str,

@@ -34,7 +34,7 @@ use crate::rules;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryOrder<'a> {
-    /// The merchant ids that placed the order.
+    /// The merchant who receives the payment.
     pub payee: Payee<'a>,
     /// The order. An order that is not paid can only be queried by its `out_trade_no`.
     pub order: OrderNumber<'a>,
@@ -64,7 +64,7 @@ impl Endpoint for QueryOrder<'_> {
     }
 }
 
-/// The merchant who receives the payment. An order is queried and closed with the ids that placed it.
+/// The merchant who receives the payment. A query or a closing takes the merchant ids that the order has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Payee<'a> {
@@ -195,7 +195,8 @@ impl Transaction {
         matches!(self.trade_state, TradeState::Success | TradeState::Refund)
     }
 
-    /// Compares this with the merchant's own record of the order: the numbers, the ids, the total and the currency.
+    /// Compares this with the merchant's own record of the order: the `out_trade_no`, the merchant ids, the AppIDs, the
+    /// total and the currency.
     ///
     /// It ignores the state, and `payer_total`, which is below the total if the user has a coupon. Before the payment,
     /// WeChat Pay may leave out the total and the currency.
@@ -267,7 +268,7 @@ fn same(field: &'static str, sent: &str, received: Option<&str>) -> Result<(), M
 /// The merchant's own record of an order, for [`Transaction::check_order`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnOrder<'a> {
-    /// The merchant ids that placed the order.
+    /// The merchant who receives the payment.
     pub payee: Payee<'a>,
     /// `appid` of the order, for a partner `sp_appid`.
     pub appid: &'a str,
@@ -284,7 +285,8 @@ pub struct OwnOrder<'a> {
 open_enum! {
     /// The state of an order 交易状态.
     ///
-    /// `NOTPAY` becomes `SUCCESS` or `CLOSED`, and `SUCCESS` becomes `REFUND`. A failed attempt to pay leaves `NOTPAY`.
+    /// `NOTPAY` becomes `SUCCESS` or `CLOSED`, and `SUCCESS` becomes `REFUND`. After a failed attempt to pay, the state
+    /// stays `NOTPAY`.
     TradeState {
         /// The order is paid.
         Success = "SUCCESS",
@@ -327,7 +329,7 @@ open_enum! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TransactionPayer {
-    /// The user under the direct merchant's `appid` 用户标识, up to 128 characters.
+    /// The user's openid under the direct merchant's `appid` 用户标识, up to 128 characters.
     pub openid: Option<String>,
     /// The user's openid under `sp_appid` 用户服务标识, up to 128 characters.
     pub sp_openid: Option<String>,
@@ -341,7 +343,7 @@ pub struct TransactionPayer {
 pub struct TransactionAmount {
     /// The total 总金额, in fen 分.
     pub total: Option<u64>,
-    /// The amount that the user paid 用户支付金额, in fen 分: the total without coupons. Only paid orders have it.
+    /// The amount that the user paid 用户支付金额, in fen 分: the total minus coupons. Only paid orders have it.
     pub payer_total: Option<u64>,
     /// The currency 货币类型: `CNY`. Only paid orders have it.
     pub currency: Option<String>,
@@ -374,11 +376,11 @@ pub struct Promotion {
     pub amount: u64,
     /// The campaign's id 活动ID, up to 32 characters.
     pub stock_id: Option<String>,
-    /// The part that WeChat pays 微信出资, in fen 分.
+    /// The part that WeChat Pay contributes 微信出资, in fen 分.
     pub wechatpay_contribute: Option<u64>,
-    /// The part that the merchant pays 商户出资, in fen 分.
+    /// The part that the merchant contributes 商户出资, in fen 分.
     pub merchant_contribute: Option<u64>,
-    /// The part that others pay 其他出资, in fen 分.
+    /// The part that others contribute 其他出资, in fen 分.
     pub other_contribute: Option<u64>,
     /// The currency 优惠币种.
     pub currency: Option<String>,

@@ -1,5 +1,5 @@
-//! Refunds of direct merchants, of service providers' sub-merchants, and of e-commerce platforms' 电商收付通, which have calls of
-//! their own.
+//! Refunds of direct merchants, of service providers and of e-commerce platforms 电商收付通. Platforms have calls of their
+//! own.
 
 use std::collections::HashSet;
 
@@ -46,7 +46,7 @@ use crate::rules;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CreateRefund<'a> {
-    /// The sub-merchant 子商户号, up to 32 characters: for service providers only.
+    /// The sub-merchant's id 子商户号, up to 32 characters: for service providers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_mchid: Option<&'a str>,
     /// The paid order.
@@ -89,19 +89,19 @@ impl Endpoint for CreateRefund<'_> {
     }
 }
 
-/// Refunds a sub-merchant's paid order in part or in whole, as an e-commerce platform 申请退款.
+/// Refunds a sub-merchant's paid order in part or in whole 申请退款, as an e-commerce platform.
 ///
 /// A response of success means only that the refund was accepted. [`QueryPlatformRefund`] or the notification has its
 /// status.
 ///
-/// **After an unknown outcome, and after 429, never take a new `out_refund_no`**: that may refund twice. Query, and send the
-/// same number again with the same fields, as for [`CreateRefund`]. Wait a minute before that, since one request per order and
-/// minute is allowed.
+/// **After an unknown outcome, and after 429, never take a new `out_refund_no`**: that may refund twice. Query, and
+/// send the same number again with the same fields, as for [`CreateRefund`]. Send it a minute later at the earliest,
+/// since one refund request per order and minute is allowed.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012476892>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CreatePlatformRefund<'a> {
-    /// The sub-merchant 二级商户号, up to 32 characters.
+    /// The sub-merchant's id 二级商户号, up to 32 characters.
     pub sub_mchid: &'a str,
     /// The platform's AppID 电商平台APPID, up to 32 characters.
     pub sp_appid: &'a str,
@@ -150,8 +150,8 @@ impl Endpoint for CreatePlatformRefund<'_> {
 impl CreatePlatformRefund<'_> {
     /// Compares a queried refund with this request: the numbers, and the amounts that the response has.
     ///
-    /// After an unknown outcome, this keeps another refund under the same number from counting as this one. For
-    /// [`CreateRefund`], [`Endpoint::check`] does the same.
+    /// Use this when you query after an unknown outcome: it detects that another refund was made under the same number.
+    /// For a [`CreateRefund`], use [`Endpoint::check`].
     ///
     /// # Errors
     ///
@@ -166,14 +166,15 @@ impl CreatePlatformRefund<'_> {
 
 /// Queries a refund by the merchant's number 查询单笔退款, as a direct merchant or a service provider.
 ///
-/// Query first a minute after the refund was created, then once a minute, and less often after 5 minutes. The query changes
-/// nothing, so it can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means that there is no such refund.
+/// Wait a minute after the creation of the refund before the first query. Then query once a minute, and less often
+/// after 5 minutes. The query changes nothing, so it can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means
+/// that there is no such refund.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791904>, for service providers
 /// <https://pay.weixin.qq.com/doc/v3/partner/4012760128>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryRefund<'a> {
-    /// The sub-merchant 子商户号, up to 32 characters: for service providers only.
+    /// The sub-merchant's id 子商户号, up to 32 characters: for service providers only.
     pub sub_mchid: Option<&'a str>,
     /// The merchant's refund number 商户退款单号.
     pub out_refund_no: &'a str,
@@ -198,14 +199,15 @@ impl Endpoint for QueryRefund<'_> {
     }
 }
 
-/// Queries a refund by either of its numbers, as an e-commerce platform 查询退款.
+/// Queries a refund by either of its numbers 查询退款, as an e-commerce platform.
 ///
-/// The query changes nothing, so it can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means that there is no such refund.
+/// The query changes nothing, so it can be repeated after any outcome. 404 `RESOURCE_NOT_EXISTS` means that there is no
+/// such refund.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/partner/4012476911>, <https://pay.weixin.qq.com/doc/v3/partner/4012476908>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryPlatformRefund<'a> {
-    /// The sub-merchant 二级商户号, up to 32 characters.
+    /// The sub-merchant's id 二级商户号, up to 32 characters.
     pub sub_mchid: &'a str,
     /// The refund.
     pub refund: RefundNumber<'a>,
@@ -265,7 +267,8 @@ pub struct RefundAmount<'a> {
 }
 
 impl RefundAmount<'_> {
-    /// Makes an amount in fen 分 of an order's total in fen 分, in `CNY`, from the default account.
+    /// Makes the amounts of a refund, in `CNY`, from the default account. `refund` and the order's `total` are in
+    /// fen 分.
     pub const fn fen(refund: u64, total: u64) -> Self {
         Self {
             refund,
@@ -284,7 +287,7 @@ impl RefundAmount<'_> {
         let amounts = self.from.iter().map(|source| u128::from(source.amount));
         let adds_up = self.from.is_empty() || amounts.sum::<u128>() == u128::from(refund);
         rules::ensure(adds_up, "amount.from", || {
-            format!("has another sum: wanted amount.refund, {refund}")
+            format!("has the wrong sum: wanted amount.refund, {refund}")
         })?;
         let accounts: HashSet<_> = self.from.iter().map(|source| source.account).collect();
         rules::ensure(accounts.len() == self.from.len(), "amount.from", || {
@@ -292,7 +295,8 @@ impl RefundAmount<'_> {
         })
     }
 
-    /// Compares with the amounts of a response. Those to platforms have no total, and the currency is optional.
+    /// Compares with the amounts of a response. Unless `is_whole`, the response may lack the total and the currency, as
+    /// responses to platforms do.
     fn compare(&self, received: &RefundedAmount, is_whole: bool) -> Result<(), Mismatch> {
         Mismatch::check("amount.refund", &self.refund, &received.refund)?;
         let (total, currency) = (received.total.as_ref(), received.currency.as_deref());

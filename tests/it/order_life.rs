@@ -664,7 +664,7 @@ mod refund {
         let two = [source("AVAILABLE", 60), source("UNAVAILABLE", 40)];
         let all = [source("AVAILABLE", 100)];
         assert_accepted(&from(&two));
-        let problem = "has another sum: wanted amount.refund, 100";
+        let problem = "has the wrong sum: wanted amount.refund, 100";
         assert_refused(&from(&two[..1]), "amount.from", problem);
         let too_much = [source("AVAILABLE", u64::MAX), source("UNAVAILABLE", 101)];
         assert_refused(&from(&too_much), "amount.from", problem);
