@@ -63,7 +63,7 @@ pub struct Finding {
 pub enum Check {
     /// The merchant's private key can sign.
     PrivateKey,
-    /// The merchant's serial number looks like one.
+    /// The serial number of the merchant's API certificate has the usual length.
     SerialNumber,
     /// The platform certificates can be downloaded. Checked only for a client that downloads them.
     PlatformCertificates,
@@ -106,7 +106,7 @@ pub enum Verdict {
     Doubtful,
     /// It does not work.
     Failed,
-    /// An earlier failure made the check impossible.
+    /// The check came to no result, for example because an earlier one failed.
     Unknown,
 }
 
@@ -150,8 +150,9 @@ impl Client {
     ///
     /// Signs a text with the private key, downloads the platform certificates if the client does so, and sends
     /// `POST /v3/security/echo`. The report has a verdict for each step, and the likely cause and the remedy for a
-    /// failure. Blocks for the time of two calls, or of three if another thread downloads. A service may call it when it
-    /// starts. Occasionally it fails because WeChat Pay sends a probe signature, and the report says so.
+    /// failure. Blocks for these two calls, and before them for the download of another thread if one is running. A
+    /// service may call it when it starts. Occasionally it fails because WeChat Pay sends a
+    /// [probe signature](crate::VerifyError::Probe), and the report says so.
     ///
     /// ```
     /// # fn test(client: &wechatpay_contract::Client) {
@@ -180,7 +181,7 @@ impl Client {
         let (observed, exchanges) = mpsc::channel();
         let clock = self.clone();
         let client = self.observed_by(move |exchange| {
-            // Fails only after the test.
+            // Sending fails only after the end of the test.
             let _ = observed.send(Seen::new(exchange, clock.now()));
         });
         let downloads = self.downloads_certificates();
@@ -258,7 +259,8 @@ impl Report {
         }
     }
 
-    /// Judges the signature of a request that was refused. It was accepted if the error is signed by WeChat Pay.
+    /// Judges the signature of a request from an error response. WeChat Pay accepted the signature if it signed the
+    /// error and the status is not 401.
     fn refusal(&self, error: &ApiError) -> Judgement {
         match (error.authenticity, error.status) {
             (_, 401) => failed(error.to_string(), self.sign_error_remedy()),
@@ -283,8 +285,8 @@ impl Report {
         }
         format!(
             "check that apiclient_key.pem and serial number {} are of the same certificate (openssl x509 -in \
-             apiclient_cert.pem -noout -serial), that the certificate is merchant {}'s own and neither expired nor \
-             revoked (账户中心 › API安全 › 商户API证书), and the clock",
+             apiclient_cert.pem -noout -serial), check that the certificate is merchant {}'s own and neither expired \
+             nor revoked (账户中心 › API安全 › 商户API证书), and check the clock",
             self.serial_no, self.mchid
         )
     }
@@ -393,8 +395,8 @@ fn platform_keys(client: &Client) -> Judgement {
     };
     failed(
         found,
-        "configure the WeChat Pay public key, its id PUB_KEY_ID_… and pub_key.pem, from the merchant platform: \
-         账户中心 › API安全 › 微信支付公钥, or, for a merchant without one, the download of the platform certificates with the APIv3 key",
+        "configure the WeChat Pay public key (pub_key.pem and its id PUB_KEY_ID_… from the merchant platform: 账户中心 › \
+         API安全 › 微信支付公钥) or, for a merchant without one, the download of the platform certificates with the APIv3 key",
     )
 }
 

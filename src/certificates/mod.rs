@@ -1,8 +1,8 @@
 //! Platform certificates 平台证书: download endpoint, decryption, validity, rotation.
 //!
-//! A [`Client`](crate::Client) does all of this automatically, see
-//! [`ClientBuilder::platform_certificates`](crate::ClientBuilder::platform_certificates). With another HTTP stack, send
-//! the [`request`], [`accept`] the response and pass the certificates to
+//! A [`Client`](crate::Client) made with
+//! [`ClientBuilder::platform_certificates`](crate::ClientBuilder::platform_certificates) does all of this by itself.
+//! With another HTTP stack, send the [`request`], [`accept`] the response and pass the certificates to
 //! [`Merchant::replace_certificates`](crate::Merchant::replace_certificates). Do this at least every 12 hours, and when
 //! a message names an unknown hexadecimal serial number, but not for each such message.
 //!
@@ -47,9 +47,9 @@ pub fn request() -> Request {
 /// `headers` are all the response's headers as pairs of name and value, `body` its raw bytes. Each certificate of the
 /// list must decrypt under the APIv3 key and have the serial number that the list gives it. A certificate's validity is
 /// read from the certificate. An earlier `expire_time` in the list shortens it, as documented for a certificate that is
-/// being replaced. A key in `held` must verify the response's signature. If the key that the response names is not
-/// held, one of these certificates must verify it. The first list can be trusted because nobody else can encrypt with
-/// the APIv3 key.
+/// being replaced. If `held` has the key that the response names, this key must verify the response's signature.
+/// Otherwise a certificate of the list must verify it. Such a list can be trusted because only WeChat Pay and the
+/// merchant know the APIv3 key, with which it is encrypted.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -105,8 +105,7 @@ where
             false => error.into(),
         });
     }
-    // The list itself may contain a key that is not held yet. A merchant without certificates must learn that the list
-    // is empty.
+    // An unknown key is no error yet, because the list may contain it. An empty list has an error of its own.
     let is_verified = match held.verify(&headers, body, now) {
         Err(VerifyError::UnknownSerial { .. }) => false,
         verdict => verdict.map(|()| true).map_err(unverified)?,
@@ -152,7 +151,7 @@ struct List {
 #[derive(Deserialize)]
 struct Entry {
     serial_no: String,
-    /// Tencent's own example has a space at the end of another field name: `"effective_time "`.
+    /// The alias is inferred. Tencent's example has a space at the end of another field name, `"effective_time "`.
     #[serde(alias = "expire_time ")]
     expire_time: String,
     encrypt_certificate: Encrypted,
@@ -226,10 +225,11 @@ impl Entry {
 fn read_certificate(pem: &[u8], serial_no: &str) -> Result<PublicKey, CertificateError> {
     let listed = Shown::id(serial_no);
     let not_one = |source| {
-        let problem = format!("what it gives as platform certificate \"{listed}\" is not one");
+        let problem = format!("its entry \"{listed}\" is not a usable certificate");
         CertificateError::unusable(problem, source)
     };
-    // A notification is encrypted with the same key, and its text may contain a PEM block too.
+    // A notification is encrypted with the same key, and a PEM block may stand in its text. A block with other text
+    // around it is therefore refused.
     if !is_block_alone(pem) {
         return Err(not_one(None));
     }

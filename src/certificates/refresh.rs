@@ -18,10 +18,11 @@ const UNSENT_AT_ONCE: u32 = 10;
 
 /// Decides when a verifier's platform certificates are downloaded, and keeps the result of the last download.
 ///
-/// One thread downloads at a time. Threads with a valid key do not wait for it. Without a valid key, a download that
-/// was sent and failed is retried after 1 s, 2 s, 4 s … 60 s: at most 6 requests in the first minute and one in each
-/// further minute, for any number of threads. A download that sent nothing is retried by the next call, 10 times in a
-/// row, and then once a second.
+/// One thread downloads at a time. The others wait for it only if no key is valid, to verify a response that is signed
+/// with an unknown certificate, or to download on demand. Without a valid key, a download that was sent and failed is
+/// retried after 1 s, 2 s, 4 s … 60 s: at most 6 requests in the first minute and one in each further minute, for any
+/// number of threads. A download that sent nothing is retried by the next call, 10 times in a row, and then once a
+/// second.
 #[derive(Debug)]
 pub(crate) struct PlatformCertificates {
     api_v3_key: Arc<ApiV3Key>,
@@ -60,8 +61,8 @@ impl PlatformCertificates {
 
     /// Returns the permit to download if the certificates are due. The client calls this before each request.
     ///
-    /// Waits for a running download if there is no valid key. Then returns an error if that download fails or does not
-    /// end in time, or if the last one failed and may not be retried yet.
+    /// Without a valid key, waits for a running download, and returns an error if that download fails or does not end
+    /// in time, or if the last one failed and may not be retried yet.
     pub(crate) fn before_use(
         &self,
         now: SystemTime,
@@ -124,8 +125,8 @@ impl PlatformCertificates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits while a download is running and is needed, at most for the timeout, even if another download follows. Also
-    /// returns `true` if it waited.
+    /// Waits while a download is running and is needed, at most for the timeout, even if another download follows. The
+    /// flag is `true` if it waited.
     fn wait(&self, is_needed: impl Fn() -> bool) -> (MutexGuard<'_, State>, bool) {
         let state = self.state();
         let has_waited = state.is_running && is_needed();
@@ -203,7 +204,7 @@ fn failed(source: CertificateError) -> Arc<Error> {
 #[derive(Debug)]
 pub(crate) struct DownloadPermit<'a> {
     certificates: &'a PlatformCertificates,
-    /// The error to record, which stays unless the download is finished.
+    /// The error to record on drop. [`finish`](Self::finish) replaces it.
     error: Option<Arc<Error>>,
 }
 
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_valid_key_a_download_is_due_before_its_time() {
+    fn a_download_is_due_before_ten_hours_if_the_key_has_expired() {
         let certificates = certificates();
         let old_end = 1_711_339_165 - 1_710_892_800;
         succeed(certificates.before_use(at(old_end - 60)).unwrap());
@@ -326,7 +327,8 @@ mod tests {
         assert!(certificates.before_use(at(old_end + 1)).unwrap().is_some());
     }
 
-    /// Asks before a use each second, fails each download that is permitted, and returns when they started.
+    /// Calls `before_use` at each of these seconds, fails each download that is permitted, and returns when they
+    /// started.
     fn failed_starts(
         certificates: &PlatformCertificates,
         seconds: impl Iterator<Item = u64>,
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn downloads_that_are_not_sent_do_not_bring_those_that_are_nearer() {
+    fn a_download_that_was_not_sent_does_not_shorten_the_backoff_after_sent_ones() {
         let certificates = certificates();
         assert_eq!(failed_starts(&certificates, 0..3, failure), [0, 1]);
         // The next may start at 3 s, and cannot be sent then.
@@ -393,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merchant_without_certificates_is_asked_again_after_ten_hours_only() {
+    fn after_a_response_without_certificates_the_next_download_is_due_in_ten_hours() {
         let certificates = certificates();
         let public_key = PublicKey::from_certificate_pem(OLD).unwrap();
         certificates.verifier.replace([public_key]).unwrap();
@@ -421,7 +423,7 @@ mod tests {
                 let error = certificates.last_error().unwrap();
                 assert!(is_interrupted(&error));
             }
-            // Only a bound on the rate, where each download panics.
+            // After so many interrupted downloads in a row, the next may start a second later.
             match certificates.before_use(at(0)) {
                 Ok(permit) => assert!(has_key && permit.is_none()),
                 Err(error) => {
@@ -448,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_serial_number_of_a_certificate_starts_no_download() {
+    fn a_text_that_is_no_serial_number_of_a_certificate_starts_no_download() {
         let certificates = certificates();
         for serial in [
             "PUB_KEY_ID_0000000000000024101100397200000006",
@@ -460,7 +462,7 @@ mod tests {
         }
         let running = certificates.for_serial("2e2F", at(0), true);
         assert!(running.is_some());
-        // And does not wait for a running download, which would not end here.
+        // Such a text does not wait for a running download either. This one would not end.
         assert!(
             certificates
                 .for_serial("PUB_KEY_ID_1", at(0), true)

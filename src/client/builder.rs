@@ -90,9 +90,9 @@ impl ClientBuilder {
     ///
     /// A call first downloads the certificates if they are older than 10 hours or if no key is valid. Nothing is
     /// downloaded before the first call. A response signed with an unknown certificate also causes a download, and is
-    /// then verified again. One thread downloads, and the other threads continue with the keys they have. A thread
-    /// without a valid key waits for the download, at most for the [`timeout`](Self::timeout). A call can therefore take
-    /// twice the timeout, or three times if it also waits.
+    /// then verified again. One thread downloads. The others wait for it only if no key is valid, or to verify a
+    /// response that is signed with an unknown certificate. A download, a wait and the request have the
+    /// [`timeout`](Self::timeout) each, so a call can take up to three times the timeout.
     ///
     /// While a valid key is held, downloads start at most once a minute. Without one, a download that was sent and
     /// failed is retried after 1 s, 2 s, 4 s … 60 s: at most 6 requests in the first minute and one in each further
@@ -102,7 +102,7 @@ impl ClientBuilder {
     /// A failed download leaves the keys as they are. It fails the call, with [`Error::Download`], only if no key is
     /// valid. If any part of a downloaded list is wrong, no certificate of the list is used.
     ///
-    /// Requests ask for responses signed with the public key if there is one. Otherwise they ask for the valid
+    /// Each request names the key that is to sign its response: the public key if there is one, otherwise the valid
     /// certificate that expires last.
     ///
     /// `api_v3_key` is an [`ApiV3Key`], or an `Arc` of one that is shared, for example with a
@@ -116,9 +116,10 @@ impl ClientBuilder {
     /// Sets the host to send to, instead of `https://api.mch.weixin.qq.com`, and removes the backup host. To have one,
     /// call [`backup_host`](Self::backup_host) afterwards.
     ///
-    /// The URL has a scheme, a name and optionally a port. Plain `http` is refused except for loopback. The path of a
-    /// relay, as in `https://relay.internal/wechatpay`, is put before the path of each request and is not signed. The
-    /// relay must remove it, set the header `Host` to WeChat Pay's host, and forward everything else unchanged.
+    /// The URL has a scheme, a name, and optionally a port and the path of a relay. Plain `http` is refused except for
+    /// loopback. The path, as in `https://relay.internal/wechatpay`, is put before the path of each request and is not
+    /// signed. The relay must remove it, set the header `Host` to WeChat Pay's host, and forward everything else
+    /// unchanged.
     #[must_use]
     pub fn host(mut self, url: impl Into<String>) -> Self {
         self.host = Host::main(&url.into());
@@ -130,8 +131,8 @@ impl ClientBuilder {
     ///
     /// A call tries it once if no connection to the main host can be made. For the next 10 seconds calls start with the
     /// backup host and do not wait for the main host. Then one call probes the main host, and after a success all calls
-    /// use the main host again. While both hosts are down, a call tries one of them, and then the other only if its
-    /// last attempt failed within half a second.
+    /// use the main host again. While both hosts are down, a call tries one of them. It then tries the other only if
+    /// the last attempt at that other host failed within half a second or is 10 seconds old.
     #[must_use]
     pub fn backup_host(mut self, url: Option<&str>) -> Self {
         self.backup_host = url.map(Host::backup).transpose();
@@ -212,7 +213,7 @@ impl ClientBuilder {
     /// Sets whether each connection is kept for the next call, for at most 5 seconds. The default is `true`.
     ///
     /// `false` costs a TLS handshake for each call. It is for a gateway or proxy that closes each connection after its
-    /// response. A request that is sent while the connection closes is lost, and its outcome is unknown.
+    /// response. With `true`, a request sent while such a connection closes is lost, and its outcome is unknown.
     ///
     /// No thread closes an idle connection. It stays open until the next call of any client that shares it, or
     /// [`Client::close_idle_connections`]. A process that was forked never uses a connection of its parent.
@@ -301,7 +302,7 @@ impl ClientBuilder {
         let proxy = self.proxy?;
         // Requests of plain http must not leave the machine.
         if proxy.is_some() && hosts.iter().any(|host| host.url.starts_with("http://")) {
-            let problem = "found together with a host of plain http, which is for loopback: wanted https hosts";
+            let problem = "found with a host of plain http, which must not leave this machine: wanted https hosts";
             return Err(InvalidSetting::new("proxy", problem).into());
         }
         let transport = Transport::new(TransportOptions {
@@ -335,8 +336,8 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-/// Returns the connect timeout of a call with this timeout, and the time since its start within which a `GET` whose
-/// connection broke is retried. The second attempt has the rest of the time, so that both stay within the timeout.
+/// Returns the connect timeout, and the time after the start of a call until which a `GET` is retried if its connection
+/// broke. The second attempt has the rest of the timeout, so that both attempts stay within it.
 fn limits(
     connect: Option<Duration>,
     timeout: Duration,
@@ -357,7 +358,7 @@ fn limits(
         );
         return Err(InvalidSetting::new("timeout", problem));
     }
-    // A first attempt ends a little later than its connect timeout.
+    // A first attempt that cannot connect ends a little after the connect timeout. A tenth of the rest covers that.
     Ok((connect, connect + rest / 10))
 }
 
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn connecting_takes_five_seconds_but_no_more_than_half_of_the_whole() {
+    fn the_default_connect_timeout_is_five_seconds_but_at_most_half_of_the_timeout() {
         for (set, whole, connect) in [
             (None, seconds(15), seconds(5)),
             (None, seconds(10), seconds(5)),
@@ -394,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_attempt_follows_the_connect_timeout_and_stays_within_the_whole() {
+    fn the_limit_for_retries_lies_between_the_connect_timeout_and_the_timeout() {
         for (connect, whole) in [(5, 15), (5, 6), (1, 600)] {
             let (connect, retry_until) = limits(Some(seconds(connect)), seconds(whole)).unwrap();
             assert!(connect < retry_until && retry_until < seconds(whole));

@@ -31,7 +31,7 @@ pub(super) struct Http {
     pub(super) transport: Transport,
     /// The timeout of a call, including a second attempt.
     pub(super) timeout: Duration,
-    /// The time since the start of a call within which a `GET` whose connection broke is retried.
+    /// A `GET` whose connection broke is retried only within this time after the start of the call.
     pub(super) retry_until: Duration,
     pub(super) accept_language: Option<&'static str>,
     pub(super) clock: Arc<Clock>,
@@ -39,8 +39,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Sends a request and returns the response, which is not verified yet. Makes a second attempt if the request cannot
-    /// take effect twice. Reports each attempt without a response.
+    /// Sends a request and returns the response, which is not verified yet. Makes a second attempt after some failures,
+    /// but never one that could make the request take effect twice. Reports each attempt without a response.
     pub(super) fn exchange<'h>(
         &'h self,
         merchant: &'h Merchant,
@@ -103,11 +103,12 @@ impl<'h> Attempt<'h> {
     fn next(self, error: &Error) -> Option<Self> {
         let began = Instant::now();
         let host = match error {
-            // Without a time limit: only a DNS lookup can have exceeded the connect timeout, and the other host may be fast.
+            // Without a time limit, since connecting exceeds its timeout only by a DNS lookup. That of the other host
+            // may be fast.
             Error::Connect { .. } => self.http.hosts.second(self.host, began)?,
             Error::Transport { source, .. }
                 if self.request.method() == Method::Get
-                    // It did not time out, and is not an unreadable response.
+                    // Excludes a timeout and a response that cannot be read.
                     && source.downcast_ref().is_some_and(transport::is_closed)
                     && self.began.elapsed() <= self.http.retry_until =>
             {
@@ -249,7 +250,7 @@ impl Response<'_> {
     /// Ends the exchange with the value that was read from the response, or with an error. Keeps the connection if the
     /// response belongs to the request, and calls the observers.
     pub(super) fn finish<R>(mut self, mut result: Result<R, Error>) -> Result<R, Error> {
-        // In any other case the response, and all later ones on the connection, may belong to other requests.
+        // After any other error the response, and all later ones on the connection, may belong to other requests.
         if matches!(result, Ok(_) | Err(Error::Api(_))) {
             self.received.keep_connection();
         }
@@ -273,8 +274,8 @@ impl Response<'_> {
 /// The report of one exchange to [`ClientBuilder::on_exchange`](crate::ClientBuilder::on_exchange). It never contains a
 /// body, a value of the path or a secret.
 ///
-/// As the only exception, [`error`](Self::error) may quote a single value, from WeChat Pay's error message or from a
-/// check.
+/// The only exception is [`error`](Self::error). It may quote the value of one field, in WeChat Pay's error message or
+/// if the response names another value than the request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exchange<'a> {

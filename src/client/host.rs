@@ -164,8 +164,8 @@ fn not_a_url(text: &str) -> &'static str {
     }
 }
 
-/// Checks the parts of a host's URL. The path, that of a relay, is put before WeChat Pay's path and sent unchanged, so it
-/// must not need normalization or decoding.
+/// Checks the parts of a host's URL. The path of a relay is put before WeChat Pay's path and sent unchanged, so it must
+/// not need normalization or decoding.
 fn check(scheme: &str, authority: &Authority, path: &str) -> Result<(), &'static str> {
     // The `http` crate treats a port that is too large as absent.
     let has_usable_port =
@@ -175,14 +175,14 @@ fn check(scheme: &str, authority: &Authority, path: &str) -> Result<(), &'static
         |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain);
     let mut segments = path.split('/').skip(1);
     match scheme {
-        _ if !has_usable_port => Err("found a port that is none"),
+        _ if !has_usable_port => Err("found a port that is not a number from 1 to 65535"),
         _ if path.len() > MAX_PATH => Err("found a path of more than 256 bytes"),
         _ if segments.clone().any(|segment| segment == "v3") => {
             Err("found /v3, which is the beginning of each request's own path")
         }
-        _ if !segments.all(is_plain) => {
-            Err("found a path of other than letters, digits and -._~ between single slashes")
-        }
+        _ if !segments.all(is_plain) => Err(
+            "found a path segment that is empty, . or .., or not only of letters, digits and -._~",
+        ),
         "https" => Ok(()),
         "http" if is_loopback(authority.host()) => Ok(()),
         "http" => Err("found plain http, which is accepted for loopback only"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_start_with_the_backup_host_while_the_main_one_is_down_and_one_probes_it() {
+    fn calls_avoid_a_main_host_that_is_down_and_one_in_ten_seconds_probes_it() {
         let (hosts, start) = (hosts(), Instant::now());
         let later = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(first(&hosts, 2, start), [MAIN, MAIN]);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_try_two_hosts_that_are_down_in_turn() {
+    fn two_hosts_that_are_down_are_tried_in_turn() {
         let (hosts, start) = (hosts(), Instant::now());
         let later = |seconds| start + Duration::from_secs(seconds);
         let backup = hosts.backup.as_ref().unwrap();

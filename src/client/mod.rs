@@ -48,11 +48,11 @@ pub use self::exchange::Exchange;
 ///
 /// A connection that has been idle for 5 seconds is not used again. Since there is no thread to close it, it stays open
 /// until the next call of any client that shares it, or until
-/// [`close_idle_connections`](Self::close_idle_connections). After a fork, each process makes connections of its own
-/// and never uses those of the other.
+/// [`close_idle_connections`](Self::close_idle_connections). After a fork, the child makes connections of its own and
+/// never uses those of its parent.
 ///
-/// A call takes at most [`ClientBuilder::timeout`], which does not bound a DNS lookup by the operating system or a
-/// download of platform certificates.
+/// [`ClientBuilder::timeout`] limits the time of a call, except for a DNS lookup by the operating system, a download of
+/// platform certificates and a function of the application.
 #[derive(Clone)]
 pub struct Client {
     merchant: Arc<Merchant>,
@@ -87,7 +87,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Every [`Error`] says whether the request may have taken effect: [`Outcome`](crate::Outcome) has the table.
+    /// Every [`Error`] says whether the request may have taken effect. [`Outcome`](crate::Outcome) lists all failures.
     pub fn send<E: Endpoint + ?Sized>(&self, endpoint: &E) -> Result<E::Response, Error> {
         let request = endpoint.request()?;
         self.refresh_if_due()?;
@@ -128,8 +128,8 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// The client does not compare the response with the request. It therefore sends each request as an
-    /// [unrepeated](Request::unrepeated) one.
+    /// The client does not compare the response with the request. It therefore sends each request as
+    /// [`Request::unrepeated`] describes, on a connection on which no late response to another request is expected.
     ///
     /// # Errors
     ///
@@ -161,8 +161,8 @@ impl Client {
 
     /// Returns the merchant: signer and platform keys.
     ///
-    /// Clones of its verifier share the platform keys with this client. Give one to the receiver of notifications.
-    /// Then both have the keys that either downloads.
+    /// Clones of its verifier share the platform keys with this client. Give one to the receiver of notifications,
+    /// which then also has the certificates that the client downloads.
     pub fn merchant(&self) -> &Merchant {
         &self.merchant
     }
@@ -203,7 +203,7 @@ impl Client {
         let (found, wanted) = (signer.mchid(), self.merchant.signer().mchid());
         if found != wanted {
             let problem = format!(
-                "found {found:?}: wanted {wanted:?}, since Client::for_merchant is for another merchant"
+                "found {found:?}: wanted {wanted:?} (for another merchant, use Client::for_merchant)"
             );
             return Err(InvalidSetting::new("mchid", problem).into());
         }
@@ -229,7 +229,7 @@ impl Client {
         Self::over(Arc::clone(&self.http), signer, verifier, None)
     }
 
-    /// Does the same as [`for_merchant`](Self::for_merchant) for a client that downloads the merchant's platform
+    /// Returns a client as [`for_merchant`](Self::for_merchant) does, which also downloads the merchant's platform
     /// certificates 平台证书 by itself, as [`ClientBuilder::platform_certificates`] describes.
     ///
     /// `verifier` holds the merchant's WeChat Pay public key. If the merchant has none, pass
@@ -271,8 +271,8 @@ impl Client {
 
     /// Closes the idle connections of this client and of all that share them.
     ///
-    /// Otherwise an idle connection stays open until a later call finds it older than 5 seconds, since no thread closes
-    /// it. Call this before a long time without calls, and before a fork. It does not affect calls in progress.
+    /// Otherwise an idle connection stays open until the first call after 5 idle seconds, since no thread closes it.
+    /// Call this before a long time without calls, and before a fork. It does not affect calls in progress.
     pub fn close_idle_connections(&self) {
         self.http.transport.close_idle();
     }
@@ -303,9 +303,9 @@ impl Client {
     /// notification should be verified again.
     ///
     /// Returns `true` if `error` names an unknown platform certificate and the verifier holds it now. Only a client
-    /// made with [`ClientBuilder::platform_certificates`] downloads, at most once a minute. In any other case, and while
-    /// another thread downloads, this returns `false` at once. A slow download or forged notifications therefore block
-    /// one thread only.
+    /// made with [`ClientBuilder::platform_certificates`] downloads, at most once a minute while a key is valid, and
+    /// not while another thread downloads. Without a download, this returns at once. A slow download or forged
+    /// notifications therefore block one thread only.
     ///
     /// The download counts towards the 5 seconds in which a notification must get its reply. WeChat Pay sends a
     /// notification again if it is not acknowledged in time.

@@ -429,7 +429,7 @@ fn a_certificate_within_another_text_is_refused() {
         let said = problem(refused([valid(&wrong)]));
         assert_eq!(
             said,
-            format!("what it gives as platform certificate \"{NEW_SERIAL}\" is not one")
+            format!("its entry \"{NEW_SERIAL}\" is not a usable certificate")
         );
     }
 }

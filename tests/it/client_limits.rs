@@ -25,7 +25,7 @@ fn plain_http_does_not_go_through_a_proxy() {
         }
     };
     let proxy = Some("http://proxy.example:3128");
-    let refused = "setting: proxy: found together with a host of plain http, which is for loopback: \
+    let refused = "setting: proxy: found with a host of plain http, which must not leave this machine: \
         wanted https hosts";
     for (host, backup, proxy, wanted) in [
         (http, None, proxy, refused),

@@ -388,7 +388,7 @@ fn each_forged_list_is_refused_for_its_reason_and_the_old_keys_are_kept() {
         ),
         (
             Forgery::NoCertificate,
-            format!("what it gives as platform certificate \"{NEW}\" is not one"),
+            format!("its entry \"{NEW}\" is not a usable certificate"),
         ),
         (Forgery::MerchantsOwn, "it has a wrong key".to_owned()),
     ] {
@@ -1191,7 +1191,7 @@ fn a_signer_of_another_merchant_is_refused_and_one_whose_certificate_is_a_platfo
     let error = refused(signer("1900000110", NEW));
     assert_eq!(
         error.to_string(),
-        "mchid: found \"1900000110\": wanted \"1900000109\", since Client::for_merchant is for another merchant"
+        "mchid: found \"1900000110\": wanted \"1900000109\" (for another merchant, use Client::for_merchant)"
     );
     let error = refused(signer(Sandbox::MCHID, OLD));
     assert!(

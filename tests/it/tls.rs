@@ -583,8 +583,9 @@ mod hosts {
     fn a_host_has_a_scheme_a_name_a_port_and_a_path() {
         let more = "found a query, a fragment or a user";
         let none = "found no scheme such as https";
-        let port = "found a port that is none";
-        let path = "found a path of other than letters, digits and -._~ between single slashes";
+        let port = "found a port that is not a number from 1 to 65535";
+        let path =
+            "found a path segment that is empty, . or .., or not only of letters, digits and -._~";
         let v3 = "found /v3, which is the beginning of each request's own path";
         let long = format!("https://pay.example/{}", "a".repeat(256));
         for (url, wanted) in [
