@@ -51,8 +51,9 @@ impl Clock {
         unix_seconds(time).saturating_add_signed(self.offsets().offset_seconds)
     }
 
-    /// Returns the time that is used to end sessions.
-    pub(super) fn contract_time(&self) -> u64 {
-        self.now().saturating_add(self.offsets().advance_seconds)
+    /// Returns the times of the clock of signatures and of the clock of contracts.
+    pub(super) fn times(&self) -> (u64, u64) {
+        let now = self.now();
+        (now, now.saturating_add(self.offsets().advance_seconds))
     }
 }

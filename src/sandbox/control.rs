@@ -189,7 +189,7 @@ fn notify(gateway: &Gateway, body: &Body) -> JsonResult {
     let summary = body.get_or("summary", event_type.clone())?;
     let event = Event::new(&event_type, &original_type, &summary);
     let content: Value = body.get("content")?;
-    Ok(json!({"id": gateway.notify(event, &content, gateway.clock.now())}))
+    Ok(json!({"id": gateway.notify(event, &content, gateway.clock.times())}))
 }
 
 fn move_clock(gateway: &Gateway, body: &Body) -> Result<(), Refusal> {

@@ -144,7 +144,7 @@ impl Gateway {
     }
 
     fn contract_api(&self, request: &HttpRequest, path: &[&str]) -> Result<Response, Refusal> {
-        let now = self.clock.contract_time();
+        let times @ (_, now) = self.clock.times();
         let contracts = &mut lock(&self.store).contracts;
         match (request.method.as_str(), path) {
             ("POST", [mode, "pre-entrust-sign", flow]) => {
@@ -156,7 +156,7 @@ impl Gateway {
             ("POST", ["service-id", id, "out-contract-code", code, end]) if *end == "terminate" => {
                 let contract = contracts.terminate(id, code, &json_body(request)?, now)?;
                 let content = contract.notified();
-                self.notify(Event::TERMINATED, &content, now);
+                self.notify(Event::TERMINATED, &content, times);
                 let names = "mchid service_id out_contract_code";
                 Ok(Response::ok(pick(&content, names)))
             }
@@ -171,7 +171,7 @@ impl Gateway {
             _ => return Err(unknown_path()),
         };
         // `time_expire` is compared with the clock of signatures, because it comes from the caller's clock.
-        let times = (self.clock.now(), self.clock.contract_time());
+        let times = self.clock.times();
         let (store, mchid) = (&mut *lock(&self.store), &self.identity.mchid);
         let mut query = |name, number| {
             let ids = ["mchid", "sp_mchid", "sub_mchid"].map(|name| (name, request.query(name)));
@@ -196,7 +196,7 @@ impl Gateway {
     }
 
     fn refund_api(&self, request: &HttpRequest, path: &[&str]) -> Result<Response, Refusal> {
-        let now = self.clock.contract_time();
+        let (_, now) = self.clock.times();
         let store = &mut *lock(&self.store);
         let query = |name, number| {
             let sub_mchid = request.query("sub_mchid");
@@ -221,35 +221,35 @@ impl Gateway {
     }
 
     pub(super) fn user_signs(&self, code: &str, flow: SigningFlow) -> Result<String, UserError> {
-        let now = self.clock.contract_time();
+        let times @ (_, now) = self.clock.times();
         let contracts = &mut lock(&self.store).contracts;
         let contract = contracts.find(code)?;
         contract.sign(flow, now)?;
-        self.notify(Event::SIGNED, &contract.notified(), now);
+        self.notify(Event::SIGNED, &contract.notified(), times);
         Ok(contract.contract_id().unwrap_or_default().to_owned())
     }
 
     pub(super) fn user_gives_up(&self, code: &str) -> Result<(), UserError> {
-        let now = self.clock.contract_time();
+        let (_, now) = self.clock.times();
         lock(&self.store).contracts.find(code)?.give_up(now)
     }
 
     pub(super) fn user_terminates(&self, code: &str) -> Result<(), UserError> {
-        let now = self.clock.contract_time();
+        let times @ (_, now) = self.clock.times();
         let contracts = &mut lock(&self.store).contracts;
         let contract = contracts.find(code)?;
         contract.terminate("USER_TERMINATE", json!({}), now)?;
-        self.notify(Event::TERMINATED, &contract.notified(), now);
+        self.notify(Event::TERMINATED, &contract.notified(), times);
         Ok(())
     }
 
     /// Pays an order as the user. Returns the `transaction_id`.
     pub(super) fn user_pays(&self, out_trade_no: &str) -> Result<String, UserError> {
-        let now = self.clock.contract_time();
+        let times @ (_, now) = self.clock.times();
         let orders = &mut lock(&self.store).orders;
         let order = orders.of_user(out_trade_no)?;
         let transaction_id = order.pay(now)?;
-        self.notify(Event::PAID, &order.shown, now);
+        self.notify(Event::PAID, &order.shown, times);
         Ok(transaction_id)
     }
 
@@ -258,20 +258,27 @@ impl Gateway {
         number: &str,
         status: RefundStatus,
     ) -> Result<(), UserError> {
-        let now = self.clock.contract_time();
+        let times @ (_, now) = self.clock.times();
         let event_type = format!("REFUND.{status}");
         let refunds = &mut lock(&self.store).refunds;
         let content = refunds.settle(number, &status, now)?;
         let event = Event::new(&event_type, "refund", "退款结果");
-        self.notify(event, &content, now);
+        self.notify(event, &content, times);
         Ok(())
     }
 
     /// Sends a notification and returns its id. The caller holds the lock of the store, so that notifications are in the
     /// order of the changes.
-    pub(super) fn notify(&self, event: Event<'_>, content: &Value, now: u64) -> String {
-        self.notifier
-            .send(SentNotification::new(event, content, &self.platform, now))
+    ///
+    /// `times` are those of [`Clock::times`], read before any lock is taken.
+    pub(super) fn notify(
+        &self,
+        event: Event<'_>,
+        content: &Value,
+        (now, created): (u64, u64),
+    ) -> String {
+        let notification = SentNotification::new(event, content, &self.platform, created);
+        self.notifier.send(notification, now)
     }
 
     /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4014551946>.
@@ -283,7 +290,7 @@ impl Gateway {
         fields::check(&body, &[ECHO])?;
         let content = json!({"echo_message": body.get("echo_message")});
         if body.get("notify_url").is_some() {
-            self.notify(Event::ECHO, &content, self.clock.now());
+            self.notify(Event::ECHO, &content, self.clock.times());
         }
         Ok(Response::ok(content))
     }

@@ -498,7 +498,7 @@ impl Sandbox {
     pub fn notify(&self, event_type: &str, original_type: &str, content: &Value) -> String {
         let event = Event::new(event_type, original_type, event_type);
         self.gateway
-            .notify(event, content, self.gateway.clock.now())
+            .notify(event, content, self.gateway.clock.times())
     }
 
     /// Returns all notifications until now, oldest first, delivered or not. A test can pass them to its receiver.

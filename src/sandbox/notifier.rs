@@ -115,12 +115,12 @@ impl Notifier {
     }
 
     /// Records a notification and starts its delivery, if a URL is set. Returns its id.
-    pub(super) fn send(&self, mut notification: SentNotification) -> String {
+    pub(super) fn send(&self, mut notification: SentNotification, now: u64) -> String {
         let mut state = self.shared.state();
         let (id, size) = (notification.id.clone(), notification.body.len());
         notification.headers = self
             .shared
-            .headers(state.settings.signing, &notification.body);
+            .headers(state.settings.signing, &notification.body, now);
         state.sent.push(notification, size);
         drop(state);
         self.send_again(&id);
@@ -185,12 +185,14 @@ impl Shared {
 
     /// Makes one attempt. Returns `true` if another one is wanted.
     fn attempt(&self, id: &str, target: &Target) -> bool {
+        // The clock may be the caller's code, so it is read without holding the lock.
+        let now = self.clock.now();
         let mut state = self.state();
         let (signing, timeout) = (state.settings.signing, state.settings.reply_timeout);
         let Some(sent) = state.find(id) else {
             return false;
         };
-        sent.headers = self.headers(signing, &sent.body);
+        sent.headers = self.headers(signing, &sent.body, now);
         let (headers, body) = (sent.headers.clone(), sent.body.clone());
         drop(state);
         let deadline = Instant::now() + timeout;
@@ -217,14 +219,14 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    fn headers(&self, signing: Signing, body: &[u8]) -> Vec<(String, String)> {
+    fn headers(&self, signing: Signing, body: &[u8], now: u64) -> Vec<(String, String)> {
         let mut headers = vec![
             ("Content-Type".to_owned(), "application/json".to_owned()),
             ("Accept".to_owned(), "*/*".to_owned()),
             ("User-Agent".to_owned(), "Mozilla/4.0".to_owned()),
             ("Request-ID".to_owned(), new_id()),
         ];
-        headers.extend(signing.headers(&self.platform, None, body, self.clock.now()));
+        headers.extend(signing.headers(&self.platform, None, body, now));
         headers
     }
 

@@ -1,6 +1,8 @@
 //! The sandbox's notifications: their content, their signature, and how they are delivered until they are acknowledged.
 
 use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use aes_gcm::aead::{Aead, Payload};
@@ -390,6 +392,32 @@ fn dropping_the_sandbox_ends_deliveries() {
         server.next();
         drop(sandbox);
     }
+}
+
+#[test]
+fn a_clock_function_can_look_at_the_sandbox() {
+    let server = NotificationServer::open([Reaction::Status(204); 2]);
+    let sandbox: &'static Sandbox = Box::leak(Box::new(pre_signed()));
+    sandbox.deliver_notifications_to(&server.url).unwrap();
+    sandbox.set_clock(|| {
+        let _ = (sandbox.snapshot(), sandbox.notifications());
+        SystemTime::now()
+    });
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        sandbox.user_signs("code1").unwrap();
+        sandbox.user_terminates("code1").unwrap();
+        done.send(()).unwrap();
+    });
+    assert_eq!(
+        is_done.recv_timeout(PATIENCE),
+        Ok(()),
+        "it waits for a lock"
+    );
+    assert!(sandbox.wait_for_deliveries(PATIENCE));
+    let sent = sandbox.notifications();
+    assert_eq!(sent.len(), 2);
+    assert!(sent.iter().all(SentNotification::is_acknowledged));
 }
 
 #[test]
