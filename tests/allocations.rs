@@ -1,5 +1,6 @@
-//! Heap allocations of a request, a response, a notification and a call, on the thread that makes them. A program of its own, because it counts with an
-//! allocator of its own. `cargo test --test allocations -- --nocapture` prints the counts.
+//! Heap allocations of a request, a response, a notification and a call, counted on the test's thread only. A program
+//! of its own, because it counts with an allocator of its own. `cargo test --test allocations -- --nocapture` prints the
+//! counts.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,7 +32,8 @@ mod tls_server;
 
 const NONCE: &str = "593BEC0C930BF1AFEB40B4A08C8FB242";
 
-/// Counts what `call` allocates once it has run before, so that what is kept for later calls is not counted.
+/// Returns the number of allocations of `call` after three runs of it, so that what is kept for later calls is not
+/// counted.
 fn allocations<T>(mut call: impl FnMut() -> T) -> u64 {
     for _ in 0..3 {
         drop(black_box(call()));
@@ -50,7 +52,7 @@ fn assert_at_most(what: &str, found: u64, limit: u64) {
     );
 }
 
-/// One raw signature by ring.
+/// Returns the number of allocations of one signature by ring.
 fn raw_signature() -> u64 {
     let key = RsaKeyPair::from_pkcs8(&platform::der(MERCHANT_KEY)).unwrap();
     let mut signature = [0; 256];
@@ -65,7 +67,7 @@ fn raw_signature() -> u64 {
     })
 }
 
-/// One raw verification by ring.
+/// Returns the number of allocations of one verification by ring.
 fn raw_verification(platform: &Platform) -> u64 {
     let signature = STANDARD.decode(platform.sign(SESSION.as_bytes())).unwrap();
     let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, platform.public_der());
@@ -132,7 +134,7 @@ fn a_call_over_tls_takes_few_allocations() {
     assert_at_most("a call over TLS", found, 95);
 }
 
-/// What a merchant's keys hold in memory, beside the pool that all merchants share.
+/// The connection pool, which merchants share, is not included.
 #[test]
 fn the_keys_of_a_merchant_take_little_memory() {
     let platform = Platform::new();

@@ -1,5 +1,5 @@
-//! Processes that were forked after a call do not share its connection. A program of its own, since only one thread should
-//! run beside the server's when it forks.
+//! Processes that were forked after a call do not share its connection. This test is a program of its own, so that no
+//! threads but its own and the server's run when it forks.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -57,8 +57,8 @@ fn a_forked_process_makes_a_connection_of_its_own() {
                 Fork::Child => {
                     let code = format!("round{round}child{child}");
                     let is_right = is_right(&client, &code) && is_right(&client, &code);
-                    // Ends as another program. `process::exit` would clean up the parent's test program, and wait for a lock
-                    // that a thread of the parent held at the fork.
+                    // Ends by running another program. `process::exit` would run the exit handlers of the test program,
+                    // and could wait for a lock that a thread of the parent held at the fork.
                     let error = Command::new(if is_right { "true" } else { "false" }).exec();
                     eprintln!("{error}");
                     process::abort();

@@ -1,4 +1,5 @@
-//! No call starts a thread, even with timeouts. It is a program of its own, so that no other test starts threads beside it.
+//! No call starts a thread, even with timeouts. This test is a program of its own, so that no other test starts threads
+//! at the same time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -46,12 +47,13 @@ fn no_call_starts_a_thread() {
     let released = Mutex::new(released);
     let server = TlsServer::start(&authority, &Leaf::default(), move |request| {
         if request.starts_with(b"GET") {
-            // Until the sender is gone.
+            // Waits until the sender is dropped.
             let _ = released.lock().unwrap().recv();
         }
         answer.clone()
     });
-    // Dropped before the server, which waits for its threads.
+    // Moved here, so that it is dropped before the server even if the test panics. The server waits for its threads, of
+    // which one waits for this.
     let release = release;
     // The name is looked up by the operating system, as by default.
     let client = |timeout| {
@@ -70,7 +72,10 @@ fn no_call_starts_a_thread() {
     let counted = started_during(|| (0..CALLS).for_each(|_| thread::spawn(|| ()).join().unwrap()));
     assert_eq!(counted, CALLS, "threads are not counted");
     let started = started_during(|| drop(patient.send(&PRE_SIGN).unwrap()));
-    assert_eq!(started, 1, "more than the server's, for the connection");
+    assert_eq!(
+        started, 1,
+        "wanted the server's thread for the connection only"
+    );
     let started =
         started_during(|| (0..CALLS).for_each(|_| drop(patient.send(&PRE_SIGN).unwrap())));
     assert_eq!(started, 0);
@@ -82,6 +87,9 @@ fn no_call_starts_a_thread() {
         };
         assert_eq!(source.to_string(), "no complete response within 1s");
     });
-    assert_eq!(started, 1, "more than the server's, for the connection");
+    assert_eq!(
+        started, 1,
+        "wanted the server's thread for the connection only"
+    );
     drop(release);
 }

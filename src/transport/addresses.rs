@@ -37,7 +37,7 @@ impl Entry {
 
     /// Returns the addresses, the preferred one first, so that the next connection does not start with an unreachable one.
     fn sorted(&self) -> Vec<SocketAddr> {
-        // Not sorted by key, which would be 15 KB of program.
+        // A sort by key would make a program 15 KB larger.
         let (mut sorted, others): (Vec<_>, _) =
             (self.addresses.iter()).partition(|address| Some(**address) == self.preferred);
         sorted.extend(others);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn another_port_is_looked_up_by_itself() {
+    fn each_port_of_a_host_is_looked_up() {
         let (lookup, count) = counted(vec![Ok(vec![at(1)])]);
         let addresses = Addresses::new(lookup);
         let now = Instant::now();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_that_failed_is_repeated() {
+    fn a_failed_lookup_is_not_cached() {
         let (lookup, count) = counted(vec![Err(io::ErrorKind::NotFound.into()), Ok(vec![at(1)])]);
         let addresses = Addresses::new(lookup);
         let now = Instant::now();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_the_last_connection_comes_first_across_lookups_that_return_it() {
+    fn the_address_of_the_last_connection_comes_first_after_a_new_lookup_too() {
         let (lookup, count) = counted(vec![
             Ok(vec![at(1), at(2), at(3)]),
             Ok(vec![at(3), at(1), at(2)]),

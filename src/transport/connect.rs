@@ -111,7 +111,7 @@ impl Dialer {
     }
 }
 
-/// Adds the length of the timeout to its error.
+/// Adds the time limit to the message of a timeout. Leaves other errors as they are.
 fn within(limit: Duration, error: io::Error) -> io::Error {
     let message = error.to_string();
     match message.strip_suffix(&io::Error::from(io::ErrorKind::TimedOut).to_string()) {
@@ -189,7 +189,7 @@ fn dial(addresses: &[SocketAddr], connect_by: Instant) -> io::Result<TcpStream> 
     Err(last)
 }
 
-/// Returns the time for one address, if the time `left` is for this address and `others` after it.
+/// Returns the time for one address. The time `left` is for this address and for `others` after it.
 ///
 /// Happy Eyeballs (RFC 8305) has a similar delay, but then tries both addresses at the same time, which would need a
 /// thread.

@@ -5,7 +5,7 @@
 //! call, starts a thread for it if the whole call has a timeout, sends head and body in two writes, and pools a
 //! connection before the response is verified.
 //!
-//! From top to bottom a connection consists of [`PooledTransport`](pool::PooledTransport), rustls (for `https`), a tunnel
+//! From top to bottom a connection consists of `PooledTransport`, rustls (for `https`), a tunnel
 //! (if there is a proxy) and [`Tcp`](tcp::Tcp).
 
 mod addresses;
@@ -60,7 +60,7 @@ impl Transport {
         let mut connection = self
             .pool
             .connection(request.uri(), is_second, is_unrepeated);
-        // An absent body has a Content-Length only if the method usually has a body (RFC 9110, 8.6).
+        // A request without a body has a `Content-Length` only if its method usually has a body (RFC 9110, 8.6).
         let is_expected = !matches!(*request.method(), http::Method::GET | http::Method::DELETE);
         let response = match body.or_else(|| is_expected.then_some(&[])) {
             Some(body) => connection.agent.run(request.map(|()| body)),
@@ -95,8 +95,8 @@ impl Transport {
 pub(crate) struct Response {
     pub(crate) head: response::Parts,
     pub(crate) body: Vec<u8>,
-    /// True if more bytes followed the response before the connection was kept. Then one of the two responses belongs to
-    /// another request.
+    /// True if more bytes followed the response before the connection was kept. They may be the response to this
+    /// request, and the response before them that to another request.
     pub(crate) is_followed: bool,
     connection: Option<Connection>,
     pool: Arc<Pool>,
@@ -138,7 +138,8 @@ fn is_ambiguous(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH)
 }
 
-/// Rewords the messages of the standard library and ureq for a timeout and a closed connection.
+/// Returns the failure of an exchange. Rewords the messages of ureq and the standard library for timeouts and closed
+/// connections.
 fn failure(error: io::Error, usage: &Usage) -> Failure {
     let message = match error.kind() {
         _ if usage.progress == Progress::Connecting => return Failure::Connect(Box::new(error)),

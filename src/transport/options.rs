@@ -23,7 +23,7 @@ pub(crate) struct TransportOptions {
     pub(crate) second_timeout: Duration,
     /// The longest time for which an idle connection is kept.
     pub(crate) idle: Duration,
-    /// The number of idle connections that are kept.
+    /// The largest number of idle connections that are kept.
     pub(crate) max_idle: usize,
     /// The HTTP proxy to tunnel through.
     pub(crate) proxy: Option<Proxy>,
@@ -41,8 +41,8 @@ impl Default for TransportOptions {
             second_timeout: Duration::from_secs(9),
             // WeChat Pay's server is reported to close idle connections after 8 s.
             idle: Duration::from_secs(5),
-            // Should exceed the number of threads that share the pool. Each connection beyond the limit is closed after
-            // its exchange, and the next one costs a TLS handshake.
+            // Should not be less than the number of threads that share the pool. Beyond the limit, the connection that
+            // was idle for longest is closed, and a later call needs a TLS handshake.
             max_idle: 64,
             proxy: None,
             roots: Roots::default(),
@@ -52,7 +52,8 @@ impl Default for TransportOptions {
 }
 
 impl TransportOptions {
-    /// Returns the configuration of ureq's agents.
+    /// Returns the configuration of ureq's agents. It has no timeout: the transport checks the deadline at each read
+    /// and write.
     pub(super) fn config(&self) -> Config {
         Agent::config_builder()
             // An error status has a body and a signature like any other response.
@@ -71,7 +72,6 @@ impl TransportOptions {
             .output_buffer_size(BUFFER)
             // One byte less than the buffer, so that a longer head is refused as too long, and not as truncated.
             .max_response_header_size(BUFFER - 1)
-            // No timeout: the transport checks the deadline at each read and write.
             .tls_config(
                 TlsConfig::builder()
                     .root_certs(self.roots.0.clone())

@@ -20,8 +20,8 @@ use super::connect::{Dialer, NoLookup, Stack};
 use super::options::TransportOptions;
 use super::tcp::{Limits, Tcp, probe};
 
-/// The longest time that an exchange waits for a pooled connection to be silent for long enough. If the wait would be
-/// longer, the exchange uses another connection.
+/// The longest time that an unrepeated request waits until no late response is expected on a pooled connection. If the
+/// wait would be longer, the request uses another connection.
 const PATIENCE: Duration = Duration::from_millis(2);
 
 /// The idle connections, and all that is needed for new ones.
@@ -74,12 +74,12 @@ impl Connection {
 
     /// Returns the time until any late response to an earlier request should have arrived.
     fn unquiet(&self, now: Instant) -> Duration {
-        // Doubled, because an exchange that received an earlier request's response seems faster than it is.
+        // Doubled, because an exchange that receives the late response to an earlier request ends too early.
         let quiet = now.saturating_duration_since(self.idle_since);
         (self.slowest * 2).saturating_sub(quiet)
     }
 
-    /// Reads all that has arrived, including bytes that TLS has already decrypted.
+    /// Reads without waiting, and returns what has arrived. Bytes that TLS has already decrypted count as well.
     fn arrived(&self) -> Arrived {
         let Some(stack) = &mut lock(&self.usage).stack else {
             return Arrived::End;
@@ -143,8 +143,8 @@ impl Pool {
         Agent::with_parts(self.config.clone(), connector, NoLookup)
     }
 
-    /// Takes the most recently used connection to the same origin on which nothing has arrived since. Closes each
-    /// connection on which something has arrived.
+    /// Takes the most recently used connection to the origin. If anything has arrived on it since, closes it and takes
+    /// the next. Also closes all connections that were idle for too long or were made before a fork.
     ///
     /// An unrepeated request gets a connection that has been silent for so long that no late response is expected.
     fn take(&self, uri: &Uri, is_unrepeated: bool) -> Option<Connection> {
@@ -244,8 +244,8 @@ impl Usage {
     }
 }
 
-/// The connector of one connection's agent. ureq's own pool would reuse the connection for the next exchange before the
-/// response was verified.
+/// The connector of one connection's agent. ureq calls it for each exchange, because `PooledTransport::is_open` keeps
+/// the connection out of ureq's own pool, where `Connection::arrived` could not read from it.
 struct PoolConnector {
     dialer: Arc<Dialer>,
     usage: Arc<Mutex<Usage>>,
@@ -307,7 +307,8 @@ impl Transport for PooledTransport {
         Ok(has_received)
     }
 
-    /// Records that the response is complete. ureq calls this before it puts the connection into its own pool.
+    /// Records that the response is complete, since ureq calls this only then. Returns `false`, which keeps the
+    /// connection out of ureq's own pool.
     fn is_open(&mut self) -> bool {
         lock(&self.usage).reach(Progress::Complete);
         false

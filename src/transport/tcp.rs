@@ -79,7 +79,7 @@ pub(super) struct Tcp {
     held: Vec<u8>,
     /// The deadline of connecting.
     connect_by: Instant,
-    /// True between two exchanges, and until a write or read has to wait.
+    /// True from a [`probe`] until a write has to wait or a response is awaited.
     is_nonblocking: bool,
     /// The timeout that is set for reading.
     read_timeout: Duration,
@@ -104,7 +104,8 @@ impl Tcp {
         }
     }
 
-    /// ureq would restart the timeout of connecting for each part of a proxy's response.
+    /// Returns the deadline of a read or write. While connecting, ureq's timeout is ignored, which would start again
+    /// for each part of a proxy's response.
     fn deadline(&self, timeout: &NextTimeout) -> Instant {
         match timeout.reason {
             EXCHANGE => Instant::now() + *timeout.after,
@@ -143,7 +144,8 @@ impl Tcp {
         self.set_nonblocking(false)?;
         loop {
             let left = left(deadline)?;
-            // A shorter timeout only ends the wait early. To keep it saves a system call for each exchange.
+            // Keeps a timeout that is a little too short, which saves a system call for each exchange. If it expires, the
+            // loop checks the deadline and reads again.
             if !(left / 2..=left).contains(&self.read_timeout) {
                 self.stream.set_read_timeout(Some(left))?;
                 self.read_timeout = left;

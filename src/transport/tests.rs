@@ -133,7 +133,7 @@ fn transport() -> Transport {
     Transport::new(options())
 }
 
-/// Returns a transport whose time is too short.
+/// Returns a transport with short timeouts.
 fn hurried() -> Transport {
     Transport::new(within(SHORT))
 }
@@ -167,7 +167,7 @@ pub(super) fn counted(results: Vec<io::Result<Vec<SocketAddr>>>) -> (Lookup, Arc
     (Arc::new(lookup), count)
 }
 
-/// Returns an address that is not loopback, but leads to a server on loopback on Linux and others.
+/// Returns an address that is not loopback. Linux and other systems connect it to a server on loopback.
 fn not_loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }
@@ -187,7 +187,7 @@ fn post(transport: &Transport, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>),
     send(transport, request(http::Method::POST, url), Some(body))
 }
 
-/// Keeps the connection after every response.
+/// Sends a request, and keeps the connection after the response.
 fn send(
     transport: &Transport,
     request: http::Request<()>,
@@ -397,7 +397,7 @@ mod calls {
     }
 
     #[test]
-    fn timeouts_beyond_all_clocks_can_be_set() {
+    fn the_longest_durations_can_be_set() {
         let server = Server::responding(RESPONSE);
         let transport = Transport::new(TransportOptions {
             idle: Duration::MAX,
@@ -515,7 +515,7 @@ mod failures_to_connect {
     }
 
     #[test]
-    fn an_address_that_refuses_leaves_the_others() {
+    fn the_next_address_is_tried_after_one_that_refuses() {
         let server = Server::responding(RESPONSE);
         let refusing = REFUSING.parse().unwrap();
         let (transport, _) = looking_up(vec![Ok(vec![refusing, server.address])]);
@@ -582,7 +582,7 @@ mod failures_of_the_exchange {
     }
 
     #[test]
-    fn a_pooled_connection_that_is_closed_before_any_byte_of_a_response_is_told_as_that() {
+    fn a_pooled_connection_that_is_closed_before_any_byte_of_a_response_is_reported_as_such() {
         for (second, wanted) in [
             (
                 "",
@@ -625,7 +625,7 @@ mod failures_of_the_exchange {
         }
     }
 
-    /// Such a response may be a sign of response splitting.
+    /// `Transfer-Encoding` together with `Content-Length` may be a sign of response splitting.
     #[test]
     fn a_connection_is_not_used_again_after_a_response_with_two_lengths() {
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
@@ -861,7 +861,7 @@ mod proxy {
     }
 
     #[test]
-    fn a_proxy_that_refuses_the_login_is_told_as_that() {
+    fn a_proxy_that_refuses_the_login_is_reported_as_such() {
         let server = Server::responding(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
         let (transport, _) = through(server.address, options());
         let (_, reason) = connect_failure(get(&transport, "https://pay.test/"));
@@ -934,7 +934,7 @@ mod proxy {
     }
 
     #[test]
-    fn the_proxy_is_an_http_url_with_host_and_port_only() {
+    fn the_proxy_is_an_http_url_with_host_and_port_and_without_a_path() {
         for url in [
             "http://proxy.test:3128",
             "http://proxy.test:3128/",

@@ -1,4 +1,4 @@
-"""Opens the sandbox's page in headless Chromium: what appears on it, and what a click does.
+"""Opens the sandbox's page in headless Chromium, and checks what appears on it and what a click does.
 
     python3 browser.py SANDBOX [FOLDER]
 

@@ -2,7 +2,7 @@
 //
 //     node node.js SANDBOX
 //
-// SANDBOX is the program that `cargo build --example sandbox` builds. The library stays as it is but for the host.
+// SANDBOX is the program that `cargo build --example sandbox` builds. The library is unmodified, except for the host.
 
 const assert = require('assert');
 const { spawn } = require('child_process');
@@ -48,13 +48,13 @@ const checkMode = async (sandbox, mode, keyId, keyFile) => {
   const query = () => contracts.serviceId['12535'].outContractCode[code].get();
 
   const missing = await refusal(query());
-  check(mode, 'a contract that nobody signed is refused', missing, [404, 'RESOURCE_NOT_EXISTS']);
+  check(mode, 'a query of an unknown contract is refused', missing, [404, 'RESOURCE_NOT_EXISTS']);
   const session = await contracts.ecommerce.preEntrustSign.miniProgram.post(contract(code));
   check(mode, 'a contract is pre-signed', session.data.out_contract_code, code);
   const wrong = await refusal(contracts.ecommerce.preEntrustSign.miniProgram.post({ ...contract(code), notify_url: 'http://yourapp.com/notify' }));
   check(mode, 'a wrong field is refused', wrong, [400, 'PARAM_ERROR']);
 
-  // Which key signs a notification is not the merchant's choice.
+  // A merchant cannot choose the key that signs notifications, so this tells the sandbox which.
   await order(sandbox, 'sign-with', { key: keyId });
   const { contract_id: contractId } = await order(sandbox, 'sign', { out_contract_code: code });
   await order(sandbox, 'sign-with', {});

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The life of an order in the sandbox, by its paths, with Python's standard library and openssl alone.
+"""The life of an order in the sandbox, with Python's standard library and openssl alone.
 
     order_life.py URL MCHID SERIAL_NO PRIVATE_KEY_PEM PLATFORM_PUBLIC_KEY_PEM
 
-Pre-sign, sign, order, pay, query, refund in part and in whole, terminate; then an order that is closed. Each request is
-signed, each response is verified, and nothing of wechatpay-contract is used.
+Pre-sign, sign, order, pay, query, refund in part and in whole, order and close, terminate. Each request is signed, each
+response is verified, and nothing of wechatpay-contract is used.
 """
 
 import base64

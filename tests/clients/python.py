@@ -2,7 +2,7 @@
 
     python3 python.py SANDBOX
 
-SANDBOX is the program that `cargo build --example sandbox` builds. The library stays as it is but for the host.
+SANDBOX is the program that `cargo build --example sandbox` builds. The library is unmodified, except for the host.
 """
 
 import json
@@ -47,13 +47,13 @@ def check_mode(sandbox, mode, **public_key):
     target = f"{CONTRACTS}/service-id/12535/out-contract-code/{code}"
 
     status, body = core.request(target)
-    check(mode + ": a contract that nobody signed is refused", (status, json.loads(body)["code"]), (404, "RESOURCE_NOT_EXISTS"))
+    check(mode + ": a query of an unknown contract is refused", (status, json.loads(body)["code"]), (404, "RESOURCE_NOT_EXISTS"))
     status, body = core.request(PRE_SIGN, RequestType.POST, contract(code))
     check(mode + ": a contract is pre-signed", (status, json.loads(body)["out_contract_code"]), (200, code))
     status, body = core.request(PRE_SIGN, RequestType.POST, {**contract(code), "notify_url": "http://yourapp.com/notify"})
     check(mode + ": a wrong field is refused", (status, json.loads(body)["code"]), (400, "PARAM_ERROR"))
 
-    # Which key signs a notification is not the merchant's choice.
+    # A merchant cannot choose the key that signs notifications, so this tells the sandbox which.
     order(sandbox, "sign-with", {"key": public_key.get("public_key_id", sandbox["certificate_serial_no"])})
     contract_id = order(sandbox, "sign", {"out_contract_code": code})["contract_id"]
     order(sandbox, "sign-with", {})

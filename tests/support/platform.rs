@@ -1,4 +1,4 @@
-//! WeChat Pay's side of an exchange made with ring alone: signed responses, and clients that can verify them.
+//! WeChat Pay's side of an exchange, with ring alone: signs responses, and makes clients that can verify them.
 // Each program that includes this file uses a part of it.
 #![allow(dead_code)]
 
@@ -78,7 +78,8 @@ impl Platform {
         STANDARD.encode(signature)
     }
 
-    /// Returns the headers of a response with this body, signed now. With `Content-Length` they are the 16 of a real one.
+    /// Returns the headers of a response with this body, signed now. `Content-Length` is not among them. A real
+    /// response has 16 headers, these and `Content-Length`.
     pub(crate) fn headers(&self, body: &str) -> Vec<(&'static str, String)> {
         let timestamp = unix_seconds(SystemTime::now()).to_string();
         let nonce = "c5ac7061fccab6bf3e254dcf98995b8c";
@@ -157,7 +158,7 @@ impl Platform {
         Verifier::new([self.public_key()]).unwrap()
     }
 
-    /// Returns a client that finds `localhost` at `address`.
+    /// Returns a builder of clients that connect to `address` for `localhost`.
     pub(crate) fn client(&self, authority: &Authority, address: SocketAddr) -> ClientBuilder {
         Client::builder(self.signer(), self.verifier())
             .host("https://localhost")

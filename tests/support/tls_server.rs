@@ -138,7 +138,7 @@ impl Answer {
         Self::keep(bytes)
     }
 
-    /// Returns the same bytes with another end of the connection.
+    /// Sets what the server does with the connection afterwards.
     pub(crate) fn then(mut self, then: Then) -> Self {
         self.then = then;
         self
@@ -249,7 +249,7 @@ impl TlsServer {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    /// Returns the number of open connections. The peer of a closed one can see that it is closed.
+    /// Returns the number of open connections. A connection is counted until its peer can see that it is closed.
     pub(crate) fn open(&self) -> usize {
         self.shared.lock().len()
     }
@@ -284,7 +284,7 @@ impl Shared {
             let shared = Arc::clone(self);
             self.lock().insert(number, stream.try_clone().unwrap());
             workers.push(thread::spawn(move || {
-                // The client may close at any moment, which the test judges.
+                // An error is ignored: the client may close at any moment.
                 let _ = shared.serve(stream);
                 shared.lock().remove(&number);
             }));

@@ -1,5 +1,6 @@
-//! An async service: axum receives notifications with the core, which does no I/O, and requests are sent in two ways: with
-//! the blocking client under `spawn_blocking`, and with hyper, which sends what `Merchant` signed.
+//! An async service. axum receives notifications, and `NotificationReceiver`, which does no I/O, opens them. Requests
+//! are sent in two ways: with the blocking client under `spawn_blocking`, and with hyper, which sends what `Merchant`
+//! signed.
 //!
 //! It plays one contract against the sandbox, and ends.
 
@@ -37,7 +38,7 @@ struct Service {
     events: mpsc::Sender<Notification>,
 }
 
-/// axum reads the body whole and limits it to 2 MB; the receiver's own limit is lower.
+/// Receives a notification. axum reads the body whole and limits it to 2 MB. The receiver's own limit is lower.
 async fn notify(
     State(service): State<Arc<Service>>,
     headers: HeaderMap,
@@ -64,7 +65,7 @@ async fn notify(
     response.body(reply.body().to_owned()).unwrap_or_default()
 }
 
-/// Sends a request with an async HTTP client: what `merchant` signed goes out, and it verifies what comes back.
+/// Sends a request with an async HTTP client. `merchant` signs the request and verifies the response.
 async fn send<E: Endpoint>(
     hyper: &Hyper<HttpConnector, Body>,
     host: &str,
@@ -128,7 +129,7 @@ async fn main() -> Result<(), Failure> {
         service_id: 12535,
         out_contract_code: CODE,
     };
-    // A nonce is random in earnest, and of 32 characters.
+    // A real service makes a random nonce of 32 characters for each request.
     let contract = send(
         &hyper,
         sandbox.url(),

@@ -1,5 +1,6 @@
 //! The raw bytes of a response, received by the real client over loopback. After the server has read the request, no
-//! outcome is `NotSent`. A result is a response of success with a signature, and a refusal has its status.
+//! outcome is `NotSent`. A call succeeds only if the bytes contain a status of success and a signature, and an API
+//! error has a status that they contain.
 #![no_main]
 
 use std::io::{Read, Write};
@@ -21,7 +22,7 @@ struct World {
     client: Client,
     /// The bytes for the next connection.
     responses: Mutex<Sender<Vec<u8>>>,
-    /// Tells that the server has read a request, or has not.
+    /// Receives `true` when the server has read the request, or `false` if the connection ended before.
     requests: Mutex<Receiver<bool>>,
 }
 

@@ -1,5 +1,5 @@
-//! A list of platform certificates that counts as signed: the input as its body, and as the decrypted certificate of its
-//! one entry. A list that is taken over has certificates that are valid now.
+//! Lists of platform certificates that count as signed. The input is once the whole body, and once the decrypted
+//! certificate of the only entry. An accepted list contains a certificate that is valid now.
 #![no_main]
 
 use std::sync::LazyLock;

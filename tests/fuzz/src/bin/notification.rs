@@ -1,5 +1,6 @@
-//! A notification that counts as signed: the input as its body, and as its decrypted content, of every kind that has a type.
-//! An opened notification's content is a JSON object, the very text that was encrypted.
+//! Notifications that count as signed. The input is once the whole body, and once the decrypted content of each kind
+//! that has a Rust type. The content of an opened notification is the text that was encrypted. If it was read into a
+//! type, it is a JSON object.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -39,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
         });
         if let Ok(notification) = open(body.to_string().as_bytes()) {
             assert_eq!(notification.json().as_bytes(), data);
-            // Any other content is whatever JSON it is.
+            // Content without a type may be any JSON.
             if !matches!(notification.content, Event::Other(_)) {
                 assert_object(data);
             }

@@ -1,5 +1,5 @@
-//! A request as lines: its path template, then variables `name=value` and query parameters `?name=value`. A target that
-//! is made is a path that HTTP stacks send as it is, and that has the number of segments of its template.
+//! A request as lines: its path template, then variables `name=value` and query parameters `?name=value`. If a target
+//! is returned, HTTP stacks send it unchanged, and its path has as many segments as the template.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,6 @@
-//! A response that counts as signed, its body the input, read as every typed response and with every kind of status. What
-//! is read is a JSON object that repeats what the request said. An error becomes an error of one printable line.
+//! Responses that count as signed, with the input as the body. It is read as three typed responses, and with each kind
+//! of status. If a typed response is returned, the body is a JSON object with the request's `out_contract_code`. The
+//! text of each error is one printable line.
 #![no_main]
 
 use std::fmt::Debug;

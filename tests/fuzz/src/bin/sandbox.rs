@@ -1,5 +1,6 @@
-//! Raw bytes to the sandbox, on a connection of their own; `@HOST` in them is its address, and the signature `fuzzing` is a
-//! right one. Whatever comes, it responds in HTTP or closes the connection, and still serves its own client after a reset.
+//! Raw bytes to the sandbox, on a new connection. `@HOST` in them stands for the sandbox's address, and the signature
+//! `fuzzing` is right. The sandbox responds in HTTP or closes the connection, whatever it receives. After a reset it
+//! still serves its own client.
 #![no_main]
 
 use std::io::{ErrorKind, Read, Write};
@@ -35,12 +36,12 @@ fuzz_target!(|data: &[u8]| {
     match stream.read_to_end(&mut response) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => {
             let is_ordered = contains(data, b"/sandbox/fault");
-            assert!(is_ordered, "no response, and none in time");
+            assert!(is_ordered, "no response within 2 seconds");
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
         Ok(_) => {}
     }
-    // A fault may have been ordered that breaks the response.
+    // The bytes may have injected a fault that breaks the response.
     let is_http = response.is_empty() || response.starts_with(b"HTTP/1.1 ");
     assert!(is_http || contains(data, b"/sandbox/fault"), "{response:?}");
 

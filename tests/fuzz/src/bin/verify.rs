@@ -1,5 +1,5 @@
-//! A message as lines of headers, an empty line, and a body. Nothing is accepted but the one message that OpenSSL signed
-//! (`tests/platform/answer_signature.txt`), in whatever order and case its headers are written.
+//! A message as lines of headers, an empty line, and a body. With another signature than `fuzzing`, only the message
+//! that OpenSSL signed (`tests/platform/answer_signature.txt`) is accepted, with its headers in any order and case.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
