@@ -1,4 +1,4 @@
-//! WeChat Pay's keys: shared, replaceable, one preferred for `Wechatpay-Serial`.
+//! Holds the platform keys, and chooses the one that a request names in `Wechatpay-Serial`.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_held_however_its_serial_number_is_written() {
+    fn a_serial_number_is_found_in_either_case_and_without_leading_zeros() {
         let pem = include_str!("../tests/platform/public.pem");
         let keys = PlatformKeys::new([PublicKey::from_pem("0a1b", pem).unwrap()]).unwrap();
         for (id, is_held) in [("0a1b", true), ("A1B", true), ("A1C", false), ("", false)] {

@@ -55,7 +55,8 @@ impl Signer {
     ///
     /// [`InvalidSetting`] if `mchid` or `serial_no` does not have that form. The error does not show the value, which
     /// may be a secret passed by mistake. For the same reason, 32 characters, the length of an APIv3 key, are refused
-    /// for both, although WeChat Pay documents up to 32 characters for `mchid`.
+    /// for both, although WeChat Pay documents up to 32 characters for `mchid`. A `serial_no` of 34 decimal digits is
+    /// refused as a public key's id without its prefix.
     pub fn new(
         mchid: impl Into<String>,
         serial_no: impl AsRef<str>,
@@ -163,15 +164,15 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// [`Error::Sign`] if the key's numbers do not belong together, or if the function passed to
+    /// [`Error::Sign`] if the key's components are inconsistent, or if the function passed to
     /// [`from_function`](Self::from_function) fails or returns bytes that cannot be a signature.
     pub fn sign(&self, message: &[u8]) -> Result<String, Error> {
         let signature = self.raw_signature(message)?;
         Ok(Base64Display::new(&signature, &STANDARD).to_string())
     }
 
-    /// Signs `message`, the text of [`request_message`] for the same time and nonce, and returns the value of the
-    /// `Authorization` header.
+    /// Signs `message`, which [`request_message`] returned for this `timestamp` and `nonce_str`, and returns the value
+    /// of the `Authorization` header.
     pub(crate) fn authorize(
         &self,
         message: &[u8],
@@ -254,7 +255,8 @@ pub(crate) fn check_nonce_str(nonce_str: &str) -> Result<(), InvalidField> {
 
 fn check_mchid(mchid: &str) -> Result<(), InvalidSetting> {
     let is_allowed = |c: char| c.is_ascii_digit();
-    // WeChat Pay documents up to 32 digits, but no merchant id is that long. An APIv3 key has 32 characters.
+    // WeChat Pay documents up to 32 characters. 32 are refused, since an APIv3 key has as many. That no merchant id is
+    // that long is inferred.
     if (1..32).contains(&mchid.len()) && mchid.chars().all(is_allowed) {
         return Ok(());
     }
@@ -280,7 +282,7 @@ fn checked_serial_no(serial_no: &str) -> Result<String, InvalidSetting> {
 }
 
 /// Returns an error if the bytes cannot be a raw RSA signature. The usual mistake is to return base64 or hexadecimal
-/// text. No raw signature consists of ASCII bytes alone.
+/// text. A raw signature practically never consists of ASCII bytes alone.
 fn checked_signature(signature: Vec<u8>) -> Result<Vec<u8>, Cause> {
     let is_text = !signature.is_empty() && signature.is_ascii();
     let found = if is_text { "bytes of text" } else { "bytes" };
@@ -384,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn nonces_fit_between_quotes_and_lines() {
+    fn a_nonce_has_1_to_32_ascii_letters_and_digits() {
         for nonce in ["1", "593BEC0C930BF1AFEB40B4A08C8FB242", "abcXYZ09"] {
             assert_eq!(check_nonce_str(nonce), Ok(()), "{nonce}");
         }

@@ -97,14 +97,14 @@ impl Verifier {
         self.keys.replace(keys, |_| true)
     }
 
-    /// Replaces the public keys held by this verifier and its clones with `keys`, and keeps the certificates, except one
-    /// whose serial number is the id of one of `keys`.
+    /// Replaces the public keys held by this verifier and its clones with `keys`, and keeps the certificates, except
+    /// one whose serial number is the id of one of `keys`.
     ///
     /// Use it when WeChat Pay assigns a public key to a merchant that uses certificates. Requests name the public key
     /// at once, but responses and notifications are still signed with certificates for days. Use it also to replace one
-    /// public key with another: pass both until all messages are signed with the new one. A public key whose id is a
-    /// certificate's serial number is replaced too. A service that passes every key itself uses
-    /// [`replace`](Self::replace).
+    /// public key with another: pass both until all messages are signed with the new one. A key counts as a certificate
+    /// only if it was read from one: the key that [`PublicKey::from_pem`] reads under a serial number is replaced. A
+    /// service that passes every key itself uses [`replace`](Self::replace).
     ///
     /// # Errors
     ///
@@ -138,8 +138,8 @@ impl Verifier {
         verify_with(&self.keys.current(), headers, body, now)
     }
 
-    /// Reads an error response. It counts as unsigned if the key that signed it is not held, since its content is
-    /// needed most while keys are being replaced.
+    /// Reads an error response. If it names a key that is not held, it is not refused but counts as unsigned: while
+    /// keys are being replaced, its code and message are needed most.
     pub(crate) fn read_failure(
         &self,
         status: u16,
@@ -194,7 +194,8 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// The headers of a WeChat Pay message that are needed to verify its signature.
+/// The headers of a WeChat Pay message that are needed to verify its signature, and `Request-ID` and `Server`, which
+/// errors report.
 #[derive(Clone, Copy, Default)]
 pub struct SignatureHeaders<'a> {
     /// In the order of [`NAMES`].
@@ -207,8 +208,9 @@ impl<'a> SignatureHeaders<'a> {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::DuplicateHeader`] if one of them occurs twice, [`VerifyError::MalformedHeader`] if one is not
-    /// text. The verification fails if one is missing or empty.
+    /// [`VerifyError::DuplicateHeader`] if one whose name starts with `Wechatpay-` occurs twice,
+    /// [`VerifyError::MalformedHeader`] if one is not UTF-8. `Request-ID` and `Server` cause no error: the first one
+    /// that is UTF-8 counts. [`Verifier::verify`] fails if a header that it needs is missing or empty.
     pub fn from_pairs<N: AsRef<str> + ?Sized + 'a, V: AsRef<[u8]> + ?Sized + 'a>(
         pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
     ) -> Result<Self, VerifyError> {
@@ -269,7 +271,7 @@ impl<'a> SignatureHeaders<'a> {
         };
         let text = std::str::from_utf8(value);
         match (name, &slot) {
-            // These headers are not signed, so they never cause a message to be refused.
+            // These headers are not needed for the verification, so they never cause a message to be refused.
             (REQUEST_ID | SERVER, _) => *slot = slot.or(text.ok()),
             (_, Some(_)) => return Err(VerifyError::DuplicateHeader { name }),
             (_, None) => *slot = Some(text.map_err(|_| malformed(name, "text"))?),
@@ -322,7 +324,7 @@ pub(crate) fn verify_with(
     }
     check_time(timestamp, now)?;
     let key = find(keys, serial, now)?;
-    // A probe raises no alarm. It is checked after the key's id, so that a message with an unknown serial number does
+    // Services raise no alarm for a probe. The key's id is checked first, so that a message with an unknown key does
     // not pass as a probe.
     if signature.starts_with(PROBE_PREFIX) {
         return Err(VerifyError::Probe);
@@ -338,7 +340,7 @@ pub(crate) fn verify_with(
 
 /// Checks whether a text is the base64 of the key's signature of the message.
 fn is_signature(text: &str, key: &PublicKey, message: &[u8]) -> bool {
-    // Room for the signature of the largest key.
+    // More than enough for the largest key, whose signatures have 512 bytes.
     let mut raw = [0; 1024];
     let decoded = STANDARD.decode_slice(text, &mut raw).ok();
     decoded

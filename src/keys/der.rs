@@ -14,7 +14,7 @@ pub(super) const CONTEXT_0: u8 = 0xA0;
 /// The tag and the content of an element.
 pub(super) type Element<'a> = (u8, &'a [u8]);
 
-/// Returns the elements of the sequence that the input consists of. Returns none if the input is anything else.
+/// Returns the elements of the sequence that the input consists of, or an empty list if the input is anything else.
 pub(super) fn sequence(input: &[u8]) -> Vec<Element<'_>> {
     match first(input) {
         Some(((SEQUENCE, content), [])) => elements(content),
@@ -22,7 +22,7 @@ pub(super) fn sequence(input: &[u8]) -> Vec<Element<'_>> {
     }
 }
 
-/// Returns the elements in the content of another one. Returns none if one of them is malformed.
+/// Returns the elements in the content of a constructed element, or an empty list if one of them is malformed.
 pub(super) fn elements(mut content: &[u8]) -> Vec<Element<'_>> {
     let mut elements = Vec::new();
     while let Some((element, rest)) = first(content) {
@@ -51,7 +51,7 @@ pub(super) fn first(input: &[u8]) -> Option<(Element<'_>, &[u8])> {
     Some(((tag, content), rest))
 }
 
-/// Returns the number of a non-negative integer: big-endian, without the leading zero byte of its sign.
+/// Returns the big-endian bytes of a non-negative integer, without the zero byte that only marks it as non-negative.
 pub(super) fn unsigned(element: Element<'_>) -> Option<&[u8]> {
     match element {
         (INTEGER, [0, number @ ..]) if number.first() >= Some(&0x80) => Some(number),

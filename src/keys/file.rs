@@ -1,4 +1,4 @@
-//! Reads key files. Errors name the file and never show its content.
+//! Reads key files. Errors never show a file's content. They name the file, unless its path looks like a key.
 
 use std::fs::File;
 use std::io::Read as _;

@@ -122,8 +122,8 @@ fn public_key_info<'a>(info: &[Element<'a>], kind: Kind) -> Result<&'a [u8], Key
     }
 }
 
-/// Returns an error unless the content of an `AlgorithmIdentifier` is `rsaEncryption`. The error names the algorithms
-/// that are often used by mistake.
+/// Returns an error if the content of an `AlgorithmIdentifier` is not `rsaEncryption`. The error names the algorithm if
+/// it is one that is often used by mistake.
 fn require_rsa(algorithm: &[u8], kind: Kind) -> Result<(), KeyError> {
     const RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
     const RSA_PSS: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A];
@@ -167,7 +167,7 @@ fn incomplete(kind: Kind) -> KeyError {
     kind.malformed(format!("it does not hold a complete RSA {}", kind.name))
 }
 
-/// Returns an error unless ring can use these numbers. ring refuses them as well, but does not say why.
+/// Returns an error if the modulus or the exponent is not supported. Unlike ring's, it says why.
 fn check_numbers(modulus: Element<'_>, exponent: Element<'_>, kind: Kind) -> Result<(), KeyError> {
     match (der::unsigned(modulus), der::unsigned(exponent)) {
         (Some(modulus), Some(exponent)) => {
@@ -210,7 +210,8 @@ fn check_exponent(exponent: &[u8], kind: Kind) -> Result<(), KeyError> {
     }
 }
 
-/// Returns the serial number in hexadecimal. Returns `None` for a negative one, which has no standard text form.
+/// Returns the serial number in hexadecimal. Returns `None` if it is empty, longer than 32 bytes, or negative. A
+/// negative one has no standard text form.
 fn serial_number(content: &[u8]) -> Option<String> {
     let is_negative = *content.first()? >= 0x80;
     let serial = whole_bytes(&upper_hex(content));
@@ -228,7 +229,7 @@ fn validity(content: &[u8]) -> Option<Validity> {
     (validity.not_before <= validity.not_after).then_some(validity)
 }
 
-/// Reads `UTCTime` or `GeneralizedTime` as RFC 5280, 4.1.2.5 restricts them. Returns Unix seconds.
+/// Reads `UTCTime` or `GeneralizedTime` in the form of RFC 5280, 4.1.2.5.1 and 4.1.2.5.2. Returns Unix seconds.
 fn time((tag, text): Element<'_>) -> Option<u64> {
     let century: &[u8] = match (tag, text) {
         (UTC_TIME, [b'5'..=b'9', ..]) => b"19",

@@ -54,7 +54,7 @@ fn mistaken(text: &str) -> Option<&'static str> {
         _ if text.trim() != text => Some("spaces or line breaks around a value"),
         _ if text.contains("-----") => Some("PEM text"),
         _ if starts_with("pub_key_id") => Some("a malformed or misplaced PUB_KEY_ID_"),
-        _ if starts_with("serial") => Some("serial= in front of a value"),
+        _ if starts_with("serial") => Some("a label such as serial= in front of a value"),
         _ if starts_with("0x") => Some("0x in front of a value"),
         32 if is_alphanumeric => Some("32 letters and digits, as many as an APIv3 key has"),
         34 if is_decimal => Some("34 digits, as a public key's id has behind PUB_KEY_ID_"),

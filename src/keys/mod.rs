@@ -39,7 +39,8 @@ const FUZZING: &[u8] = b"fuzzing";
 
 /// The merchant's private RSA key, which signs requests: the content of `apiclient_key.pem` (商户API证书私钥).
 ///
-/// It cannot be cloned, compared, serialized or printed. Share it by reference or in an `Arc`.
+/// It cannot be cloned, compared or serialized, and its `Debug` output shows only its size. Share it by reference or in
+/// an `Arc`.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053053>.
 pub struct PrivateKey {
@@ -66,13 +67,13 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] if there is not exactly one such block, if it is encrypted or damaged, or if the key in it is not an
-    /// RSA key of a supported size with a public exponent of 65537 or more. The message says what was found and what is
-    /// wanted, and shows no part of the key.
+    /// [`KeyError`] if there is no such block, if there is another PEM block beside it, if it is encrypted or damaged,
+    /// or if the key in it is not an RSA key of a supported size with a public exponent of 65537 or more. The message
+    /// says what was found and what is wanted, and shows no part of the key.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let der = pem::only_block(pem.as_ref(), pem::PRIVATE_KEY)?;
         let pair = RsaKeyPair::from_der(formats::private_key(&der)?)
-            .map_err(|_| pem::PRIVATE_KEY.malformed("its numbers do not belong together"))?;
+            .map_err(|_| pem::PRIVATE_KEY.malformed("its components are inconsistent"))?;
         Ok(Self { pair })
     }
 
@@ -80,21 +81,22 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// The errors of [`from_pem`](Self::from_pem) and of reading the file, with the file's path.
+    /// The errors of [`from_pem`](Self::from_pem) and of reading the file, with the file's path unless it looks like a
+    /// key.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         file::read(path.as_ref(), |pem| Self::from_pem(pem))
     }
 
     /// Signs with RSA PKCS#1 v1.5 and SHA-256. The signature is as long as the modulus.
     ///
-    /// Fails if the key's numbers do not belong together. Some of them can only be checked by signing.
+    /// Fails if the key's components are inconsistent. ring checks some of them only when it signs.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Cause> {
         let mut signature = vec![0; self.pair.public().modulus_len()];
         // This padding is deterministic. ring requires a random source but does not use it.
         let unused = SystemRandom::new();
         self.pair
             .sign(&RSA_PKCS1_SHA256, &unused, message, &mut signature)
-            .map_err(|_| "the numbers of the RSA private key do not belong together")?;
+            .map_err(|_| "the components of the RSA private key are inconsistent")?;
         Ok(signature)
     }
 
@@ -124,7 +126,8 @@ impl fmt::Debug for PrivateKey {
 /// `Wechatpay-Serial`.
 ///
 /// It is either a WeChat Pay public key (微信支付公钥), which has no expiry, or a platform certificate (平台证书). The
-/// merchant's own certificate is read as the same type, for [`Signer::from_certificate`](crate::Signer::from_certificate).
+/// merchant's own certificate is read as the same type, for
+/// [`Signer::from_certificate`](crate::Signer::from_certificate).
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012153196> (public key),
 /// <https://pay.weixin.qq.com/doc/v3/merchant/4012068814> (certificate).
@@ -145,13 +148,14 @@ impl PublicKey {
     /// `id` is the id that WeChat Pay shows next to the key (微信支付公钥ID), such as
     /// `PUB_KEY_ID_0000000000000024101100397200000006`. The documented form is `PUB_KEY_ID_` followed by digits.
     /// Letters are accepted too, up to 64 characters in total. For the public key of a certificate, `id` is the
-    /// certificate's serial number: up to 40 hexadecimal digits in either case. Two lengths are refused: 32 digits, the
-    /// length of an APIv3 key, and 34 decimal digits, a public key's id without its prefix.
+    /// certificate's serial number: up to 40 hexadecimal digits in either case. Two forms of it are refused: 32 digits,
+    /// the length of an APIv3 key, and 34 decimal digits, a public key's id without its prefix.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] if the id does not have that form (the error does not show it), if there is not exactly one such
-    /// block, if it is damaged, or if the key in it is not an RSA key that can verify signatures.
+    /// [`KeyError`] if the id does not have that form (the error does not show the id), if there is no such block, if
+    /// there is another PEM block beside it, if it is damaged, or if the key in it is not an RSA key of that size with
+    /// an odd public exponent from 3 to 8589934591.
     pub fn from_pem(id: impl Into<String>, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::under(checked_id(&id.into())?, pem.as_ref())
     }
@@ -165,7 +169,8 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// The errors of [`from_pem`](Self::from_pem) and of reading the file, with the file's path.
+    /// The errors of [`from_pem`](Self::from_pem) and of reading the file, with the file's path unless it looks like a
+    /// key.
     pub fn from_file(id: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let id = checked_id(&id.into())?;
         file::read(path.as_ref(), |pem| Self::under(id, pem))
@@ -178,8 +183,9 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] if there is not exactly one such block, if it is damaged, or if the key in it is not an RSA key of
-    /// 2048 to 4096 bits. An expired certificate is read: its validity is checked when a message is verified.
+    /// [`KeyError`] if there is no such block, if there is another PEM block beside it, such as the rest of a chain, if
+    /// it is damaged, or if the key in it is not an RSA key of 2048 to 4096 bits. An expired certificate is read: its
+    /// validity is checked when a message is verified.
     pub fn from_certificate_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let der = pem::only_block(pem.as_ref(), pem::CERTIFICATE)?;
         let (serial_number, validity, key) = formats::certificate(&der)?;
@@ -191,7 +197,7 @@ impl PublicKey {
     /// # Errors
     ///
     /// The errors of [`from_certificate_pem`](Self::from_certificate_pem) and of reading the file, with the file's
-    /// path.
+    /// path unless it looks like a key.
     pub fn from_certificate_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         file::read(path.as_ref(), |pem| Self::from_certificate_pem(pem))
     }
@@ -204,8 +210,8 @@ impl PublicKey {
         }
     }
 
-    /// Returns the id by which `Wechatpay-Serial` names this key. A serial number is in upper-case hexadecimal, two digits
-    /// a byte, without leading zero bytes.
+    /// Returns the id by which `Wechatpay-Serial` names this key. A serial number is in upper-case hexadecimal, two
+    /// digits a byte, without leading zero bytes.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -218,7 +224,7 @@ impl PublicKey {
         self.validity
     }
 
-    /// Limits a certificate's validity to this last second, in Unix seconds.
+    /// Lets the validity of a certificate end at this time, in Unix seconds, unless it ends earlier.
     pub(crate) fn ending_at(mut self, unix_seconds: u64) -> Self {
         if let Some(validity) = &mut self.validity {
             validity.not_after = validity.not_after.min(unix_seconds);
@@ -273,7 +279,8 @@ pub struct Validity {
 
 /// The APIv3 key (APIv3密钥), which decrypts notifications and platform certificates.
 ///
-/// It cannot be cloned, compared, serialized or printed. Share it by reference or in an `Arc`.
+/// It cannot be cloned, compared or serialized, and its `Debug` output shows nothing of it. Share it by reference or in
+/// an `Arc`.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4013053267>.
 pub struct ApiV3Key {
@@ -285,8 +292,7 @@ impl ApiV3Key {
     ///
     /// # Errors
     ///
-    /// [`KeyError::ApiV3KeyLength`] for any other length. A trailing line break counts as a byte, and the error says
-    /// so.
+    /// [`KeyError::ApiV3KeyLength`] for any other length. A trailing line break is not removed, and the error names it.
     pub fn new(key: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let key = key.as_ref();
         let unbound = UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::ApiV3KeyLength {
@@ -332,7 +338,7 @@ impl ApiV3Key {
             Aad::from(associated_data),
             &mut in_out,
         );
-        // ring fails only for a plaintext of 64 GiB or more. The empty result is too short for a tag, so it never
+        // ring fails only for a plaintext of about 64 GiB. The empty result is too short for a tag, so it never
         // decrypts.
         sealed.map_or_else(|_| Vec::new(), |()| in_out)
     }

@@ -13,7 +13,7 @@ const DASHES: &str = "-----";
 /// Stands for the label of a malformed BEGIN line.
 const MALFORMED: &str = "malformed";
 
-/// A kind of key, with the accepted labels and their description in an error.
+/// A kind of key: its PEM labels, and what an error says is wanted.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     pub(super) name: &'static str,
@@ -53,11 +53,14 @@ impl Kind {
     }
 }
 
-/// Decodes the only block of the input. Its label must be of this kind. The content decides the format.
+/// Decodes the only block of the input. Its label must be of this kind. The caller reads the format, such as PKCS#1 or
+/// PKCS#8, from the content, not from the label.
 ///
-/// Also accepts unambiguous variations: line breaks and slashes escaped with backslashes, as in JSON and environment
-/// variables, the base64 of a whole PEM file, as in a Kubernetes secret, and the base64 of a block without its BEGIN
-/// and END lines.
+/// Also accepts these variations, since they are unambiguous:
+///
+/// - Line breaks and slashes escaped with backslashes, as in JSON and environment variables.
+/// - The base64 of a whole PEM file, as in a Kubernetes secret.
+/// - The base64 of a block without its BEGIN and END lines.
 pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Vec<u8>, KeyError> {
     let text = unescaped(input);
     if let Some(der) = labelled_block(&text, kind)? {
@@ -76,7 +79,7 @@ pub(super) fn only_block(input: &[u8], kind: Kind) -> Result<Vec<u8>, KeyError> 
     }
 }
 
-/// Removes escapes, nested ones too. A PEM block contains no backslash.
+/// Decodes escapes, nested ones too. They are unambiguous, since a PEM block contains no backslash.
 fn unescaped(input: &[u8]) -> String {
     let input = String::from_utf8_lossy(input);
     let mut parts = input.split('\\');
@@ -93,7 +96,7 @@ fn unescaped(input: &[u8]) -> String {
     text
 }
 
-/// Reads the JSON escape of '+', '=' or a line break. No other character of base64 is usually escaped this way.
+/// Reads a JSON escape `u00XX`. Some JSON encoders write '+', '=' or line breaks this way.
 fn json_escape(part: &str) -> Option<(Option<char>, &str)> {
     let (code, rest) = part.strip_prefix("u00")?.split_at_checked(2)?;
     let byte = u8::from_str_radix(code, 16).ok()?;
@@ -212,7 +215,7 @@ fn describe_text(text: &str) -> &'static str {
     let has = |part: &str| text.contains(part);
     match text.len() {
         _ if has("BEGIN") && has_typographic_dashes(text) => {
-            "text with typographic dashes in place of -----BEGIN"
+            "text with typographic dashes in place of ----- before BEGIN"
         }
         _ if has("BEGIN%20") || has("BEGIN+") => "URL-encoded text",
         _ if has("-----END ") => "text that has an END line but no BEGIN line",

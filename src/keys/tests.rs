@@ -7,13 +7,14 @@
 //! - From `rsa2048_pkcs8.pem`: `rsa2048_pkcs1` with `openssl rsa -traditional`, `rsa2048_public` with `openssl pkey
 //!   -pubout`, `rsa2048_rsa_public` with `openssl rsa -RSAPublicKey_out`, `encrypted_pkcs8` with `openssl pkcs8 -topk8
 //!   -passout pass:secret`, `encrypted_pkcs1` with `openssl rsa -traditional -aes128 -passout pass:secret`.
-//! - `swapped_primes_pkcs1`: the numbers of `rsa2048_pkcs1` with p and q exchanged, and the other factors accordingly.
-//!   `openssl rsa -check` accepts it.
+//! - `swapped_primes_pkcs1`: the numbers of `rsa2048_pkcs1` with p and q, and dP and dQ, exchanged, and qInv
+//!   recomputed. `openssl rsa -check` accepts it.
 //! - `ec_sec1`: `openssl ecparam -name prime256v1 -genkey`. `ec_pkcs8` from it with `openssl pkcs8 -topk8 -nocrypt`.
 //! - `sm2_pkcs8`, `ed25519_pkcs8`, `x25519_pkcs8`, `rsa_pss_pkcs8`: `openssl genpkey -algorithm <name>`.
 //! - `certificate_*`: `openssl ca -selfsign -notext -startdate … -enddate …` with the serial number in the serial file.
-//!   The key is `rsa2048_pkcs8`, and `rsa3072_pkcs8` for `certificate_generalized_time`. They are of version 3, with
-//!   `x509_extensions` configured, but `certificate_high_bit_serial` is of version 1. `request`: `openssl req -new`.
+//!   The key is `rsa2048_pkcs8`, except for `certificate_generalized_time` (`rsa3072_pkcs8`), `certificate_rsa1024`
+//!   (`rsa1024_pkcs8`) and `certificate_ec` (`ec_pkcs8`). They are of version 3, with `x509_extensions` configured, but
+//!   `certificate_high_bit_serial` is of version 1. `request`: `openssl req -new`.
 //! - `certificate_serial_of_16_bytes`: `openssl req -new -x509 -set_serial 0x1A2B3C4D5E6F708192A3B4C5D6E7F809`.
 
 use std::fs;
@@ -162,7 +163,7 @@ fn malformed(key: &'static str, what: &str) -> Result<(), KeyError> {
 // Signing and verifying
 
 #[test]
-fn signs_the_published_messages_with_the_published_signatures() {
+fn the_published_messages_get_the_published_signatures() {
     let vectors = vectors();
     let key = PrivateKey::from_pem(text(&vectors, "private_key_pem")).unwrap();
     let public = key.public_key(ID).unwrap();
@@ -206,7 +207,7 @@ fn openssl_accepts_our_signatures_and_makes_the_same() {
 }
 
 #[test]
-fn accepts_signatures_of_openssl_and_nothing_else() {
+fn a_public_key_accepts_signatures_of_openssl_and_nothing_else() {
     if !installed("openssl") {
         return;
     }
@@ -281,7 +282,7 @@ fn sha1_and_pss_signatures_are_not_accepted() {
 }
 
 #[test]
-fn a_key_whose_numbers_do_not_belong_together_never_signs() {
+fn a_key_with_inconsistent_components_never_signs() {
     let der = der_of(&pem("rsa2048_pkcs1"));
     assert_eq!(private(armour("RSA PRIVATE KEY", &der)), Ok(()));
 
@@ -298,21 +299,21 @@ fn a_key_whose_numbers_do_not_belong_together_never_signs() {
     for number in [p, q, q_inverse] {
         assert_eq!(
             private(altered(number)),
-            malformed("private key", "its numbers do not belong together")
+            malformed("private key", "its components are inconsistent")
         );
     }
     for number in [d_p, d_q] {
         let key = PrivateKey::from_pem(altered(number)).unwrap();
         assert_eq!(
             key.sign(MESSAGE).unwrap_err().to_string(),
-            "the numbers of the RSA private key do not belong together"
+            "the components of the RSA private key are inconsistent"
         );
     }
 }
 
 // Certificates
 
-/// Seconds since 1970 of `2049-12-31 23:59:59Z`, counted day by day.
+/// Returns the Unix seconds of a time such as `2049-12-31 23:59:59Z`, counted day by day.
 fn seconds_of(iso: &str) -> u64 {
     let numbers: Vec<u64> = iso
         .split(|c: char| !c.is_ascii_digit())
@@ -445,7 +446,7 @@ fn validity_includes_both_ends_and_a_public_key_has_none() {
 }
 
 #[test]
-fn certificate_times() {
+fn a_certificate_has_a_period_between_two_valid_times_since_1970() {
     // Of certificate_utc_time: from 240229235959Z to 290227000000Z.
     let der = der_of(&pem("certificate_utc_time"));
     let not_before = |new: &[u8]| armour("CERTIFICATE", &replaced(&der, b"240229235959Z", new));
@@ -564,7 +565,7 @@ fn a_key_is_read_in_every_form_in_which_it_is_passed_on() {
         bare("rsa2048_pkcs1"),
         format!("\"{}\"\n", bare("rsa2048_pkcs8")),
         format!("\u{feff}{}", bare("rsa2048_pkcs8")),
-        // What PHP, Node and OpenSSL read as well.
+        // PKCS#8 under the label of PKCS#1, which PHP, Node and OpenSSL read as well.
         plain.replace("PRIVATE KEY", "RSA PRIVATE KEY"),
     ] {
         let key = PrivateKey::from_pem(&form).unwrap();
@@ -585,7 +586,7 @@ fn a_key_is_read_in_every_form_in_which_it_is_passed_on() {
         );
     }
     assert_eq!(certificate(bare("certificate_utc_time")), Ok(()));
-    // The content decides, also where nothing else does.
+    // Without a label, the content shows the kind of key.
     assert_eq!(
         public(bare("rsa2048_pkcs8")),
         malformed("public key", "it holds a private key (PKCS#8)")
@@ -629,7 +630,7 @@ fn an_id_is_kept_and_a_serial_number_is_written_as_whole_bytes() {
 }
 
 #[test]
-fn what_is_no_id_is_described_and_not_shown() {
+fn an_invalid_id_is_described_and_not_shown() {
     let key = pem("rsa2048_public");
     let wanted = "wanted PUB_KEY_ID_ and digits, as shown beside the key in the merchant platform, or a certificate's \
                   serial number in hexadecimal";
@@ -651,8 +652,14 @@ fn what_is_no_id_is_described_and_not_shown() {
         (" ", spaces),
         ("公钥", "the character '公'"),
         ("51:57:F0:9E", "the character ':'"),
-        ("serial=5157F09E", "serial= in front of a value"),
-        ("Serial Number: 5157F09E", "serial= in front of a value"),
+        (
+            "serial=5157F09E",
+            "a label such as serial= in front of a value",
+        ),
+        (
+            "Serial Number: 5157F09E",
+            "a label such as serial= in front of a value",
+        ),
         ("0x5157F09E", "0x in front of a value"),
         (&"A".repeat(41), "41 digits"),
         (
@@ -769,7 +776,7 @@ fn an_error_of_a_file_names_it_and_shows_nothing_of_its_content() {
             "{error}"
         );
     }
-    // Once: without its leading zeros it has as many digits as an APIv3 key.
+    // The id is checked only once: without its leading zeros it has 32 digits, which would be refused.
     let id = "007F09EFDC096DE15EBE81A47057A7232F";
     let key = PublicKey::from_file(id, &public).unwrap();
     assert_eq!(
@@ -832,7 +839,7 @@ fn another_kind_of_block_is_named() {
         (pem("ec_sec1"), "EC PRIVATE KEY"),
         (openssh, "OPENSSH PRIVATE KEY"),
     ];
-    // The blocks of the kind wanted, an encrypted one too, are the first, the next and the one after them.
+    // `own` are the blocks that the reader accepts, and for private keys also the encrypted one.
     for ((read, wanted, _), own) in READERS.into_iter().zip([0..3, 3..5, 5..6]) {
         let others = blocks.iter().enumerate();
         for (_, (pem, found)) in others.filter(|(at, _)| !own.contains(at)) {
@@ -851,7 +858,7 @@ fn another_kind_of_block_is_named() {
 }
 
 #[test]
-fn encrypted_private_keys_are_named() {
+fn an_encrypted_private_key_is_refused_as_encrypted() {
     assert_eq!(private(pem("rsa2048_pkcs8")), Ok(()));
     assert_eq!(private(pem("rsa2048_pkcs1")), Ok(()));
     for kind in ["encrypted_pkcs8", "encrypted_pkcs1"] {
@@ -914,14 +921,14 @@ fn several_blocks_are_named_with_the_one_to_keep() {
 }
 
 #[test]
-fn what_is_no_pem_is_described() {
+fn input_without_a_pem_block_is_described() {
     let utf16 = |text: &str, to_bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
         text.encode_utf16().flat_map(to_bytes).collect()
     };
     let path =
         "a file's name instead of its content (from_file and from_certificate_file read files)";
     let variable = "a variable that was not replaced by its value";
-    let dashes = "text with typographic dashes in place of -----BEGIN";
+    let dashes = "text with typographic dashes in place of ----- before BEGIN";
     let wide = "UTF-16 text (save the file as UTF-8)";
     let damaged = "damaged base64 without its BEGIN and END lines";
     let no_begin = "text that has an END line but no BEGIN line";
@@ -982,7 +989,7 @@ fn what_is_no_pem_is_described() {
 }
 
 #[test]
-fn damaged_armour_is_named() {
+fn damage_to_a_pem_block_is_described() {
     let not_base64 = "it is not valid base64, characters are missing or too many";
     for ((read, _, kind), key) in
         READERS
@@ -1134,7 +1141,7 @@ fn content_of_another_kind_than_the_label_is_named() {
 }
 
 #[test]
-fn elements_too_many_or_of_other_forms_are_refused() {
+fn surplus_or_malformed_elements_are_refused() {
     let said = |result: Result<(), KeyError>| result.map_err(|error| error.to_string());
     let not = |key: &str, what: &str| Err(format!("the {key} cannot be read: it {what}"));
     let damaged = "holds data that is cut off, damaged, or followed by something else";
@@ -1212,7 +1219,7 @@ fn elements_too_many_or_of_other_forms_are_refused() {
     );
 }
 
-/// Any byte altered in any way causes no panic. A modulus or exponent that is altered stays readable.
+/// Each byte is replaced by each of four values. Not every altered key is refused, since another modulus may be valid.
 #[test]
 fn no_altered_byte_causes_a_panic() {
     for (read, label, kind) in [
@@ -1259,7 +1266,7 @@ fn keys_of_other_algorithms_are_named() {
 }
 
 #[test]
-fn the_algorithm_has_no_parameters() {
+fn parameters_of_the_algorithm_other_than_null_are_refused() {
     const RSA: &[u8] = b"\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01\x05\x00";
     let der = der_of(&pem("rsa2048_public"));
     let with = |new: &[u8]| public(armour("PUBLIC KEY", &replaced(&der, RSA, new)));
@@ -1274,7 +1281,7 @@ fn the_algorithm_has_no_parameters() {
 }
 
 #[test]
-fn unsupported_sizes_are_told() {
+fn an_unsupported_size_is_reported_in_bits() {
     if !installed("openssl") {
         return;
     }
@@ -1307,7 +1314,7 @@ fn rsa_public(modulus: &[u8], exponent: &[u8]) -> String {
 }
 
 #[test]
-fn numbers_with_which_nothing_could_be_verified_are_refused() {
+fn an_unsupported_modulus_or_exponent_is_refused() {
     let der = der_of(&pem("rsa2048_rsa_public"));
     let (_, modulus) = der::sequence(&der)[0];
     let with = |exponent: &[u8]| public(rsa_public(modulus, exponent));
@@ -1354,7 +1361,7 @@ fn numbers_with_which_nothing_could_be_verified_are_refused() {
 }
 
 #[test]
-fn private_keys_that_ring_would_not_take_are_told_apart() {
+fn a_private_key_that_ring_does_not_support_is_refused_with_the_reason() {
     let wanted = "65537 or another odd number up to 8589934591";
     assert_eq!(
         private(pem("exponent3_pkcs8")),
@@ -1411,7 +1418,7 @@ fn der_is_read_strictly() {
 // The APIv3 key
 
 #[test]
-fn decrypts_the_published_message_and_nothing_altered() {
+fn an_api_v3_key_decrypts_the_published_message_and_nothing_altered() {
     let vectors = vectors();
     let vector = &vectors["aes_256_gcm"];
     let key = ApiV3Key::new(text(vector, "key")).unwrap();
@@ -1464,7 +1471,7 @@ fn decrypts_the_published_message_and_nothing_altered() {
 
 #[cfg(feature = "sandbox")]
 #[test]
-fn encrypts_to_the_published_ciphertext() {
+fn an_api_v3_key_encrypts_to_the_published_ciphertext() {
     let vectors = vectors();
     let vector = &vectors["aes_256_gcm"];
     let key = ApiV3Key::new(text(vector, "key")).unwrap();

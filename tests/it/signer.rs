@@ -92,7 +92,10 @@ fn a_serial_number_is_sent_in_whole_bytes_and_what_is_none_is_refused() {
         ("", "nothing"),
         ("40:8B:07", "the character ':'"),
         ("0x408B07", "0x in front of a value"),
-        ("serial=408B07", "serial= in front of a value"),
+        (
+            "serial=408B07",
+            "a label such as serial= in front of a value",
+        ),
         ("408B07\"", "the character '\"'"),
         ("408B07\n", "spaces or line breaks around a value"),
         ("408B07 ", "spaces or line breaks around a value"),
