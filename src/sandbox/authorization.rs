@@ -15,13 +15,13 @@ use super::response::Refusal;
 use crate::error::KeyError;
 use crate::keys::PublicKey;
 
-/// The most characters of the signed message that a refusal shows.
+/// The maximum number of characters of the signed message in a refusal.
 const SHOWN: usize = 256;
 
 /// The merchant whose requests are accepted.
 pub(super) struct Identity {
     pub(super) mchid: String,
-    /// The keys of the merchant's certificates, by serial number.
+    /// The keys of the merchant's certificates, oldest first. The id of a key is the serial number of its certificate.
     keys: [PublicKey; 2],
 }
 
@@ -34,8 +34,8 @@ impl Identity {
         Ok(Self { mchid, keys })
     }
 
-    /// Checks the request's signature and fails with a 401 response at the first fault. The merchant's `revoked` oldest
-    /// certificates are not accepted.
+    /// Checks the request's signature and fails with a 401 response at the first fault. `revoked` is the number of the
+    /// merchant's certificates, from the oldest, that are not accepted.
     pub(super) fn check(
         &self,
         request: &HttpRequest,

@@ -51,7 +51,8 @@ impl Clock {
         unix_seconds(time).saturating_add_signed(self.offsets().offset_seconds)
     }
 
-    /// Returns the times of the clock of signatures and of the clock of contracts.
+    /// Returns the times of the clock of signatures and of the clock of contracts, which also dates payments, refunds
+    /// and notifications.
     pub(super) fn times(&self) -> (u64, u64) {
         let now = self.now();
         (now, now.saturating_add(self.offsets().advance_seconds))

@@ -1,7 +1,7 @@
 //! The contracts that the sandbox keeps, and its responses to the contract APIs.
 //!
-//! A contract is pre-signed for two hours, then signed by the user, then terminated by the user or the merchant. Its
-//! code can be pre-signed again, with a new session, until the user signs, but not after that.
+//! Pre-signing a contract starts a session of two hours, in which the user can sign it. The user or the merchant can
+//! terminate a signed contract. Until the user signs, the contract can be pre-signed again, which starts a new session.
 
 use std::collections::BTreeMap;
 
@@ -103,8 +103,8 @@ impl Contracts {
         let contract = self
             .of_service(service_id, code)
             .ok_or_else(|| Refusal::invalid_request("there is no such contract"))?;
-        // The mode's name is that of the sister products.
         let remark = pick(body, "contract_termination_remark");
+        // This `contract_termination_mode` is that of the sister products.
         contract
             .terminate("MCH_API_TERMINATE", remark, now)
             .map_err(|error| Refusal::invalid_request(&error.to_string()))?;
@@ -211,8 +211,8 @@ impl Contract {
         put(&mut self.shown, fields);
     }
 
-    /// Returns the contract as a notification shows it: the fields of the sister product, with `service_id` instead of
-    /// `plan_id`.
+    /// Returns the contract as a notification shows it. The fields are inferred: they are those of the sister product
+    /// 委托代扣, with `service_id` instead of `plan_id`.
     pub(super) fn notified(&self) -> Value {
         let mut notified = self.shown.clone();
         put(&mut notified, self.only_notified.clone());

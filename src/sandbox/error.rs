@@ -27,10 +27,10 @@ impl StdError for SandboxError {}
 pub enum UserError {
     /// No contract was pre-signed under this code.
     Unknown,
-    /// The contract is signed after a payment, not in the mini program. Use
+    /// The contract can be signed only after a payment, not in the mini program. Use
     /// [`Sandbox::user_pays_and_signs`](super::Sandbox::user_pays_and_signs).
     PaysFirst,
-    /// The contract is signed in the mini program, not after a payment. Use
+    /// The contract can be signed only in the mini program, not after a payment. Use
     /// [`Sandbox::user_signs`](super::Sandbox::user_signs).
     SignsInMiniProgram,
     /// The session has ended: two hours have passed, or the user gave up. The merchant has to pre-sign again.
@@ -59,9 +59,11 @@ impl fmt::Display for UserError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unknown => "no contract was pre-signed under this code",
-            Self::PaysFirst => "this contract is signed after a payment, not in the mini program",
+            Self::PaysFirst => {
+                "this contract can be signed only after a payment, not in the mini program"
+            }
             Self::SignsInMiniProgram => {
-                "this contract is signed in the mini program, not after a payment"
+                "this contract can be signed only in the mini program, not after a payment"
             }
             Self::SessionEnded => {
                 "the session has ended: two hours have passed, or the user gave up"

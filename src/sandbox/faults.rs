@@ -17,9 +17,10 @@ const DEEPEST: usize = 1_000_000;
 
 /// A fault that is injected into a request with [`Sandbox::fault`](super::Sandbox::fault).
 ///
-/// The documentation of each fault says whether the request is carried out. If it is, the request is checked and handled
-/// as usual, and the fault changes only the response, even if that is an error. If it is not, the request is not examined.
-/// [`RecordedRequest::took_effect`](super::RecordedRequest::took_effect) records whether a request took effect.
+/// The documentation of each fault says whether the request is carried out. If it is, the request is checked and
+/// handled as usual, and the fault changes only the response, which may itself be an error. If it is not, the request
+/// is not examined. [`RecordedRequest::took_effect`](super::RecordedRequest::took_effect) records whether a request
+/// took effect.
 ///
 /// A fault of the body does not change a response of status 204, which has no body.
 ///
@@ -180,8 +181,8 @@ impl Fault {
             }
     }
 
-    /// Changes a response before it is signed. A response without a body gets none: the client would read it as the start
-    /// of the next response.
+    /// Changes a response before it is signed. A response without a body, such as a 204, does not get a body, because
+    /// the client would read that body as the start of the next response.
     pub(super) fn apply(&self, response: &mut Response, signing: &mut Signing) {
         self.apply_to_delivery(response);
         if let Some(replaced) = self.replacement() {
@@ -249,7 +250,7 @@ impl Fault {
                 signing,
                 ..
             } => {
-                let message = "ordered as a fault of the sandbox";
+                let message = "injected as a fault by the sandbox";
                 Some((Response::error(*status, code, message), *signing))
             }
             Self::HtmlPage { status, .. } => {
@@ -402,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_changes_the_body_as_it_says() {
+    fn each_fault_changes_the_body_as_documented() {
         let changed = |fault: &Fault| {
             let mut body = br#"{"a":1,"b":"c"}"#.to_vec();
             fault.apply_to_body(&mut body);
@@ -423,28 +424,28 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_as_large_and_deep_as_ordered_up_to_a_limit() {
+    fn a_body_is_as_large_and_deep_as_requested_up_to_a_limit() {
         let length = |fault: Fault| {
             let mut body = b"{}".to_vec();
             fault.apply_to_body(&mut body);
             body.len()
         };
-        for (wanted, ordered) in [
+        for (wanted, requested) in [
             (LARGEST - 1, LARGEST - 1),
             (LARGEST, LARGEST),
             (LARGEST, LARGEST + 1),
             (LARGEST, usize::MAX),
         ] {
-            assert_eq!(length(Fault::LargeBody { length: ordered }), wanted);
+            assert_eq!(length(Fault::LargeBody { length: requested }), wanted);
         }
         let around = length(Fault::DeepJson { depth: 0 });
-        for (wanted, ordered) in [
+        for (wanted, requested) in [
             (DEEPEST - 1, DEEPEST - 1),
             (DEEPEST, DEEPEST),
             (DEEPEST, DEEPEST + 1),
             (DEEPEST, usize::MAX),
         ] {
-            let deep = length(Fault::DeepJson { depth: ordered });
+            let deep = length(Fault::DeepJson { depth: requested });
             assert_eq!(deep, around + 2 * wanted);
         }
     }

@@ -32,9 +32,10 @@ pub(super) enum Rule {
     },
     /// An `https://` URL without a query, of at most this many characters.
     NotifyUrl(usize),
-    /// The same, or an `http://` URL, which is allowed on a dedicated line.
+    /// An `https://` or `http://` URL without a query, of at most this many characters. `http://` is for a dedicated
+    /// line 专线.
     PartnerNotifyUrl(usize),
-    /// An `https://` URL with a path and without a query.
+    /// An `https://` URL with a path and without a query, of at most this many characters.
     NotifyUrlWithPath(usize),
     /// Text of at most this many bytes.
     Bytes(usize),
@@ -68,8 +69,8 @@ impl Field {
     }
 }
 
-/// Checks a whole body: it is an object, it obeys the rules for all bodies, and each field of the `tables` obeys its own
-/// rule. Unknown fields are ignored.
+/// Checks a whole body: it is an object, it contains no `null` and no character of four UTF-8 bytes, and each field of
+/// the `tables` obeys its rule. Other fields are allowed.
 pub(super) fn check(body: &Value, tables: &[&[Field]]) -> Checked {
     check_everywhere("", body)?;
     let mut tables = tables.iter();

@@ -32,7 +32,7 @@ const ECHO: &[Field] = &[
     Field::optional("notify_url", Rule::AnyText),
 ];
 
-/// The state of a sandbox, and its responses.
+/// The state of a sandbox. Its methods handle requests and act as the user.
 pub(super) struct Gateway {
     pub(super) identity: Identity,
     pub(super) platform: Platform,
@@ -267,8 +267,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Sends a notification and returns its id. The caller holds the lock of the store, so that notifications are in the
-    /// order of the changes.
+    /// Sends a notification and returns its id. A caller that has changed the store still holds its lock, so that
+    /// notifications are in the order of the changes.
     ///
     /// `times` are those of [`Clock::times`], read before any lock is taken.
     pub(super) fn notify(

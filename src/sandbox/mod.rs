@@ -1,8 +1,8 @@
-//! A local gateway that plays WeChat Pay, for tests and development. WeChat Pay offers no sandbox for this product.
+//! A local gateway that simulates WeChat Pay, for tests and development. WeChat Pay offers no sandbox for this product.
 //!
-//! It listens on loopback on a port that the system picks and checks requests as WeChat Pay does: the form and the
-//! signature of `Authorization`, the timestamp, the headers and the fields. Its responses are signed. All keys, including
-//! the private ones, are published with this crate and protect nothing.
+//! It listens on loopback. It checks requests as WeChat Pay does: the form and the signature of `Authorization`, the
+//! timestamp, the headers and the fields. Its responses are signed. All keys, including the private ones, are published
+//! with this crate and protect nothing.
 //!
 //! ```
 //! use wechatpay_contract::ecommerce;
@@ -21,31 +21,32 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The sandbox serves the ten contract APIs, the list of platform certificates ([`Sandbox::platform`]) and the self-test.
-//! For direct merchants, partners and platforms it also serves orders with a contract: placing, querying, closing and
-//! refunding them.
+//! The sandbox serves the ten contract APIs, the list of platform certificates ([`Sandbox::platform`]) and the echo API
+//! that [`Client::self_test`] calls. For direct merchants, partners and platforms it also serves orders with a
+//! contract: placing, querying, closing and refunding them.
 //!
 //! A pre-signing session lasts two hours. The user signs the contract in it ([`Sandbox::user_signs`]), and the user or the
 //! merchant terminates the contract later. The user pays an order ([`Sandbox::user_pays`]), and the test settles a refund
 //! ([`Sandbox::settle_refund`]).
 //!
-//! The sandbox sends a signed and encrypted notification of each change ([`Sandbox::notifications`],
-//! [`Sandbox::deliver_notifications_to`]). A test can send a notification of any kind ([`Sandbox::notify`]), or make one
-//! without a server ([`Platform::notification`], [`Platform::sign`]). [`Sandbox::fault`] injects a fault, and
-//! [`Sandbox::requests`] returns each request with its status and whether it took effect.
+//! The sandbox sends a signed and encrypted notification when a contract is signed or terminated, an order is paid or a
+//! refund is settled ([`Sandbox::notifications`], [`Sandbox::deliver_notifications_to`]). A test can send a
+//! notification of any kind ([`Sandbox::notify`]), or make one without a server ([`Platform::notification`],
+//! [`Platform::sign`]). [`Sandbox::fault`] injects a fault, and [`Sandbox::requests`] returns each request with its
+//! status and whether it took effect.
 //!
 //! # Inferred behaviour
 //!
 //! Where WeChat Pay does not document the behaviour, the sandbox does the following.
 //!
 //! - A query for a contract that was not signed returns 404 `RESOURCE_NOT_EXISTS`.
-//! - Pre-signing under a code that cannot be used again, terminating a contract that is not signed, and placing an order
-//!   with a contract that is not in force return 400 `INVALID_REQUEST`.
+//! - Pre-signing under an `out_contract_code` that cannot be used again, terminating a contract that is not signed, and
+//!   placing an order with a contract that is not in force return 400 `INVALID_REQUEST`.
 //! - Placing an order under the number of a paid order, or closing a paid order, returns 400 `ORDER_PAID`. Placing an order
 //!   under the number of an unpaid order with other fields returns 403 `OUT_TRADE_NO_USED`.
 //! - Creating a refund returns 400 `INVALID_REQUEST` if its number was used with other fields, if its total is not the
-//!   order's total, if its amount is more than what is left to refund, or if the order has fifty refunds already. The
-//!   minimum of one minute between two refunds and the limit of one year after the payment are not checked.
+//!   order's total, if its amount is more than what is left to refund, or if the order has fifty refunds that are not
+//!   closed. The minimum of one minute between two refunds and the limit of one year after the payment are not checked.
 //! - A paid order has no field for its contract. Its `trade_type` is `JSAPI` and its `bank_type` is `OTHERS`.
 //! - A `Wechatpay-Serial` that names no platform key returns 400 `PARAM_ERROR`.
 //! - The session ends when the user gives up.
@@ -78,8 +79,8 @@
 //!
 //! | path | body | effect |
 //! |---|---|---|
-//! | `GET /sandbox/` | | returns a web page that shows contracts, orders, requests and notifications, and lets a person play the user |
-//! | `GET /sandbox/health` | | returns `status` `ok` |
+//! | `GET /sandbox/` | | returns a web page that shows contracts, orders, requests and notifications, and lets a person act as the user |
+//! | `GET /sandbox/health` | | returns `mchid`, and `status`, which is `ok` |
 //! | `POST /sandbox/reset` | | restores the initial state |
 //! | `GET /sandbox/snapshot` | | returns contracts, orders, refunds, keys and clock |
 //! | `POST /sandbox/snapshot` | a snapshot | loads the snapshot |
@@ -349,7 +350,7 @@ impl Sandbox {
         self.gateway.platform.clone()
     }
 
-    /// Sets the clock that the sandbox uses to check requests and sign responses, instead of the system's.
+    /// Replaces the system's clock in the sandbox, for requests and signatures and for contracts and payments.
     pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
         self.gateway.clock.replace(Some(Arc::new(clock)));
     }
@@ -368,7 +369,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`UserError`] if this code has no session that the user can sign in.
+    /// [`UserError`] if the contract has no open session in the mini program.
     ///
     /// ```
     /// # use wechatpay_contract::ecommerce;
@@ -394,13 +395,13 @@ impl Sandbox {
             .user_signs(out_contract_code, SigningFlow::MiniProgram)
     }
 
-    /// Pays and then signs a contract as the user, on the page after the payment. Returns the contract's id.
+    /// Pays as the user, and then signs a contract on the page that follows the payment. Returns the contract's id.
     ///
     /// This is for contracts that were pre-signed with `pay-redirect-sign`.
     ///
     /// # Errors
     ///
-    /// As [`user_signs`](Self::user_signs).
+    /// [`UserError`] if the contract has no open session for signing after a payment.
     pub fn user_pays_and_signs(&self, out_contract_code: &str) -> Result<String, UserError> {
         self.gateway
             .user_signs(out_contract_code, SigningFlow::PayRedirectSign)
@@ -437,7 +438,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`UserError`] if the refund is unknown, or has ended.
+    /// [`UserError`] if the refund is unknown, has ended, or cannot change to this status.
     pub fn settle_refund(
         &self,
         out_refund_no: &str,
@@ -446,8 +447,8 @@ impl Sandbox {
         self.gateway.settle_refund(out_refund_no, status)
     }
 
-    /// Advances the clock of contracts and payments, so that a test can let a session of two hours end. Signatures
-    /// are still made and checked by the clock of [`set_clock`](Self::set_clock), so clients see no difference.
+    /// Advances the clock of contracts and payments, so that a test can let a session of two hours end. The clock of
+    /// requests and signatures does not change, so a client's clock still agrees with it.
     pub fn advance_clock(&self, by: Duration) {
         self.gateway.clock.advance(by.as_secs());
     }
@@ -484,7 +485,8 @@ impl Sandbox {
 
     /// Sends a notification with any event type, `original_type` and content, signed and encrypted, and returns its id.
     ///
-    /// The events of this product are not public. With this method a test sends events that a merchant has received.
+    /// WeChat Pay does not document the events of this product. If you have received one, reproduce it with this
+    /// method.
     ///
     /// ```
     /// # use serde_json::json;

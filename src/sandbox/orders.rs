@@ -17,7 +17,7 @@ const MINUTE: u64 = 60;
 const FIFTEEN_DAYS: u64 = 15 * 24 * 60 * 60;
 const PREPAY_LIFETIME: u64 = 2 * 60 * 60;
 
-/// The kind of merchant that calls, which the path tells.
+/// The kind of merchant that calls, named by a part of the path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// A direct merchant.
@@ -116,8 +116,8 @@ pub(super) struct Order {
 }
 
 impl Orders {
-    /// Places an order, or returns a new `prepay_id` for the same one. The contract must be in force. This rule is
-    /// inferred, and so are the status and the error code if it is broken.
+    /// Places an order, or returns a new `prepay_id` if the order was placed before with the same fields. Refuses a
+    /// contract that is not in force. This rule, its status and its error code are inferred.
     pub(super) fn place(
         &mut self,
         role: Role,
@@ -253,8 +253,8 @@ impl Order {
         total.and_then(Value::as_u64).unwrap_or_default()
     }
 
-    /// Checks that an order is placed again with the same fields and is not paid yet. The error code for a paid order is
-    /// inferred.
+    /// Checks that an order is placed again with the same fields, and is neither paid nor closed. The error code for a
+    /// paid order is inferred.
     fn check_same(&self, body: &Value) -> Result<(), Refusal> {
         let (status, code, problem) = match self.state() {
             "CLOSED" => (400, "ORDER_CLOSED", "the order is closed"),
@@ -284,7 +284,7 @@ impl Role {
     }
 }
 
-/// Checks the merchant ids in `ids`, the body or the query of a request.
+/// Checks the merchant ids. `ids` is the body or the query of a request.
 fn check_ids(role: Role, mchid: &str, ids: &Value) -> Result<(), Refusal> {
     for (position, name) in role.ids().iter().enumerate() {
         let issue = match text(ids, name) {

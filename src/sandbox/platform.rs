@@ -92,8 +92,9 @@ pub enum SignsWith {
     /// key, are signed with the valid certificate that expires last. If there is none, the public key is used.
     #[default]
     Requested,
-    /// This key for every message, whatever the request names, as before a merchant's migration to the public key or in a
-    /// rotation of certificates. If there is no such key, the valid certificate that expires last is used.
+    /// This key for every message, whatever the request names. WeChat Pay does this until it has migrated a merchant to
+    /// the public key, and during a rotation of certificates. If there is no such key, the valid certificate that
+    /// expires last is used.
     Key(String),
     /// The public key for some messages, spread evenly, and the valid certificate that expires last for the others. WeChat
     /// Pay migrates a merchant's notifications in this way, in steps of 1, 10, 50, 100, 200, 500 and 1000 permille.
@@ -145,8 +146,8 @@ impl Platform {
         Ok(Verifier::new([key])?)
     }
 
-    /// Sets whether the merchant has the WeChat Pay public key, which is `true` by default. If it has not,
-    /// [`Sandbox::PUBLIC_KEY_ID`](super::Sandbox::PUBLIC_KEY_ID) is unknown.
+    /// Sets whether the merchant has the WeChat Pay public key. The default is `true`. If `on` is `false`, a request
+    /// that names [`Sandbox::PUBLIC_KEY_ID`](super::Sandbox::PUBLIC_KEY_ID) in `Wechatpay-Serial` is refused.
     pub fn offer_public_key(&self, on: bool) {
         self.state().is_public_key_withheld = !on;
     }
@@ -158,8 +159,8 @@ impl Platform {
     ///
     /// # Errors
     ///
-    /// [`SandboxError`] if the serial number is not one of up to 40 hexadecimal digits, if it is listed already, or if
-    /// the validity ends before it starts or after the year 9999.
+    /// [`SandboxError`] if the serial number is zero, is not 1 to 40 hexadecimal digits or is listed already, or if the
+    /// validity ends before it starts or after the year 9999.
     pub fn issue_certificate(
         &self,
         serial_no: &str,
@@ -174,7 +175,8 @@ impl Platform {
         };
         certificate.check()?;
         if state.find(serial_no).is_some() {
-            return Err(SandboxError::new("serial_no: found one that is listed"));
+            let problem = format!("serial_no: found {serial_no:?}, which is listed already");
+            return Err(SandboxError::new(problem));
         }
         let pem = self.pem(&certificate);
         state.issued += 1;
@@ -338,7 +340,7 @@ pub(super) fn encrypted(key: &ApiV3Key, associated_data: &str, content: &[u8]) -
     })
 }
 
-/// Returns the bytes of a serial number, or `None` unless it has up to 40 hexadecimal digits and is not zero.
+/// Returns the bytes of a serial number, or `None` if it is zero or is not 1 to 40 hexadecimal digits.
 fn serial_bytes(text: &str) -> Option<Vec<u8>> {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hex || text.len() > 40 || text.trim_start_matches('0').is_empty() {

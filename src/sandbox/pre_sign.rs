@@ -46,8 +46,8 @@ const ECOMMERCE: &[Field] = &[
     Field::required("openid", Rule::AnyText),
 ];
 
-/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. It gives no lengths and does not say that one of
-/// the two users is required.
+/// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012471269>. It gives no lengths and does not say that
+/// `sp_openid` or `sub_openid` is required.
 const SERVICE_PROVIDER: &[Field] = &[
     Field::required("sp_appid", Rule::AnyText),
     Field::required("sub_mchid", Rule::AnyText),
@@ -73,7 +73,8 @@ const QS: &[Field] = &[
     Field::optional("sub_openid", Rule::Text(128)),
 ];
 
-/// Any text is accepted, because the order may have been placed through an API that the sandbox does not serve.
+/// Any `prepay_id` of at most 64 characters is accepted, because the order may have been placed through an API that the
+/// sandbox does not serve.
 const PREPAY_ID: &[Field] = &[Field::required("prepay_id", Rule::Text(64))];
 
 /// Refuses a body that breaks a rule documented for the mode.

@@ -253,7 +253,7 @@ fn check(family: Family, body: &Value) -> Result<(), Refusal> {
     fields::check(body, &[own_fields, BOTH])?;
     let numbers = ["transaction_id", "out_trade_no"].map(|name| text(body, name));
     if numbers.iter().flatten().count() != 1 {
-        let issue = "or out_trade_no is required, and not both";
+        let issue = "is required unless out_trade_no is given, and not allowed with it";
         return Err(Refusal::param_error("transaction_id", &Value::Null, issue));
     }
     Ok(())

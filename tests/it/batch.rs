@@ -96,8 +96,8 @@ fn a_batch_is_terminated_whatever_happens_on_the_way() {
     let lines = lines.into_inner().unwrap();
     assert_eq!((left.len(), lines.len()), (1, 1), "{lines:?}");
     let wanted = format!(
-        "{} is left (mend it): WeChat Pay responded with HTTP 403 NO_AUTH: ordered as a fault of the sandbox; WeChat Pay \
-         refused the request; Request-ID ",
+        "{} is left (mend it): WeChat Pay responded with HTTP 403 NO_AUTH: injected as a fault by the sandbox; \
+         WeChat Pay refused the request; Request-ID ",
         left[0]
     );
     assert!(lines[0].starts_with(&wanted), "{lines:?}");

@@ -126,7 +126,10 @@ fn serial_numbers_are_numbers() {
             .unwrap();
         let again = platform.issue_certificate(written, until(4_000_000_000));
         let problem = again.unwrap_err().to_string();
-        assert_eq!(problem, "serial_no: found one that is listed");
+        assert_eq!(
+            problem,
+            format!("serial_no: found {written:?}, which is listed already")
+        );
 
         let client = sandbox
             .certificate_client_builder()

@@ -277,7 +277,7 @@ fn the_fields_of_a_refund_are_of_their_documented_form() {
             let response = fixture.post(path, &with(body, field, value));
             assert_param_error(&response, field, issue);
         }
-        let issue = "or out_trade_no is required, and not both";
+        let issue = "is required unless out_trade_no is given, and not allowed with it";
         for number in [None, Some(json!("4200"))] {
             let body = match number {
                 None => with(body, "out_trade_no", None),
