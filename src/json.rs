@@ -19,7 +19,8 @@ use serde::forward_to_deserialize_any;
 /// Responses and notifications hold personal data, such as the user's name and openid, and errors are logged. So this
 /// error names fields, types and positions, but shows no value and no unknown name of the JSON: `amount.total: invalid
 /// type: string, expected u64 at line 1 column 20`. If a type of the caller's rejects a value with a message of its
-/// own, the message is left out too, since it may repeat the value. Only what such a type names as expected is shown.
+/// own, the message is left out too, since it may repeat the value. Only the type's description of the expected value
+/// is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError(
     /// Boxed to keep the `Result` of a call small.
@@ -238,11 +239,11 @@ impl<'p, 'de> Place<'p, 'de> {
 #[derive(Clone, Copy)]
 struct Context<'p, 'de> {
     at: &'p Place<'p, 'de>,
-    /// The first problem, without its position.
+    /// The problem, without line and column.
     problem: &'p Cell<Option<Problem>>,
     /// True while the key of a member is read.
     is_key: bool,
-    /// The fields or variants of the expected type, if an array cannot be read as the type.
+    /// The fields or variants, if the expected type is a struct, map or enum. An array is not read as one of these.
     fields: Option<&'static [&'static str]>,
 }
 

@@ -296,7 +296,7 @@ pub struct SignedRequest<'r> {
     target: Cow<'r, str>,
     body: Option<&'r [u8]>,
     authorization: String,
-    /// `None` only for the first download of certificates.
+    /// `None` only for a download of certificates without a valid platform key.
     platform_key: Option<PublicKey>,
     signed_text: Vec<u8>,
 }

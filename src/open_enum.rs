@@ -11,7 +11,7 @@ macro_rules! open_enum {
         $(#[$doc])*
         ///
         /// The list is open. A value unknown to this crate is [`Other`](Self::Other). It may get its own variant in a
-        /// later version, so compare strings with [`as_str`](Self::as_str).
+        /// later version, so recognize such a value by [`as_str`](Self::as_str), not by `Other`.
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum $name {

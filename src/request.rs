@@ -31,11 +31,13 @@ pub trait Endpoint {
     /// the last 5 minutes, would be accepted if it arrived on the connection. Only the fields that the response repeats
     /// reveal this. A difference becomes [`Error::Mismatch`](crate::Error::Mismatch).
     ///
-    /// `mchid` is the merchant id that signed the request. [`Client::send`](crate::Client::send) and
+    /// `mchid` is the id of the merchant that signed the request. [`Client::send`](crate::Client::send) and
     /// [`Merchant::accept_for`](crate::Merchant::accept_for) call this after each success. `Client::execute` and
-    /// `Merchant::accept` know no endpoint, so their callers must compare. The contract calls of this crate compare
-    /// `mchid`, `sub_mchid`, `service_id` and `out_contract_code` where the response repeats them. The response to an
-    /// order repeats nothing of the order.
+    /// `Merchant::accept` know no endpoint, so their callers must compare.
+    ///
+    /// The contract calls of this crate compare `mchid`, `sub_mchid`, `service_id` and `out_contract_code` where the
+    /// response repeats them. The query of an order compares the merchant ids and the order's number, and the refund
+    /// calls compare the refund's number. The responses to placing and closing an order repeat nothing of the order.
     ///
     /// # Errors
     ///
@@ -45,9 +47,8 @@ pub trait Endpoint {
         Ok(())
     }
 
-    /// Returns `true` if this call may have taken effect although it failed with `error`, which means a refusal in
-    /// other calls. [`ApiError::outcome`] is then [`Outcome::Unknown`](crate::Outcome::Unknown). The default returns
-    /// `false`.
+    /// Returns `true` if this call may have taken effect, although `error` means a refusal of any other call.
+    /// [`ApiError::outcome`] is then [`Outcome::Unknown`](crate::Outcome::Unknown). The default returns `false`.
     ///
     /// For example, a refund may be in progress although the response is 429.
     fn is_inconclusive(&self, error: &ApiError) -> bool {
@@ -180,8 +181,8 @@ impl Request {
         self
     }
 
-    /// Sets the JSON body. WeChat Pay expects absent keys rather than `null`, and refuses characters of four UTF-8
-    /// bytes, such as emoji.
+    /// Sets the JSON body. WeChat Pay expects absent keys rather than `null`. A body with a character of four UTF-8
+    /// bytes, such as an emoji, is an error before anything is sent, since WeChat Pay refuses it.
     pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
         match json_body(body) {
             Ok(body) => self.body = Some(body),
@@ -215,11 +216,12 @@ impl Request {
     /// Marks a request whose response repeats none of its fields, such as an order. The response to another request
     /// could therefore be mistaken for its success.
     ///
-    /// [`Client`](crate::Client) then sends it only on a connection that was idle for so long that no other response is
-    /// in flight, and fails if a second response follows. Calls in quick succession alternate between a few
-    /// connections. One risk remains: another response may arrive between the request and its own response. Only a
-    /// later query reveals this. [`Client::execute`](crate::Client::execute) sends every request this way, since it
-    /// compares nothing. An [`Endpoint`] without [`check`](Endpoint::check) should call this method.
+    /// [`Client`](crate::Client) then sends it on a new connection, or on one that was idle for at least twice as long
+    /// as connecting or its slowest exchange took, so that no late response should follow. The call fails if a second
+    /// response follows. Calls in quick succession alternate between a few connections. One risk remains: another
+    /// response may arrive between the request and its own response. Only a later query reveals this.
+    /// [`Client::execute`](crate::Client::execute) sends every request this way, since it compares nothing. An
+    /// [`Endpoint`] without [`check`](Endpoint::check) should call this method.
     pub fn unrepeated(mut self) -> Self {
         self.is_unrepeated = true;
         self
@@ -300,8 +302,9 @@ impl Request {
             if !names.any(|known| known == name) {
                 // The name is not shown, since it may be a secret passed by mistake.
                 let found = describe(name, |c| c.is_ascii_alphanumeric() || c == '_');
-                let problem =
-                    format!("the name of a variable {found}: wanted one of the path {template}");
+                let problem = format!(
+                    "name of a variable: {found}, wanted a variable of the path {template}"
+                );
                 return Err(InvalidField::new("path", problem));
             }
             let mut earlier = self.variables.iter().take(position);
@@ -436,7 +439,7 @@ fn percent_encode(text: &str, target: &mut String) {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             target.push(char::from(byte));
         } else {
-            // A `String` takes any text.
+            // Writing to a `String` cannot fail.
             let _ = write!(target, "%{byte:02X}");
         }
     }

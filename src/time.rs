@@ -247,7 +247,7 @@ mod tests {
                 assert_eq!(none.unix_seconds(), None);
             }
         }
-        // Even the largest input can be written.
+        // Even the largest input is converted without an overflow.
         assert!(Civil::at(u64::MAX).date[0] > 9999);
     }
 

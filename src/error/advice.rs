@@ -6,10 +6,10 @@ use std::fmt;
 ///
 /// | advice | errors |
 /// |---|---|
-/// | [`Mend`](Self::Mend) | a wrong field, setting or key, no platform key, or a refusal by WeChat Pay |
+/// | [`Mend`](Self::Mend) | a wrong field, setting or key, no platform key, a refusal by WeChat Pay, or a download of certificates that would fail again |
 /// | [`Retry`](Self::Retry) | no connection, or a signing function that failed |
 /// | [`Wait`](Self::Wait) | too many requests, or a download of certificates that failed and may succeed later |
-/// | [`Query`](Self::Query) | every error after which the request may have taken effect |
+/// | [`Query`](Self::Query) | every other error, after which the request may have taken effect |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Advice {
     /// Nothing has taken effect, and the same request would fail again: fix what the error names.

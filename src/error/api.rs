@@ -17,8 +17,8 @@ use super::{Advice, Outcome, Shown};
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
-    /// `code`, such as `PARAM_ERROR`. Empty if the body has no `code`, or one that is not a string, as other gateways
-    /// send.
+    /// `code`, such as `PARAM_ERROR`. Empty if the body has no `code`, or if `code` is not a string, as in responses of
+    /// other gateways.
     pub code: String,
     /// `message`, meant for people. Empty if the body has no `message`. If `code` is not a string, the message starts
     /// with it: `code 404: not found`.
@@ -32,9 +32,9 @@ pub struct ApiError {
     /// The id of the platform key that the response names, if the verifier does not hold that key. The signature could not
     /// be verified, so [`authenticity`](Self::authenticity) is [`Authenticity::Unsigned`].
     pub unknown_key: Option<String>,
-    /// The header `Server` of a response without WeChat Pay's error body.
+    /// The header `Server` of a response whose body is not a JSON object, as WeChat Pay's error body is.
     pub server: Option<String>,
-    /// The start of a body that is not WeChat Pay's, such as the page of a proxy or firewall, as plain text without
+    /// The start of a body that is not a JSON object, such as the page of a proxy or firewall. It is plain text without
     /// invisible characters.
     pub excerpt: Option<String>,
     /// True if the call may have taken effect, although this error means a refusal in other calls.
@@ -93,8 +93,9 @@ impl ApiError {
         }
     }
 
-    /// Returns [`Outcome::Refused`] for the statuses by which WeChat Pay or HTTP itself refuses a request, and
-    /// [`Outcome::Unknown`] for all others, which include 5xx.
+    /// Returns [`Outcome::Refused`] for the statuses with which WeChat Pay refuses a request (400, 401, 403, 404, 429),
+    /// and for those with which any HTTP server refuses a request for its form (405, 406, 411, 413, 414, 415, 417,
+    /// 431). Returns [`Outcome::Unknown`] for all others, such as 5xx.
     ///
     /// WeChat Pay's `code` consists of upper-case letters, digits and `_`. Without such a code, the outcome is
     /// [`Outcome::Unknown`] with any status, since a proxy may have written the response after it forwarded the

@@ -11,10 +11,10 @@ use super::{Advice, ApiError, KeyError, Outcome, Shown, write_causes};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// WeChat Pay has no platform certificates for this merchant (HTTP 404 `RESOURCE_NOT_EXISTS`, or an empty list). It
-    /// has the WeChat Pay public key 微信支付公钥 instead. Configure that key with
-    /// [`PublicKey::from_pem`](crate::PublicKey::from_pem): its id `PUB_KEY_ID_…` and the file `pub_key.pem` are in the
-    /// merchant platform under account center, API security (账户中心 › API安全 › 微信支付公钥).
+    /// WeChat Pay has no platform certificates for this merchant: it responds with HTTP 404 and the code
+    /// `RESOURCE_NOT_EXISTS` or `NOT_FOUND`, or with an empty list. The merchant has the WeChat Pay public key 微信支付公钥
+    /// instead. Configure that key with [`PublicKey::from_pem`](crate::PublicKey::from_pem): its id `PUB_KEY_ID_…` and
+    /// the file `pub_key.pem` are in the merchant platform under account center, API security (账户中心 › API安全 › 微信支付公钥).
     NoCertificates {
         /// WeChat Pay's response. With an empty list the status is 200, and there is no code.
         response: Box<ApiError>,

@@ -97,8 +97,9 @@ pub enum KeyError {
         /// Their id.
         id: String,
     },
-    /// One of the platform keys is the merchant's own: it has the same serial number or the same content. WeChat Pay
-    /// signs the responses, so configure its public key or platform certificates.
+    /// One of the platform keys is the merchant's own: its id is the serial number of the merchant's certificate, or it
+    /// is the merchant's public key. WeChat Pay signs the responses, so configure its public key or platform
+    /// certificates.
     OwnKey {
         /// The id of the key.
         id: String,
@@ -114,7 +115,7 @@ impl fmt::Display for KeyError {
                 write!(f, "found {} PEM blocks ({}): ", found.len(), found.join(", "))?;
                 match keep {
                     Some(label) => write!(f, "keep only BEGIN {label}"),
-                    None => write!(f, "keep only one (the first of a chain of certificates), wanted {wanted}"),
+                    None => write!(f, "keep only one block (of a certificate chain, the first): wanted {wanted}"),
                 }
             }
             Self::Encrypted => f.write_str(
@@ -148,16 +149,14 @@ impl fmt::Display for KeyError {
                 "the certificate {serial_no} belongs to another private key: wanted apiclient_cert.pem and \
                  apiclient_key.pem of the same merchant, issued together"
             ),
-            Self::NoKeys => f.write_str(
-                "found no platform key: wanted at least one, or nothing could be verified",
-            ),
+            Self::NoKeys => f.write_str("found no platform key: wanted at least one"),
             Self::DuplicateId { id } => {
                 write!(f, "found two platform keys with the id {id}: wanted each once")
             }
             Self::OwnKey { id } => write!(
                 f,
-                "the platform key {id} is the merchant's own: either the merchant's certificate or public key was given \
-                 in place of WeChat Pay's, or WeChat Pay's serial number in place of the merchant's"
+                "the platform key {id} is the merchant's own: wanted WeChat Pay's public key or certificate as \
+                 platform key, and the serial number of the merchant's certificate in the signer"
             ),
         }
     }

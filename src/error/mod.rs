@@ -31,33 +31,37 @@ pub use self::verify::VerifyError;
 pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 
 /// The possible effect of a failed request at WeChat Pay, as [`Error::outcome`] returns it. Check it first after any
-/// failure of a payment call:
+/// failed call.
 ///
 /// | failure | error | outcome |
 /// |---|---|---|
 /// | a field breaks a documented rule, or a variable of the path is unfilled | [`Error::InvalidField`] | [`NotSent`](Self::NotSent) |
-/// | a setting of a client cannot be used | [`Error::InvalidSetting`] | [`NotSent`](Self::NotSent) |
+/// | a setting of a client or signer cannot be used | [`Error::InvalidSetting`] | [`NotSent`](Self::NotSent) |
 /// | a key cannot be read, or conflicts with another | [`Error::Key`] | [`NotSent`](Self::NotSent) |
 /// | there is no platform key, or none is valid now | [`Error::NoPlatformKey`] | [`NotSent`](Self::NotSent) |
-/// | no platform key is valid, and the download of certificates fails | [`Error::Download`] | [`NotSent`](Self::NotSent) |
+/// | the download of certificates fails in a call without a valid platform key, or in [`Client::refresh_certificates`](crate::Client::refresh_certificates) | [`Error::Download`] | [`NotSent`](Self::NotSent) |
 /// | the nonce or the signature cannot be made | [`Error::Sign`] | [`NotSent`](Self::NotSent) |
 /// | no connection to any host: DNS lookup, TCP, proxy or TLS failed or timed out | [`Error::Connect`] | [`NotSent`](Self::NotSent) |
 /// | the connection breaks before the whole response has arrived | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the request times out after the connection was made | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the response is not HTTP, or longer than 1 MiB | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
-/// | 2xx without a signature | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
-/// | any status with a wrong, probe or stale signature, or 2xx signed with an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
+/// | a second response follows a refusal, or a success of an [unrepeated](crate::Request::unrepeated) request | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | 2xx without a signature, or signed with an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
+/// | any status with an invalid signature, such as a wrong, probe or stale one | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |
-/// | 2xx other than 202 that names a different contract than the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
-/// | a download of certificates returns no usable list | [`Error::Certificates`] | [`Unknown`](Self::Unknown) |
+/// | 2xx other than 202 with a field that differs from the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
+/// | a download of certificates returns 404, since the merchant has none | [`Error::Certificates`] | [`Refused`](Self::Refused) |
+/// | a download of certificates returns a list that cannot be used, or a panic ends it | [`Error::Certificates`] | [`Unknown`](Self::Unknown) |
 /// | 2xx other than 202 whose body cannot be read as the expected type | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
 /// | 400, 401, 403, 404 or 429 with a `code` of upper-case letters, digits and `_`, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
 /// | 405, 406, 411, 413, 414, 415, 417 or 431 with such a `code`, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
-/// | 3xx, any other 4xx, a status of the two rows above without such a `code` or in a call whose [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive) returns `true` | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | one of these statuses without such a `code` | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | one of these statuses in a call whose [`Endpoint::is_inconclusive`](crate::Endpoint::is_inconclusive) returns `true` | [`Error::Api`] | [`Unknown`](Self::Unknown) |
+/// | 3xx, or any other 4xx | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 /// | 5xx, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Unknown`](Self::Unknown) |
 ///
-/// The client itself retries only where a retry cannot make a request take effect twice. It tries the backup host if no
-/// connection to the main host could be made, and it retries a `GET` once if its connection broke.
+/// The client itself retries only where a retry cannot make a request take effect twice. It tries the other of its two
+/// hosts if no connection to one could be made, and it retries a `GET` once if its connection broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Nothing was sent, so the request certainly had no effect. Fix the cause, then send the same request again.
@@ -88,7 +92,7 @@ impl fmt::Display for Outcome {
 pub enum Error {
     /// A value breaks a documented rule. Nothing was sent. Fix the named field.
     InvalidField(InvalidField),
-    /// A setting of a client cannot be used. Nothing was sent. Fix the named setting.
+    /// A setting of a client or signer cannot be used. Nothing was sent. Fix the named setting.
     InvalidSetting(InvalidSetting),
     /// A key could not be read, or conflicts with another. Nothing was sent. The message says what was found and what
     /// is wanted.
@@ -99,12 +103,13 @@ pub enum Error {
         /// The ids of the keys that the verifier holds, none of them valid.
         held: Vec<String>,
     },
-    /// The download of the platform certificates failed. Either the call needed it because no platform key is valid, or
-    /// the caller requested the download itself. The request of the call was not sent. The source says what to do. All
-    /// threads that waited for the same download share the error.
+    /// The platform certificates could not be downloaded. A call returns this error if no platform key is valid, and
+    /// its own request was not sent. [`Client::refresh_certificates`](crate::Client::refresh_certificates) returns it
+    /// for any failed download. The source says what to do. All threads that waited for the same download share the
+    /// error.
     Download(Arc<Self>),
-    /// A download of the platform certificates returned none that could be accepted. The source says what to do. A call
-    /// that needed the certificates returns this error inside [`Download`](Self::Download).
+    /// A download of the platform certificates returned none that could be accepted. The message says what to do. A
+    /// call that needed the certificates returns this error inside [`Download`](Self::Download).
     Certificates {
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
@@ -122,12 +127,12 @@ pub enum Error {
         /// The network or TLS error. It includes the error of the host tried before, if there is one.
         source: Cause,
     },
-    /// The connection broke, or the request timed out. The request may have arrived. The outcome is unknown: query
-    /// before sending again.
+    /// The connection broke, the request timed out, or the response is not HTTP, is longer than 1 MiB or is followed by
+    /// a second one. The request may have arrived. The outcome is unknown: query before sending again.
     Transport {
         /// The host to which the request was sent.
         host: String,
-        /// The error of the network.
+        /// The network error, or the defect of the response.
         source: Cause,
     },
     /// The signature of a response could not be verified, so nothing in it can be trusted. The outcome is unknown:
@@ -156,8 +161,8 @@ pub enum Error {
         /// The first field that differs.
         source: Mismatch,
     },
-    /// A verified success response whose body cannot be read as the expected type. The request has been carried out, or
-    /// may have been: query, and do not send it again.
+    /// A verified success response whose body cannot be read as the expected type. The outcome is unknown, but the
+    /// request has probably been carried out: query, and do not send it again.
     Decode {
         /// The HTTP status of the response.
         status: u16,
@@ -219,7 +224,8 @@ impl Error {
         Some(code).filter(|code| !code.is_empty())
     }
 
-    /// Returns the HTTP status of the response, if there was one. The status is not signed.
+    /// Returns the HTTP status of the response, if the error holds it. Some errors of a response do not, such as
+    /// [`Mismatch`](Self::Mismatch). The status is not signed.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Unverified { status, .. } | Self::Decode { status, .. } => Some(*status),
@@ -229,7 +235,7 @@ impl Error {
         }
     }
 
-    /// Returns whether WeChat Pay refused the request because there were too many. See [`ApiError::is_rate_limited`].
+    /// Returns `true` if the response says that there were too many requests. See [`ApiError::is_rate_limited`].
     pub fn is_rate_limited(&self) -> bool {
         self.api_error().is_some_and(ApiError::is_rate_limited)
     }
@@ -303,9 +309,7 @@ impl Error {
                 );
             }
             Self::NoPlatformKey { .. } => "there is no platform key, so no response could be verified",
-            Self::Download(_) => {
-                "the platform certificates could not be downloaded, so no response could be verified"
-            }
+            Self::Download(_) => "the platform certificates could not be downloaded",
             Self::Sign(_) => "the request could not be signed",
             Self::Connect { host, .. } => return write!(f, "no connection to {host}"),
             Self::Transport { host, .. } => return write!(f, "the exchange with {host} broke off"),

@@ -27,7 +27,8 @@ pub(crate) const ID: usize = 64;
 pub(crate) const SENTENCE: usize = 512;
 
 /// Text from the network, which may be unsigned, sanitized for one line of a log: line breaks and invisible characters
-/// are escaped, and long text is truncated. In a sentence, a line break becomes a space.
+/// are escaped, and long text is truncated. In a [`sentence`](Self::sentence), white space and control characters
+/// become spaces.
 #[derive(Clone, Copy)]
 pub(crate) struct Shown<'a> {
     text: &'a str,

@@ -91,7 +91,7 @@ impl fmt::Display for VerifyError {
             ),
             Self::Stale { timestamp, now } => write!(
                 f,
-                "the message's time {timestamp} and this clock's {now} differ by {:?}, the limit is under 300s",
+                "the message's time {timestamp} and this clock's {now} differ by {:?}: wanted less than 300s",
                 Duration::from_secs(timestamp.abs_diff(*now))
             ),
             Self::UnknownSerial { received, known } => {

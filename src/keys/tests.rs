@@ -875,7 +875,7 @@ fn several_blocks_are_named_with_the_one_to_keep() {
     let [(private, ..), (public, ..), (certificate, ..)] = READERS;
     let (key, certificate_pem) = (pem("rsa2048_pkcs8"), pem("certificate_utc_time"));
     let (encrypted, public_pem) = (pem("encrypted_pkcs8"), pem("rsa2048_public"));
-    let one = "keep only one (the first of a chain of certificates)";
+    let one = "keep only one block (of a certificate chain, the first)";
     let bundle = key.clone() + &certificate_pem;
     for (read, input, said) in [
         (
@@ -891,20 +891,20 @@ fn several_blocks_are_named_with_the_one_to_keep() {
         (
             public,
             bundle,
-            format!("2 PEM blocks (PRIVATE KEY, CERTIFICATE): {one}, wanted {WANTED_PUBLIC}"),
+            format!("2 PEM blocks (PRIVATE KEY, CERTIFICATE): {one}: wanted {WANTED_PUBLIC}"),
         ),
         (
             private,
             encrypted + &public_pem,
             format!(
-                "2 PEM blocks (ENCRYPTED PRIVATE KEY, PUBLIC KEY): {one}, wanted {WANTED_PRIVATE}"
+                "2 PEM blocks (ENCRYPTED PRIVATE KEY, PUBLIC KEY): {one}: wanted {WANTED_PRIVATE}"
             ),
         ),
         (
             certificate,
             certificate_pem.repeat(3),
             format!(
-                "3 PEM blocks (CERTIFICATE, CERTIFICATE, CERTIFICATE): {one}, wanted {WANTED_CERTIFICATE}"
+                "3 PEM blocks (CERTIFICATE, CERTIFICATE, CERTIFICATE): {one}: wanted {WANTED_CERTIFICATE}"
             ),
         ),
         (

@@ -14,8 +14,8 @@ use crate::order::{RefundStatus, RefundedAmount, Transaction};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A contract was signed or terminated, as [`kind`](super::Notification::kind) says. Any other content with an
-    /// `out_contract_code` is read as a contract.
+    /// A contract was signed or terminated, as [`kind`](super::Notification::kind) says. Content with an
+    /// `out_contract_code` is read as a contract whatever its event type, unless it is a payment or a refund.
     Contract(ContractEvent),
     /// An order was paid: `TRANSACTION.SUCCESS`, with [`is_paid`](Transaction::is_paid). Nothing is sent when a payment
     /// fails or an order is closed.
@@ -63,7 +63,7 @@ impl Event {
 /// The content of a notification about a refund.
 ///
 /// Sources: <https://pay.weixin.qq.com/doc/v3/merchant/4012791906>, <https://pay.weixin.qq.com/doc/v3/partner/4012085802>,
-/// for platforms <https://pay.weixin.qq.com/doc/v3/partner/4012124635>.
+/// for e-commerce platforms <https://pay.weixin.qq.com/doc/v3/partner/4012124635>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RefundEvent {
@@ -89,7 +89,7 @@ pub struct RefundEvent {
     pub user_received_account: Option<String>,
     /// The amounts 金额信息, without a currency.
     pub amount: RefundedAmount,
-    /// The merchant who pays for a platform's refund 退款出资商户.
+    /// The merchant who pays for the refund 退款出资商户, in notifications to e-commerce platforms.
     pub refund_account: Option<String>,
 }
 

@@ -9,8 +9,8 @@ use crate::json::DecodeError;
 
 /// The reason why a notification was not opened.
 ///
-/// Reply with [`reply`](Self::reply). WeChat Pay then sends the notification again. The query returns the same state at
-/// any time.
+/// Reply with [`reply`](Self::reply). WeChat Pay then sends the notification again. A query returns the state of
+/// the contract, order or refund at any time.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotificationError {

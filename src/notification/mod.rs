@@ -42,7 +42,7 @@ pub use self::reply::NotificationReply;
 /// ) -> Result<NotificationReply, NotificationError> {
 ///     let headers = SignatureHeaders::from_pairs(headers.iter().map(|(name, value)| (name, value)))?;
 ///     let event = receiver.open(&headers, body, SystemTime::now())?;
-///     // Here: insert the event's key into a unique index, see below. Stop if it is there already.
+///     // Here: insert the event's identifier into a unique index, see below. If it is there already, only reply.
 ///     match &event.content {
 ///         Event::Contract(contract) => match event.kind {
 ///             EventKind::Signed => println!("{} is signed", contract.out_contract_code),
@@ -69,14 +69,17 @@ pub use self::reply::NotificationReply;
 /// # Duties of the caller
 ///
 /// - **Raw bytes.** Pass the body exactly as it was received, before the framework decodes, decompresses or parses it.
-///   Read at most [`MAX_BODY`](Self::MAX_BODY) + 1 bytes.
+///   A body longer than [`MAX_BODY`](Self::MAX_BODY) is refused, so read at most one byte more.
 /// - **Five seconds.** WeChat Pay waits that long for the reply. Store the event and reply, and do slow work later.
 /// - **Duplicates.** The same notification can arrive more than once, even at the same moment on two connections.
-///   Insert a key of the event into a unique index, in one atomic step. Act only if the insert succeeded, and reply
-///   with success either way. The key of a contract is the merchant, `out_contract_code` and the
-///   [`kind`](Notification::kind), if that is [`Signed`](EventKind::Signed) or [`Terminated`](EventKind::Terminated): a
-///   code is unique for one merchant and never used again. The key of a payment is `transaction_id`, that of a refund
-///   `refund_id` and `refund_status`. For anything else it is the [`id`](Notification::id).
+///   Insert an identifier of the event into a unique index, in one atomic step. If the identifier is new, process the
+///   event. If it is there already, only reply with success. The identifiers are:
+///   - of a contract whose [`kind`](Notification::kind) is [`Signed`](EventKind::Signed) or
+///     [`Terminated`](EventKind::Terminated): the merchant, `out_contract_code` and the kind. A code is unique for one
+///     merchant and never used again.
+///   - of a payment: `transaction_id`.
+///   - of a refund: `refund_id` and `refund_status`.
+///   - of any other event: the [`id`](Notification::id).
 /// - **Order.** Notifications can overtake each other: a late `SIGN` must not revive a terminated contract, nor a late
 ///   payment a refunded order.
 /// - **Own records.** Compare a contract (`out_contract_code`, and `mchid`, `appid`, `service_id`, `openid` if present)
@@ -98,9 +101,9 @@ pub use self::reply::NotificationReply;
 /// can be trusted before it is opened, but two things can pick the receiver:
 ///
 /// - **A URL for each merchant**, such as `/notify/1900000109` as the `notify_url` of its requests. This always works.
-/// - **The platform key's id** in `Wechatpay-Serial`, for one URL. A WeChat Pay public key 微信支付公钥 is one merchant's
-///   own. Only an older page states the same of a platform certificate 平台证书. With certificates, use a URL for each
-///   merchant.
+/// - **The platform key's id** in `Wechatpay-Serial`, if the merchants share a URL. A WeChat Pay public key 微信支付公钥
+///   belongs to one merchant. Only an older page says that a platform certificate 平台证书 does too. With certificates,
+///   use a URL for each merchant.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -109,7 +112,7 @@ pub use self::reply::NotificationReply;
 ///     Notification, NotificationError, NotificationReceiver, SignatureHeaders, VerifyError,
 /// };
 ///
-/// /// `receivers` by the ids of their `verifier().key_ids()`.
+/// /// `receivers` maps each id of a receiver's `verifier().key_ids()` to the receiver.
 /// fn open(
 ///     receivers: &HashMap<String, NotificationReceiver>,
 ///     headers: &SignatureHeaders<'_>,
@@ -124,8 +127,8 @@ pub use self::reply::NotificationReply;
 /// }
 /// ```
 ///
-/// The header only selects the receiver, whose key must verify the signature. A notification that names another
-/// merchant's key fails.
+/// The header only selects the receiver, whose key must verify the signature. A notification that names one key and is
+/// signed with another is refused.
 ///
 /// # Documented and inferred parts
 ///
@@ -150,8 +153,8 @@ impl NotificationReceiver {
     /// Makes a receiver that verifies with `verifier`, usually a clone of the client's, and decrypts with `key`.
     ///
     /// `key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too. A receiver does not know the
-    /// merchant's own key. Only a client or a [`Merchant`](crate::Merchant) with the same verifier refuses that key
-    /// among the platform keys.
+    /// merchant's own key, so it cannot refuse that key among the platform keys. A client or a
+    /// [`Merchant`](crate::Merchant) with the same verifier does.
     pub fn new(verifier: Verifier, key: impl Into<Arc<ApiV3Key>>) -> Self {
         Self {
             verifier,

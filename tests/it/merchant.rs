@@ -55,8 +55,8 @@ mod new {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "the platform key {id} is the merchant's own: either the merchant's certificate or public key was \
-                     given in place of WeChat Pay's, or WeChat Pay's serial number in place of the merchant's"
+                    "the platform key {id} is the merchant's own: wanted WeChat Pay's public key or certificate as \
+                     platform key, and the serial number of the merchant's certificate in the signer"
                 )
             );
         }
@@ -1049,7 +1049,7 @@ mod accept {
         let late = merchant().accept::<Value, _, _>(200, headers.pairs(), b"1", at(NOW + 300));
         assert_eq!(
             chain(&late.unwrap_err())[1],
-            "the message's time 1700000000 and this clock's 1700000300 differ by 300s, the limit is under 300s"
+            "the message's time 1700000000 and this clock's 1700000300 differ by 300s: wanted less than 300s"
         );
     }
 }

@@ -129,7 +129,7 @@ mod path {
             let request = Request::get("/v3/{a}").path("a", 1);
             assert_eq!(request.target().unwrap(), "/v3/1");
             let problem =
-                format!("the name of a variable {found}: wanted one of the path /v3/{{a}}");
+                format!("name of a variable: {found}, wanted a variable of the path /v3/{{a}}");
             refused(&request.path(name, 2), "path", &problem);
         }
     }
