@@ -1088,8 +1088,8 @@ mod errors {
                     timestamp: u64::MAX,
                     now: 0,
                 },
-                "the message's time 18446744073709551615 and this clock's 0 differ by 18446744073709551615s, the \
-                 limit is under 300s",
+                "the message's time 18446744073709551615 and this clock's 0 differ by \
+                 18446744073709551615s: wanted less than 300s",
             ),
             (
                 VerifyError::UnknownSerial {

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use wechatpay_contract::ecommerce::MiniProgramPreSign;
 use wechatpay_contract::sandbox::{Fault, Sandbox, Signing};
 use wechatpay_contract::{
-    Advice, ApiV3Key, Cause, CertificateError, Client, ClientBuilder, Error, InvalidField,
-    KeyError, Mismatch, NotificationError, Outcome, PrivateKey, Request, Signer, Verifier,
-    VerifyError, certificates,
+    Advice, ApiError, ApiV3Key, Cause, CertificateError, Client, ClientBuilder, Endpoint, Error,
+    InvalidField, KeyError, Mismatch, NotificationError, Outcome, PrivateKey, Request, Signer,
+    Verifier, VerifyError, certificates,
 };
 
 use crate::failover::{CLOSED_PORT, plain_server};
@@ -35,6 +35,11 @@ fn rows() -> Vec<[String; 3]> {
     })
     .collect()
 }
+
+/// The statuses of refusals: those of WeChat Pay, then those of any HTTP server.
+const REFUSALS: [u16; 13] = [
+    400, 401, 403, 404, 429, 405, 406, 411, 413, 414, 415, 417, 431,
+];
 
 /// What a failure of each row looks like, in the order of the rows.
 fn failures(row: usize) -> Vec<Error> {
@@ -61,36 +66,31 @@ fn failures(row: usize) -> Vec<Error> {
                 length: 1024 * 1024 + 1,
             },
         ]),
-        10 => under([
+        10 => under([two_refusals()]),
+        11 => under([
             Fault::Signature(Signing::Missing),
             Fault::EmptyBody {
                 status: 204,
                 took_effect: true,
             },
+            Fault::Signature(Signing::UnknownSerial),
         ]),
-        11 => wrong_signatures(),
-        12 => under([Fault::Accepted]),
-        13 => under([Fault::Body(another_session())]),
-        14 => vec![unusable_list()],
-        15 => under([Fault::Body(b"{}".to_vec())]),
-        16 => responses(&[400, 401, 403, 404, 429]),
-        17 => responses(&[405, 406, 411, 413, 414, 415, 417, 431]),
-        18 => {
-            let refused = [
-                400, 401, 403, 404, 429, 405, 406, 411, 413, 414, 415, 417, 431,
-            ];
+        12 => wrong_signatures(),
+        13 => under([Fault::Accepted]),
+        14 => under([Fault::Body(another_session())]),
+        15 => vec![list_of(404, br#"{"code":"RESOURCE_NOT_EXISTS"}"#)],
+        16 => vec![list_of(200, br#"{"data":1}"#)],
+        17 => under([Fault::Body(b"{}".to_vec())]),
+        18 => responses(&REFUSALS[..5]),
+        19 => responses(&REFUSALS[5..]),
+        20 => under(REFUSALS.into_iter().flat_map(without_code)),
+        21 => REFUSALS.map(inconclusive).into(),
+        22 => {
             // A 304 cannot bring the body that the sandbox signs.
-            let others = (300..500).filter(|s| !refused.contains(s) && *s != 304);
-            let others: Vec<u16> = others.collect();
-            let mut errors = responses(&others);
-            errors.extend(under(
-                [400, 401, 403, 404, 429, 405]
-                    .into_iter()
-                    .flat_map(without_code),
-            ));
-            errors
+            let others = (300..500).filter(|s| !REFUSALS.contains(s) && *s != 304);
+            responses(&others.collect::<Vec<_>>())
         }
-        19 => responses(&(500..600).collect::<Vec<_>>()),
+        23 => responses(&(500..600).collect::<Vec<_>>()),
         row => panic!("no failure for row {row}"),
     }
 }
@@ -98,7 +98,7 @@ fn failures(row: usize) -> Vec<Error> {
 #[test]
 fn each_row_is_so() {
     let rows = rows();
-    assert_eq!(rows.len(), 20);
+    assert_eq!(rows.len(), 24);
     for (number, [failure, variant, outcome]) in rows.iter().enumerate() {
         for error in failures(number) {
             let debug = format!("{error:?}");
@@ -138,12 +138,40 @@ fn invalid_setting() -> Error {
     sandbox.client_builder().host("no URL").build().unwrap_err()
 }
 
-/// The error of the download itself, as an observer is told it.
-fn unusable_list() -> Error {
-    let body = br#"{"data":1}"#;
+/// Returns the error of the download itself, as an observer is told it.
+fn list_of(status: u16, body: &[u8]) -> Error {
     let headers = Headers::signed(body);
     let key = ApiV3Key::new(Sandbox::API_V3_KEY).unwrap();
-    certificates::accept(200, headers.pairs(), body, at(NOW), &key, &verifier()).unwrap_err()
+    certificates::accept(status, headers.pairs(), body, at(NOW), &key, &verifier()).unwrap_err()
+}
+
+/// A refusal that a second response follows.
+fn two_refusals() -> Fault {
+    let refusal =
+        "HTTP/1.1 400 Bad Request\r\nContent-Length: 22\r\n\r\n{\"code\":\"PARAM_ERROR\"}";
+    Fault::Raw(refusal.repeat(2).into_bytes())
+}
+
+/// Returns the error of a call that may have taken effect although the response is a refusal.
+fn inconclusive(status: u16) -> Error {
+    struct Inconclusive;
+
+    impl Endpoint for Inconclusive {
+        type Response = Value;
+
+        fn request(&self) -> Result<Request, InvalidField> {
+            Ok(Request::post("/v3"))
+        }
+
+        fn is_inconclusive(&self, _: &ApiError) -> bool {
+            true
+        }
+    }
+
+    let body = br#"{"code":"CODE"}"#;
+    let headers = Headers::signed(body);
+    let result = merchant().accept_for(&Inconclusive, status, headers.pairs(), body, at(NOW));
+    result.unwrap_err()
 }
 
 fn no_certificates() -> Error {
@@ -223,7 +251,6 @@ fn wrong_signatures() -> Vec<Error> {
     under(
         signings
             .into_iter()
-            .chain([Signing::UnknownSerial])
             .map(Fault::Signature)
             .chain(errors.into_iter().flatten()),
     )
