@@ -231,8 +231,11 @@ impl Report {
     /// Judges the signatures of the request and of the response.
     fn signatures(&self, seen: Option<&Seen>, cause: Option<&Error>) -> (Judgement, Judgement) {
         let request = match seen {
+            Some(Seen { status, .. }) if (200..300).contains(status) => unknown(format!(
+                "probably accepted: the response is HTTP {status}, but not verified"
+            )),
             Some(Seen { status, .. }) => {
-                unknown(format!("probably accepted: the response is HTTP {status}"))
+                unknown(format!("the response is HTTP {status}, but not verified"))
             }
             None => unknown("no response"),
         };

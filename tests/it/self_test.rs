@@ -275,6 +275,29 @@ fn each_wrong_signature_of_a_response_has_its_remedy() {
 }
 
 #[test]
+fn a_request_counts_as_probably_accepted_only_after_a_2xx_response() {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.fault(Fault::Signature(Signing::Wrong));
+    sandbox.fault(Fault::Error {
+        status: 401,
+        code: "SIGN_ERROR".to_owned(),
+        signing: Signing::Stale,
+        took_effect: false,
+    });
+    let requests: Vec<_> = (0..2)
+        .map(|_| sandbox.client().self_test())
+        .map(|report| report.finding(Check::RequestSignature).cloned().unwrap())
+        .collect();
+    assert!(requests.iter().all(|one| one.verdict == Verdict::Unknown));
+    let said: Vec<_> = requests.iter().map(|one| one.found.as_str()).collect();
+    let expected = [
+        "probably accepted: the response is HTTP 200, but not verified",
+        "the response is HTTP 401, but not verified",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn a_wrong_platform_key_under_the_right_id_fails_the_check_of_the_response_signature() {
     let sandbox = Sandbox::start().unwrap();
     let other = include_str!("../keys/rsa2048_public.pem");
