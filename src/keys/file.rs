@@ -1,22 +1,20 @@
 //! Reads key files. Errors never show a file's content. They name the file, unless its path looks like a key.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::error::KeyError;
 
-/// The most bytes read from a file. No key or certificate chain is longer.
-const MAX_LEN: u64 = 1 << 20;
+/// The most bytes of a file. No key or certificate chain is longer.
+const LIMIT: u64 = 1 << 20;
 
 /// Reads a file and makes a key of its content.
 pub(super) fn read<T>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<T, KeyError>,
 ) -> Result<T, KeyError> {
-    let mut content = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_LEN).read_to_end(&mut content));
-    read.map_err(|error| match looks_like_key(path) {
+    let content = content(path).map_err(|error| match looks_like_key(path) {
         true => KeyError::NotAPath,
         false => KeyError::UnreadableFile {
             path: path.to_owned(),
@@ -27,6 +25,16 @@ pub(super) fn read<T>(
         path: path.to_owned(),
         error: Box::new(error),
     })
+}
+
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut file = File::open(path)?.take(LIMIT + 1);
+    file.read_to_end(&mut content)?;
+    match file.limit() {
+        0 => Err(io::Error::other("longer than 1 MiB, so no key file")),
+        _ => Ok(content),
+    }
 }
 
 /// Checks whether the path looks like a key that was passed by mistake: PEM text, base64 or an APIv3 key. An error must

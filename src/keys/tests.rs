@@ -719,6 +719,24 @@ fn serial_numbers_name_the_same_key_in_either_case_and_with_leading_zeros() {
 // Files
 
 #[test]
+fn a_file_of_more_than_1_mib_is_refused() {
+    let mut content = fs::read(path("rsa2048_pkcs8")).unwrap();
+    let file = std::env::temp_dir().join(format!("large-{}.pem", std::process::id()));
+    let mut read = |length| {
+        content.resize(length, b'\n');
+        fs::write(&file, &content).unwrap();
+        PrivateKey::from_file(&file)
+    };
+    let (largest, larger) = (read(1 << 20), read((1 << 20) + 1));
+    fs::remove_file(&file).unwrap();
+    assert!(largest.is_ok());
+    assert_eq!(
+        larger.unwrap_err().to_string(),
+        format!("{file:?}: longer than 1 MiB, so no key file")
+    );
+}
+
+#[test]
 fn an_error_of_a_file_names_it_and_shows_nothing_of_its_content() {
     let key = path("rsa2048_pkcs8");
     let public = path("rsa2048_public");
