@@ -1,6 +1,6 @@
 //! Sends one HTTP POST to a loopback address, for notifications.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use httparse::{EMPTY_HEADER, Status};
 
 use super::socket::{Socket, prepare};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The timeout of one attempt to connect. Further attempts follow: a receiver whose backlog is full ignores the first ones.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 /// The most bytes that are read of a response.
 const RESPONSE_LIMIT: u64 = 64 * 1024;
 
@@ -36,7 +37,7 @@ impl Target {
     }
 }
 
-/// Sends `body` and returns the status of the response. Fails with [`TimedOut`](io::ErrorKind::TimedOut) if the request is
+/// Sends `body` and returns the status of the response. Fails with [`ErrorKind::TimedOut`] if the request is
 /// no longer wanted.
 pub(crate) fn post(
     target: &Target,
@@ -44,7 +45,7 @@ pub(crate) fn post(
     body: &[u8],
     is_wanted: impl Fn() -> bool,
 ) -> io::Result<u16> {
-    let stream = TcpStream::connect_timeout(&target.address, CONNECT_TIMEOUT)?;
+    let stream = connect(target.address, &is_wanted)?;
     prepare(&stream)?;
     let mut socket = Socket(&stream, is_wanted);
     let mut head = target.start.clone();
@@ -78,4 +79,13 @@ pub(crate) fn post(
         &mut io::sink(),
     )?;
     Ok(status)
+}
+
+fn connect(address: SocketAddr, is_wanted: impl Fn() -> bool) -> io::Result<TcpStream> {
+    loop {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Err(error) if error.kind() == ErrorKind::TimedOut && is_wanted() => {}
+            done => return done,
+        }
+    }
 }
