@@ -357,6 +357,22 @@ fn a_snapshot_holds_orders_and_refunds() {
 }
 
 #[test]
+fn nothing_is_left_to_refund_in_a_snapshot_with_refunds_of_more_than_the_total() {
+    let shop = Shop::open();
+    shop.paid(DIRECT, NUMBER);
+    shop.client.send(&refund_of(NUMBER, "r1", 40)).unwrap();
+    shop.client.send(&refund_of(NUMBER, "r2", 1)).unwrap();
+    let text = shop.sandbox.snapshot().to_string();
+    let more = text.replace("\"refund\":40", "\"refund\":18446744073709551615");
+    assert_ne!(more, text);
+    shop.sandbox
+        .load(serde_json::from_str(&more).unwrap())
+        .unwrap();
+    let error = shop.client.send(&refund_of(NUMBER, "r3", 1)).unwrap_err();
+    assert!(error.to_string().contains("INVALID_REQUEST"), "{error}");
+}
+
+#[test]
 fn a_program_in_python_leads_an_order_through_its_life() {
     if !installed("python3") || !installed("openssl") {
         return;
