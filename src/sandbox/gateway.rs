@@ -325,8 +325,23 @@ fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
         let (digits, rest) = part.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        // `from_str_radix` accepts a sign.
+        let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
         bytes.extend(rest.bytes());
     }
     String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_decoded;
+
+    #[test]
+    fn two_hexadecimal_digits_follow_each_percent_sign() {
+        assert_eq!(percent_decoded("a%2Fb%e4%b8%ad").as_deref(), Some("a/b中"));
+        for malformed in ["%", "%2", "%zz", "%+1", "%-1", "% 1", "%E4%B8", "%2中"] {
+            assert_eq!(percent_decoded(malformed), None, "{malformed}");
+        }
+    }
 }
