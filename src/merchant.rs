@@ -165,7 +165,8 @@ impl Merchant {
     ///
     /// | status | signature | error |
     /// |---|---|---|
-    /// | any | wrong, or on 2xx missing or made with an unknown key | [`Error::Unverified`] |
+    /// | any | wrong | [`Error::Unverified`] |
+    /// | 2xx | missing, or made with an unknown key | [`Error::Unverified`] |
     /// | 202 | valid | [`Error::Accepted`] |
     /// | other 2xx | valid | [`Error::Decode`] if the body cannot be read as an `R` |
     /// | any but 2xx | valid, missing, or made with an unknown key | [`Error::Api`], whose [`authenticity`](crate::ApiError::authenticity) says which |

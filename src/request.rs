@@ -1,4 +1,4 @@
-//! Requests, as method, path template with variables, query and JSON body, and the trait for typed calls.
+//! A request with its method, path template, query and JSON body. Also the trait for typed calls.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -47,7 +47,7 @@ pub trait Endpoint {
         Ok(())
     }
 
-    /// Returns `true` if this call may have taken effect, although `error` means a refusal of any other call.
+    /// Returns `true` if this call may have taken effect despite `error`. For other calls the same error is a refusal.
     /// [`ApiError::outcome`] is then [`Outcome::Unknown`](crate::Outcome::Unknown). The default returns `false`.
     ///
     /// For example, a refund may be in progress although the response is 429.
@@ -214,14 +214,14 @@ impl Request {
     }
 
     /// Marks a request whose response repeats none of its fields, such as an order. The response to another request
-    /// could therefore be mistaken for its success.
+    /// could therefore be mistaken for its success. The mark has no effect on retries.
     ///
-    /// [`Client`](crate::Client) then sends it on a new connection, or on one that was idle for at least twice as long
-    /// as connecting or its slowest exchange took, so that no late response should follow. The call fails if a second
-    /// response follows. Calls in quick succession alternate between a few connections. One risk remains: another
-    /// response may arrive between the request and its own response. Only a later query reveals this.
-    /// [`Client::execute`](crate::Client::execute) sends every request this way, since it compares nothing. An
-    /// [`Endpoint`] without [`check`](Endpoint::check) should call this method.
+    /// [`Client`](crate::Client) then sends it on a new connection, or on one that was idle for so long that any late
+    /// response should have arrived. This time is twice the duration of connecting or of the slowest exchange on the
+    /// connection, whichever is longer. The call fails if a second response follows. Calls in quick succession alternate
+    /// between a few connections. One risk remains: another response may arrive between the request and its own
+    /// response. Only a later query reveals this. [`Client::execute`](crate::Client::execute) sends every request this
+    /// way, since it compares nothing. An [`Endpoint`] without [`check`](Endpoint::check) should call this method.
     pub fn unrepeated(mut self) -> Self {
         self.is_unrepeated = true;
         self

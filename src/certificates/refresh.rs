@@ -125,8 +125,8 @@ impl PlatformCertificates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits while a download is running and is needed, at most for the timeout, even if another download follows. The
-    /// flag is `true` if it waited.
+    /// Waits while a download is running and its result is needed. The timeout limits the whole wait, also if a second
+    /// download starts during it. The flag is `true` if it waited.
     fn wait(&self, is_needed: impl Fn() -> bool) -> (MutexGuard<'_, State>, bool) {
         let state = self.state();
         let has_waited = state.is_running && is_needed();

@@ -131,8 +131,8 @@ impl ClientBuilder {
     ///
     /// A call tries it once if no connection to the main host can be made. For the next 10 seconds calls start with the
     /// backup host and do not wait for the main host. Then one call probes the main host, and after a success all calls
-    /// use the main host again. While both hosts are down, a call tries one of them. It then tries the other only if
-    /// the last attempt at that other host failed within half a second or is 10 seconds old.
+    /// use the main host again. While both hosts are down, a call tries one of them. It also tries the other host, unless
+    /// the last attempt there took half a second or longer and failed less than 10 seconds ago.
     #[must_use]
     pub fn backup_host(mut self, url: Option<&str>) -> Self {
         self.backup_host = url.map(Host::backup).transpose();
@@ -302,7 +302,7 @@ impl ClientBuilder {
         let proxy = self.proxy?;
         // Requests of plain http must not leave the machine.
         if proxy.is_some() && hosts.iter().any(|host| host.url.starts_with("http://")) {
-            let problem = "found with a host of plain http, which must not leave this machine: wanted https hosts";
+            let problem = "found with a plain http host: wanted https hosts, since plain http must not leave this machine";
             return Err(InvalidSetting::new("proxy", problem).into());
         }
         let transport = Transport::new(TransportOptions {
@@ -358,7 +358,8 @@ fn limits(
         );
         return Err(InvalidSetting::new("timeout", problem));
     }
-    // A first attempt that cannot connect ends a little after the connect timeout. A tenth of the rest covers that.
+    // If the first attempt cannot connect, the second begins a little after the connect timeout. A tenth of the rest
+    // allows for this delay.
     Ok((connect, connect + rest / 10))
 }
 

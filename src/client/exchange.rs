@@ -40,7 +40,8 @@ pub(super) struct Http {
 
 impl Http {
     /// Sends a request and returns the response, which is not verified yet. Makes a second attempt after some failures,
-    /// but never one that could make the request take effect twice. Reports each attempt without a response.
+    /// but never one that could make the request take effect twice. Reports an attempt to the observers if it has no
+    /// response. [`Response::finish`] reports the others.
     pub(super) fn exchange<'h>(
         &'h self,
         merchant: &'h Merchant,
@@ -103,8 +104,8 @@ impl<'h> Attempt<'h> {
     fn next(self, error: &Error) -> Option<Self> {
         let began = Instant::now();
         let host = match error {
-            // Without a time limit, since connecting exceeds its timeout only by a DNS lookup. That of the other host
-            // may be fast.
+            // Needs no time limit. Connecting takes longer than its timeout only because of a slow DNS lookup, and the
+            // lookup of the other host may be fast.
             Error::Connect { .. } => self.http.hosts.second(self.host, began)?,
             Error::Transport { source, .. }
                 if self.request.method() == Method::Get

@@ -52,8 +52,8 @@ impl Hosts {
         }
     }
 
-    /// Returns the other host for the second attempt of a call that could not connect to `first`, or `None` if that
-    /// host is down and was slow to fail.
+    /// Returns the other host for the second attempt of a call that could not connect to `first`. Returns `None` if there
+    /// is no other host, or if the other host was slow to fail and is not due for a probe.
     pub(super) fn second(&self, first: &Host, now: Instant) -> Option<&Host> {
         let other = self.iter().find(|host| !std::ptr::eq(*host, first))?;
         let is_fast_to_fail = other.down().is_some_and(|down| !down.was_slow);
@@ -181,7 +181,7 @@ fn check(scheme: &str, authority: &Authority, path: &str) -> Result<(), &'static
             Err("found /v3, which is the beginning of each request's own path")
         }
         _ if !segments.all(is_plain) => Err(
-            "found a path segment that is empty, . or .., or not only of letters, digits and -._~",
+            "found a path segment that is empty, '.' or '..', or has other characters than letters, digits and -._~",
         ),
         "https" => Ok(()),
         "http" if is_loopback(authority.host()) => Ok(()),

@@ -51,8 +51,9 @@ pub use self::exchange::Exchange;
 /// [`close_idle_connections`](Self::close_idle_connections). After a fork, the child makes connections of its own and
 /// never uses those of its parent.
 ///
-/// [`ClientBuilder::timeout`] limits the time of a call, except for a DNS lookup by the operating system, a download of
-/// platform certificates and a function of the application.
+/// [`ClientBuilder::timeout`] limits the time of a call. It does not interrupt a DNS lookup by the operating system, or
+/// a function that the application has set, such as an observer. A download of platform certificates has a timeout of
+/// its own.
 #[derive(Clone)]
 pub struct Client {
     merchant: Arc<Merchant>,
@@ -64,7 +65,7 @@ pub struct Client {
 impl Client {
     /// Checks, signs and sends a typed request, and returns the verified response.
     ///
-    /// Blocks until the response has arrived, at most for the [timeout](ClientBuilder::timeout).
+    /// Blocks until the response has arrived. [`ClientBuilder::timeout`] describes what limits this time.
     ///
     /// ```
     /// use wechatpay_contract::{Outcome, QueryContract};

@@ -95,8 +95,8 @@ impl Transport {
 pub(crate) struct Response {
     pub(crate) head: response::Parts,
     pub(crate) body: Vec<u8>,
-    /// True if more bytes followed the response before the connection was kept. They may be the response to this
-    /// request, and the response before them that to another request.
+    /// True if more bytes followed the response before the connection was kept. The response may then belong to another
+    /// request, and the bytes after it may be the response to this one.
     pub(crate) is_followed: bool,
     connection: Option<Connection>,
     pool: Arc<Pool>,

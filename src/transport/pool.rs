@@ -74,7 +74,8 @@ impl Connection {
 
     /// Returns the time until any late response to an earlier request should have arrived.
     fn unquiet(&self, now: Instant) -> Duration {
-        // Doubled, because an exchange that receives the late response to an earlier request ends too early.
+        // Doubled, because a measured duration can be too short: an exchange that receives the late response to an earlier
+        // request ends before its own response arrives.
         let quiet = now.saturating_duration_since(self.idle_since);
         (self.slowest * 2).saturating_sub(quiet)
     }

@@ -144,8 +144,8 @@ impl Tcp {
         self.set_nonblocking(false)?;
         loop {
             let left = left(deadline)?;
-            // Keeps a timeout that is a little too short, which saves a system call for each exchange. If it expires, the
-            // loop checks the deadline and reads again.
+            // Keeps the timeout that is set if it is at least half of the time left, which saves a system call for each
+            // exchange. If it expires, the loop checks the deadline and reads again.
             if !(left / 2..=left).contains(&self.read_timeout) {
                 self.stream.set_read_timeout(Some(left))?;
                 self.read_timeout = left;
@@ -190,8 +190,8 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     }
 }
 
-/// Returns `true` for an interruption by a signal and if the socket would have to wait longer. The caller then checks the
-/// deadline.
+/// Returns `true` for the timeout of a socket, for a nonblocking socket that is not ready, and for an interruption by a
+/// signal. The caller then checks the deadline.
 fn is_passing(error: &io::Error) -> bool {
     is_timeout(error) || error.kind() == io::ErrorKind::Interrupted
 }

@@ -25,8 +25,8 @@ fn plain_http_does_not_go_through_a_proxy() {
         }
     };
     let proxy = Some("http://proxy.example:3128");
-    let refused = "setting: proxy: found with a host of plain http, which must not leave this machine: \
-        wanted https hosts";
+    let refused = "setting: proxy: found with a plain http host: wanted https hosts, since plain http must not leave \
+        this machine";
     for (host, backup, proxy, wanted) in [
         (http, None, proxy, refused),
         (https, Some(http), proxy, refused),

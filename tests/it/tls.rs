@@ -584,8 +584,7 @@ mod hosts {
         let more = "found a query, a fragment or a user";
         let none = "found no scheme such as https";
         let port = "found a port that is not a number from 1 to 65535";
-        let path =
-            "found a path segment that is empty, . or .., or not only of letters, digits and -._~";
+        let path = "found a path segment that is empty, '.' or '..', or has other characters than letters, digits and -._~";
         let v3 = "found /v3, which is the beginning of each request's own path";
         let long = format!("https://pay.example/{}", "a".repeat(256));
         for (url, wanted) in [
