@@ -18,9 +18,8 @@ use serde::forward_to_deserialize_any;
 ///
 /// Responses and notifications hold personal data, such as the user's name and openid, and errors are logged. So this
 /// error names fields, types and positions, but shows no value and no unknown name of the JSON: `amount.total: invalid
-/// type: string, expected u64 at line 1 column 20`. If a type of the caller's rejects a value with a message of its
-/// own, the message is left out too, since it may repeat the value. Only the type's description of the expected value
-/// is shown.
+/// type: string, expected u64 at line 1 column 20`. The part after `expected` is the type's own description. If a type
+/// of the caller's rejects a value with a message of its own, the message is left out, since it may repeat the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError(
     /// Boxed to keep the `Result` of a call small.

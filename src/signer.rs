@@ -200,8 +200,8 @@ impl Signer {
         signature.map_err(Error::Sign)
     }
 
-    /// Checks whether a key is the merchant's own, by its id or its numbers. For a signing function, only the id is
-    /// compared.
+    /// Checks whether a key is the merchant's own, by its id or its modulus and exponent. For a signing function, only
+    /// the id is compared.
     pub(crate) fn owns(&self, key: &PublicKey) -> bool {
         is_same_id(self.serial_no(), key.id())
             || match &self.merchant.key {

@@ -84,8 +84,8 @@ impl Verifier {
         }
     }
 
-    /// Replaces all keys held by this verifier and its clones with `keys`. Downloaded certificates are removed too:
-    /// [`replace_public_keys`](Self::replace_public_keys) keeps them.
+    /// Replaces all keys held by this verifier and its clones with `keys`. Downloaded certificates are removed too. To
+    /// keep them, use [`replace_public_keys`](Self::replace_public_keys).
     ///
     /// A verification in progress uses the old keys. Requests in flight have named an old key. Keep that key among the
     /// new ones until their responses have arrived, otherwise the responses cannot be verified.
@@ -208,9 +208,9 @@ impl<'a> SignatureHeaders<'a> {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::DuplicateHeader`] if one whose name starts with `Wechatpay-` occurs twice,
-    /// [`VerifyError::MalformedHeader`] if one is not UTF-8. `Request-ID` and `Server` cause no error: the first one
-    /// that is UTF-8 counts. [`Verifier::verify`] fails if a header that it needs is missing or empty.
+    /// [`VerifyError::DuplicateHeader`] if one of the signature headers, whose names start with `Wechatpay-`, occurs
+    /// twice, [`VerifyError::MalformedHeader`] if one of them is not UTF-8. `Request-ID` and `Server` cause no error:
+    /// the first one that is UTF-8 counts. [`Verifier::verify`] fails if a header that it needs is missing or empty.
     pub fn from_pairs<N: AsRef<str> + ?Sized + 'a, V: AsRef<[u8]> + ?Sized + 'a>(
         pairs: impl IntoIterator<Item = (&'a N, &'a V)>,
     ) -> Result<Self, VerifyError> {

@@ -7,9 +7,12 @@ use std::fmt;
 /// | advice | errors |
 /// |---|---|
 /// | [`Mend`](Self::Mend) | a wrong field, setting or key, no platform key, a refusal by WeChat Pay, or a download of certificates that would fail again |
-/// | [`Retry`](Self::Retry) | no connection, or a signing function that failed |
+/// | [`Retry`](Self::Retry) | no connection, or a request that could not be signed |
 /// | [`Wait`](Self::Wait) | too many requests, or a download of certificates that failed and may succeed later |
 /// | [`Query`](Self::Query) | every other error, after which the request may have taken effect |
+///
+/// A download of certificates changes nothing at WeChat Pay. So [`Error::Certificates`](crate::Error::Certificates) has
+/// the advice `Mend` or `Wait`, even if its outcome is [`Unknown`](crate::Outcome::Unknown).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Advice {
     /// Nothing has taken effect, and the same request would fail again: fix what the error names.

@@ -32,7 +32,7 @@ pub struct ApiError {
     /// The id of the platform key that the response names, if the verifier does not hold that key. The signature could not
     /// be verified, so [`authenticity`](Self::authenticity) is [`Authenticity::Unsigned`].
     pub unknown_key: Option<String>,
-    /// The header `Server` of a response whose body is not a JSON object, as WeChat Pay's error body is.
+    /// The header `Server`, if the body is not a JSON object. WeChat Pay's error body is one.
     pub server: Option<String>,
     /// The start of a body that is not a JSON object, such as the page of a proxy or firewall. It is plain text without
     /// invisible characters.

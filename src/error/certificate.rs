@@ -81,7 +81,7 @@ impl CertificateError {
             Self::NoCertificates { response, .. } => response.outcome(),
             // This thread sent nothing.
             Self::StillRunning { .. } => Outcome::NotSent,
-            // There was a response, but no list that could be accepted.
+            // The request may have been sent, but no list was accepted.
             _ => Outcome::Unknown,
         }
     }

@@ -73,7 +73,7 @@ pub enum KeyError {
     UnreadableFile {
         /// The file's name.
         path: PathBuf,
-        /// The operating system's reason.
+        /// The operating system's error, or that the file is longer than 1 MiB.
         reason: String,
     },
     /// The content of a file is not the key wanted.

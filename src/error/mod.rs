@@ -45,13 +45,13 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | the connection breaks before the whole response has arrived | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the request times out after the connection was made | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the response is not HTTP, or longer than 1 MiB | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
-/// | a second response follows a refusal, or a success of an [unrepeated](crate::Request::unrepeated) request | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | a second response arrives after a refusal, or after a success of an [unrepeated](crate::Request::unrepeated) request | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | 2xx without a signature, or signed with an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | any status with an invalid signature, such as a wrong, probe or stale one | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |
 /// | 2xx other than 202 with a field that differs from the request | [`Error::Mismatch`] | [`Unknown`](Self::Unknown) |
-/// | a download of certificates returns 404, since the merchant has none | [`Error::Certificates`] | [`Refused`](Self::Refused) |
-/// | a download of certificates returns a list that cannot be used, or a panic ends it | [`Error::Certificates`] | [`Unknown`](Self::Unknown) |
+/// | the download itself returns 404, since the merchant has no certificates (a call returns this inside [`Error::Download`]) | [`Error::Certificates`] | [`Refused`](Self::Refused) |
+/// | the download itself returns a list that cannot be used, or a panic ends it (a call returns this inside [`Error::Download`]) | [`Error::Certificates`] | [`Unknown`](Self::Unknown) |
 /// | 2xx other than 202 whose body cannot be read as the expected type | [`Error::Decode`] | [`Unknown`](Self::Unknown) |
 /// | 400, 401, 403, 404 or 429 with a `code` of upper-case letters, digits and `_`, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
 /// | 405, 406, 411, 413, 414, 415, 417 or 431 with such a `code`, signed, unsigned or signed with an unknown key | [`Error::Api`] | [`Refused`](Self::Refused) |
@@ -108,8 +108,10 @@ pub enum Error {
     /// for any failed download. The source says what to do. All threads that waited for the same download share the
     /// error.
     Download(Arc<Self>),
-    /// A download of the platform certificates returned none that could be accepted. The message says what to do. A
-    /// call that needed the certificates returns this error inside [`Download`](Self::Download).
+    /// A download of the platform certificates returned none that could be accepted, was ended by a panic, or took too
+    /// long. The message says what to do. A call returns this error inside [`Download`](Self::Download).
+    /// [`certificates::accept`](crate::certificates::accept) and
+    /// [`Client::last_certificate_error`](crate::Client::last_certificate_error) return it directly.
     Certificates {
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
@@ -152,9 +154,9 @@ pub enum Error {
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
     },
-    /// A verified success response that belongs to another request: a field that it repeats has a different value. See
+    /// A verified success response that belongs to another request: a field that is in both has different values. See
     /// [`Endpoint::check`](crate::Endpoint::check). The outcome is unknown: query before sending again, and find out
-    /// what mixes up or repeats responses between this machine and WeChat Pay.
+    /// what mixes up or duplicates responses between this machine and WeChat Pay.
     Mismatch {
         /// `Request-ID` of the response, if it had one.
         request_id: Option<String>,
@@ -270,7 +272,7 @@ impl fmt::Display for Error {
         self.write_short(f)?;
         if f.alternate() {
             let mut innermost = self;
-            // The outcome of the download is not that of the call.
+            // `{:#}` of the inner error would add the outcome of the download, which is not that of the call.
             while let Self::Download(error) = innermost {
                 f.write_str(": ")?;
                 error.write_short(f)?;

@@ -21,7 +21,7 @@ pub(super) fn write_request_id(f: &mut fmt::Formatter<'_>, id: Option<&str>) -> 
     }
 }
 
-/// The longest id shown, in characters: a serial number, a `Request-ID`, a code.
+/// The longest id shown, in characters, such as a serial number or a `Request-ID`.
 pub(crate) const ID: usize = 64;
 /// The longest sentence shown, in characters.
 pub(crate) const SENTENCE: usize = 512;

@@ -1,4 +1,5 @@
-//! Reads key files. Errors never show a file's content. They name the file, unless its path looks like a key.
+//! Reads key files. Errors never show a file's content. They name the file, unless it cannot be read and its path looks
+//! like a key.
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -17,8 +17,8 @@ pub(super) fn checked_id(id: &str) -> Result<String, KeyError> {
 }
 
 /// Returns the serial number of a certificate in the form that is sent: upper-case hexadecimal, two digits a byte,
-/// without leading zero bytes. Otherwise returns a description of the text. The description shows at most one character
-/// of the text, which may be a secret passed by mistake.
+/// without leading zero bytes. The error is a description of a text that is no serial number. It shows at most one
+/// character of the text, which may be a secret passed by mistake.
 pub(crate) fn serial_number(text: &str) -> Result<String, String> {
     if let Some(found) = mistaken(text) {
         return Err(found.to_owned());

@@ -122,8 +122,8 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// A platform key: a public RSA key of WeChat Pay that verifies responses and notifications, and its id in
-/// `Wechatpay-Serial`.
+/// A platform key: a public RSA key of WeChat Pay, with the id by which `Wechatpay-Serial` names it. It verifies
+/// responses and notifications.
 ///
 /// It is either a WeChat Pay public key (微信支付公钥), which has no expiry, or a platform certificate (平台证书). The
 /// merchant's own certificate is read as the same type, for

@@ -794,7 +794,7 @@ fn an_error_of_a_file_names_it_and_shows_nothing_of_its_content() {
             "{error}"
         );
     }
-    // The id is checked only once: without its leading zeros it has 32 digits, which would be refused.
+    // Without its leading zeros the id has 32 digits, so a second check would refuse it.
     let id = "007F09EFDC096DE15EBE81A47057A7232F";
     let key = PublicKey::from_file(id, &public).unwrap();
     assert_eq!(
