@@ -142,10 +142,27 @@ fn only(
 /// WeChat Pay checks that the day and hour exist.
 pub(crate) fn time_expire(value: &str) -> Checked {
     ensure(time::has_form_of_rfc_3339(value), "time_expire", || {
-        let found = describe(value, |c| c.is_ascii_digit() || "-T:.+Zz".contains(c));
+        let is_allowed = |c: char| c.is_ascii_digit() || "-T:.+Z".contains(c);
+        let found = match value.is_empty() || !consists_of(value, is_allowed) {
+            true => describe(value, is_allowed),
+            false => format!("has no valid {}", wrong_part_of_time(value)),
+        };
         format!("{found}: wanted a time like 2018-06-08T10:34:56+08:00")
     })?;
     up_to("time_expire", value, 64)
+}
+
+/// Returns the name of the first part of a time that does not have the form of RFC 3339.
+fn wrong_part_of_time(value: &str) -> &'static str {
+    let fits = |length, rest| {
+        let start = value.get(..length).unwrap_or_default();
+        time::has_form_of_rfc_3339(&format!("{start}{rest}"))
+    };
+    match (fits(10, "T00:00:00Z"), fits(19, "Z")) {
+        (false, _) => "date",
+        (true, false) => "time of day",
+        (true, true) => "time zone after the seconds",
+    }
 }
 
 /// A required text without characters of four UTF-8 bytes.
