@@ -86,8 +86,8 @@ pub use self::reply::NotificationReply;
 ///   with the fields of the pre-sign, and a payment by
 ///   [`Transaction::check_order`](crate::order::Transaction::check_order).
 /// - **When in doubt, query.** The query returns the authoritative state. Query if a notification does not arrive:
-///   delivery is never guaranteed, and no notification is sent when the user gives up, signing or payment fails, or an
-///   order is closed.
+///   delivery is never guaranteed, and no notification is sent when the user gives up, when signing or payment fails, or
+///   when an order is closed.
 /// - **With platform certificates** that a client downloads, call the client's `refresh_for` if the verification fails,
 ///   and open the notification again if it returns `true`.
 /// - **Reply** with [`NotificationReply::success`], with [`NotificationError::reply`] when opening failed, and with
@@ -152,9 +152,9 @@ impl NotificationReceiver {
 
     /// Makes a receiver that verifies with `verifier`, usually a clone of the client's, and decrypts with `key`.
     ///
-    /// `key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too. A receiver does not know the
-    /// merchant's own key, so it cannot refuse that key among the platform keys. A client or a
-    /// [`Merchant`](crate::Merchant) with the same verifier does.
+    /// `key` is an [`ApiV3Key`], or an `Arc` of one that is needed elsewhere too. A client or a
+    /// [`Merchant`](crate::Merchant) refuses the merchant's own certificate or public key among the platform keys. A
+    /// receiver cannot do that, since it has no signer.
     pub fn new(verifier: Verifier, key: impl Into<Arc<ApiV3Key>>) -> Self {
         Self {
             verifier,

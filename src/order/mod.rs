@@ -71,7 +71,7 @@ use crate::rules;
 ///
 /// The response repeats no field of the order. If a broken gateway or proxy returns another order's response, the
 /// client cannot detect it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] with your own
-/// record before you deliver. Query the order if the payment page shows the user another one.
+/// record before you deliver. Query the order if the user sees another order on the payment page.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012526910>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -127,7 +127,7 @@ impl Endpoint for JsapiOrder<'_> {
 ///
 /// The response repeats no field of the order. If a broken gateway or proxy returns another order's response, the
 /// client cannot detect it. So compare `amount` and `attach` of the notification or of [`QueryOrder`] with your own
-/// record before you deliver. Query the order if the payment page shows the user another one.
+/// record before you deliver. Query the order if the user sees another order on the payment page.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012526951>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -260,7 +260,7 @@ impl Transaction {
     }
 }
 
-/// Compares with a value that must be there. An absent value counts as an empty one.
+/// Compares a value with the received one, which counts as empty if it is absent.
 fn same(field: &'static str, sent: &str, received: Option<&str>) -> Result<(), Mismatch> {
     Mismatch::check(field, sent, received.unwrap_or_default())
 }

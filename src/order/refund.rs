@@ -94,9 +94,9 @@ impl Endpoint for CreateRefund<'_> {
 /// A response of success means only that the refund was accepted. [`QueryPlatformRefund`] or the notification has its
 /// status.
 ///
-/// **After an unknown outcome, and after 429, never take a new `out_refund_no`**: that may refund twice. Query, and
-/// send the same number again with the same fields, as for [`CreateRefund`]. Send it a minute later at the earliest,
-/// since one refund request per order and minute is allowed.
+/// **After an unknown outcome, and after 429, never take a new `out_refund_no`**: that may refund twice. Query the
+/// refund. If it is not found, or the query fails, send the same number again with the same fields. Send it a minute later
+/// at the earliest, since one refund request per order and minute is allowed.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012476892>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -386,10 +386,10 @@ pub struct Refund {
     pub transaction_id: String,
     /// The merchant's order number 商户订单号, up to 32 characters.
     pub out_trade_no: String,
-    /// The refund channel 退款渠道. Documented as optional for platforms only.
+    /// The refund channel 退款渠道. Only the platforms' pages call it optional.
     pub channel: Option<RefundChannel>,
-    /// The account that receives the money, as text 退款入账账户, up to 64 characters. Documented as optional for platforms
-    /// only.
+    /// The account that receives the money, as text 退款入账账户, up to 64 characters. Only the platforms' pages call it
+    /// optional.
     pub user_received_account: Option<String>,
     /// The time of the success 退款成功时间, in the form of RFC 3339. Present only with the status `SUCCESS`.
     pub success_time: Option<String>,
