@@ -19,8 +19,8 @@ pub enum NotificationError {
     /// After [`VerifyError::UnknownSerial`] the platform keys may be out of date: refresh them, then open the same
     /// notification once more. Anyone can send such a message, so refresh at most once a minute, as
     /// [`Client::refresh_for`](crate::Client::refresh_for) does. After [`VerifyError::Stale`], check this machine's clock.
-    /// After [`VerifyError::WrongSignature`], check what its field `check` says, such as whether the raw body was passed.
-    /// [`is_probe`](Self::is_probe) tells a probe signature from a forged one.
+    /// After [`VerifyError::WrongSignature`], check what its field `check` says, such as whether the raw body was
+    /// passed. [`is_probe`](Self::is_probe) tells a probe signature from a forged one.
     Verify(VerifyError),
     /// The body is longer than [`NotificationReceiver::MAX_BODY`]. It was not verified.
     TooLarge {

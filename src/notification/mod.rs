@@ -86,8 +86,8 @@ pub use self::reply::NotificationReply;
 ///   with the fields of the pre-sign, and a payment by
 ///   [`Transaction::check_order`](crate::order::Transaction::check_order).
 /// - **When in doubt, query.** The query returns the authoritative state. Query if a notification does not arrive:
-///   delivery is never guaranteed, and no notification is sent when the user gives up, when signing or payment fails, or
-///   when an order is closed.
+///   delivery is never guaranteed, and no notification is sent when the user gives up, when signing or payment fails,
+///   or when an order is closed.
 /// - **With platform certificates** that a client downloads, call the client's `refresh_for` if the verification fails,
 ///   and open the notification again if it returns `true`.
 /// - **Reply** with [`NotificationReply::success`], with [`NotificationError::reply`] when opening failed, and with

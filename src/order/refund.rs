@@ -95,8 +95,8 @@ impl Endpoint for CreateRefund<'_> {
 /// status.
 ///
 /// **After an unknown outcome, and after 429, never take a new `out_refund_no`**: that may refund twice. Query the
-/// refund. If it is not found, or the query fails, send the same number again with the same fields. Send it a minute later
-/// at the earliest, since one refund request per order and minute is allowed.
+/// refund. If it is not found, or the query fails, send the same number again with the same fields. Send it a minute
+/// later at the earliest, since one refund request per order and minute is allowed.
 ///
 /// Source: <https://pay.weixin.qq.com/doc/v3/partner/4012476892>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
