@@ -117,7 +117,7 @@ pub struct Request {
     variables: Vec<(Cow<'static, str>, String)>,
     query: Vec<(Cow<'static, str>, String)>,
     body: Option<Vec<u8>>,
-    is_unrepeated: bool,
+    is_uncorrelated: bool,
     /// A problem with a value or the body, reported before anything is sent.
     problem: Option<InvalidField>,
 }
@@ -160,7 +160,7 @@ impl Request {
             variables: Vec::new(),
             query: Vec::new(),
             body: None,
-            is_unrepeated: false,
+            is_uncorrelated: false,
             problem: None,
         }
     }
@@ -213,8 +213,8 @@ impl Request {
         self.method == Method::Get && self.template == CERTIFICATES
     }
 
-    /// Marks a request whose response repeats none of its fields, such as an order. The response to another request
-    /// could therefore be mistaken for its success. The mark has no effect on retries.
+    /// Marks a request as uncorrelated: its response, such as that to an order, repeats none of its fields. The response
+    /// to another request could therefore be mistaken for its success.
     ///
     /// [`Client`](crate::Client) then sends it on a new connection, or on one that was idle for so long that any late
     /// response should have arrived. This time is twice the duration of connecting or of the slowest exchange on the
@@ -222,15 +222,15 @@ impl Request {
     /// between a few connections. One risk remains: another response may arrive between the request and its own
     /// response. Only a later query reveals this. [`Client::execute`](crate::Client::execute) sends every request this
     /// way, since it compares nothing. An [`Endpoint`] without [`check`](Endpoint::check) should call this method.
-    pub fn unrepeated(mut self) -> Self {
-        self.is_unrepeated = true;
+    pub fn uncorrelated(mut self) -> Self {
+        self.is_uncorrelated = true;
         self
     }
 
     /// Returns `true` if another request's response could be mistaken for the success of this one.
     #[cfg(feature = "client")]
-    pub(crate) fn is_unrepeated(&self) -> bool {
-        self.is_unrepeated
+    pub(crate) fn is_uncorrelated(&self) -> bool {
+        self.is_uncorrelated
     }
 
     /// Returns path and query exactly as they are signed and sent.

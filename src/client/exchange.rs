@@ -144,7 +144,7 @@ impl<'h> Attempt<'h> {
             self.http_request(&signed)?,
             signed.body(),
             self.is_second,
-            self.request.is_unrepeated(),
+            self.request.is_uncorrelated(),
         );
         let received = received.map_err(|failure| {
             let host = self.host.name.clone();
@@ -256,7 +256,7 @@ impl Response<'_> {
             self.received.keep_connection();
         }
         let may_be_anothers = match &result {
-            Ok(_) => self.attempt.request.is_unrepeated(),
+            Ok(_) => self.attempt.request.is_uncorrelated(),
             // A refusal contains nothing that shows which request it belongs to.
             Err(error) => error.outcome() == Outcome::Refused,
         };

@@ -130,13 +130,13 @@ impl Client {
     /// ```
     ///
     /// The client does not compare the response with the request. It therefore sends each request as
-    /// [`Request::unrepeated`] describes, on a connection on which no late response to another request is expected.
+    /// [`Request::uncorrelated`] describes, on a connection on which no late response to another request is expected.
     ///
     /// # Errors
     ///
     /// As for [`send`](Self::send).
     pub fn execute<R: DeserializeOwned>(&self, request: Request) -> Result<R, Error> {
-        let request = request.unrepeated();
+        let request = request.uncorrelated();
         self.refresh_if_due()?;
         let response = self.http.exchange(&self.merchant, &request)?;
         let result = self.verify(&response).and_then(Verified::read);

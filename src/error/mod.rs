@@ -45,7 +45,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// | the connection breaks before the whole response has arrived | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the request times out after the connection was made | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | the response is not HTTP, or longer than 1 MiB | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
-/// | a second response arrives after a refusal, or after a success of an [unrepeated](crate::Request::unrepeated) request | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
+/// | a second response arrives after a refusal, or after a success of an [uncorrelated](crate::Request::uncorrelated) request | [`Error::Transport`] | [`Unknown`](Self::Unknown) |
 /// | 2xx without a signature, or signed with an unknown key | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | any status with an invalid signature, such as a wrong, probe or stale one | [`Error::Unverified`] | [`Unknown`](Self::Unknown) |
 /// | 202 | [`Error::Accepted`] | [`Unknown`](Self::Unknown) |

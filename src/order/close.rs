@@ -35,7 +35,7 @@ impl Endpoint for CloseOrder<'_> {
         Ok(Request::post(template)
             .path("out_trade_no", self.out_trade_no)
             .json(&self.payee)
-            .unrepeated())
+            .uncorrelated())
     }
 
     /// 429 or `FREQUENCY_LIMITED` can mean that the user has just paid.

@@ -113,7 +113,7 @@ impl Endpoint for JsapiOrder<'_> {
         self.options.check()?;
         Ok(Request::post("/v3/pay/transactions/jsapi-with-contract")
             .json(self)
-            .unrepeated())
+            .uncorrelated())
     }
 }
 
@@ -179,7 +179,7 @@ impl Endpoint for PartnerJsapiOrder<'_> {
         Ok(
             Request::post("/v3/pay/partner/transactions/jsapi-with-contract")
                 .json(self)
-                .unrepeated(),
+                .uncorrelated(),
         )
     }
 }

@@ -48,18 +48,18 @@ impl Transport {
         }
     }
 
-    /// Sends a request and reads the whole response. A second attempt has a shorter timeout. `is_unrepeated` is `true` if
-    /// the response repeats nothing of the request, so that another request's response could be mistaken for it.
+    /// Sends a request and reads the whole response. A second attempt has a shorter timeout. `is_uncorrelated` is `true`
+    /// if the response repeats nothing of the request, so that another request's response could be mistaken for it.
     pub(crate) fn exchange(
         &self,
         request: http::Request<()>,
         body: Option<&[u8]>,
         is_second: bool,
-        is_unrepeated: bool,
+        is_uncorrelated: bool,
     ) -> Result<Response, Failure> {
         let mut connection = self
             .pool
-            .connection(request.uri(), is_second, is_unrepeated);
+            .connection(request.uri(), is_second, is_uncorrelated);
         // A request without a body has a `Content-Length` only if its method usually has a body (RFC 9110, 8.6).
         let is_expected = !matches!(*request.method(), http::Method::GET | http::Method::DELETE);
         let response = match body.or_else(|| is_expected.then_some(&[])) {

@@ -20,7 +20,7 @@ use super::connect::{Dialer, NoLookup, Stack};
 use super::options::TransportOptions;
 use super::tcp::{Limits, Tcp, probe};
 
-/// The longest time that an unrepeated request waits until no late response is expected on a pooled connection. If the
+/// The longest time that an uncorrelated request waits until no late response is expected on a pooled connection. If the
 /// wait would be longer, the request uses another connection.
 const PATIENCE: Duration = Duration::from_millis(2);
 
@@ -109,8 +109,13 @@ impl Pool {
     }
 
     /// Returns a connection for one exchange: a pooled one, or one that is made when ureq needs it.
-    pub(super) fn connection(&self, uri: &Uri, is_second: bool, is_unrepeated: bool) -> Connection {
-        let pooled = self.take(uri, is_unrepeated);
+    pub(super) fn connection(
+        &self,
+        uri: &Uri,
+        is_second: bool,
+        is_uncorrelated: bool,
+    ) -> Connection {
+        let pooled = self.take(uri, is_uncorrelated);
         let options = &self.options;
         let timeout = if is_second {
             options.second_timeout
@@ -147,8 +152,8 @@ impl Pool {
     /// Takes the most recently used connection to the origin. If anything has arrived on it since, closes it and takes
     /// the next. Also closes all connections that were idle for too long or were made before a fork.
     ///
-    /// An unrepeated request gets a connection that has been silent for so long that no late response is expected.
-    fn take(&self, uri: &Uri, is_unrepeated: bool) -> Option<Connection> {
+    /// An uncorrelated request gets a connection that has been silent for so long that no late response is expected.
+    fn take(&self, uri: &Uri, is_uncorrelated: bool) -> Option<Connection> {
         let (origin, process) = (origin(uri), process::id());
         loop {
             let now = Instant::now();
@@ -162,13 +167,13 @@ impl Pool {
             let stale: Vec<_> = idle.drain(..stale).collect();
             let found = idle.iter().rposition(|connection| {
                 connection.origin == origin
-                    && !(is_unrepeated && connection.unquiet(now) > PATIENCE)
+                    && !(is_uncorrelated && connection.unquiet(now) > PATIENCE)
             });
             let found = found.map(|position| idle.remove(position));
             // Closes connections after unlocking.
             drop((idle, stale));
             let found = found?;
-            if is_unrepeated {
+            if is_uncorrelated {
                 thread::sleep(found.unquiet(now));
             }
             if found.arrived() == Arrived::Nothing {
