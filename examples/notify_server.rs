@@ -20,11 +20,10 @@ mod http;
 use std::collections::HashSet;
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use common::{report, variable};
-use hyper::Request;
-use hyper::body::Bytes;
+use ureq_proto::http::Request;
 use wechatpay_contract::{
     ApiV3Key, Event, EventKind, Notification, NotificationReceiver, NotificationReply, PublicKey,
     Verifier,
@@ -37,7 +36,7 @@ struct Service {
 }
 
 impl Service {
-    fn reply(&self, request: &Request<Bytes>) -> NotificationReply {
+    fn reply(&self, request: &Request<Vec<u8>>) -> NotificationReply {
         match http::open(&self.receiver, request) {
             Ok(event) => self.record(event),
             Err(error) => {
@@ -86,5 +85,5 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let address = variable("WECHATPAY_LISTEN")?.parse()?;
     let respond = move |request: &_| http::response(&service.reply(request));
-    Ok(http::serve(address, respond)?)
+    Ok(http::serve(address, Arc::new(respond))?)
 }

@@ -37,14 +37,13 @@ use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use common::{number, report, variable};
-use hyper::body::Bytes;
-use hyper::{Method, Request, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use ureq_proto::http::{Method, Request, Response};
 use wechatpay_contract::sandbox::Sandbox;
 use wechatpay_contract::{
     ApiV3Key, Client, ContractEvent, ContractState, Event, EventKind, Notification,
@@ -72,7 +71,7 @@ struct User {
 /// Status and message of a failure, for the page.
 struct Failure(u16, String);
 impl Service {
-    fn respond(&self, request: &Request<Bytes>) -> Response<String> {
+    fn respond(&self, request: &Request<Vec<u8>>) -> Response<String> {
         let path = request.uri().path();
         let result = match (request.method(), path, path.strip_prefix("/contracts/")) {
             (&Method::GET, "/", _) => return page(),
@@ -133,7 +132,7 @@ impl Service {
         }))
     }
 
-    fn reply(&self, request: &Request<Bytes>) -> NotificationReply {
+    fn reply(&self, request: &Request<Vec<u8>>) -> NotificationReply {
         match http::open(&self.receiver, request) {
             Ok(event) => match &event.content {
                 Event::Contract(contract) => self.record(&event, contract),
@@ -296,5 +295,5 @@ fn receiver(client: &Client, api_v3_key: &str) -> Result<NotificationReceiver, B
 fn serve(service: Service, address: SocketAddr) -> Result<(), Box<dyn Error>> {
     say!("listening at http://{address}/");
     let respond = move |request: &_| service.respond(request);
-    Ok(http::serve(address, respond)?)
+    Ok(http::serve(address, Arc::new(respond))?)
 }

@@ -1,29 +1,20 @@
 //! A blocking HTTP server with the limits that a receiver of notifications needs (head, body, time, connections). It
-//! opens requests as notifications, and turns replies into HTTP responses.
-//!
-//! hyper reads and writes HTTP on blocking sockets. Each connection has a thread and carries one request.
+//! opens requests as notifications, and turns replies into HTTP responses. Each connection has a thread and carries one
+//! request, as in HTTP/1.0. ureq-proto, which is a part of ureq, parses it.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use http_body_util::{BodyExt, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::rt::{self, ReadBufCursor};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
+use ureq_proto::http::{Request, Response, StatusCode, Version};
+use ureq_proto::server::{RecvRequestResult, Reply};
 use wechatpay_contract::{
     Notification, NotificationError, NotificationReceiver, NotificationReply, SignatureHeaders,
 };
 
-use crate::common::report;
+use super::common::report;
 
 /// The longest head and the longest body in bytes.
 const MAX_HEAD: usize = 8 << 10;
@@ -32,26 +23,21 @@ const MAX_BODY: usize = 16 << 10;
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Each connection needs a thread, a file descriptor and up to 100 KiB.
 const MAX_CONNECTIONS: usize = 512;
-/// The time until the next attempt to accept a connection, if there is no room for it.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(1); // Until the next attempt to accept a connection.
 
-/// Serves forever. `respond` takes each request with its body, exactly as received.
-pub(crate) fn serve(
-    address: SocketAddr,
-    respond: impl Fn(&Request<Bytes>) -> Response<String> + Send + Sync + 'static,
-) -> io::Result<()> {
-    let listener = TcpListener::bind(address)?;
-    // Each connection has a clone, and drops it even if it panics.
-    let respond = Arc::new(respond);
-    for socket in listener.incoming() {
-        let respond_here = Arc::clone(&respond);
-        let thread =
-            |socket| thread::Builder::new().spawn(move || exchange(socket, &*respond_here));
+/// Responds to a request with its body, exactly as received.
+type Handler = dyn Fn(&Request<Vec<u8>>) -> Response<String> + Send + Sync;
+
+/// Serves forever. Each connection has a clone of the handler, and drops it even if it panics.
+pub(crate) fn serve(address: SocketAddr, handler: Arc<Handler>) -> io::Result<()> {
+    for socket in TcpListener::bind(address)?.incoming() {
+        let clone = Arc::clone(&handler);
+        let thread = |socket| thread::Builder::new().spawn(move || exchange(&socket, &*clone));
         if let Err(error) = socket.and_then(thread) {
             report(&error);
             thread::sleep(PAUSE);
         }
-        while Arc::strong_count(&respond) > MAX_CONNECTIONS {
+        while Arc::strong_count(&handler) > MAX_CONNECTIONS {
             thread::sleep(PAUSE);
         }
     }
@@ -59,71 +45,85 @@ pub(crate) fn serve(
 }
 
 /// Reads one request and responds to it. Errors are the client's.
-fn exchange(socket: TcpStream, respond: impl Fn(&Request<Bytes>) -> Response<String>) {
-    let service = service_fn(async |request: Request<Incoming>| {
-        let (head, body) = request.into_parts();
-        Ok::<_, Infallible>(match Limited::new(body, MAX_BODY).collect().await {
-            Ok(body) => respond(&Request::from_parts(head, body.to_bytes())),
-            Err(error) => response(&NotificationReply::failure(&error.to_string())),
-        })
-    });
+fn exchange(mut socket: &TcpStream, handler: &Handler) -> io::Result<()> {
     let deadline = Instant::now() + TIMEOUT;
-    let mut http = http1::Builder::new();
-    // With `half_close`, hyper does not read on before it has responded. Such a read would block.
-    http.keep_alive(false)
-        .half_close(true)
-        .max_buf_size(MAX_HEAD);
-    let mut connection = pin!(http.serve_connection(Blocking { socket, deadline }, service));
-    let mut context = Context::from_waker(Waker::noop());
-    while connection.as_mut().poll(&mut context).is_pending() {}
+    let (mut bytes, mut response) = (Vec::new(), Response::default());
+    loop {
+        match parse(&bytes) {
+            Ok(Some(request)) => break response = handler(&request),
+            Ok(None) => read(socket, deadline, &mut bytes)?,
+            Err(StatusCode::CONTINUE) => {
+                socket.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+                read(socket, deadline, &mut bytes)?;
+            }
+            Err(status) => break *response.status_mut() = status,
+        }
+    }
+    let mut text = format!("HTTP/1.0 {}\r\n", response.status());
+    for (name, value) in response.headers() {
+        text += &format!("{name}: {}\r\n", value.to_str().unwrap_or_default());
+    }
+    socket.set_write_timeout(Some(TIMEOUT))?;
+    socket.write_all(format!("{text}\r\n{}", response.body()).as_bytes())?;
+    socket.shutdown(Shutdown::Write)?;
+    // Discards up to 1 MiB. A client whose bytes are unread when the connection is closed can lose the response.
+    (0..256).try_for_each(|_| read(socket, deadline, &mut Vec::new()))
 }
 
-/// A socket whose reads and writes block. The reads fail after the deadline.
-struct Blocking {
-    socket: TcpStream,
-    deadline: Instant,
+/// Appends up to 4 KiB. Fails if the client sends no more, and after the deadline: no timeout may be zero.
+fn read(mut socket: &TcpStream, deadline: Instant, bytes: &mut Vec<u8>) -> io::Result<()> {
+    socket.set_read_timeout(Some(deadline.saturating_duration_since(Instant::now())))?;
+    let mut buffer = [0; 4 << 10];
+    match socket.read(&mut buffer)? {
+        0 => return Err(ErrorKind::UnexpectedEof.into()),
+        count => bytes.extend(buffer.iter().take(count)),
+    }
+    Ok(())
 }
 
-impl rt::Read for Blocking {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        mut cursor: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        // Fails if no time is left.
-        self.socket.set_read_timeout(Some(left))?;
-        let mut buffer = [0; 1024];
-        let length = buffer.len().min(cursor.remaining());
-        let count = (&self.socket).read(buffer.get_mut(..length).unwrap_or_default())?;
-        cursor.put_slice(buffer.get(..count).unwrap_or_default());
-        Poll::Ready(Ok(()))
+/// Parses a request. Returns `None` if it is incomplete. Fails with the status of a refusal, or 100 if the client waits for it.
+fn parse(bytes: &[u8]) -> Result<Option<Request<Vec<u8>>>, StatusCode> {
+    let bad = |_| StatusCode::BAD_REQUEST;
+    let mut reader = Reply::new().map_err(bad)?;
+    let start = bytes.get(..MAX_HEAD).unwrap_or(bytes);
+    let (length, head) = reader.try_request(start).map_err(bad)?;
+    if head.is_none() && start.len() == MAX_HEAD {
+        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
+    let Some(head) = head else { return Ok(None) };
+    let rest = bytes.get(length..).unwrap_or_default();
+    if announced(&head)?.max(rest.len()) > MAX_BODY {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let mut reader = match reader.proceed() {
+        Some(RecvRequestResult::RecvBody(reader)) => reader,
+        Some(RecvRequestResult::Send100(_)) if rest.is_empty() => return Err(StatusCode::CONTINUE),
+        Some(RecvRequestResult::Send100(reader)) => reader.accept(&mut [0; 32]).map_err(bad)?.1,
+        _ => return Ok(Some(head.map(|()| Vec::new()))),
+    };
+    let mut body = vec![0; rest.len()];
+    let (_, length) = reader.read(rest, &mut body).map_err(bad)?;
+    body.truncate(length);
+    Ok(reader.is_ended().then(|| head.map(|()| body)))
 }
 
-impl rt::Write for Blocking {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.socket.set_write_timeout(Some(TIMEOUT))?;
-        Poll::Ready((&self.socket).write(bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.socket.shutdown(Shutdown::Write))
+/// Returns the length of the body, 0 if it is chunked. Refuses what is not served, and what others might read differently.
+fn announced(head: &Request<()>) -> Result<usize, StatusCode> {
+    let values = |name| Vec::from_iter(head.headers().get_all(name));
+    let bad = StatusCode::BAD_REQUEST;
+    match (&*values("content-length"), &*values("transfer-encoding")) {
+        _ if !["GET", "POST"].contains(&head.method().as_str()) => Err(StatusCode::NOT_IMPLEMENTED),
+        ([], []) if head.method() == "GET" => Ok(0),
+        ([value], []) => value.to_str().unwrap_or_default().parse().map_err(|_| bad),
+        ([], [value]) if *value == "chunked" && head.version() == Version::HTTP_11 => Ok(0),
+        _ => Err(bad),
     }
 }
 
 /// Verifies and decrypts a notification of any kind.
 pub(crate) fn open(
     receiver: &NotificationReceiver,
-    request: &Request<Bytes>,
+    request: &Request<Vec<u8>>,
 ) -> Result<Notification, NotificationError> {
     let headers = SignatureHeaders::from_pairs(request.headers())?;
     receiver.open(&headers, request.body(), SystemTime::now())
