@@ -2,9 +2,10 @@
 //! opens requests as notifications, and turns replies into HTTP responses. Each connection has a thread and carries one
 //! request, as in HTTP/1.0. ureq-proto, which is a part of ureq, parses it.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,11 +30,21 @@ const PAUSE: Duration = Duration::from_millis(1); // Until the next attempt to a
 type Handler = dyn Fn(&Request<Vec<u8>>) -> Response<String> + Send + Sync;
 
 /// Serves forever. Each connection has a clone of the handler, and drops it even if it panics.
+///
+/// Slow clients do not keep others out: a connection is read until half as many newer ones have come as there may be.
 pub(crate) fn serve(address: SocketAddr, handler: Arc<Handler>) -> io::Result<()> {
+    let mut latest = VecDeque::<Weak<TcpStream>>::new();
     for socket in TcpListener::bind(address)?.incoming() {
+        let is_full = latest.len() >= MAX_CONNECTIONS / 2;
+        if let Some(oldest) = is_full.then(|| latest.pop_front()?.upgrade()).flatten() {
+            let _ = oldest.shutdown(Shutdown::Read);
+        }
         let clone = Arc::clone(&handler);
-        let thread = |socket| thread::Builder::new().spawn(move || exchange(&socket, &*clone));
-        if let Err(error) = socket.and_then(thread) {
+        let thread = socket.map(Arc::new).and_then(|socket| {
+            latest.push_back(Arc::downgrade(&socket));
+            thread::Builder::new().spawn(move || exchange(&socket, &*clone))
+        });
+        if let Err(error) = thread {
             report(&error);
             thread::sleep(PAUSE);
         }
