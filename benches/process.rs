@@ -1,5 +1,6 @@
-//! A process of its own beside one that calls by hand: from its start to the first verified response over TLS, its memory
-//! after many calls, and with many connections: `cargo bench --bench process`.
+//! Compares a process that calls by the crate with one that calls by hand: the time from its start to the first
+//! verified response over TLS, and its memory after many calls and with many connections.
+//! Run it by `cargo bench --bench process`.
 // A bench may panic.
 #![allow(clippy::restriction)]
 
@@ -87,7 +88,7 @@ struct Host {
 }
 
 impl Host {
-    /// Responds when so many requests have come `at_once`, so that each has a connection of its own.
+    /// The server responds only when `at_once` requests wait, so that each of them has a connection of its own.
     fn new(at_once: usize) -> Self {
         let (authority, platform) = (Authority::new(), Platform::new());
         let response = platform.answer(200, SESSION);

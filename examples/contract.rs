@@ -7,8 +7,8 @@
 //! cargo run --example contract -- self-test
 //! ```
 //!
-//! With `--sandbox` before the command it starts a sandbox that simulates WeChat Pay and the user, and reads no variable.
-//! Otherwise it reads these environment variables:
+//! With `--sandbox` before the command it starts a sandbox that simulates WeChat Pay and the user, and reads no
+//! variable. Otherwise it reads these environment variables:
 //!
 //! | variable | for | meaning |
 //! |---|---|---|
@@ -26,8 +26,8 @@
 //! | `WECHATPAY_DISPLAY_ACCOUNT` | `pre-sign` | the user's name on the signing page |
 //! | `WECHATPAY_HOST` | optional | another host, such as that of `cargo run --example sandbox` |
 //!
-//! Exit codes: 0 if it is done, 1 if nothing was sent or WeChat Pay refused, 2 if the command line or the environment is
-//! wrong and nothing was sent, 3 if it may have been done.
+//! Exit codes: 0 if it is done, 1 if nothing was sent, WeChat Pay refused or the self-test failed, 2 if the command
+//! line or the environment is wrong and nothing was sent, 3 if it may have been done.
 
 #[macro_use]
 mod common;
@@ -189,7 +189,10 @@ fn advise(error: &wechatpay_contract::Error, words: &[&str]) -> ExitCode {
     let (advice, exit_code) = match (error.outcome(), words) {
         (Outcome::NotSent, _) => ("correct what is named above, then run it again", 1),
         (Outcome::Refused, _) => ("correct what WeChat Pay names, then run it again", 1),
-        (Outcome::Unknown, ["terminate", _]) => ("run `contract query` before this again", 3),
+        (Outcome::Unknown, ["terminate", _]) => (
+            "run `contract query`, then this again if the contract has not ended",
+            3,
+        ),
         // Inferred: pre-signing again does no harm, since a contract exists only after the user signs.
         (Outcome::Unknown, _) => ("run it again with the same values", 3),
     };

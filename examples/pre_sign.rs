@@ -1,8 +1,8 @@
 //! Pre-signs a contract for a user of an e-commerce platform's mini program.
 //!
-//! `cargo run --example pre_sign`: without any of these environment variables it talks to the sandbox, a gateway on
-//! this machine that simulates WeChat Pay (built without the feature `sandbox`, it only shows the request). With them it
-//! talks to WeChat Pay:
+//! Run it by `cargo run --example pre_sign`. If none of these environment variables is set, it talks to the sandbox, a
+//! gateway on this machine that simulates WeChat Pay. Without the feature `sandbox` it then only shows the request. If
+//! any is set, it talks to WeChat Pay:
 //!
 //! | variable | meaning |
 //! |---|---|

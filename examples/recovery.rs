@@ -1,7 +1,8 @@
 //! Recovery after an unknown outcome, when a call may have taken effect. There is a function for each call that changes
 //! something. It sends the call again with the same number, or queries first, and never takes a new number.
 //!
-//! `cargo run --example recovery` loses the response to each call in the sandbox. `tests/it/recovery.rs` tests all faults.
+//! `cargo run --example recovery` loses the response to each call in the sandbox. `tests/it/recovery.rs` tests all
+//! faults.
 
 #[macro_use]
 mod common;
@@ -27,8 +28,8 @@ const ATTEMPTS: usize = 3;
 
 /// Makes a call again while its outcome is unknown.
 ///
-/// Once an attempt has an unknown outcome, an error of a later attempt does not say that nothing happened. So the last
-/// unknown outcome is returned, and the caller never takes it for a call that was refused or not sent.
+/// If an attempt has an unknown outcome, the refusal of a later attempt does not mean that nothing happened. So the
+/// error that is returned then has an unknown outcome, even if no later attempt has one.
 pub(crate) fn until_known<T>(
     pause: Duration,
     mut call: impl FnMut() -> Result<T, Error>,
@@ -46,7 +47,8 @@ pub(crate) fn until_known<T>(
     call().map_err(|error| unknown.unwrap_or(error))
 }
 
-/// Pre-sign: send again with the same code. There is a contract only when the user signs, and any of the sessions serves.
+/// Pre-sign: send again with the same code. There is a contract only when the user signs, and any of the sessions
+/// serves.
 pub(crate) fn pre_sign<E>(
     client: &Client,
     contract: &E,
@@ -58,8 +60,8 @@ where
     until_known(pause, || client.send(contract))
 }
 
-/// Terminate: query. If the contract has not ended, send again. A termination that is refused counts as done if the query
-/// says that the contract has ended.
+/// Terminate: query. If the contract has not ended, send again. A termination that is refused counts as done if the
+/// query says that the contract has ended.
 pub(crate) fn terminate(
     client: &Client,
     end: &TerminateContract<'_>,
@@ -80,8 +82,8 @@ pub(crate) fn terminate(
     })
 }
 
-/// Order: send again unchanged. For the same `out_trade_no` with the same fields, WeChat Pay returns a `prepay_id` again. Other
-/// fields are refused. No money moves before the user pays.
+/// Order: send again unchanged. For the same `out_trade_no` with the same fields, WeChat Pay returns a `prepay_id`
+/// again. Other fields are refused. No money moves before the user pays.
 pub(crate) fn order<E>(client: &Client, order: &E, pause: Duration) -> Result<Prepay, Error>
 where
     E: Endpoint<Response = Prepay>,
@@ -124,9 +126,10 @@ pub(crate) fn close(
     })
 }
 
-/// Refund: query by the same `out_refund_no`. If it is not found, or the query fails, send the same refund again: one number
-/// refunds once, and a new one could refund twice. The refund that the query returns must match this one, not another under
-/// its number. It may be under way for days: its notification or a later query has its final state.
+/// Refund: query by the same `out_refund_no`. If it is not found, or the query fails, send the same refund again: one
+/// number refunds once, and a new one could refund twice. The refund that the query returns is compared with this one,
+/// since the number may belong to another refund. A refund may take days: its notification or a later query has its
+/// final state.
 pub(crate) fn refund(
     client: &Client,
     refund: &CreateRefund<'_>,

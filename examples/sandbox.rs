@@ -11,16 +11,17 @@
 //! | `--keys FOLDER` | the folder to write the keys to, by default one among the system's temporary files |
 //! | `--seed FILE` | a snapshot to start from, as `GET /sandbox/snapshot` returned it |
 //!
-//! It prints one line of JSON: its address, the address of a page with buttons, the ids, and the absolute paths of the files
-//! that it wrote (the merchant's key, the platform's public key and certificate, the APIv3 key). Scripts do the same as the
-//! page through the paths that the documentation of the module `sandbox` lists:
+//! It prints one line of JSON: its address, the address of a page with buttons, the ids, and the absolute paths of the
+//! files that it wrote (the merchant's key, the platform's public key and certificate, the APIv3 key). Scripts do the
+//! same as the page through the paths that the documentation of the module `sandbox` lists:
 //!
 //! ```sh
 //! curl -d '{"out_contract_code": "wxwtdk20200910100000"}' http://127.0.0.1:8765/sandbox/sign
 //! curl -d '{"fault": "error", "status": 503, "code": "SERVICE_UNAVAILABLE"}' http://127.0.0.1:8765/sandbox/fault
 //! ```
 //!
-//! It signs notifications with the certificate. For a receiver that has the public key, such as the example `notify_server`:
+//! It signs notifications with the certificate's key. These commands sign with the public key's instead, and deliver to
+//! a receiver that has the public key, such as the example `notify_server`:
 //!
 //! ```sh
 //! curl -d '{"key": "PUB_KEY_ID_0000000000000024101100397200000006"}' http://127.0.0.1:8765/sandbox/sign-with

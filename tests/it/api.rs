@@ -21,7 +21,7 @@ use wechatpay_contract::{
 
 const LISTING: &str = include_str!("../public-api.txt");
 
-/// Compiles only when the bounds hold for each type; gives the types' names.
+/// Compiles only if the bounds hold for each type. Returns the types' names.
 macro_rules! hold {
     ([$($bounds:tt)*] $($checked:ty,)*) => {{
         fn hold<T: $($bounds)*>() {}
@@ -170,7 +170,7 @@ fn listed_type(line: &str) -> Option<&str> {
 }
 
 #[test]
-fn all_errors_go_through_threads_and_boxes() {
+fn all_errors_can_be_boxed_and_sent_among_threads() {
     let errors = hold![
         [StdError + Send + Sync + 'static]
         ApiError,
@@ -207,7 +207,7 @@ fn errors_are_small() {
         size_of::<Mismatch>(),
     ];
     assert!(sizes.iter().all(|size| *size <= 96), "{sizes:?}");
-    // No room beside the error to tell success from failure.
+    // `Ok(())` is stored in a niche of the error, so that the result is no larger.
     assert_eq!(size_of::<Result<(), Error>>(), size_of::<Error>());
 }
 

@@ -1,4 +1,4 @@
-//! Many contracts terminated by several threads, as a user of the crate writes it: what an error says is enough to go on.
+//! A user's program that terminates many contracts by several threads. It decides what to do next by the errors alone.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

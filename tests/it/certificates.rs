@@ -116,7 +116,7 @@ fn accept_with(
     certificates::accept(status, headers, body, at(now), &api_v3_key, held)
 }
 
-/// Accepts a list that is signed with the new certificate, holding no key yet.
+/// Accepts a list that is signed with the new certificate. The verifier holds no key yet.
 fn accept(entries: impl Into<Vec<Value>>, now: u64) -> Result<Vec<PublicKey>, Error> {
     let body = list(entries);
     let headers = headers(NEW_SERIAL, NEW_KEY, now, &body);
@@ -131,7 +131,7 @@ fn refused(entries: impl Into<Vec<Value>>) -> CertificateError {
     list_error(accept(entries, BOTH_VALID).expect_err("the list must be refused"))
 }
 
-/// Why nothing was taken over.
+/// Returns the reason for which no certificate of the list was taken over.
 fn list_error(error: Error) -> CertificateError {
     assert_eq!(error.request_id(), Some("08F78BB5AF0610D302"));
     match error {
@@ -202,7 +202,7 @@ fn early_entry() -> Value {
 }
 
 #[test]
-fn past_the_end_that_the_list_gave_a_certificate_it_verifies_nothing_without_another_download() {
+fn a_certificate_verifies_nothing_after_the_end_that_the_list_sets() {
     let verdict = |entry: Value, now| {
         let verifier = Verifier::new(accept([entry], BOTH_VALID).unwrap()).unwrap();
         let signed = headers(NEW_SERIAL, NEW_KEY, now, b"{}");
@@ -225,7 +225,7 @@ fn past_the_end_that_the_list_gave_a_certificate_it_verifies_nothing_without_ano
 }
 
 #[test]
-fn past_the_end_that_the_list_gave_a_certificate_no_request_names_it() {
+fn no_request_names_a_certificate_after_the_end_that_the_list_sets() {
     let named = |entries: &[Value], now| {
         let key = PrivateKey::from_pem(crate::support::OTHER_PRIVATE).unwrap();
         let signer = Signer::new("1900000109", "5157F09E", key).unwrap();
@@ -312,7 +312,7 @@ fn another_serial_number_than_the_certificates_is_refused() {
 }
 
 #[test]
-fn a_validity_is_the_certificates_own_and_ends_no_later_than_listed() {
+fn a_keys_validity_is_its_certificates_and_ends_no_later_than_the_list_says() {
     const END: u64 = 1868155165;
     for (effective, expire, end) in [
         (
@@ -392,7 +392,8 @@ fn what_decrypts_to_no_certificate_is_refused() {
     }
 }
 
-/// Notifications are encrypted under the same key, and may hold what the merchant or the user wrote.
+/// Notifications are encrypted with the same key and may contain text of the merchant or the user. So a notification's
+/// ciphertext could be passed off as a certificate.
 #[test]
 fn a_certificate_within_another_text_is_refused() {
     let in_json = json!({"attach": NEW}).to_string();
@@ -455,7 +456,7 @@ fn a_list_with_status_202_is_not_taken_over() {
 }
 
 #[test]
-fn what_is_no_list_is_refused_by_name() {
+fn a_body_that_is_no_list_is_refused_with_the_name_of_the_wrong_field() {
     let without = |field: &str| {
         let mut listed = new_entry();
         listed.as_object_mut().unwrap().remove(field);
@@ -521,7 +522,7 @@ fn what_is_no_list_is_refused_by_name() {
         let held = Verifier::without_keys();
         let error = accept_with(&held, 200, &headers, &body, BOTH_VALID).unwrap_err();
         let problem = problem(list_error(error));
-        // Without the place of the mistake.
+        // Without line and column.
         assert_eq!(problem.split(" at line").next(), Some(wanted));
     }
     let body = b"<html>";
@@ -637,7 +638,7 @@ fn a_list_signed_with_a_certificate_that_is_not_in_it_is_refused() {
 }
 
 #[test]
-fn not_found_means_no_certificates_like_resource_not_exists() {
+fn a_404_with_not_found_or_resource_not_exists_means_no_certificates() {
     for (status, code, is_none) in [
         (404, "RESOURCE_NOT_EXISTS", true),
         (404, "NOT_FOUND", true),
@@ -688,7 +689,7 @@ fn a_merchant_without_certificates_is_told_what_to_configure() {
         },
         other => panic!("{other:?}"),
     }
-    // A proxy's page is no word of WeChat Pay's.
+    // A proxy's page says nothing about the merchant's certificates.
     let error = accept_with(&Verifier::without_keys(), 404, &[], b"<html>", BOTH_VALID);
     let error = error.unwrap_err();
     assert!(matches!(error, Error::Api(_)), "{error:?}");
@@ -696,7 +697,7 @@ fn a_merchant_without_certificates_is_told_what_to_configure() {
 }
 
 #[test]
-fn an_empty_list_says_the_same_once_it_may_be_believed() {
+fn an_empty_list_means_no_certificates_unless_its_signature_is_wrong_or_missing() {
     let body = list([]);
     let public_key = "PUB_KEY_ID_0000000000000024101100397200000006";
     let told = |held: &Verifier, headers: &[(String, String)]| {
@@ -772,7 +773,7 @@ fn another_error_is_handed_on_unless_its_signature_is_wrong() {
 }
 
 #[test]
-fn a_merchant_without_keys_prepares_the_download_only_and_takes_certificates_over() {
+fn a_merchant_without_keys_prepares_only_the_download_until_it_has_certificates() {
     let key = PrivateKey::from_pem(crate::support::OTHER_PRIVATE).unwrap();
     let signer = Signer::new(
         "1900000109",

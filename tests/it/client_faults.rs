@@ -81,7 +81,7 @@ fn header(name: &str, value: impl Into<Vec<u8>>) -> Fault {
     }
 }
 
-/// Returns every fault that ends by itself, some with several values.
+/// Returns all faults under which a call ends before its timeout, some with several values.
 pub(crate) fn cases() -> Vec<Case> {
     [
         connection_cases(),

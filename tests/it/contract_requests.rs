@@ -1,4 +1,5 @@
-//! The ten calls of the product: the requests of the documented examples, and the values that are refused before sending.
+//! The ten calls of the product: the requests of the documented examples, and the values that are refused before
+//! sending.
 
 use serde_json::{Value, json};
 use wechatpay_contract::{
@@ -797,7 +798,7 @@ fn identifiers_are_visible_ascii_characters_in_every_mode() {
 }
 
 #[test]
-fn a_user_is_made_of_two_nullable_columns() {
+fn a_user_is_converted_from_two_optional_identifiers() {
     let user = |openid, sub_openid| qs::User::try_from((openid, sub_openid));
     assert_eq!(user(Some("o1"), None), Ok(qs::User::Openid("o1")));
     assert_eq!(user(None, Some("o2")), Ok(qs::User::SubOpenid("o2")));

@@ -217,7 +217,7 @@ fn missing(field: &str) -> String {
     format!("missing field `{field}`")
 }
 
-/// Asserts that `body` is read, and that it is refused without any field but the optional ones.
+/// Asserts that `body` is read, and that it is refused if any field is missing that is not optional.
 #[track_caller]
 fn assert_requires_all<E: Endpoint>(body: &Value, optional: &[&str]) {
     assert!(response::<E>(body).is_ok());

@@ -21,7 +21,7 @@ const TERMINATE: TerminateContract<'_> = TerminateContract {
     contract_termination_remark: "moved",
 };
 
-/// Runs a future that never waits for anything but its next poll.
+/// Polls a future until it is ready. It needs no waker.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -179,7 +179,7 @@ fn the_platform_keys_id_picks_one_of_10_000_receivers() {
         NotificationError::Verify(VerifyError::UnknownSerial { .. })
     ));
     assert_eq!(error.reply().status(), 401);
-    // The header picks a key, and the signature decides.
+    // The header only selects the receiver. A changed body is refused for its wrong signature.
     let altered = named(&id(4321));
     let altered = SignatureHeaders::from_pairs(altered.pairs()).unwrap();
     let error = open(&receivers, &altered, b"{}").unwrap_err();

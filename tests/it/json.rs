@@ -1,4 +1,5 @@
-//! Errors of a body that does not fit name fields, types and places, and no value of it.
+//! The errors of a body that does not fit its type: they name fields, types and places, and contain no value of the
+//! body.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -113,7 +114,7 @@ fn sealed(content: &str) -> Value {
     })
 }
 
-/// Returns the last cause, after a check that nothing printed of the error has the secret.
+/// Returns the text of the last cause, after a check that no text of the error contains the secret.
 #[track_caller]
 fn told(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = chain(error);
@@ -237,7 +238,7 @@ fn a_value_that_does_not_fit_is_not_in_the_error() {
     }
 }
 
-/// By itself, a derived type reads an array as an object, field by field.
+/// A type that derives `Deserialize` would read an array as the object's fields in their order.
 #[test]
 fn an_array_in_place_of_an_object_is_refused() {
     #[derive(Debug, Deserialize)]
@@ -398,7 +399,7 @@ fn an_array_in_place_of_the_fields_of_a_variant_is_refused() {
 
 /// The type of these fields is not documented, so a wrong value leaves the others readable.
 #[test]
-fn a_number_without_bounds_counts_as_absent() {
+fn an_optional_number_that_does_not_fit_counts_as_absent() {
     for number in [
         "1e400",
         "-1e400",

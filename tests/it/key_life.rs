@@ -30,7 +30,7 @@ const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
 const OLD: &str = "1E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
 const NEW: &str = "2E2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B";
-/// Certifies the second of the sandbox's keys, as every first certificate that it issues.
+/// The key of [`OLD`]. The sandbox issues its first certificate for the second of its keys.
 const OLD_KEY: &str = include_str!("../../src/sandbox/keys/platform_key_2.pem");
 const OLD_VALIDITY: Validity = Validity {
     not_before: START - 1000 * DAY,
@@ -160,7 +160,7 @@ fn download_error(result: Result<(), Error>) -> Arc<Error> {
     }
 }
 
-/// Why nothing was taken over.
+/// Returns the reason for which no certificate of the list was taken over.
 fn list_error(error: &Error) -> &CertificateError {
     match error {
         Error::Certificates { source, .. } => source,
@@ -178,7 +178,7 @@ fn verify_error(result: Result<(), Error>) -> VerifyError {
 }
 
 #[test]
-fn the_first_call_downloads_the_certificates_and_asks_for_no_key() {
+fn the_first_call_downloads_the_certificates_by_a_request_that_names_no_key() {
     let world = World::with_certificate();
     let client = world.client();
     assert_eq!(held(&client), [""; 0]);
@@ -252,7 +252,7 @@ fn certificates_are_downloaded_again_after_ten_hours_of_use() {
     call(&client).unwrap();
     assert_eq!(world.downloads(), 2);
     assert_eq!(held(&client), [OLD, NEW]);
-    // Responses are asked for by the one that ends last.
+    // Requests name the certificate that ends last.
     assert_eq!(world.asked().as_deref(), Some(NEW));
 }
 
@@ -269,7 +269,7 @@ fn a_response_signed_with_an_unknown_certificate_is_verified_after_a_download_an
 }
 
 #[test]
-fn a_failure_signed_with_an_unknown_certificate_is_signed_after_a_download() {
+fn a_failure_signed_with_an_unknown_certificate_is_verified_after_a_download() {
     let refusal = |world: &World, client: &Client| {
         let fault = Fault::error(403, "NO_AUTH").on("POST", "/v3/security/echo");
         world.sandbox.fault(fault);
@@ -288,7 +288,7 @@ fn a_failure_signed_with_an_unknown_certificate_is_signed_after_a_download() {
     assert_eq!((world.downloads(), world.calls()), (2, 2));
     assert_eq!(held(&client), [OLD, NEW]);
 
-    // The key cannot be downloaded: a public key, or the pause between downloads.
+    // No download follows: the key is a public key, and the last download was less than a minute ago.
     world.sandbox.platform().offer_public_key(true);
     world.sign_with(Sandbox::PUBLIC_KEY_ID);
     let error = refusal(&world, &client);
@@ -771,7 +771,7 @@ fn a_client_and_a_receiver_of_notifications_share_downloaded_certificates() {
     call(&client).unwrap();
     assert_eq!(world.downloads(), 1);
 
-    // With the pause that a response has, and only for what a download can mend.
+    // Downloads have the same pause as for responses, and only an unknown certificate leads to one.
     let unknown = receive(&receiver, START, NEW).unwrap_err();
     world.pass(59);
     assert!(!client.refresh_for(&unknown));
@@ -817,7 +817,7 @@ fn a_response_waits_for_a_running_download_and_a_notification_does_not() {
     assert_eq!((world.downloads(), world.calls()), (2, 2));
 }
 
-/// A DNS lookup cannot be cut short. Threads that wait for the one that is in it stop waiting at their timeout.
+/// A DNS lookup cannot be cut short. A thread that waits for the download of another stops waiting at its own timeout.
 #[test]
 fn a_download_that_hangs_delays_another_call_for_its_timeout_at_most() {
     let world = World::with_certificate();
@@ -873,7 +873,8 @@ fn a_download_that_hangs_delays_another_call_for_its_timeout_at_most() {
     call(&client).unwrap();
 }
 
-/// Notifications are moved over seven days, while some come signed with the certificate and some with the public key.
+/// WeChat Pay moves the signing of notifications to the public key over seven days. Until the end, some are still
+/// signed with the certificate.
 #[test]
 fn notifications_signed_with_either_kind_of_key_are_opened_during_the_move() {
     let world = World::with_certificate();
@@ -971,14 +972,15 @@ impl Traffic<'_> {
         }
     }
 
-    /// Until so many calls have succeeded.
+    /// Waits until five calls for each thread have succeeded.
     fn flow(&self) {
         for _ in 0..Self::THREADS * 5 {
             self.finished.recv().unwrap().unwrap();
         }
     }
 
-    /// Until `done` is so: whoever refreshes the keys does it beside the others' calls.
+    /// Waits until `done` returns `true`. That may take several calls, since one thread refreshes the keys while the
+    /// others call.
     fn flow_until(&self, done: impl Fn() -> bool) {
         for _ in 0..1_000 {
             self.flow();
@@ -986,7 +988,7 @@ impl Traffic<'_> {
                 return;
             }
         }
-        panic!("it did not come to pass");
+        panic!("`done` still returns false");
     }
 
     /// Does something while no call is under way.
@@ -1012,7 +1014,7 @@ fn a_rotation_under_traffic_loses_no_call() {
             (1, vec![OLD.to_owned()])
         );
 
-        // It signs before the client has looked: learnt by one, in the middle of the traffic.
+        // The keys are now older than ten hours, so one call downloads the list while others run. NEW signs only later.
         traffic.paused(|| world.pass(5 * DAY));
         traffic.flow_until(|| held(&client) == [OLD, NEW]);
         assert_eq!(world.downloads(), 2);
@@ -1074,7 +1076,7 @@ fn a_move_from_certificates_to_the_public_key_under_traffic_loses_no_call() {
         world.sandbox.platform().sign_with(SignsWith::Requested);
         traffic.flow();
 
-        // The certificates end, and the download with them: it fails, and nothing else does.
+        // OLD is withdrawn and expires. Then the download fails, and no call does.
         traffic.paused(|| world.sandbox.platform().withdraw_certificate(OLD));
         traffic.paused(|| world.pass(5 * DAY));
         traffic.flow_until(|| client.last_certificate_error().is_some());
@@ -1142,7 +1144,7 @@ fn the_merchants_own_certificate_is_renewed_under_traffic_without_a_lost_call() 
             .unwrap();
         *current.write().unwrap() = renewed;
         traffic.flow();
-        // Whoever began with the old one has ended.
+        // `paused` waits for the calls that began with the old signer.
         traffic.paused(|| world.sandbox.revoke_first_certificate());
         traffic.flow();
     });
@@ -1170,7 +1172,7 @@ fn a_renewed_client_shares_platform_keys_downloads_and_connections_of_the_first(
         .unwrap();
     call(&renewed).unwrap();
     let connections = world.sandbox.connections_accepted();
-    // A request without a type waits for a connection that was silent for a while.
+    // `execute` uses a pooled connection again only after it was silent for a while.
     thread::sleep(Duration::from_millis(500));
     call(&first).unwrap();
     assert_eq!(held(&first), [OLD]);
@@ -1179,7 +1181,7 @@ fn a_renewed_client_shares_platform_keys_downloads_and_connections_of_the_first(
 }
 
 #[test]
-fn a_signer_of_another_merchant_is_refused_and_one_whose_certificate_is_a_platform_key() {
+fn a_renewed_signer_of_another_merchant_or_with_a_platform_keys_serial_number_is_refused() {
     let world = World::with_certificate();
     let client = world.client();
     call(&client).unwrap();
@@ -1202,7 +1204,7 @@ fn a_signer_of_another_merchant_is_refused_and_one_whose_certificate_is_a_platfo
 }
 
 #[test]
-fn the_set_share_of_responses_is_signed_with_the_public_key() {
+fn the_configured_share_of_responses_is_signed_with_the_public_key() {
     let world = World::with_certificate();
     world.sandbox.platform().offer_public_key(true);
     let signs = SignsWith::Moving { permille: 200 };

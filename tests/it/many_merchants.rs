@@ -59,7 +59,7 @@ fn merchants_share_connections_and_no_keys() {
         [Sandbox::PUBLIC_KEY_ID]
     );
     assert_eq!(second.merchant().verifier().key_ids(), [OLD]);
-    // The first downloads nothing, and a third downloads for itself.
+    // The first has no APIv3 key, and `for_merchant` passes none on to a third. So neither can download.
     assert!(matches!(
         first.refresh_certificates(),
         Err(Error::InvalidSetting(_))
@@ -79,7 +79,7 @@ fn merchants_share_connections_and_no_keys() {
 }
 
 #[test]
-fn a_call_of_any_merchant_closes_connections_that_idled_and_a_method_closes_them_now() {
+fn one_merchants_client_closes_the_idle_connections_of_all() {
     let sandbox = Sandbox::start().unwrap();
     let clients = merchants(&sandbox, 2);
     clients[0].send(&PRE_SIGN).unwrap();

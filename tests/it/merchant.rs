@@ -1,4 +1,4 @@
-//! `Merchant`: a request to signed bytes, and a response to a value or an error.
+//! `Merchant`: it signs a request, and reads a response as a value or an error.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -74,7 +74,7 @@ mod new {
     }
 
     #[test]
-    fn the_key_behind_a_function_is_known_by_its_serial_number() {
+    fn a_signing_function_with_a_platform_keys_serial_number_is_refused() {
         let signer = |serial_no| Signer::from_function("1900007291", serial_no, |_| Ok(vec![]));
         let verifier = Verifier::new([PublicKey::from_pem("a1b", PUBLIC).unwrap()]).unwrap();
         Merchant::new(signer("A1C").unwrap(), verifier.clone()).unwrap();
@@ -481,7 +481,7 @@ mod accept {
     }
 
     #[test]
-    fn an_empty_body_is_nothing() {
+    fn an_empty_body_is_read_as_unit_none_or_null() {
         let headers = Headers::signed(b"");
         let merchant = merchant();
         for status in [200, 204] {
@@ -638,7 +638,7 @@ mod accept {
         let known = Headers::signed(FAILURE);
         for serial in ["PUB_KEY_ID_01", "0A1B", "no serial", "\u{202E}"] {
             let unknown = known.clone().set("Wechatpay-Serial", serial);
-            // A signature is not worth more for being malformed.
+            // A probe signature under an unknown key is treated like any other.
             let probe = (unknown.clone()).set("Wechatpay-Signature", "WECHATPAY/SIGNTEST/a");
             for (headers, status) in [(&unknown, 400), (&unknown, 503), (&probe, 404)] {
                 let error = api_error(status, headers, FAILURE);
@@ -779,7 +779,7 @@ mod accept {
     }
 
     #[test]
-    fn a_code_that_is_no_text_is_shown_but_refuses_nothing() {
+    fn a_code_that_is_no_text_is_shown_and_leaves_the_outcome_unknown() {
         read("{\"code\":\"404\",\"message\":\"B\"}", "404", "B", None);
         for code in ["404", "0", "-1.5", "false", "true", "[\"A\"]", "{\"a\":1}"] {
             let with_message = format!("{{\"code\":{code},\"message\":\"B\"}}");
@@ -952,7 +952,7 @@ mod accept {
     }
 
     #[test]
-    fn a_code_in_wechat_pays_form_refuses_and_another_does_not() {
+    fn a_failure_is_a_refusal_only_if_its_code_has_wechat_pays_form() {
         for (code, outcome) in [
             ("A", Outcome::Refused),
             ("NO_AUTH", Outcome::Refused),
@@ -1162,7 +1162,7 @@ mod errors {
             assert_eq!(error.request_id(), None);
             assert_eq!(chain(&error), [shown, "the cable is cut"]);
         }
-        // Those that are shown themselves have no causes of their own.
+        // These variants show the text of the error within, so it is not repeated as a cause.
         let invalid = Request::get("").target().unwrap_err();
         assert_eq!(chain(&Error::from(invalid.clone())), [invalid.to_string()]);
         let key = PublicKey::from_pem("", "").unwrap_err();
@@ -1184,7 +1184,7 @@ mod errors {
     }
 
     #[test]
-    fn errors_go_through_threads_and_boxes() {
+    fn errors_can_be_boxed_and_sent_among_threads() {
         fn is_error<E: std::error::Error + Send + Sync + 'static>() {}
         is_error::<Error>();
         is_error::<ApiError>();

@@ -700,7 +700,7 @@ fn identifiers_are_visible_ascii_characters() {
 }
 
 #[test]
-fn a_payer_is_made_of_two_nullable_columns() {
+fn a_payer_is_converted_from_two_optional_identifiers() {
     let payer = |sp_openid, sub_openid| PartnerPayer::try_from((sp_openid, sub_openid));
     assert_eq!(payer(Some("o1"), None), Ok(PartnerPayer::SpOpenid("o1")));
     assert_eq!(payer(None, Some("o2")), Ok(PartnerPayer::SubOpenid("o2")));

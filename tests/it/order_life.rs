@@ -1,5 +1,5 @@
-//! Orders after they are placed: the requests and responses of query, closing and refund, by the documented examples. Also
-//! the rules before sending and the comparisons after it.
+//! Orders after they are placed: the requests and responses of query, closing and refund, by the documented examples.
+//! Also the rules before sending and the comparisons after it.
 
 use std::fmt::Debug;
 
@@ -387,7 +387,7 @@ mod outcomes {
     }
 
     #[test]
-    fn both_spellings_of_a_code_are_one() {
+    fn a_code_is_recognized_in_either_spelling() {
         let close = CloseOrder {
             payee: DIRECT,
             out_trade_no: NUMBER,

@@ -96,7 +96,7 @@ fn failures(row: usize) -> Vec<Error> {
 }
 
 #[test]
-fn each_row_is_so() {
+fn each_failure_has_the_error_and_outcome_of_its_row() {
     let rows = rows();
     assert_eq!(rows.len(), 24);
     for (number, [failure, variant, outcome]) in rows.iter().enumerate() {
@@ -138,7 +138,7 @@ fn invalid_setting() -> Error {
     sandbox.client_builder().host("no URL").build().unwrap_err()
 }
 
-/// Returns the error of the download itself, as an observer is told it.
+/// Returns the error of the download itself, as an observer gets it.
 fn list_of(status: u16, body: &[u8]) -> Error {
     let headers = Headers::signed(body);
     let key = ApiV3Key::new(Sandbox::API_V3_KEY).unwrap();
@@ -428,7 +428,7 @@ fn each_error_is_told_in_one_line_with_causes_outcome_and_request_id() {
 }
 
 #[test]
-fn each_error_says_what_to_do_next_and_what_a_program_asks() {
+fn each_error_has_its_advice_status_code_and_rate_limit() {
     let connect = || Error::Connect {
         host: String::new(),
         source: timed_out(),
@@ -560,7 +560,7 @@ fn each_error_says_what_to_do_next_and_what_a_program_asks() {
 }
 
 #[test]
-fn a_response_of_a_middle_box_is_told_as_one() {
+fn a_response_of_a_proxy_or_firewall_is_described_as_one() {
     let from = |server: Option<&str>| {
         let mut headers = Headers::unsigned();
         headers

@@ -1,5 +1,5 @@
-//! Properties of any input: nothing panics, nothing that WeChat Pay did not sign is accepted, and others can read back what
-//! is encoded. The targets in `tests/fuzz` look for inputs by coverage.
+//! Properties of any input: nothing panics, nothing that WeChat Pay did not sign is accepted, and others can read back
+//! what is encoded. The targets in `tests/fuzz` look for inputs by coverage.
 //!
 //! Each property has 256 cases, or as many as the environment variable `PROPTEST_CASES` says:
 //! `PROPTEST_CASES=100000 cargo test --test it properties::`. A failure prints the smallest input found.
@@ -164,14 +164,14 @@ mod keys {
         #![proptest_config(config())]
 
         #[test]
-        fn a_key_is_not_found_in_any_bytes(input in vec(any::<u8>(), 0..300)) {
+        fn no_key_is_read_from_arbitrary_bytes(input in vec(any::<u8>(), 0..300)) {
             for read in all_readers(&input) {
                 prop_assert!(read.is_err());
             }
         }
 
         #[test]
-        fn a_key_is_not_found_in_any_block(
+        fn no_key_is_read_from_an_arbitrary_block(
             label in label(),
             der in prop_oneof![vec(any::<u8>(), 0..400), nested_der()],
         ) {
@@ -183,7 +183,7 @@ mod keys {
         #[test]
         fn a_key_of_changed_text_is_the_same_or_refused(text in changed(PKCS8.as_bytes().to_vec())) {
             if let Ok(key) = PrivateKey::from_pem(&text) {
-                // Only what is around the key was changed, or its numbers do not fit each other.
+                // Either the key itself is unchanged, or its numbers do not fit each other and it cannot sign.
                 let signer = Signer::new("1", "1", key).unwrap();
                 if let Ok(signature) = signer.sign(b"message") {
                     prop_assert_eq!(signature, signature_by(PKCS8, b"message"));

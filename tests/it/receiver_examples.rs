@@ -87,7 +87,8 @@ impl Receiver {
         session.unwrap();
     }
 
-    /// Has a contract pre-signed by whoever knows it later, and signed: the reply to its notification is a success.
+    /// Has a contract pre-signed and signed, and asserts that the reply to its notification is a success. The example
+    /// `service` pre-signs the contract itself, so that it knows its code.
     fn notify_first(&self, example: &str) {
         let code = if example == "service" {
             let user =
@@ -269,7 +270,7 @@ fn malformed_requests_are_refused() {
     for example in ["notify_server", "service"] {
         let mut receiver = Receiver::start(example, &format!("malformed_{example}"));
         for (headers, body, status) in [
-            // What is unsigned is refused after it was read; so all else is well.
+            // The signature is checked after the whole request was read. So 401 means that all else was accepted.
             ("Content-Length: 2\r\n", "{}", "401"),
             (
                 "Transfer-Encoding: chunked\r\n",

@@ -1,5 +1,5 @@
-//! `examples/recovery.rs` against the sandbox: each recipe without a fault, with a fault before the effect, and after it. The
-//! effect must happen exactly once.
+//! `examples/recovery.rs` against the sandbox: each recipe without a fault, with a fault before the effect, and after
+//! it. The effect must happen exactly once.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ fn an_order_ends_with_a_prepay_id_that_the_user_can_pay() {
 }
 
 #[test]
-fn a_closing_ends_closed() {
+fn a_closing_ends_with_a_closed_order() {
     for times in [1, 2] {
         with_each_fault("/v3/pay/transactions/out-trade-no/", times, |shop| {
             shop.place(DIRECT, NUMBER).unwrap();

@@ -299,7 +299,7 @@ mod body {
     }
 
     #[test]
-    fn is_the_json_that_serde_json_writes() {
+    fn a_body_is_the_json_that_serde_json_writes() {
         let value = json!({"a": ["数", "\u{FFFF}", 1.5, true], "b": "\"\n"});
         let request = Request::post("/v3/a").json(&value);
         assert_eq!(request.target().unwrap(), "/v3/a");
@@ -311,7 +311,7 @@ mod body {
     }
 
     #[test]
-    fn that_cannot_be_written_is_refused() {
+    fn a_body_that_cannot_be_written_is_refused() {
         let pairs = BTreeMap::from([((1, 2), 3)]);
         let problem = "cannot be written as JSON: key must be a string";
         refused(&Request::post("/v3/a").json(&pairs), "body", problem);
@@ -326,7 +326,7 @@ mod body {
     }
 
     #[test]
-    fn with_characters_of_four_bytes_is_refused() {
+    fn a_body_with_characters_of_four_bytes_is_refused() {
         let problem = "found a character of four UTF-8 bytes, such as an emoji: wanted characters of one to three bytes";
         for text in ["😀", "a\u{10000}", "\u{10FFFF}"] {
             refused(&Request::post("/v3/a").json(text), "body", problem);
@@ -343,7 +343,7 @@ mod body {
     }
 
     #[test]
-    fn that_failed_is_not_forgotten_for_a_later_one() {
+    fn a_body_that_cannot_be_written_is_reported_although_another_follows() {
         let request = Request::post("/v3/a").json(&Failing).json("right");
         refused(
             &request,
@@ -353,7 +353,7 @@ mod body {
     }
 
     #[test]
-    fn of_a_get_request_is_refused() {
+    fn a_body_of_a_get_request_is_refused() {
         refused(
             &Request::get("/v3/a").json("b"),
             "body",
@@ -401,7 +401,7 @@ fn a_template_may_be_made_at_run_time() {
 }
 
 #[test]
-fn a_problem_is_reported_again_by_each_look() {
+fn a_problem_is_reported_each_time() {
     let request = Request::get("v3");
     let clone = request.clone();
     let problems: Vec<InvalidField> = [&request, &request, &clone]
@@ -411,7 +411,7 @@ fn a_problem_is_reported_again_by_each_look() {
     assert_eq!(problems[0], problems[2]);
 }
 
-/// As some formatters of dates are when their pattern is wrong.
+/// Fails like some formatters of dates if their pattern is wrong.
 struct Undisplayable;
 
 impl fmt::Display for Undisplayable {

@@ -146,16 +146,16 @@ fn a_session_lasts_two_hours() {
         Err(UserError::SessionEnded)
     );
     fixture.pre_signed("code1");
-    // Ten minutes are left to the machine that runs the test.
+    // A margin of ten minutes, in case the test machine is slow.
     fixture
         .sandbox
         .advance_clock(TWO_HOURS - Duration::from_secs(600));
     fixture.sandbox.user_signs("code1").unwrap();
 }
 
-/// No clock can show when a session ends that begins then.
+/// The session would end after the last time that the clock can show.
 #[test]
-fn a_contract_lives_on_at_the_end_of_time() {
+fn a_contract_is_signed_and_terminated_close_to_the_clocks_last_time() {
     let mut fixture = Fixture::open();
     fixture.sandbox.advance_clock(just_before_the_end_of_time());
     let contract_id = fixture.signed("code1");

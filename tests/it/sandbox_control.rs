@@ -538,7 +538,7 @@ fn a_body_of_ones_own_is_signed() {
 }
 
 #[test]
-fn connections_are_refused_hung_up_and_closed_by_path() {
+fn the_control_paths_refuse_hang_up_and_close_connections() {
     let (sandbox, mut raw) = pre_signed();
     let address = sandbox.url().strip_prefix("http://").unwrap().to_owned();
     assert_eq!(
@@ -559,7 +559,7 @@ fn connections_are_refused_hung_up_and_closed_by_path() {
     done(&mut raw, "close-connections", json!({}));
     assert_eq!((raw.rest(), other.rest()), (vec![], vec![]));
 
-    // A refusal that nobody ends does not keep the sandbox.
+    // Dropping the sandbox does not wait for the end of the refusal.
     let mut raw = RawClient::connect(&sandbox);
     done(
         &mut raw,
@@ -588,7 +588,7 @@ fn an_order_that_locks_clients_out_for_too_long_is_refused() {
 }
 
 #[test]
-fn the_list_of_certificates_is_forged_by_path() {
+fn a_control_path_forges_the_list_of_certificates() {
     let sandbox = Sandbox::start().unwrap();
     let mut raw = RawClient::connect(&sandbox);
     let certificate = json!({"serial_no": "1A", "not_before": 1, "not_after": 4_000_000_000_u64});

@@ -108,7 +108,7 @@ fn a_connection_is_closed_where_the_fault_says() {
 }
 
 #[test]
-fn slow_late_chunked_and_preceded_responses_are_whole() {
+fn faults_of_time_and_framing_keep_the_response_complete() {
     let moment = Duration::from_millis(1);
     for fault in [
         Fault::SlowBody { every: moment },
@@ -327,7 +327,7 @@ fn a_compressed_body_is_real_gzip_of_what_was_signed() {
 }
 
 #[test]
-fn a_fault_of_the_body_leaves_a_response_without_a_body_alone() {
+fn a_fault_of_the_body_does_not_change_a_response_that_has_none() {
     let mut fixture = Fixture::open();
     let contract_id = fixture.signed("code1");
     let order = direct_order(&contract_id);

@@ -1,4 +1,5 @@
-//! The checks of the sandbox before a request's fields, signature, clock, headers and paths, and what it records.
+//! The sandbox's checks of signature, clock, headers and paths, which come before those of the fields, and its record
+//! of requests.
 
 use serde_json::json;
 use wechatpay_contract::sandbox::Sandbox;
@@ -117,7 +118,7 @@ fn a_timestamp_that_is_off_by_five_minutes_is_refused() {
     let sandbox = Sandbox::start().unwrap();
     let signer = sandbox.signer();
     let body = pre_sign_body("code1").to_string();
-    // A minute is left to the machine that runs the test.
+    // A margin of a minute, in case the test machine is slow.
     for (time, status) in [
         (now() - 240, 200),
         (now() + 240, 200),

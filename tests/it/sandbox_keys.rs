@@ -86,7 +86,7 @@ fn a_response_is_signed_with_the_key_that_the_request_names() {
 }
 
 #[test]
-fn a_notification_is_signed_as_signs_with_says() {
+fn a_notification_is_signed_with_the_key_that_signs_with_selects() {
     let sandbox = moving();
     let signer = || {
         sandbox.notify("ENTRUST.SIGN", "entrust", &json!({}));

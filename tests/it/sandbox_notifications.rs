@@ -76,7 +76,7 @@ fn verified(sandbox: &Sandbox, sent: &SentNotification) -> Result<(), VerifyErro
 }
 
 #[test]
-fn each_change_is_notified_and_giving_up_is_not() {
+fn each_signing_and_termination_is_notified_and_a_user_who_gives_up_is_not() {
     let sandbox = pre_signed();
     assert!(sandbox.notifications().is_empty());
     sandbox.user_gives_up("code1").unwrap();
@@ -421,7 +421,7 @@ fn a_clock_function_can_look_at_the_sandbox() {
 }
 
 #[test]
-fn no_reply_timeout_is_too_long() {
+fn the_longest_reply_timeout_is_accepted() {
     let server = NotificationServer::open([Reaction::Status(200)]);
     let sandbox = pre_signed();
     sandbox.deliver_notifications_to(&server.url).unwrap();

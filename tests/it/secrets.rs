@@ -186,7 +186,7 @@ fn all_shown(secret: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// An APIv3 key is a valid nonce, AppID and `prepay_id`, so that what is made of it is not looked at.
+/// An APIv3 key is also a valid nonce, AppID and `prepay_id`. So the values that are made of it there are not examined.
 #[test]
 fn no_key_in_the_place_of_another_argument_is_shown() {
     let base64: String = MERCHANT_KEY

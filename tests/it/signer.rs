@@ -74,7 +74,7 @@ fn an_mchid_that_is_not_1_to_31_digits_is_refused() {
 }
 
 #[test]
-fn a_serial_number_is_sent_in_whole_bytes_and_what_is_none_is_refused() {
+fn a_serial_number_is_sent_in_whole_bytes_and_any_other_text_is_refused() {
     let zeros = format!("{SERIAL_NO:0>64}");
     for (serial_no, sent) in [
         ("0", "00"),

@@ -115,12 +115,12 @@ pub(crate) fn message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
 pub(crate) struct Headers(pub(crate) Vec<(String, Vec<u8>)>);
 
 impl Headers {
-    /// Those of `body`, rightly signed at [`NOW`] with the platform's public key.
+    /// Returns the headers of `body`, rightly signed at [`NOW`] with the platform's public key.
     pub(crate) fn signed(body: &[u8]) -> Self {
         Self::signed_as(&NOW.to_string(), NONCE, body)
     }
 
-    /// Those of a right signature over this time, nonce and body, whatever they are.
+    /// Returns headers with a right signature over this time, nonce and body, whatever they are.
     pub(crate) fn signed_as(timestamp: &str, nonce: &str, body: &[u8]) -> Self {
         let signature = platform_signature(&message(timestamp, nonce, body));
         Self::of(timestamp, nonce, &signature)
@@ -140,7 +140,7 @@ impl Headers {
         Self(Vec::new()).and(&pairs)
     }
 
-    /// Those of an answer without signature.
+    /// Returns the headers of a response without a signature.
     pub(crate) fn unsigned() -> Self {
         Self(Vec::new()).and(&[
             ("Content-Type", "text/html"),
@@ -191,7 +191,7 @@ impl Headers {
     }
 }
 
-/// The reason for which a message of some body is refused whose signature is base64.
+/// Returns the error of a message that has a body and a wrong signature in valid base64.
 pub(crate) fn wrong_signature(key_id: &str) -> VerifyError {
     VerifyError::WrongSignature {
         key_id: key_id.to_owned(),
@@ -222,7 +222,7 @@ pub(crate) fn public_half(private_pem: &str) -> String {
     format!("-----BEGIN RSA PUBLIC KEY-----\n{text}\n-----END RSA PUBLIC KEY-----\n")
 }
 
-/// What a program on the machine makes of the input; see [`installed`].
+/// Runs a program of the machine, and returns its output. See [`installed`].
 pub(crate) fn command(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new(program)
         .args(arguments)

@@ -1,5 +1,5 @@
-//! TLS against real servers: the servers that are trusted, connections that break inside TLS, and the hosts that a client
-//! may reach without TLS. A server that is not trusted gets no request.
+//! TLS against real servers: the servers that are trusted, connections that break inside TLS, and the hosts that a
+//! client may reach without TLS. A server that is not trusted gets no request.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -87,7 +87,7 @@ fn an_unknown_authority_is_not_trusted() {
 }
 
 #[test]
-fn without_roots_of_the_callers_only_public_ones_are_trusted() {
+fn only_public_roots_are_trusted_if_the_caller_sets_none() {
     let authority = Authority::new();
     let server = server(&authority, &Leaf::default());
     let platform = Platform::new();
@@ -144,7 +144,7 @@ fn a_certificate_is_trusted_in_its_time_only() {
 }
 
 #[test]
-fn a_handshake_that_is_cut_was_no_connection() {
+fn a_handshake_that_breaks_off_is_a_failure_to_connect() {
     let authority = Authority::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -338,7 +338,8 @@ fn a_response_that_is_not_compared_is_an_error_if_more_follows() {
     }
 }
 
-/// Any other response takes the place of the one that follows, so that its connection is not used again.
+/// A response that is not informational is taken as the call's. The one that follows it is then unsolicited, so that
+/// the connection is not used again.
 #[test]
 fn informational_responses_before_a_response_are_passed_over() {
     let good = Platform::new().answer(200, SESSION).bytes;
@@ -367,7 +368,8 @@ fn informational_responses_before_a_response_are_passed_over() {
     }
 }
 
-/// An error repeats nothing of its request: what follows may be the success of a request that seems refused.
+/// An error does not repeat its request, so it may belong to another one. The response that follows may then be the
+/// success of the request that seems refused.
 #[test]
 fn no_request_is_refused_by_an_error_that_a_second_response_follows() {
     let platform = Platform::new();

@@ -521,7 +521,8 @@ mod refused {
             let error = verify(&headers, BODY).unwrap_err();
             assert_eq!(error, VerifyError::Probe);
             assert!(error.is_probe());
-            // A made-up serial number cannot pass for a probe and keep alarms quiet.
+            // Under an unknown serial number it is not called a probe. Otherwise anybody could send messages that raise
+            // no alarm.
             let error = verify(&headers.set(SERIAL, "ABC"), BODY).unwrap_err();
             assert!(!error.is_probe() && matches!(error, VerifyError::UnknownSerial { .. }));
         }
