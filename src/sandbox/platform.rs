@@ -159,8 +159,9 @@ impl Platform {
     ///
     /// # Errors
     ///
-    /// [`SandboxError`] if the serial number is zero, is not 1 to 40 hexadecimal digits or is listed already, or if the
-    /// validity ends before it starts or after the year 9999.
+    /// [`SandboxError`] if the serial number is zero, is not 1 to 40 hexadecimal digits, or was issued before and not
+    /// withdrawn, or if the validity ends before it starts or after the year 9999. A certificate that has expired keeps its
+    /// serial number until it is withdrawn.
     pub fn issue_certificate(
         &self,
         serial_no: &str,
@@ -175,7 +176,8 @@ impl Platform {
         };
         certificate.check()?;
         if state.find(serial_no).is_some() {
-            let problem = format!("serial_no: found {serial_no:?}, which is listed already");
+            let used = "which was issued before and not withdrawn";
+            let problem = format!("serial_no: found {serial_no:?}, {used}");
             return Err(SandboxError::new(problem));
         }
         let pem = self.pem(&certificate);

@@ -108,6 +108,25 @@ fn a_notification_is_signed_with_the_key_that_signs_with_selects() {
     assert_eq!(signer(), Sandbox::PUBLIC_KEY_ID);
 }
 
+fn issued_before(serial_no: &str) -> String {
+    format!("serial_no: found {serial_no:?}, which was issued before and not withdrawn")
+}
+
+#[test]
+fn an_expired_certificate_keeps_its_serial_number_until_it_is_withdrawn() {
+    let sandbox = Sandbox::start().unwrap();
+    let platform = sandbox.platform();
+    platform
+        .issue_certificate(OLD, until(1_500_000_001))
+        .unwrap();
+    let again = platform.issue_certificate(OLD, until(1_500_000_001));
+    assert_eq!(again.unwrap_err().to_string(), issued_before(OLD));
+    platform.withdraw_certificate(OLD);
+    platform
+        .issue_certificate(OLD, until(1_500_000_001))
+        .unwrap();
+}
+
 #[test]
 fn serial_numbers_are_numbers() {
     for (issued, written) in [
@@ -125,11 +144,7 @@ fn serial_numbers_are_numbers() {
             .issue_certificate(issued, until(4_000_000_000))
             .unwrap();
         let again = platform.issue_certificate(written, until(4_000_000_000));
-        let problem = again.unwrap_err().to_string();
-        assert_eq!(
-            problem,
-            format!("serial_no: found {written:?}, which is listed already")
-        );
+        assert_eq!(again.unwrap_err().to_string(), issued_before(written));
 
         let client = sandbox
             .certificate_client_builder()
