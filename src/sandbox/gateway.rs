@@ -170,7 +170,6 @@ impl Gateway {
             ["partner", "transactions", path @ ..] => (Role::Partner, path),
             _ => return Err(unknown_path()),
         };
-        // `time_expire` is compared with the clock of signatures, because it comes from the caller's clock.
         let times = self.clock.times();
         let (store, mchid) = (&mut *lock(&self.store), &self.identity.mchid);
         let mut query = |name, number| {

@@ -109,8 +109,8 @@ pub(super) struct Orders(BTreeMap<String, Order>);
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Order {
     request: Value,
-    /// The time at which the newest `prepay_id` was returned, in Unix seconds.
-    prepaid_at: u64,
+    /// The end of the time to pay, by the clock of contracts, in Unix seconds.
+    payable_until: u64,
     /// The order as queries and notifications show it.
     pub(super) shown: Value,
 }
@@ -126,7 +126,7 @@ impl Orders {
         contracts: &Contracts,
         (now, contract_time): (u64, u64),
     ) -> Result<Response, Refusal> {
-        check(role, mchid, &body, now)?;
+        let time_to_pay = check(role, mchid, &body, now)?;
         let contract_id = body.pointer("/contract_info/password_free_contract_id");
         if !contracts.is_in_force(contract_id.and_then(Value::as_str)) {
             let problem = "password_free_contract_id names no contract that is in force";
@@ -136,7 +136,8 @@ impl Orders {
         if let Some(order) = self.0.get(&number) {
             order.check_same(&body)?;
         }
-        self.0.insert(number, Order::new(body, contract_time));
+        let payable_until = contract_time.saturating_add(time_to_pay);
+        self.0.insert(number, Order::new(body, payable_until));
         let prepay_id = format!("wx{}", new_id());
         Ok(Response::ok(json!({"prepay_id": prepay_id})))
     }
@@ -181,7 +182,7 @@ impl Orders {
 }
 
 impl Order {
-    fn new(request: Value, prepaid_at: u64) -> Self {
+    fn new(request: Value, payable_until: u64) -> Self {
         const NAMES: &str = "appid mchid sp_appid sp_mchid sub_appid sub_mchid out_trade_no";
         let device_id = request.pointer("/scene_info/device_id");
         let mut shown = pick(&request, NAMES);
@@ -193,7 +194,7 @@ impl Order {
         put(&mut shown, fields);
         let mut order = Self {
             request,
-            prepaid_at,
+            payable_until,
             shown,
         };
         order.set_state("NOTPAY", "订单未支付");
@@ -203,7 +204,7 @@ impl Order {
     /// Pays the order as the user. Returns its `transaction_id`.
     pub(super) fn pay(&mut self, now: u64) -> Result<String, UserError> {
         match self.state() {
-            "NOTPAY" if self.has_expired(now) => return Err(UserError::OrderExpired),
+            "NOTPAY" if now >= self.payable_until => return Err(UserError::OrderExpired),
             "NOTPAY" => {}
             "CLOSED" => return Err(UserError::OrderClosed),
             _ => return Err(UserError::OrderPaid),
@@ -267,11 +268,6 @@ impl Order {
         };
         Err(Refusal::new(status, code, problem))
     }
-
-    fn has_expired(&self, now: u64) -> bool {
-        let end = text(&self.request, "time_expire").and_then(parse_rfc_3339);
-        end.is_some_and(|end| now >= end) || now.saturating_sub(self.prepaid_at) >= PREPAY_LIFETIME
-    }
 }
 
 impl Role {
@@ -297,7 +293,8 @@ fn check_ids(role: Role, mchid: &str, ids: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check(role: Role, mchid: &str, body: &Value, now: u64) -> Result<(), Refusal> {
+/// Checks the fields of an order. Returns the time to pay it.
+fn check(role: Role, mchid: &str, body: &Value, now: u64) -> Result<u64, Refusal> {
     let own_fields = match role {
         Role::Direct => DIRECT,
         Role::Partner => PARTNER,
@@ -307,7 +304,7 @@ fn check(role: Role, mchid: &str, body: &Value, now: u64) -> Result<(), Refusal>
     if role == Role::Partner {
         check_partner_payer(body)?;
     }
-    check_expiry(body, now)
+    time_to_pay(body, now)
 }
 
 fn check_partner_payer(body: &Value) -> Result<(), Refusal> {
@@ -323,16 +320,20 @@ fn check_partner_payer(body: &Value) -> Result<(), Refusal> {
     Err(Refusal::param_error(field, &Value::Null, issue))
 }
 
-fn check_expiry(body: &Value, now: u64) -> Result<(), Refusal> {
+/// Returns the number of seconds until the order's `time_expire`, or until its `prepay_id` ends if that is earlier.
+///
+/// `now` is the time of the clock of signatures, because `time_expire` comes from the caller's clock.
+fn time_to_pay(body: &Value, now: u64) -> Result<u64, Refusal> {
     let Some(time) = text(body, "time_expire") else {
-        return Ok(());
+        return Ok(PREPAY_LIFETIME);
     };
-    let ahead = parse_rfc_3339(time).and_then(|expiry| expiry.checked_sub(now));
-    if ahead.is_some_and(|ahead| (MINUTE..=FIFTEEN_DAYS).contains(&ahead)) {
-        return Ok(());
+    match parse_rfc_3339(time).and_then(|expiry| expiry.checked_sub(now)) {
+        Some(ahead @ MINUTE..=FIFTEEN_DAYS) => Ok(ahead.min(PREPAY_LIFETIME)),
+        _ => {
+            let issue = "is not from 1 minute to 15 days after now";
+            Err(Refusal::param_error("time_expire", &time.into(), issue))
+        }
     }
-    let issue = "is not from 1 minute to 15 days after now";
-    Err(Refusal::param_error("time_expire", &time.into(), issue))
 }
 
 #[cfg(test)]
@@ -343,15 +344,17 @@ mod tests {
     fn an_order_expires_from_a_minute_to_15_days_after_now() {
         let expiry = parse_rfc_3339("2018-06-08T10:34:56+08:00").unwrap();
         let body = json!({"time_expire": "2018-06-08T10:34:56+08:00"});
-        for (now, is_in_range) in [
-            (expiry - MINUTE, true),
-            (expiry - MINUTE + 1, false),
-            (expiry - FIFTEEN_DAYS, true),
-            (expiry - FIFTEEN_DAYS - 1, false),
-            (expiry + 1, false),
-            (u64::MAX, false),
+        for (now, time) in [
+            (expiry - MINUTE, Some(MINUTE)),
+            (expiry - MINUTE + 1, None),
+            (expiry - PREPAY_LIFETIME + 1, Some(PREPAY_LIFETIME - 1)),
+            (expiry - PREPAY_LIFETIME - 1, Some(PREPAY_LIFETIME)),
+            (expiry - FIFTEEN_DAYS, Some(PREPAY_LIFETIME)),
+            (expiry - FIFTEEN_DAYS - 1, None),
+            (expiry + 1, None),
+            (u64::MAX, None),
         ] {
-            assert_eq!(check_expiry(&body, now).is_ok(), is_in_range, "{now:?}");
+            assert_eq!(time_to_pay(&body, now).ok(), time, "{now:?}");
         }
     }
 }

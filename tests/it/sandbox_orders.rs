@@ -1,5 +1,7 @@
 //! The fields of orders and refunds, sent to the sandbox by a raw client.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use wechatpay_contract::sandbox::Sandbox;
 
@@ -235,7 +237,15 @@ fn an_order_may_expire_soon() {
         "time_expire",
         Some(time.trim().into()),
     );
-    assert_eq!(fixture.post(DIRECT, &order).status, 200);
+    // The time to pay starts when the order is placed, however far a test has advanced the clock of contracts before.
+    fixture.sandbox.advance_clock(Duration::from_secs(86400));
+    for (advance, is_paid) in [(3590, true), (3600, false)] {
+        let number = format!("after-{advance}");
+        let order = with(&order, "out_trade_no", Some(number.as_str().into()));
+        assert_eq!(fixture.post(DIRECT, &order).status, 200);
+        fixture.sandbox.advance_clock(Duration::from_secs(advance));
+        assert_eq!(fixture.sandbox.user_pays(&number).is_ok(), is_paid);
+    }
 }
 
 #[test]
