@@ -18,7 +18,7 @@ use crate::time::format_rfc_3339;
 /// The lifetime of a session, in seconds.
 const SESSION_LIFETIME: u64 = 2 * 60 * 60;
 
-/// The OpenID that responses and notifications show if the pre-signing request has none under the caller's AppID.
+/// The `openid` of a contract whose pre-signing request has neither `openid` nor `sp_openid`.
 const SOME_OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
 
 /// Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012472858>.

@@ -26,7 +26,7 @@ use crate::keys::Validity;
 /// The page at `/sandbox/`. `NONCE` is replaced by the nonce of its content security policy.
 const PAGE: &str = include_str!("page.html");
 
-/// The most connections that can be ordered to be hung up, so that a client gets through again after this many.
+/// The maximum of `connections` in `hang-up`. A larger number would lock out every client for too long.
 const MOST_HANG_UPS: usize = 1000;
 
 /// The longest time for which connections can be refused, in milliseconds.
@@ -62,7 +62,7 @@ pub(super) fn handle(
     Some(result.map_or_else(|Refusal(refusal)| *refusal, Response::ok))
 }
 
-/// Returns the page on which a person plays the user. It runs only its own script and calls only its own origin.
+/// Returns the page on which a person acts as the user. It runs only its own script and calls only its own origin.
 fn page() -> Response {
     let nonce = new_id();
     let policy = format!(
@@ -311,7 +311,7 @@ impl Body {
             _ => self.0.clone(),
         };
         let with_value = Fault::deserialize(json!({name.as_str(): value}));
-        // A fault without body.
+        // A fault without parameters.
         with_value.or_else(|error| {
             let problem = |_| invalid(format!("fault: {error}"));
             Fault::deserialize(Value::from(name.as_str())).map_err(problem)

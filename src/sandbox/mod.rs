@@ -350,7 +350,7 @@ impl Sandbox {
         self.gateway.platform.clone()
     }
 
-    /// Replaces the system's clock in the sandbox, for requests and signatures and for contracts and payments.
+    /// Replaces the system's clock in the sandbox. This sets both the clock of signatures and the clock of contracts.
     pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
         self.gateway.clock.replace(Some(Arc::new(clock)));
     }
@@ -574,7 +574,7 @@ impl Sandbox {
 
     /// Accepts the next `connections` connections and closes each at once, before anything is read.
     ///
-    /// A client that writes at once may believe that its request was sent.
+    /// If a client writes its request before it notices the close, the write can succeed.
     pub fn hang_up(&self, connections: usize) {
         self.server.hang_up(connections);
     }

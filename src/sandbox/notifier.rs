@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn no_wait_is_longer_than_a_clock_can_show() {
+    fn a_wait_is_limited_to_a_year() {
         let notifier = notifier();
         let second = Duration::from_secs(1);
         notifier.set_schedule([second, LONGEST_WAIT, LONGEST_WAIT + second, Duration::MAX]);

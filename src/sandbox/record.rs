@@ -17,7 +17,8 @@ pub struct RecordedRequest {
     /// The status of the response, whether or not it arrived. It is 0 if a fault suppressed the response and the request
     /// was not carried out.
     pub status: u16,
-    /// `true` if the request was carried out, whatever the response said. A test compares the client's error with it.
+    /// `true` if the request succeeded, even if a fault changed the response. A test can compare it with the outcome that
+    /// the client's error states.
     pub took_effect: bool,
 }
 

@@ -63,7 +63,7 @@ def run(merchant, browser):
     browser.wait_for("#orders .state", "SUCCESS 支付成功")
 
     browser.click("#inject")
-    browser.wait_for("#injected", "ordered 已注入：503 SERVICE_UNAVAILABLE 服务不可用")
+    browser.wait_for("#injected", "injected 已注入：503 SERVICE_UNAVAILABLE 服务不可用")
     check("the fault comes", merchant.post(PRE_SIGN, contract()), 503)
     browser.wait_for("#requests .state", "503")
     browser.click("#requests summary")

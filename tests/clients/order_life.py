@@ -64,7 +64,7 @@ def call(method, path, body=None, wanted=200):
 
 
 def control(path, body=None):
-    """Plays the user's or WeChat Pay's part."""
+    """Acts as the user or as WeChat Pay."""
     data = None if body is None else json.dumps(body).encode()
     status, _, content = send(urllib.request.Request(URL + "/sandbox/" + path, data))
     assert status == 200, (path, status, content)

@@ -26,8 +26,8 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// `true` if the connection is closed after the response under way.
     closing: AtomicBool,
-    /// `true` if a request was received and its last write has not begun. After that write the client may already have the
-    /// whole response.
+    /// `true` from the arrival of a request until the last write of its response begins. From then on, the client may have
+    /// the whole response.
     in_call: AtomicBool,
 }
 

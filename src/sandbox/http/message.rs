@@ -39,7 +39,7 @@ pub(crate) struct Delivery {
     pub(crate) delay: Duration,
     /// The pause before each byte of the body.
     pub(crate) every: Duration,
-    /// The 1xx status of a response that is sent before, with a header of its own.
+    /// The status of a 1xx response that is sent before this one.
     pub(crate) informational: Option<u16>,
     /// The number of bytes of the body that are sent. `content-length` announces the whole body.
     pub(crate) cut: Option<usize>,

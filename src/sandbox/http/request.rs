@@ -1,8 +1,8 @@
 //! Reads HTTP/1.0 and HTTP/1.1 requests from a connection, within limits.
 //!
-//! httparse parses the syntax. It is already a dependency of ureq, it returns names, values and target byte for byte, and
-//! it does not write responses, so that the sandbox can send malformed ones. ureq-proto's `server` builds on the crate
-//! `http`, which changes the case of names and refuses to send what fault injection needs.
+//! httparse parses the syntax. It is already a dependency of ureq, and it returns names, values and target byte for byte.
+//! ureq-proto's `server` is not used, because it builds on the crate `http`, which changes the case of names and refuses
+//! the malformed responses that fault injection needs.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 

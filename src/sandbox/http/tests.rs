@@ -526,7 +526,7 @@ fn a_response_ends_where_it_is_told_to() {
 }
 
 #[test]
-fn no_response_follows_the_last_one() {
+fn no_response_follows_one_that_closes_the_connection() {
     let server = hello(closing(Some(3)));
     let mut client = Client::connect(&server);
     client.send("GET /first HTTP/1.1\r\n\r\nGET /second HTTP/1.1\r\n\r\nnonsense\r\n\r\n");
@@ -740,7 +740,7 @@ fn dropping_ends_delays_and_connections() {
         drop(server);
         assert_eq!(idle.rest(), b"");
         busy.rest();
-        // The handler is dropped, and with it every thread that could call it.
+        // The handler was dropped, so no thread is left that could call it.
         assert!(entries.recv().is_err());
         let error = TcpStream::connect(address).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -748,7 +748,7 @@ fn dropping_ends_delays_and_connections() {
 }
 
 #[test]
-fn dropping_ends_while_a_client_does_not_read() {
+fn a_drop_does_not_wait_for_a_client_to_read() {
     let server = start(|_| Response::new(200, vec![b'x'; 100_000_000]));
     let mut client = Client::connect(&server);
     client.get("/");
@@ -757,7 +757,7 @@ fn dropping_ends_while_a_client_does_not_read() {
 }
 
 #[test]
-fn dropping_ends_while_a_client_does_not_finish_its_request() {
+fn a_drop_does_not_wait_for_a_client_to_finish_its_request() {
     let (server, _requests) = recorder();
     let mut half_head = Client::connect(&server);
     half_head.send("POST / HTT");
