@@ -123,7 +123,7 @@ fn act(gateway: &Gateway, server: &Arc<Server>, action: &str, body: &Body) -> Js
         "snapshot" => snapshot::load(gateway, body.0.clone())?,
         "reset" => {
             snapshot::reset(gateway);
-            server.hang_up(0);
+            server.reset();
         }
         "hang-up" => server.hang_up(body.up_to("connections", MOST_HANG_UPS)?),
         "close-connections" => server.close_connections(),
@@ -293,9 +293,9 @@ impl Body {
 
     fn fault(&self) -> Result<FaultInjection, Refusal> {
         let fault = self.fault_alone()?.times(self.get_or("times", 1)?);
-        Ok(match self.0.get("path") {
-            None => fault,
-            Some(_) => fault.on(self.text("method")?, self.text("path")?),
+        Ok(match (self.0.get("method"), self.0.get("path")) {
+            (None, None) => fault,
+            _ => fault.on(self.text("method")?, self.text("path")?),
         })
     }
 

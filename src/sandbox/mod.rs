@@ -535,11 +535,11 @@ impl Sandbox {
         snapshot::load(&self.gateway, snapshot)
     }
 
-    /// Restores the initial state. Contracts, orders, notifications, recorded requests and faults are removed, and keys,
-    /// clock and settings are reset. Connections stay open.
+    /// Restores the initial state. Contracts, orders, notifications, recorded requests and faults are removed, keys, clock
+    /// and settings are reset, and connections are accepted again. Open connections stay open.
     pub fn reset(&self) {
         snapshot::reset(&self.gateway);
-        self.server.hang_up(0);
+        self.server.reset();
     }
 
     /// Injects a fault into the next request, or as the [`FaultInjection`] says.

@@ -239,6 +239,12 @@ fn an_order_that_cannot_be_carried_out_is_refused_with_a_reason() {
         ),
         (
             "fault",
+            json!({"fault": "accepted", "method": "GET"}),
+            400,
+            "path is missing",
+        ),
+        (
+            "fault",
             json!({"fault": "html_page", "status": 99}),
             400,
             "fault: status 99 is not from 100 to 599",

@@ -371,6 +371,19 @@ fn a_fault_changes_a_refusal_too_and_the_request_has_no_effect() {
 }
 
 #[test]
+fn connections_are_accepted_again_after_a_reset() {
+    let sandbox = Sandbox::start().unwrap();
+    let address = sandbox.url().strip_prefix("http://").unwrap().to_owned();
+    sandbox.refuse_connections(true).unwrap();
+    assert!(TcpStream::connect(&address).is_err());
+    sandbox.hang_up(1);
+    sandbox.reset();
+    let mut raw = RawClient::connect(&sandbox);
+    raw.pre_sign("code1");
+    assert_eq!(raw.response().status, 200);
+}
+
+#[test]
 fn connections_are_refused_hung_up_or_closed() {
     let sandbox = Sandbox::start().unwrap();
     let address = sandbox.url().strip_prefix("http://").unwrap().to_owned();

@@ -139,6 +139,12 @@ impl Server {
         self.hang_ups.store(connections, SeqCst);
     }
 
+    /// Ends the effect of `hang_up`, `set_refusing` and `refuse_for`, unless another process took the port meanwhile.
+    pub(crate) fn reset(self: &Arc<Self>) {
+        self.hang_up(0);
+        let _ = self.set_refusing(false);
+    }
+
     /// Stops listening if `on` is `true`, or listens again. While the server refuses connections, connecting fails as on a
     /// port without a listener.
     ///
