@@ -1,5 +1,5 @@
-//! Signs by aws-lc-rs, as the documentation of `Signer::from_function` shows, and by ring: the same signature, in less time
-//! on a processor with AVX512-IFMA.
+//! Signs by aws-lc-rs, as the documentation of `Signer::from_function` shows, and by ring: the same signature, in less
+//! time on a processor with AVX512-IFMA.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

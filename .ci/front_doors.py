@@ -30,7 +30,7 @@ def blocks(door):
 
 
 def program(block):
-    """A block in a program that uses `std::error::Error` already."""
+    """A program of the block, which has to compile beside an import of `std::error::Error`."""
     block = re.sub(r"^# ?(?!\[)", "", block, flags=re.M)
     if not re.search(r"^fn main\(", block, flags=re.M):
         block = f"{block}fn main() {{}}\n"

@@ -1,4 +1,6 @@
-"""Checks the map at the top of src/lib.rs: every file has a room, no import goes down the map, no two files import each other."""
+"""Checks the map at the top of src/lib.rs: every file has a room, no import goes down the map, and no two files import
+each other.
+"""
 
 import re
 import sys

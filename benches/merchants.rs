@@ -92,7 +92,8 @@ fn figures(merchants: u32, platform: (&str, &str, &str)) {
 
     let begin = memory("RssAnon");
     let (mut firsts, mut kept) = (Vec::new(), Vec::new());
-    // Times 1000 pairs at most, to save time. The second call of a pair is by a merchant that has called before.
+    // Measures at most 1000 pairs of calls, to save time. The second call of a pair is by a merchant that has called
+    // before.
     let step = clients.len().div_ceil(1000);
     for (number, client) in clients.iter().enumerate() {
         if number % step > 0 {

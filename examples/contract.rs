@@ -26,8 +26,8 @@
 //! | `WECHATPAY_DISPLAY_ACCOUNT` | `pre-sign` | the user's name on the signing page |
 //! | `WECHATPAY_HOST` | optional | another host, such as that of `cargo run --example sandbox` |
 //!
-//! Exit codes: 0 if it is done, 1 if nothing was sent, WeChat Pay refused or the self-test failed, 2 if the command
-//! line or the environment is wrong and nothing was sent, 3 if it may have been done.
+//! Exit codes: 0 if it is done, 1 if the call could not be sent, WeChat Pay refused it or the self-test failed, 2 if
+//! the command line or the environment is wrong, 3 if it may have been done.
 
 #[macro_use]
 mod common;

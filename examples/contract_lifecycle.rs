@@ -1,8 +1,8 @@
-//! The life of a contract in the order in which it happens: pre-signed, signed, queried, used for an order that is paid and
-//! refunded, and terminated. Each change is notified.
+//! The life of a contract in the order in which it happens: pre-signed, signed, queried, used for an order that is paid
+//! and refunded, and terminated. Each change is notified.
 //!
-//! `cargo run --example contract_lifecycle` needs no configuration: the sandbox simulates WeChat Pay and the user. It ends by
-//! itself, with exit code 0 if everything was as expected.
+//! `cargo run --example contract_lifecycle` needs no configuration: the sandbox simulates WeChat Pay and the user. It
+//! ends by itself, with exit code 0 if everything was as expected.
 
 #[macro_use]
 mod common;

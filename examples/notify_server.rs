@@ -1,7 +1,7 @@
 //! The smallest correct receiver of notifications: it verifies them, detects duplicates, and replies.
 //!
-//! It serves at any path until it is interrupted, within the limits of `common/http.rs`. These environment variables are
-//! required:
+//! It serves at any path until it is interrupted, within the limits of `common/http.rs`. These environment variables
+//! are required:
 //!
 //! | variable | meaning |
 //! |---|---|

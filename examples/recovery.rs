@@ -28,8 +28,8 @@ const ATTEMPTS: usize = 3;
 
 /// Makes a call again while its outcome is unknown.
 ///
-/// If an attempt has an unknown outcome, the refusal of a later attempt does not mean that nothing happened. So the
-/// error that is returned then has an unknown outcome, even if no later attempt has one.
+/// If an attempt has an unknown outcome, the refusal of a later attempt does not mean that nothing happened. So an
+/// error with an unknown outcome is returned then, and not the refusal.
 pub(crate) fn until_known<T>(
     pause: Duration,
     mut call: impl FnMut() -> Result<T, Error>,

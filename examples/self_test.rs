@@ -1,7 +1,7 @@
 //! Checks a merchant's credentials with calls that move no money, and prints what to do about each failure.
 //!
-//! `cargo run --example self_test`: without any of these environment variables it checks the sandbox. With them it talks
-//! to WeChat Pay. Either the public key or the APIv3 key may be left out.
+//! `cargo run --example self_test`: without any of these environment variables it checks the sandbox. With them it
+//! talks to WeChat Pay. Either the public key or the APIv3 key may be left out.
 //!
 //! | variable | meaning |
 //! |---|---|

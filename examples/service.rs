@@ -107,7 +107,8 @@ impl Service {
         Ok(json!({"out_contract_code": code, "launch": session.launch()}))
     }
 
-    /// Asks WeChat Pay, which knows the state even if a notification was lost. A real service asks only for the user's own.
+    /// Asks WeChat Pay, which knows the state even if a notification was lost. A real service asks only for the user's
+    /// own.
     fn query(&self, code: &str) -> Result<Value, Failure> {
         let known = self.contracts.openid(code);
         known.ok_or_else(|| Failure(404, "there is no such contract".to_owned()))?;

@@ -1,6 +1,6 @@
 //! Heap allocations of a request, a response, a notification and a call, counted on the test's thread only. A program
-//! of its own, because it counts with an allocator of its own. `cargo test --test allocations -- --nocapture` prints the
-//! counts.
+//! of its own, because it counts with an allocator of its own. `cargo test --test allocations -- --nocapture` prints
+//! the counts.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

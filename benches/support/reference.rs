@@ -1,6 +1,6 @@
-//! The reference: the pre-sign call as a careful engineer writes it by hand, in one function with ureq and ring. It signs,
-//! sends, verifies and deserializes like the crate. It is for this one call of one merchant, and its errors are texts.
-//! The file needs nothing of the crate, so that it is built and weighed by itself.
+//! The reference: the pre-sign call as a careful engineer writes it by hand, in one function with ureq and ring. It
+//! signs, sends, verifies and deserializes like the crate. It is for this one call of one merchant, and its errors are
+//! texts. The file needs nothing of the crate, so that it is built and weighed by itself.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -146,7 +146,7 @@ impl Reference {
     }
 }
 
-/// One agent for all calls. Its limits are those of ureq that start no thread.
+/// The configuration of one agent for all calls. It sets those timeouts of ureq that start no thread.
 pub(crate) fn config(roots: Option<&str>) -> Result<Config, Box<dyn Error>> {
     let mut tls = TlsConfig::builder();
     if let Some(pem) = roots {

@@ -29,9 +29,10 @@ const PAUSE: Duration = Duration::from_millis(1); // Until the next attempt to a
 /// Responds to a request with its body, exactly as received.
 type Handler = dyn Fn(&Request<Vec<u8>>) -> Response<String> + Send + Sync;
 
-/// Serves forever. Each connection has a clone of the handler, and drops it even if it panics.
+/// Serves forever. Each connection's thread has a clone of the handler, which a panic drops too. So the number of
+/// clones is that of the connections.
 ///
-/// Slow clients do not keep others out: a connection is read until half as many newer ones have come as there may be.
+/// Slow clients do not keep others out. After `MAX_CONNECTIONS / 2` newer connections, a connection is read no further.
 pub(crate) fn serve(address: SocketAddr, handler: Arc<Handler>) -> io::Result<()> {
     let mut latest = VecDeque::<Weak<TcpStream>>::new();
     for socket in TcpListener::bind(address)?.incoming() {
@@ -55,7 +56,7 @@ pub(crate) fn serve(address: SocketAddr, handler: Arc<Handler>) -> io::Result<()
     Ok(())
 }
 
-/// Reads one request and responds to it. Errors are the client's.
+/// Reads one request and responds to it. The caller ignores the error, which only says how the connection ended.
 fn exchange(mut socket: &TcpStream, handler: &Handler) -> io::Result<()> {
     let deadline = Instant::now() + TIMEOUT;
     let (mut bytes, mut response) = (Vec::new(), Response::default());
@@ -81,7 +82,8 @@ fn exchange(mut socket: &TcpStream, handler: &Handler) -> io::Result<()> {
     (0..256).try_for_each(|_| read(socket, deadline, &mut Vec::new()))
 }
 
-/// Appends up to 4 KiB. Fails if the client sends no more, and after the deadline: no timeout may be zero.
+/// Appends up to 4 KiB. Fails at the end of what the client sends, and after the deadline, since a timeout of zero
+/// cannot be set.
 fn read(mut socket: &TcpStream, deadline: Instant, bytes: &mut Vec<u8>) -> io::Result<()> {
     socket.set_read_timeout(Some(deadline.saturating_duration_since(Instant::now())))?;
     let mut buffer = [0; 4 << 10];
@@ -92,7 +94,8 @@ fn read(mut socket: &TcpStream, deadline: Instant, bytes: &mut Vec<u8>) -> io::R
     Ok(())
 }
 
-/// Parses a request. Returns `None` if it is incomplete. Fails with the status of a refusal, or 100 if the client waits for it.
+/// Parses a request. Returns `None` if it is incomplete. Fails with the status of a refusal, or 100 if the client waits
+/// for it.
 fn parse(bytes: &[u8]) -> Result<Option<Request<Vec<u8>>>, StatusCode> {
     let bad = |_| StatusCode::BAD_REQUEST;
     let mut reader = Reply::new().map_err(bad)?;
@@ -118,7 +121,8 @@ fn parse(bytes: &[u8]) -> Result<Option<Request<Vec<u8>>>, StatusCode> {
     Ok(reader.is_ended().then(|| head.map(|()| body)))
 }
 
-/// Returns the length of the body, 0 if it is chunked. Refuses what is not served, and what others might read differently.
+/// Returns the length of the body, or 0 if it is chunked. Refuses methods other than GET and POST, and lengths that are
+/// missing or that a proxy could read differently.
 fn announced(head: &Request<()>) -> Result<usize, StatusCode> {
     let values = |name| Vec::from_iter(head.headers().get_all(name));
     let bad = StatusCode::BAD_REQUEST;

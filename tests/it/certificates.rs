@@ -256,7 +256,7 @@ fn no_request_names_a_certificate_after_the_end_that_the_list_sets() {
 }
 
 #[test]
-fn the_published_stray_space_and_unknown_members_are_tolerated() {
+fn the_documented_stray_space_after_effective_time_and_unknown_members_are_tolerated() {
     let mut listed = new_entry();
     let object = listed.as_object_mut().unwrap();
     let time = object.remove("effective_time").unwrap();
@@ -298,7 +298,7 @@ fn a_list_signed_with_a_key_that_is_held_is_accepted() {
 }
 
 #[test]
-fn another_serial_number_than_the_certificates_is_refused() {
+fn an_entry_with_another_serial_number_than_its_certificate_is_refused() {
     let listed = entry(
         OLD_SERIAL,
         "2024-03-15T11:59:25+08:00",
@@ -312,7 +312,7 @@ fn another_serial_number_than_the_certificates_is_refused() {
 }
 
 #[test]
-fn a_keys_validity_is_its_certificates_and_ends_no_later_than_the_list_says() {
+fn a_key_has_the_validity_of_its_certificate_and_ends_no_later_than_the_list_says() {
     const END: u64 = 1868155165;
     for (effective, expire, end) in [
         (
@@ -807,11 +807,11 @@ fn a_merchant_without_keys_prepares_only_the_download_until_it_has_certificates(
         assert_eq!(names_key(request).unwrap().as_deref(), Some(NEW_SERIAL));
     }
 
-    // Public keys stay, certificates go.
     let old = PublicKey::from_certificate_pem(OLD).unwrap();
     merchant.verifier().replace([public_key, old]).unwrap();
     assert_eq!(names_key(&other).unwrap().as_deref(), Some("PUB_KEY_ID_1"));
     let new = PublicKey::from_certificate_pem(NEW).unwrap();
+    // Replaces the certificate only.
     merchant.replace_certificates([new]).unwrap();
     assert_eq!(merchant.verifier().key_ids(), ["PUB_KEY_ID_1", NEW_SERIAL]);
     assert_eq!(names_key(&other).unwrap().as_deref(), Some("PUB_KEY_ID_1"));

@@ -67,7 +67,8 @@ fn a_target_has_8_kib_at_most() {
     assert_eq!(requests[0].target.len(), 8 * 1024);
 }
 
-/// Passes one request on to `gateway`, with the gateway's `Host` and without the relay's own path, and returns the response.
+/// Passes one request on to `gateway`, with the gateway's `Host` and without the relay's own path, and returns the
+/// response.
 fn relay(listener: &TcpListener, gateway: &str, prefix: &str) -> io::Result<String> {
     let (mut downstream, _) = listener.accept()?;
     let mut request = Vec::new();

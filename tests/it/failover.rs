@@ -450,7 +450,7 @@ fn a_get_whose_connection_broke_is_sent_once_more_to_the_same_host() {
             second.header("Authorization"),
             "{label}"
         );
-        // It is not the backup host.
+        // The backup host would get another `User-Agent`.
         assert_eq!(second.header("User-Agent"), Some(AGENT), "{label}");
         assert_eq!(
             hosts.exchanges(),
@@ -478,7 +478,7 @@ fn a_get_is_not_sent_again_for_any_other_reason() {
         of_transport += usize::from(matches!(result, Err(Error::Transport { .. })));
         hosts.main.close_connections();
     }
-    // The response is not HTTP or too long, and the connection did not break.
+    // These are responses that are too long or not HTTP. Their connections did not break.
     assert!(of_transport > 10, "{of_transport}");
     assert_eq!(hosts.backup.connections_accepted(), 0);
 }
@@ -563,7 +563,7 @@ fn only_the_first_calls_wait_for_a_main_host_that_is_a_black_hole_and_none_is_se
         assert!(median < Duration::from_millis(900), "{threads}: {median:?}");
         let (_, backup) = hosts.received();
         assert_eq!(backup.len(), 100 * threads);
-        // The first calls made two attempts, and later one call in ten seconds.
+        // The first calls made two attempts each. After that, one call in every ten seconds did.
         let at_main = hosts.nonces().len() - backup.len();
         let most = threads + 1 + usize::try_from(probes).unwrap();
         assert!((1..=most).contains(&at_main), "{threads}: {at_main}");

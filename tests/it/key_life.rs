@@ -771,7 +771,7 @@ fn a_client_and_a_receiver_of_notifications_share_downloaded_certificates() {
     call(&client).unwrap();
     assert_eq!(world.downloads(), 1);
 
-    // Downloads have the same pause as for responses, and only an unknown certificate leads to one.
+    // As for responses, downloads are at least a minute apart, and only an unknown certificate leads to a download.
     let unknown = receive(&receiver, START, NEW).unwrap_err();
     world.pass(59);
     assert!(!client.refresh_for(&unknown));
@@ -1006,7 +1006,7 @@ fn a_rotation_under_traffic_loses_no_call() {
         traffic.flow();
         assert_eq!(world.downloads(), 1);
 
-        // The new one is listed; clients find it when theirs are ten hours old.
+        // The new certificate is listed. Clients find it when theirs are ten hours old.
         world.issue(NEW, NEW_VALIDITY);
         traffic.flow();
         assert_eq!(

@@ -322,7 +322,7 @@ mod prepare {
             KEY_ID
         );
         assert_eq!(named_key(keys(None), NOW).unwrap(), NEXT);
-        // FUTURE is valid from December 2023, EXPIRED until October; NEXT from 10 November.
+        // FUTURE begins on 1 December 2023 and NEXT on 10 November. EXPIRED ended with October 2023.
         assert_eq!(named_key(keys(None), 1_702_000_000).unwrap(), FUTURE);
         assert_eq!(named_key(keys(None), 1_698_000_000).unwrap(), CURRENT);
         assert_eq!(named_key(keys(None), 1_600_000_000).unwrap(), EXPIRED);
@@ -413,7 +413,7 @@ mod accept {
         }
     }
 
-    /// The error's reason, after checking all that goes for every response that cannot be verified.
+    /// Asserts what holds for every response that cannot be verified, and returns the reason.
     fn unverified(status: u16, headers: &Headers, body: &[u8]) -> VerifyError {
         let error = accept(status, headers, body).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown);
@@ -709,7 +709,7 @@ mod accept {
         assert_eq!(error.code, "A\r\nB");
     }
 
-    /// What was read of a failure's body.
+    /// Asserts what is read of a failure's body.
     #[track_caller]
     fn read(body: impl AsRef<[u8]>, code: &str, message: &str, detail: Option<Value>) {
         let error = api_error(400, &Headers::unsigned(), body.as_ref());
@@ -852,7 +852,7 @@ mod accept {
         }
     }
 
-    /// What the specification says of each status, written out: all others are unknown.
+    /// The statuses of refusals are written out. With all others the outcome is unknown.
     #[test]
     fn every_status_has_its_outcome() {
         let refused = HashSet::from([

@@ -269,7 +269,7 @@ mod opens {
             Some(&TerminationMode::MchApiTerminate)
         );
 
-        // With an empty object, the other field is read.
+        // If the object is empty, `contract_termination_mode` is read.
         content["contract_terminate_info"] = json!({});
         let event = open(sealed("ECOMMERCE_ENTRUST.TERMINATE", &content).to_string()).unwrap();
         assert!(event.content.contract_terminate_info.is_some());

@@ -256,7 +256,7 @@ fn wrong_signatures() -> Vec<Error> {
     )
 }
 
-/// The answer to the pre-sign of another contract.
+/// The response to the pre-sign of another contract.
 fn another_session() -> Vec<u8> {
     let session = json!({
         "pre_entrustweb_id": "5778aadY9nltAsZzXixCkFIGYnV2V",
@@ -603,7 +603,7 @@ fn a_response_of_a_proxy_or_firewall_is_described_as_one() {
         long.to_string()
             .ends_with(&format!("{}...", "x".repeat(160)))
     );
-    // WeChat Pay's own words, or what it signed, are told as its own.
+    // A response with WeChat Pay's error body, or with its signature, is described as WeChat Pay's.
     for (headers, body, wanted) in [
         (
             from(Some("nginx")),
@@ -625,7 +625,7 @@ fn a_response_of_a_proxy_or_firewall_is_described_as_one() {
 
 /// As users of the real gateway report it.
 #[test]
-fn a_wrong_request_signature_is_told_with_its_issue_and_can_be_compared() {
+fn a_wrong_request_signature_is_told_with_its_issue_and_the_signed_text_can_be_compared() {
     let body = json!({
         "code": "SIGN_ERROR",
         "message": "错误的签名，验签失败",

@@ -36,7 +36,7 @@ fn a_pre_sign_returns_the_session() {
 }
 
 #[test]
-fn a_code_of_a_length_that_is_only_inferred_can_be_queried_and_terminated() {
+fn a_code_longer_than_the_inferred_limit_can_be_queried_and_terminated() {
     let sandbox = Sandbox::start().unwrap();
     let client = sandbox.client();
     let out_contract_code = &*"c".repeat(33);

@@ -13,7 +13,7 @@ fn run(variables: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn half_of_the_variables_do_not_select_the_sandbox() {
+fn an_environment_with_half_of_the_variables_does_not_select_the_sandbox() {
     let output = run(&[
         ("WECHATPAY_MCHID", "1900000109"),
         // An empty variable counts as not set.

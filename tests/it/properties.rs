@@ -283,7 +283,7 @@ mod messages {
             let headers = Headers::signed_as(&NOW.to_string(), &nonce, &body);
             prop_assert_eq!(verify(&headers, &body), Ok(()));
             if other != body {
-                // What to check depends on whether the body is empty.
+                // The field `check` is not compared, since it depends on whether the body is empty.
                 let is_refused = matches!(
                     verify(&headers, &other),
                     Err(VerifyError::WrongSignature { key_id, .. }) if key_id == KEY_ID

@@ -123,8 +123,8 @@ impl Receiver {
         self.replies()
     }
 
-    /// Notifies again until all replies are successes, for as long as WeChat Pay waits. The system may drop a connection while
-    /// many others come, and the sandbox gives up after a second, before it has tried often enough.
+    /// Notifies again until all replies are successes, but no longer than WeChat Pay waits. One attempt may fail: the
+    /// system may drop a connection while many others come, and the sandbox gives up after a second.
     fn notify_again_patiently(&self) {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -196,7 +196,7 @@ fn exchange(address: SocketAddr, request: &str) -> String {
     rest(&mut stream)
 }
 
-/// Everything up to the end of the connection; a reset is an end too.
+/// Everything up to the end of the connection. A reset is an end too.
 fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
@@ -264,7 +264,7 @@ fn service_leads_a_user_to_a_signed_contract() {
     );
 }
 
-/// The status of each request's response; everything is well formed but for one thing.
+/// The status of each request's response. Everything is well formed but for one thing.
 #[test]
 fn malformed_requests_are_refused() {
     for example in ["notify_server", "service"] {

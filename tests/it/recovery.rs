@@ -46,7 +46,7 @@ fn faults() -> Vec<Fault> {
     faults
 }
 
-/// Runs a recipe with each fault in its first call, `times` times.
+/// Runs a recipe once without a fault, and once with each fault in its first `times` requests to `path`.
 fn with_each_fault(path: &str, times: usize, recipe: impl Fn(&Shop)) {
     recipe(&Shop::open());
     for fault in faults() {

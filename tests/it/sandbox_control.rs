@@ -11,7 +11,7 @@ use crate::notification_server::{NotificationServer, PATIENCE, Reaction};
 use crate::raw_client::{RawClient, wait_until};
 use crate::sandbox_notifications::decrypted;
 
-/// Posts an order, unsigned and without any header.
+/// Posts to a path under `/sandbox/`, unsigned and without any header.
 fn order(raw: &mut RawClient, action: &str, body: &Value) -> (u16, Value) {
     let target = format!("/sandbox/{action}");
     raw.send("POST", &target, &[], body.to_string().as_bytes());
@@ -190,7 +190,7 @@ const UNKNOWN_FAULT: &str = "fault: unknown variant `nonsense`, expected one of 
     `deep_json`, `duplicate_keys`, `body`, `raw`";
 
 #[test]
-fn an_order_that_cannot_be_carried_out_is_refused_with_a_reason() {
+fn a_control_request_that_cannot_be_carried_out_is_refused_with_a_reason() {
     let (_sandbox, mut raw) = pre_signed();
     for (action, body, status, message) in [
         (
@@ -328,7 +328,7 @@ fn platform_keys_are_changed() {
     assert_eq!(verified_by(), None);
 }
 
-/// Posts an order that must be carried out.
+/// Posts to a path under `/sandbox/`, and asserts success.
 fn done(raw: &mut RawClient, action: &str, body: Value) -> Value {
     let (status, response) = order(raw, action, &body);
     assert_eq!(status, 200, "{action} {body}: {response}");
@@ -544,7 +544,7 @@ fn a_body_of_ones_own_is_signed() {
 }
 
 #[test]
-fn the_control_paths_refuse_hang_up_and_close_connections() {
+fn connections_are_refused_hung_up_or_closed_by_control_paths() {
     let (sandbox, mut raw) = pre_signed();
     let address = sandbox.url().strip_prefix("http://").unwrap().to_owned();
     assert_eq!(
@@ -577,7 +577,7 @@ fn the_control_paths_refuse_hang_up_and_close_connections() {
 }
 
 #[test]
-fn an_order_that_locks_clients_out_for_too_long_is_refused() {
+fn a_control_request_that_locks_clients_out_for_too_long_is_refused() {
     let (sandbox, mut raw) = pre_signed();
     for (action, parameter, most) in [
         ("hang-up", "connections", 1000_u64),

@@ -86,7 +86,7 @@ fn a_response_is_signed_with_the_key_that_the_request_names() {
 }
 
 #[test]
-fn a_notification_is_signed_with_the_key_that_signs_with_selects() {
+fn a_notification_is_signed_with_the_selected_key() {
     let sandbox = moving();
     let signer = || {
         sandbox.notify("ENTRUST.SIGN", "entrust", &json!({}));
@@ -128,7 +128,7 @@ fn an_expired_certificate_keeps_its_serial_number_until_it_is_withdrawn() {
 }
 
 #[test]
-fn serial_numbers_are_numbers() {
+fn serial_numbers_are_compared_as_numbers() {
     for (issued, written) in [
         (
             "0F2F3A4B5C6D7E8F90A1B2C3D4E5F60718293A4B",
@@ -164,7 +164,7 @@ fn serial_numbers_are_numbers() {
 }
 
 #[test]
-fn the_merchants_serial_number_is_a_number() {
+fn the_merchants_serial_number_is_compared_as_a_number() {
     let sandbox = Sandbox::start().unwrap();
     let right = authorization(&sandbox.signer(), "GET", "/v3/unknown", now(), b"");
     for (written, status) in [

@@ -1,5 +1,5 @@
 //! The life of an order in the sandbox: placed, paid, queried, closed and refunded, with its notifications, for direct
-//! merchants, partners and platforms; typed, and by a program in Python.
+//! merchants, partners and platforms. The calls are those of this crate, and in one test those of a program in Python.
 
 use std::process::Command;
 use std::time::Duration;

@@ -448,7 +448,7 @@ fn a_failed_download_of_certificates_that_are_not_needed_is_doubtful() {
 }
 
 #[test]
-fn each_error_other_than_of_the_signature_has_its_verdict() {
+fn each_error_that_is_not_about_the_signature_has_its_verdict() {
     let sandbox = Sandbox::start().unwrap();
     sandbox.fault(Fault::error(403, "NO_AUTH"));
     let report = sandbox.client().self_test();

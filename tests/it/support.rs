@@ -81,7 +81,7 @@ pub(crate) fn merchant() -> Merchant {
     Merchant::new(merchant_signer(), verifier()).unwrap()
 }
 
-/// Signs as the platform does, in base64. That these signatures are OpenSSL's is shown in `signer.rs`.
+/// Signs as the platform does, in base64. `signer.rs` tests that OpenSSL makes the same signatures.
 pub(crate) fn platform_signature(message: &[u8]) -> String {
     // Read once, for tests that sign thousands of messages.
     static SIGNER: LazyLock<Signer> = LazyLock::new(|| signer_of(PRIVATE));
@@ -164,7 +164,11 @@ impl Headers {
     pub(crate) fn without(mut self, name: &str) -> Self {
         let before = self.0.len();
         self.0.retain(|(known, _)| known != name);
-        assert_eq!(self.0.len() + 1, before, "{name} was not there once");
+        assert_eq!(
+            self.0.len() + 1,
+            before,
+            "{name} was not there exactly once"
+        );
         self
     }
 

@@ -222,7 +222,7 @@ fn broken() -> Vec<Answer> {
 }
 
 #[test]
-fn a_connection_that_breaks_inside_tls_is_unknown_and_a_post_not_repeated() {
+fn a_post_whose_connection_breaks_inside_tls_has_an_unknown_outcome_and_is_not_repeated() {
     for bad in broken() {
         let label = format!("{} bytes, {:?}", bad.bytes.len(), bad.then);
         let (server, client) = first_badly(bad);
@@ -264,7 +264,7 @@ fn a_pooled_connection_that_was_closed_is_not_used() {
 
 /// After another request's response, all later responses on the connection would be for other requests too.
 #[test]
-fn a_connection_is_not_used_again_after_a_response_that_was_not_the_requests() {
+fn a_connection_is_not_used_again_after_a_response_that_may_belong_to_another_request() {
     let platform = Platform::new();
     let good = platform.answer(200, SESSION).bytes;
     let other = SESSION.replace(PRE_SIGN.out_contract_code, "another");
@@ -409,7 +409,7 @@ fn a_cookie_is_never_sent_back() {
 }
 
 #[test]
-fn an_unsolicited_response_is_not_taken_for_the_next_calls() {
+fn an_unsolicited_response_is_not_taken_for_that_of_the_next_call() {
     let good = Platform::new().answer(200, SESSION).bytes;
     let stray = Platform::new().answer(200, "\"stray\"").bytes;
     let (server, client) = first_badly(Answer::keep([good, stray].concat()));

@@ -112,7 +112,8 @@ impl Peer {
         }
     }
 
-    /// Returns the response to an order or a pre-signing, with the request's number. A real response to an order has none.
+    /// Returns the response to an order or a pre-signing, with the request's number. A real response to an order has
+    /// none.
     fn response(&self, request: &[u8]) -> Vec<u8> {
         let text = std::str::from_utf8(request).unwrap();
         let body: Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();

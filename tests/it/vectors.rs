@@ -393,7 +393,7 @@ fn read(file: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// A vector's failure names it.
+/// Checks each vector of a file. The name that was printed last is that of the vector that failed.
 fn each(file: &str, check: impl Fn(&Value)) {
     let vectors = read(file);
     let vectors = vectors.as_array().unwrap();

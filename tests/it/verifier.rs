@@ -325,7 +325,7 @@ mod refused {
             ("first digit", altered(0), RAW_BODY),
             ("middle digit", altered(170), RAW_BODY),
             ("last digit", altered(341), NOT_BASE64),
-            // Only its first two bits are used: the others must be zero.
+            // Only the first two bits of the last digit are used. The others must be zero.
             ("unused bits", right.replace("A==", "B=="), NOT_BASE64),
             (
                 "no padding",
@@ -489,7 +489,6 @@ mod refused {
         let headers = Headers::signed_as("1", NONCE, BODY);
         let signed = SignatureHeaders::from_pairs(headers.pairs()).unwrap();
         let before = UNIX_EPOCH - Duration::from_secs(1_000);
-        // Such a clock counts as 1970.
         assert_eq!(verifier().verify(&signed, BODY, before), Ok(()));
         let today = signed_by_openssl();
         let signed = SignatureHeaders::from_pairs(today.pairs()).unwrap();

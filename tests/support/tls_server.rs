@@ -145,8 +145,8 @@ impl Answer {
     }
 }
 
-/// Lets a number of threads continue together. Unlike a [`Barrier`](std::sync::Barrier), which blocks the others for ever
-/// if one of them fails, it lets them continue after 10 seconds.
+/// Lets a number of threads continue together. Unlike a [`Barrier`](std::sync::Barrier), which blocks the others for
+/// ever if one of them fails, it lets them continue after 10 seconds.
 pub(crate) struct Meeting {
     size: usize,
     arrived: Mutex<usize>,
@@ -334,8 +334,8 @@ impl Shared {
     }
 }
 
-/// Reads until `received` starts with a complete request, and returns its length, or `None` if the client has closed the
-/// connection.
+/// Reads until `received` starts with a complete request, and returns its length, or `None` if the client has closed
+/// the connection.
 fn read_request(stream: &mut impl Read, received: &mut Vec<u8>) -> io::Result<Option<usize>> {
     let mut chunk = [0; 4096];
     loop {
