@@ -80,7 +80,8 @@ impl Transport {
             head,
             body,
             is_followed,
-            connection: is_reusable.then_some(connection),
+            is_reusable,
+            connection: Some(connection),
             pool: Arc::clone(&self.pool),
         })
     }
@@ -98,16 +99,17 @@ pub(crate) struct Response {
     /// True if more bytes followed the response before the connection was kept. The response may then belong to another
     /// request, and the bytes after it may be the response to this one.
     pub(crate) is_followed: bool,
+    is_reusable: bool,
     connection: Option<Connection>,
     pool: Arc<Pool>,
 }
 
 impl Response {
-    /// Puts the connection back into the pool. Must be called only if the response belongs to the request. Otherwise all
-    /// later responses on the connection would belong to other requests too.
+    /// Puts the connection back into the pool, or closes it if it cannot be used again. Must be called only if the response
+    /// belongs to the request. Otherwise all later responses on the connection would belong to other requests too.
     pub(crate) fn keep_connection(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.is_followed |= self.pool.put(connection);
+            self.is_followed |= self.pool.put(connection, self.is_reusable);
         }
     }
 }

@@ -182,10 +182,10 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection if nothing has arrived on it. Returns `true` if content has arrived.
-    pub(super) fn put(&self, mut connection: Connection) -> bool {
+    /// Keeps a reusable connection if nothing has arrived on it. Returns `true` if content has arrived.
+    pub(super) fn put(&self, mut connection: Connection, is_reusable: bool) -> bool {
         let arrived = connection.arrived();
-        if arrived == Arrived::Nothing && self.options.max_idle > 0 {
+        if is_reusable && arrived == Arrived::Nothing && self.options.max_idle > 0 {
             connection.idle_since = Instant::now();
             let mut idle = lock(&self.idle);
             let surplus = (idle.len() >= self.options.max_idle).then(|| idle.remove(0));

@@ -642,6 +642,34 @@ mod failures_of_the_exchange {
         }
     }
 
+    /// The response fills the buffer, so that the bytes after it stay in the socket.
+    #[test]
+    fn bytes_after_a_response_are_found_even_if_its_connection_cannot_be_used_again() {
+        for (header, body) in [
+            ("Connection: close\r\nContent-Length: 2", "ok"),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 2",
+                "2\r\nok\r\n0\r\n\r\n",
+            ),
+        ] {
+            let short = format!("HTTP/1.1 200 OK\r\n{header}\r\nX: \r\n\r\n{body}");
+            let padded = format!("X: {}", "x".repeat(BUFFER - short.len()));
+            let response = short.replace("X: ", &padded).into_bytes();
+            for (stray, wanted) in [(&b""[..], false), (RESPONSE, true)] {
+                let bytes = [&response, stray].concat();
+                let server = Server::for_one(move |mut stream| {
+                    read_request(&mut stream);
+                    stream.write_all(&bytes).unwrap();
+                });
+                let request = request(http::Method::GET, &server.url());
+                let mut response = transport().exchange(request, None, false, true).unwrap();
+                response.keep_connection();
+                assert_eq!(response.is_followed, wanted, "{header}");
+                server.finish();
+            }
+        }
+    }
+
     #[test]
     fn a_connection_closed_within_the_body_is_a_failure_of_the_exchange() {
         let server = Server::responding(&RESPONSE[..RESPONSE.len() - 1]);
