@@ -49,6 +49,8 @@ pub(crate) struct Server {
     /// `true` if the accepting thread is to end.
     stopping: AtomicBool,
     ended: AtomicBool,
+    /// The number of calls of [`Server::set_refusing`]. Each ends an earlier [`Server::refuse_for`].
+    refusals: AtomicUsize,
     /// A connection to the server itself. It keeps the system from giving the port to another program while connections are
     /// refused.
     _reservation: (TcpStream, Option<TcpStream>),
@@ -76,6 +78,7 @@ impl HttpServer {
             acceptor: Mutex::default(),
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            refusals: AtomicUsize::new(0),
             _reservation: (own, accepted),
             connections: Mutex::default(),
             accepted: AtomicUsize::new(0),
@@ -152,6 +155,7 @@ impl Server {
     /// connections.
     pub(crate) fn set_refusing(self: &Arc<Self>, on: bool) -> io::Result<()> {
         let mut acceptor = lock(&self.acceptor);
+        self.refusals.fetch_add(1, SeqCst);
         if on {
             self.stop_listening(&mut acceptor);
         } else if acceptor.is_none() && !self.ended.load(SeqCst) {
@@ -163,10 +167,13 @@ impl Server {
     /// Refuses connections for this time.
     pub(crate) fn refuse_for(self: &Arc<Self>, time: Duration) -> io::Result<()> {
         self.set_refusing(true)?;
+        let refusals = self.refusals.load(SeqCst);
         let server = Arc::downgrade(self);
         spawn("sandbox-refuse", move || {
             wait_until(time, || server.strong_count() == 0);
-            let _ = server.upgrade().map(|server| server.set_refusing(false));
+            let is_last = |server: &Arc<Self>| server.refusals.load(SeqCst) == refusals;
+            let server = server.upgrade().filter(is_last);
+            let _ = server.map(|server| server.set_refusing(false));
         })
         .map(drop)
     }

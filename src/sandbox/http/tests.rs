@@ -716,6 +716,25 @@ fn a_port_can_refuse_and_listen_again() {
 }
 
 #[test]
+fn a_later_refusal_replaces_an_earlier_one() {
+    let short = Duration::from_millis(20);
+    let server = hello(Delivery::default());
+    let assert_still_refusing = || {
+        thread::sleep(short * 5);
+        let error = TcpStream::connect(server.address()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    };
+    server.refuse_for(short).unwrap();
+    server.refuse_for(AGES).unwrap();
+    assert_still_refusing();
+    server.refuse_for(short).unwrap();
+    server.set_refusing(true).unwrap();
+    assert_still_refusing();
+    server.refuse_for(short).unwrap();
+    wait_until("listening", || TcpStream::connect(server.address()).is_ok());
+}
+
+#[test]
 fn dropping_ends_delays_and_connections() {
     for delivery in [
         Delivery {
