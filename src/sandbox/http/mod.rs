@@ -94,7 +94,8 @@ impl Drop for HttpServer {
         self.ended.store(true, SeqCst);
         self.stop_listening(&mut lock(&self.acceptor));
         self.open().iter().for_each(|connection| connection.close());
-        wait_until(Duration::MAX, || self.connections_open() == 0);
+        // A thread that still holds the server would otherwise drop the handler after this returns.
+        wait_until(Duration::MAX, || Arc::strong_count(&self.0) == 1);
     }
 }
 

@@ -767,6 +767,22 @@ fn dropping_ends_delays_and_connections() {
 }
 
 #[test]
+fn no_thread_holds_the_handler_after_dropping() {
+    for _ in 0..100 {
+        let held = Arc::new(());
+        let handler = Arc::clone(&held);
+        let server = start(move |_| Response::new(200, format!("{handler:?}")));
+        let mut clients = [(); 8].map(|()| Client::connect(&server));
+        for client in &mut clients {
+            client.get("/");
+            client.response();
+        }
+        drop(server);
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
+
+#[test]
 fn a_drop_does_not_wait_for_a_client_to_read() {
     let server = start(|_| Response::new(200, vec![b'x'; 100_000_000]));
     let mut client = Client::connect(&server);
