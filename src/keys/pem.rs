@@ -99,7 +99,9 @@ fn unescaped(input: &[u8]) -> String {
 /// Reads a JSON escape `u00XX`. Some JSON encoders write '+', '=' or line breaks this way.
 fn json_escape(part: &str) -> Option<(Option<char>, &str)> {
     let (code, rest) = part.strip_prefix("u00")?.split_at_checked(2)?;
-    let byte = u8::from_str_radix(code, 16).ok()?;
+    let byte = u8::from_str_radix(code, 16).ok();
+    // The number may not have a sign.
+    let byte = byte.filter(|_| !code.starts_with('+'))?;
     Some((Some(byte.into()), rest))
 }
 

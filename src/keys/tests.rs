@@ -576,6 +576,14 @@ fn a_key_is_read_in_every_form_in_which_it_is_passed_on() {
             "{form:?}"
         );
     }
+    // A sign is no digit of an escape.
+    assert_eq!(
+        private(plain.replace('\n', "\\u00+A")),
+        malformed(
+            "private key",
+            "it is not valid base64, it has the character '\\\\'"
+        )
+    );
     let not_utf8 = [b"\xFF\xFE\xC9\xCC\n", plain.as_bytes()].concat();
     assert_eq!(private(not_utf8), Ok(()));
     for kind in ["rsa2048_public", "rsa2048_rsa_public"] {
