@@ -112,7 +112,10 @@ impl fmt::Display for KeyError {
             Self::NotPem { wanted, found } => write!(f, "found {found}: wanted {wanted}"),
             Self::WrongKind { found, wanted } => write!(f, "found BEGIN {found}: wanted {wanted}"),
             Self::SeveralBlocks { found, keep, wanted } => {
-                write!(f, "found {} PEM blocks ({}): ", found.len(), found.join(", "))?;
+                // A bundle of certificates has hundreds.
+                let (shown, rest) = found.split_at(found.len().min(10));
+                let more = if rest.is_empty() { "" } else { ", …" };
+                write!(f, "found {} PEM blocks ({}{more}): ", found.len(), shown.join(", "))?;
                 match keep {
                     Some(label) => write!(f, "keep only BEGIN {label}"),
                     None => write!(f, "keep only one block (of a certificate chain, the first): wanted {wanted}"),

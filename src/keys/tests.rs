@@ -934,6 +934,14 @@ fn several_blocks_are_named_with_the_one_to_keep() {
             ),
         ),
         (
+            certificate,
+            certificate_pem.repeat(11),
+            format!(
+                "11 PEM blocks ({}…): {one}: wanted {WANTED_CERTIFICATE}",
+                "CERTIFICATE, ".repeat(10)
+            ),
+        ),
+        (
             private,
             key.clone() + "-----BEGIN secret-----",
             "2 PEM blocks (PRIVATE KEY, malformed): keep only BEGIN PRIVATE KEY".to_owned(),
