@@ -69,6 +69,8 @@ impl DecodeError {
 
     fn of(error: &serde_json::Error, found: Option<Problem>) -> Self {
         let (line, column) = (error.line(), error.column());
+        // The type may have replaced the value of an earlier problem, and an error of the syntax ended the reading.
+        let found = found.filter(|_| error.is_data());
         let found = found.unwrap_or_else(|| Problem {
             problem: match error.is_data() {
                 true => REFUSED.to_owned(),

@@ -466,6 +466,24 @@ fn the_error_names_field_line_and_column() {
     );
 }
 
+/// A type may replace a value that does not fit. Only a later error of the syntax ends the reading then.
+#[test]
+fn an_error_of_the_syntax_is_not_reported_as_a_replaced_value() {
+    fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+        Ok(u8::deserialize(deserializer).ok())
+    }
+    #[derive(Debug, Deserialize)]
+    struct Lenient {
+        #[serde(deserialize_with = "lenient")]
+        number: Option<u8>,
+    }
+
+    let read = accepted::<Lenient>;
+    assert_eq!(read(r#"{"number":"x"}"#).unwrap().number, None);
+    let error = told(&read(r#"{"number":"x"}]"#).unwrap_err());
+    assert_eq!(error, "trailing characters at line 1 column 15");
+}
+
 /// Gives every field of every response and of the notification a value of each wrong type.
 #[test]
 fn no_value_of_any_body_is_in_the_error() {
