@@ -189,10 +189,7 @@ fn advise(error: &wechatpay_contract::Error, words: &[&str]) -> ExitCode {
     let (advice, exit_code) = match (error.outcome(), words) {
         (Outcome::NotSent, _) => ("correct what is named above, then run it again", 1),
         (Outcome::Refused, _) => ("correct what WeChat Pay names, then run it again", 1),
-        (Outcome::Unknown, ["terminate", _]) => (
-            "run `contract query`, then this again if the contract has not ended",
-            3,
-        ),
+        (Outcome::Unknown, ["terminate", _]) => ("run `contract query` first, then this again", 3),
         // Inferred: pre-signing again does no harm, since a contract exists only after the user signs.
         (Outcome::Unknown, _) => ("run it again with the same values", 3),
     };

@@ -13,7 +13,6 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::net::TcpListener;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -104,7 +103,7 @@ fn receive_notifications(sandbox: &Sandbox) -> Result<Receiver<Notification>, Bo
     let receiver = NotificationReceiver::new(sandbox.verifier(), key);
     let (sender, events) = mpsc::channel();
     thread::spawn(move || {
-        let respond = move |request: &_| {
+        http::serve(address, move |request| {
             let event = http::open(&receiver, request);
             let reply = match event.map(|event| sender.send(event).is_ok()) {
                 Ok(true) => NotificationReply::success(),
@@ -112,8 +111,7 @@ fn receive_notifications(sandbox: &Sandbox) -> Result<Receiver<Notification>, Bo
                 Err(error) => error.reply(),
             };
             http::response(&reply)
-        };
-        http::serve(address, Arc::new(respond))
+        })
     });
     Ok(events)
 }

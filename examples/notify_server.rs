@@ -20,7 +20,7 @@ mod http;
 use std::collections::HashSet;
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use common::{report, variable};
 use ureq_proto::http::Request;
@@ -85,5 +85,5 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let address = variable("WECHATPAY_LISTEN")?.parse()?;
     let respond = move |request: &_| http::response(&service.reply(request));
-    Ok(http::serve(address, Arc::new(respond))?)
+    Ok(http::serve(address, respond)?)
 }

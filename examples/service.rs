@@ -37,7 +37,7 @@ use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use common::{number, report, variable};
@@ -296,5 +296,5 @@ fn receiver(client: &Client, api_v3_key: &str) -> Result<NotificationReceiver, B
 fn serve(service: Service, address: SocketAddr) -> Result<(), Box<dyn Error>> {
     say!("listening at http://{address}/");
     let respond = move |request: &_| service.respond(request);
-    Ok(http::serve(address, Arc::new(respond))?)
+    Ok(http::serve(address, respond)?)
 }

@@ -26,14 +26,17 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_CONNECTIONS: usize = 512;
 const PAUSE: Duration = Duration::from_millis(1); // Until the next attempt to accept a connection.
 
-/// Responds to a request with its body, exactly as received.
-type Handler = dyn Fn(&Request<Vec<u8>>) -> Response<String> + Send + Sync;
-
-/// Serves forever. Each connection's thread has a clone of the handler, which a panic drops too. So the number of
-/// clones is that of the connections.
+/// Serves forever. `handler` takes each request with its body, exactly as received.
+///
+/// Each connection's thread has a clone of the handler, which a panic drops too. So the number of clones is that of the
+/// connections.
 ///
 /// Slow clients do not keep others out. After `MAX_CONNECTIONS / 2` newer connections, a connection is read no further.
-pub(crate) fn serve(address: SocketAddr, handler: Arc<Handler>) -> io::Result<()> {
+pub(crate) fn serve(
+    address: SocketAddr,
+    handler: impl Fn(&Request<Vec<u8>>) -> Response<String> + Send + Sync + 'static,
+) -> io::Result<()> {
+    let handler = Arc::new(handler);
     let mut latest = VecDeque::<Weak<TcpStream>>::new();
     for socket in TcpListener::bind(address)?.incoming() {
         let is_full = latest.len() >= MAX_CONNECTIONS / 2;
@@ -57,7 +60,10 @@ pub(crate) fn serve(address: SocketAddr, handler: Arc<Handler>) -> io::Result<()
 }
 
 /// Reads one request and responds to it. The caller ignores the error, which only says how the connection ended.
-fn exchange(mut socket: &TcpStream, handler: &Handler) -> io::Result<()> {
+fn exchange(
+    mut socket: &TcpStream,
+    handler: impl Fn(&Request<Vec<u8>>) -> Response<String>,
+) -> io::Result<()> {
     let deadline = Instant::now() + TIMEOUT;
     let (mut bytes, mut response) = (Vec::new(), Response::default());
     loop {

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -366,7 +365,7 @@ fn a_handler_that_panics_gives_its_connection_back() {
             assert_ne!(request.uri().path(), "/panic");
             Response::default()
         };
-        http::serve(address, Arc::new(respond))
+        http::serve(address, respond)
     });
     // More than are served at the same time.
     for _ in 0..600 {
